@@ -1,0 +1,124 @@
+//! The journal of intent: what stands in a position's commit metadata.
+//!
+//! A range of offsets is declared in the metadata of the position at which it begins, before
+//! anything of it is written. Whoever takes the partition over reads the declaration and writes
+//! exactly that range again under the same token, which the store answers once. Kafka fences these
+//! commits by the group's generation, so a member that was thrown out cannot declare a new range.
+
+use std::fmt;
+
+use crate::shape::{Nonce, SHAPE};
+
+/// What a commit says beside its offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Journal {
+    /// Everything before the offset is written; no range is under way.
+    Idle {
+        /// Distinguishes this life of the partition from earlier ones with the same offsets.
+        nonce: Nonce,
+    },
+    /// `[offset, end)` may be written, partly or wholly.
+    Declared {
+        /// As in [`Journal::Idle`].
+        nonce: Nonce,
+        /// First offset after the range.
+        end: u64,
+    },
+}
+
+/// Why a commit's metadata cannot be acted upon. Going on would risk writing rows twice.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// Something else commits in our group.
+    #[error("commit metadata {0:?} is not Kelly's: does another program use this consumer group?")]
+    Foreign(String),
+    /// A newer Kelly declared the range with rules this one does not know.
+    #[error("a range was declared with shape {found:?}, this Kelly writes {SHAPE:?}: finish it with the version that began it")]
+    OtherShape {
+        /// The shape in the journal.
+        found: String,
+    },
+}
+
+impl Journal {
+    /// Reads a commit's metadata. Empty metadata (a position set by hand) is `None`.
+    pub fn parse(metadata: &str) -> Result<Option<Self>, JournalError> {
+        if metadata.is_empty() {
+            return Ok(None);
+        }
+        let foreign = || JournalError::Foreign(metadata.chars().take(80).collect());
+        let mut fields = metadata.split(';');
+        if fields.next() != Some("kelly1") {
+            return Err(foreign());
+        }
+        let (mut nonce, mut end, mut shape) = (None, None, None);
+        for field in fields {
+            match field.split_once('=') {
+                Some(("nonce", value)) => nonce = Nonce::parse(value),
+                Some(("end", value)) => end = Some(value.parse::<u64>().map_err(|_| foreign())?),
+                Some(("shape", value)) => shape = Some(value),
+                _ => return Err(foreign()),
+            }
+        }
+        let nonce = nonce.ok_or_else(foreign)?;
+        match (end, shape) {
+            (None, None) => Ok(Some(Self::Idle { nonce })),
+            (Some(end), Some(SHAPE)) => Ok(Some(Self::Declared { nonce, end })),
+            (Some(_), Some(other)) => Err(JournalError::OtherShape { found: other.to_owned() }),
+            _ => Err(foreign()),
+        }
+    }
+
+    /// The life of the partition this entry belongs to.
+    pub fn nonce(&self) -> Nonce {
+        match self {
+            Self::Idle { nonce } | Self::Declared { nonce, .. } => *nonce,
+        }
+    }
+}
+
+impl fmt::Display for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Idle { nonce } => write!(f, "kelly1;nonce={nonce}"),
+            Self::Declared { nonce, end } => write!(f, "kelly1;nonce={nonce};end={end};shape={SHAPE}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trips() {
+        let nonce = Nonce::parse("00c0ffee").unwrap();
+        for entry in [Journal::Idle { nonce }, Journal::Declared { nonce, end: u64::MAX }] {
+            assert_eq!(Journal::parse(&entry.to_string()), Ok(Some(entry)));
+        }
+    }
+
+    #[test]
+    fn empty_metadata_is_a_position_set_by_hand() {
+        assert_eq!(Journal::parse(""), Ok(None));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_refused() {
+        for text in [
+            "x",
+            "kelly1",
+            "kelly2;nonce=00c0ffee",
+            "kelly1;nonce=00c0ffee;end=1",
+            "kelly1;nonce=zz;end=1;shape=m1",
+            "kelly1;nonce=00c0ffee;end=-1;shape=m1",
+            "kelly1;nonce=00c0ffee;more=1",
+        ] {
+            assert!(matches!(Journal::parse(text), Err(JournalError::Foreign(_))), "{text}");
+        }
+        assert!(matches!(
+            Journal::parse("kelly1;nonce=00c0ffee;end=1;shape=m999"),
+            Err(JournalError::OtherShape { .. })
+        ));
+    }
+}

@@ -1,0 +1,2 @@
+//! kelly
+fn main() {}

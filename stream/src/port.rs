@@ -1,0 +1,211 @@
+//! The port every part above the log is written against. Two implementations: Apache Kafka and the
+//! embedded log. Nothing above this file may be able to tell them apart.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::error::LogError;
+
+/// Result of every call on the port.
+pub type Result<T, E = LogError> = std::result::Result<T, E>;
+
+/// A topic as Kelly needs it. `ensure_topics` creates what is missing and verifies what is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Name on the log, e.g. `kelly.metrics`.
+    pub name: String,
+    /// Partitions to create; an existing topic may have more, never fewer.
+    pub partitions: u32,
+    /// How long and how much is kept.
+    pub retention: Retention,
+}
+
+/// Retention of one topic; both bounds apply, whichever is reached first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retention {
+    /// Records older than this may be removed. `None` keeps them for ever.
+    pub time: Option<Duration>,
+    /// Bytes a partition may hold before its oldest records are removed. `None` is unbounded.
+    pub bytes: Option<u64>,
+}
+
+/// A record to append.
+#[derive(Debug, Clone)]
+pub struct NewRecord {
+    /// Topic it goes to.
+    pub topic: Arc<str>,
+    /// Chosen partition; `None` lets the key decide (murmur2, as Kafka's own clients do), and
+    /// without a key any partition.
+    pub partition: Option<u32>,
+    /// Key: records of one key keep their order.
+    pub key: Option<Bytes>,
+    /// The bytes.
+    pub payload: Bytes,
+    /// The `content-type` header; `None` means JSON.
+    pub content_type: Option<Arc<str>>,
+}
+
+/// Where a record came to lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Partition.
+    pub partition: u32,
+    /// Offset in the partition.
+    pub offset: u64,
+}
+
+/// The ends of a partition: `low` is the first offset kept, `high` the one the next record gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watermarks {
+    /// First offset still there.
+    pub low: u64,
+    /// Offset after the last record.
+    pub high: u64,
+}
+
+/// One partition of one topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Partition.
+    pub partition: u32,
+}
+
+/// A committed position: the next offset to read, and what its committer wrote beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Next offset to read.
+    pub offset: u64,
+    /// Free text of the committer, at most [`MAX_COMMIT_METADATA_BYTES`].
+    pub metadata: String,
+}
+
+/// Kafka's default `offset.metadata.max.bytes`; the embedded log refuses more too.
+pub const MAX_COMMIT_METADATA_BYTES: usize = 4096;
+
+/// Who reads what.
+#[derive(Debug, Clone)]
+pub struct ConsumerSpec {
+    /// Consumer group: its members share the partitions, its positions survive it.
+    pub group: String,
+    /// Topics to read.
+    pub topics: Vec<Arc<str>>,
+    /// Where to begin in a partition without a committed position.
+    pub start: Start,
+}
+
+/// Where a group begins when it has no position yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the low watermark.
+    Earliest,
+    /// At the high watermark.
+    Latest,
+}
+
+/// A partition handed to this consumer.
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// The committed position with its metadata, if the group has one. Reading starts there.
+    pub committed: Option<Committed>,
+    /// Grows with every assignment this consumer receives; a commit carries it, and one of an
+    /// assignment that is over is refused.
+    pub epoch: u64,
+}
+
+/// One record as it lies in the log's own buffer: borrowed, never copied.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Partition.
+    pub partition: u32,
+    /// Offset. Offsets grow by at least one; gaps are allowed (transaction markers).
+    pub offset: u64,
+    /// The log's time of the record, ms since the epoch: the same at every read.
+    pub timestamp_ms: i64,
+    /// Key.
+    pub key: Option<&'a [u8]>,
+    /// Bytes.
+    pub payload: &'a [u8],
+    /// The `content-type` header.
+    pub content_type: Option<&'a str>,
+}
+
+/// What a poll tells its caller, in the order in which it happened.
+pub trait Sink {
+    /// Partitions were handed to this consumer; records of them follow from the committed position.
+    fn assigned(&mut self, assignments: Vec<Assignment>);
+    /// Partitions were taken away: nothing of them may be committed any more.
+    fn revoked(&mut self, partitions: &[TopicPartition]);
+    /// Retention removed `[expected, found)` before it was read; records go on at `found`.
+    fn gap(&mut self, partition: &TopicPartition, expected: u64, found: u64);
+    /// The next record of a partition.
+    fn record(&mut self, record: Record<'_>);
+}
+
+/// A position to commit.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// The epoch of the assignment under which it was read.
+    pub epoch: u64,
+    /// Next offset to read.
+    pub offset: u64,
+    /// Text kept beside it.
+    pub metadata: String,
+}
+
+/// Commits positions from any thread, beside a running poll.
+pub trait Committer: Send + Sync {
+    /// Commits and returns when it is durable (Kafka: acknowledged by the coordinator; embedded:
+    /// on disk). Blocks. Refused with [`LogError::Fenced`] when an assignment is over.
+    fn commit(&self, commits: &[Commit]) -> Result<()>;
+}
+
+/// A member of a consumer group. Blocking: it lives on a thread of its own.
+pub trait Consumer: Send {
+    /// Waits at most `max_wait` for the first record, then hands over what is there without waiting
+    /// further, at most about `max_records`. Returns how many records. Must be called often enough
+    /// (Kafka's `max.poll.interval.ms`), also while everything is paused.
+    fn poll(&mut self, max_wait: Duration, max_records: usize, sink: &mut dyn Sink) -> Result<usize>;
+    /// The handle that commits for this consumer.
+    fn committer(&self) -> Arc<dyn Committer>;
+    /// Stops handing over records of these partitions; polling goes on. Unknown ones are ignored.
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+    /// Hands them over again, from where they stopped: no record is lost or repeated by a pause.
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+    /// Leaves the group, so that others take over at once.
+    fn close(self: Box<Self>) -> Result<()>;
+}
+
+/// The ordered log.
+#[async_trait]
+pub trait Log: Send + Sync {
+    /// Creates topics that are missing and verifies the others; an error says what differs and how to mend it.
+    async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<()>;
+    /// Number of partitions of a topic.
+    async fn partitions(&self, topic: &str) -> Result<u32>;
+    /// Appends and returns when every record is durable, in the order given. On an error each
+    /// record's fate is unknown. [`LogError::Full`] when the bounded queue or the disk is full.
+    async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Position>>;
+    /// The ends of one partition.
+    async fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks>;
+    /// The group's committed positions on a topic, by partition.
+    async fn committed(&self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>>;
+    /// Opens a consumer.
+    fn consumer(&self, spec: ConsumerSpec) -> Result<Box<dyn Consumer>>;
+    /// Fails when the log cannot be reached; what `/readyz` asks.
+    async fn check(&self) -> Result<()>;
+    /// Waits for what was appended, then lets go of everything. Later calls fail.
+    async fn close(&self) -> Result<()>;
+    /// What it is, for people: `embedded log at DIR` or `Apache Kafka at host:port`.
+    fn describe(&self) -> String;
+}
