@@ -1,1 +1,19 @@
-//! kelly-sql.
+//! ClickHouse: the tables, the migrations that make them, the one client that talks to them, and the engine
+//! that serves them when no server is configured.
+//!
+//! No other crate sees SQL: rows go in as Arrow batches by [`Store::insert`], answers come out of typed functions.
+
+mod client;
+mod embedded;
+mod error;
+mod insert;
+pub mod migrate;
+mod retention;
+pub mod tables;
+mod template;
+
+pub use client::{QUERY_DEADLINE, Store, StoreConfig};
+pub use error::{Result, StoreError};
+pub use insert::{INSERT_DEADLINE, MAX_BATCH_ROWS};
+pub use migrate::{MigrationParams, MigrationReport, SchemaError};
+pub use tables::Table;

@@ -1,0 +1,14 @@
+-- The journal of migrations and views: appended to, never updated. A migration that has 'started' and not 'applied' is half applied.
+CREATE TABLE IF NOT EXISTS ${database}.schema_migrations ${on_cluster}
+(
+    kind          LowCardinality(String), -- 'migration' or 'view'
+    number        UInt32,
+    name          String,
+    checksum      String,
+    state         LowCardinality(String), -- 'started' or 'applied'
+    at            DateTime64(6, 'UTC') DEFAULT now64(6),
+    kelly_version String
+)
+ENGINE = ${engine_on_every_node MergeTree}
+ORDER BY (kind, number, at)
+SETTINGS ${durability}

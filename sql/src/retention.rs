@@ -1,0 +1,76 @@
+//! Retention follows the configuration: a table's TTL is altered when, and only when, it is another one.
+
+use clickhouse::Row;
+use serde::Deserialize;
+
+use crate::client::Store;
+use crate::error::Result;
+use crate::tables::{ExpiryBound, Table};
+use crate::template::Values;
+
+#[derive(Row, Deserialize)]
+struct TableText {
+    name: String,
+    engine: String,
+}
+
+/// Alters the TTLs that differ from `values`; the names of the tables it altered.
+pub(crate) async fn follow(store: &Store, values: &Values<'_>) -> Result<Vec<&'static str>> {
+    let client = store.outside_database();
+    let texts: Vec<TableText> = store
+        .ask(
+            "read the retention of its tables",
+            client
+                .query("SELECT name, engine_full AS engine FROM system.tables WHERE database = {database:String}")
+                .param("database", values.database)
+                .fetch_all(),
+        )
+        .await?;
+    let mut changed = Vec::new();
+    for table in Table::ALL {
+        let wanted = interval(table, values);
+        let current =
+            texts.iter().find(|text| text.name == table.name()).and_then(|text| ttl_interval(&text.engine));
+        if current == Some(wanted.as_str()) {
+            continue;
+        }
+        let on_cluster = values.cluster.map(|cluster| format!("ON CLUSTER '{cluster}'")).unwrap_or_default();
+        let statement = format!(
+            "ALTER TABLE {}.{} {on_cluster} MODIFY TTL {} + {wanted}",
+            values.database,
+            table.name(),
+            table.expiry().from
+        );
+        store.execute(&format!("change the retention of {}", table.name()), &statement).await?;
+        changed.push(table.name());
+    }
+    Ok(changed)
+}
+
+fn interval(table: Table, values: &Values<'_>) -> String {
+    match table.expiry().bound {
+        ExpiryBound::MetricsHours => format!("toIntervalHour({})", values.metrics_retention_hours),
+        ExpiryBound::Days => format!("toIntervalDay({})", values.retention_days),
+    }
+}
+
+/// The interval in `… TTL expression + toIntervalX(n) SETTINGS …`, as the server prints a table's engine.
+fn ttl_interval(engine: &str) -> Option<&str> {
+    let (_, ttl) = engine.split_once(" TTL ")?;
+    let ttl = ttl.split(" SETTINGS ").next().unwrap_or(ttl);
+    let start = ttl.find("toInterval")?;
+    let end = start + ttl[start..].find(')')? + 1;
+    Some(&ttl[start..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_is_found_in_the_servers_text() {
+        let engine = "MergeTree PARTITION BY toDate(timestamp) ORDER BY (a, b) TTL toDateTime(timestamp) + toIntervalHour(72) SETTINGS x = 1";
+        assert_eq!(ttl_interval(engine), Some("toIntervalHour(72)"));
+        assert_eq!(ttl_interval("MergeTree ORDER BY a SETTINGS x = 1"), None);
+    }
+}

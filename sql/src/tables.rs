@@ -1,0 +1,232 @@
+//! The tables rows are written to, and the Arrow schema each takes.
+//!
+//! How a ClickHouse type is sent: `LowCardinality(String)` as `Dictionary(Int32, Utf8)`, other text as `Utf8`, raw
+//! bytes as `Binary`, `UUID` as its 16 bytes in network order, `DateTime64(3)` as `Timestamp(ms, "UTC")`,
+//! `DateTime` as `Timestamp(s, "UTC")`, a named tuple as a struct of the same field names, a map as a map. Nothing is nullable.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+
+/// A table the pipeline writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Table {
+    /// Raw metrics, one row a record.
+    SystemMetrics,
+    /// One state a metric and minute, with histogram.
+    Metrics1m,
+    /// One state a metric and hour, with histogram.
+    Metrics1h,
+    /// One state a metric, account and hour.
+    AccountMetrics1h,
+    /// Histogram rows of a metric, account and day.
+    AccountMetrics1d,
+    /// One state a conversation, metric and day.
+    ConversationMetrics1d,
+    /// Activity events as they came.
+    ActivityEvents,
+    /// Which row of `activity_events` counts for an id.
+    ActivityFirstSeen,
+    /// What could not be taken from the log, and why.
+    DeadLetters,
+}
+
+/// How long rows of a table are kept, and by which column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    /// Expression of the moment a row's age counts from, as ClickHouse prints it.
+    pub from: &'static str,
+    /// Which setting bounds the age.
+    pub bound: ExpiryBound,
+}
+
+/// The setting a table's retention follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpiryBound {
+    /// `MONITORING_METRICS_RETENTION_HOURS`.
+    MetricsHours,
+    /// `MONITORING_DB_RETENTION_DAYS`.
+    Days,
+}
+
+impl Table {
+    /// Every table, in the order of the migrations that create them.
+    pub const ALL: [Table; 9] = [
+        Table::SystemMetrics,
+        Table::Metrics1m,
+        Table::Metrics1h,
+        Table::AccountMetrics1h,
+        Table::AccountMetrics1d,
+        Table::ConversationMetrics1d,
+        Table::ActivityEvents,
+        Table::ActivityFirstSeen,
+        Table::DeadLetters,
+    ];
+
+    /// Its name in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Table::SystemMetrics => "system_metrics",
+            Table::Metrics1m => "metrics_1m",
+            Table::Metrics1h => "metrics_1h",
+            Table::AccountMetrics1h => "account_metrics_1h",
+            Table::AccountMetrics1d => "account_metrics_1d",
+            Table::ConversationMetrics1d => "conversation_metrics_1d",
+            Table::ActivityEvents => "activity_events",
+            Table::ActivityFirstSeen => "activity_first_seen",
+            Table::DeadLetters => "dead_letters",
+        }
+    }
+
+    /// The schema a batch for this table must have, exactly.
+    pub fn arrow_schema(self) -> SchemaRef {
+        Arc::clone(&SCHEMAS[self as usize])
+    }
+
+    /// How long its rows live.
+    pub fn expiry(self) -> Expiry {
+        let (from, bound) = match self {
+            Table::SystemMetrics => ("toDateTime(timestamp)", ExpiryBound::MetricsHours),
+            Table::ActivityEvents => ("toDateTime(created_at)", ExpiryBound::Days),
+            Table::ActivityFirstSeen => ("toDateTime(tupleElement(first, 'created_at'))", ExpiryBound::Days),
+            Table::DeadLetters => ("toDateTime(log_time)", ExpiryBound::Days),
+            _ => ("t", ExpiryBound::Days),
+        };
+        Expiry { from, bound }
+    }
+}
+
+/// `Timestamp(ms, "UTC")`, as `DateTime64(3, 'UTC')` takes it.
+pub fn milliseconds() -> DataType {
+    DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))
+}
+
+/// `Timestamp(s, "UTC")`, as `DateTime('UTC')` takes it.
+pub fn seconds() -> DataType {
+    DataType::Timestamp(TimeUnit::Second, Some("UTC".into()))
+}
+
+/// `Dictionary(Int32, Utf8)`, as `LowCardinality(String)` takes it.
+pub fn low_cardinality() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+}
+
+/// Fields of the struct column `last`: the newest sample's time and value.
+pub fn last_fields() -> Fields {
+    Fields::from(vec![field("at", milliseconds()), field("value", DataType::Float64)])
+}
+
+/// Fields of the struct column `first` of `activity_first_seen`.
+pub fn first_fields() -> Fields {
+    Fields::from(vec![
+        field("created_at", milliseconds()),
+        field("log_partition", DataType::UInt16),
+        field("log_offset", DataType::UInt64),
+        field("log_row", DataType::UInt32),
+    ])
+}
+
+/// The entries of the map column `histogram`: bucket and count.
+pub fn histogram_entries() -> Arc<Field> {
+    let fields = Fields::from(vec![field("keys", DataType::Int16), field("values", DataType::UInt64)]);
+    Arc::new(field("entries", DataType::Struct(fields)))
+}
+
+static SCHEMAS: LazyLock<[SchemaRef; 9]> =
+    LazyLock::new(|| Table::ALL.map(|table| Arc::new(Schema::new(columns(table)))));
+
+fn field(name: &str, data_type: DataType) -> Field {
+    Field::new(name, data_type, false)
+}
+
+fn columns(table: Table) -> Vec<Field> {
+    match table {
+        Table::SystemMetrics => vec![
+            field("metric_name", low_cardinality()),
+            field("metric_type", low_cardinality()),
+            field("value", DataType::Float64),
+            field("timestamp", milliseconds()),
+            field("account_id", low_cardinality()),
+            field("conversation_id", DataType::Utf8),
+            field("user_id", DataType::Utf8),
+            field("metadata", DataType::Utf8),
+            field("log_partition", DataType::UInt16),
+            field("log_offset", DataType::UInt64),
+            field("log_row", DataType::UInt32),
+        ],
+        Table::Metrics1m | Table::Metrics1h => {
+            let mut columns = vec![field("metric_name", low_cardinality()), field("t", seconds())];
+            columns.extend(state());
+            columns.push(field("histogram", DataType::Map(histogram_entries(), false)));
+            columns
+        }
+        Table::AccountMetrics1h => {
+            let mut columns = vec![
+                field("metric_name", low_cardinality()),
+                field("account_id", low_cardinality()),
+                field("t", seconds()),
+            ];
+            columns.extend(state());
+            columns
+        }
+        Table::AccountMetrics1d => vec![
+            field("metric_name", low_cardinality()),
+            field("account_id", low_cardinality()),
+            field("t", seconds()),
+            field("bucket", DataType::Int16),
+            field("count", DataType::UInt64),
+        ],
+        Table::ConversationMetrics1d => {
+            let mut columns = vec![
+                field("conversation_id", DataType::Utf8),
+                field("metric_name", low_cardinality()),
+                field("t", seconds()),
+                field("account_id", low_cardinality()),
+            ];
+            columns.extend(state());
+            columns
+        }
+        Table::ActivityEvents => vec![
+            field("id", DataType::FixedSizeBinary(16)),
+            field("event_type", low_cardinality()),
+            field("title", DataType::Utf8),
+            field("description", DataType::Utf8),
+            field("account_id", low_cardinality()),
+            field("conversation_id", DataType::Utf8),
+            field("user_id", DataType::Utf8),
+            field("severity", low_cardinality()),
+            field("category", low_cardinality()),
+            field("created_at", milliseconds()),
+            field("metadata", DataType::Utf8),
+            field("is_vip", DataType::UInt8),
+            field("log_partition", DataType::UInt16),
+            field("log_offset", DataType::UInt64),
+            field("log_row", DataType::UInt32),
+        ],
+        Table::ActivityFirstSeen => {
+            vec![field("id", DataType::FixedSizeBinary(16)), field("first", DataType::Struct(first_fields()))]
+        }
+        Table::DeadLetters => vec![
+            field("topic", low_cardinality()),
+            field("log_partition", DataType::UInt16),
+            field("log_offset", DataType::UInt64),
+            field("log_row", DataType::UInt32),
+            field("log_time", milliseconds()),
+            field("reason_code", low_cardinality()),
+            field("reason", DataType::Utf8),
+            field("content_type", low_cardinality()),
+            field("bytes", DataType::Binary),
+        ],
+    }
+}
+
+/// The columns every state without a histogram has.
+fn state() -> [Field; 5] {
+    [
+        field("count", DataType::UInt64),
+        field("sum", DataType::Float64),
+        field("min", DataType::Float64),
+        field("max", DataType::Float64),
+        field("last", DataType::Struct(last_fields())),
+    ]
+}

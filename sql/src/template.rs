@@ -1,0 +1,108 @@
+//! The parameters of SQL text: one tree of migrations and views serves a single node and a cluster.
+//!
+//! `${database}`, `${on_cluster}`, `${engine FAMILY}` (kept in shards), `${engine_on_every_node FAMILY}`, `${table NAME}`
+//! (a table to read from, over all shards), `${deduplication}`, `${durability}`, `${expiry}`,
+//! `${metrics_retention_hours}`, `${retention_days}`.
+
+/// Blocks a table remembers the tokens of. It is counted a table, not a partition: 10,000 inserts, hours of them at
+/// the pipeline's rate of about one a second, against a replay window of minutes.
+const DEDUPLICATION_WINDOW: u32 = 10_000;
+
+/// The same as seconds, which replicated tables bound as well: a week.
+const DEDUPLICATION_SECONDS: u32 = 7 * 24 * 3600;
+
+/// What placeholders stand for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Values<'a> {
+    /// Database of the tables; a plain identifier.
+    pub(crate) database: &'a str,
+    /// Cluster the tables are spread over; holds no quote.
+    pub(crate) cluster: Option<&'a str>,
+    /// Hours raw metrics are kept.
+    pub(crate) metrics_retention_hours: u32,
+    /// Days everything else is kept.
+    pub(crate) retention_days: u32,
+}
+
+/// `text` with its placeholders filled in, or the placeholder that means nothing.
+pub(crate) fn render(text: &str, values: &Values<'_>) -> Result<String, String> {
+    let mut rendered = String::with_capacity(text.len() + 512);
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        let Some((placeholder, remainder)) = after.split_once('}') else {
+            return Err(after.lines().next().unwrap_or_default().to_owned());
+        };
+        rendered.push_str(before);
+        rendered.push_str(&value(placeholder, values).ok_or_else(|| placeholder.to_owned())?);
+        rest = remainder;
+    }
+    rendered.push_str(rest);
+    Ok(rendered)
+}
+
+fn value(placeholder: &str, values: &Values<'_>) -> Option<String> {
+    let database = values.database;
+    let (name, argument) = placeholder.split_once(' ').unwrap_or((placeholder, ""));
+    let text = match (name, values.cluster) {
+        ("database", _) => database.to_owned(),
+        ("on_cluster", None) => String::new(),
+        ("on_cluster", Some(cluster)) => format!("ON CLUSTER '{cluster}'"),
+        ("engine" | "engine_on_every_node", None) => argument.to_owned(),
+        // {shard}, {replica}, {database} and {table} are filled in by each server.
+        ("engine", Some(_)) => {
+            format!(
+                "Replicated{argument}('/clickhouse/tables/{{shard}}/{{database}}/{{table}}', '{{replica}}')"
+            )
+        }
+        // One path for all shards makes every node a replica of every other.
+        ("engine_on_every_node", Some(_)) => {
+            format!(
+                "Replicated{argument}('/clickhouse/tables/every/{{database}}/{{table}}', '{{shard}}-{{replica}}')"
+            )
+        }
+        ("table", None) => format!("{database}.{argument}"),
+        ("table", Some(cluster)) => format!("cluster('{cluster}', '{database}', '{argument}')"),
+        ("deduplication", None) => format!("non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"),
+        ("deduplication", Some(_)) => format!(
+            "replicated_deduplication_window = {DEDUPLICATION_WINDOW}, replicated_deduplication_window_seconds = {DEDUPLICATION_SECONDS}"
+        ),
+        // The log's position is committed after the insert: what the insert confirmed must survive a power loss.
+        ("durability", _) => "fsync_after_insert = 1, fsync_part_directory = 1".to_owned(),
+        // Expired rows go by whole parts; a changed TTL rewrites a part's bounds, not its rows.
+        ("expiry", _) => "ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1".to_owned(),
+        ("metrics_retention_hours", _) => values.metrics_retention_hours.to_string(),
+        ("retention_days", _) => values.retention_days.to_string(),
+        _ => return None,
+    };
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(cluster: Option<&str>) -> Values<'_> {
+        Values { database: "kelly", cluster, metrics_retention_hours: 72, retention_days: 90 }
+    }
+
+    #[test]
+    fn one_text_serves_a_node_and_a_cluster() {
+        let text =
+            "CREATE TABLE ${database}.x ${on_cluster} ENGINE = ${engine MergeTree}; SELECT * FROM ${table x}";
+        assert_eq!(
+            render(text, &values(None)).unwrap(),
+            "CREATE TABLE kelly.x  ENGINE = MergeTree; SELECT * FROM kelly.x"
+        );
+        assert_eq!(
+            render(text, &values(Some("main"))).unwrap(),
+            "CREATE TABLE kelly.x ON CLUSTER 'main' ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', \
+             '{replica}'); SELECT * FROM cluster('main', 'kelly', 'x')"
+        );
+    }
+
+    #[test]
+    fn an_unknown_or_open_placeholder_is_named() {
+        assert_eq!(render("a ${databse} b", &values(None)).unwrap_err(), "databse");
+        assert_eq!(render("a ${database\nb", &values(None)).unwrap_err(), "database");
+    }
+}
