@@ -1,1 +1,30 @@
-//! kelly-ingest.
+//! From the log into the store, exactly once, and from HTTP onto the log.
+//!
+//! The way of a record: [`reader`] polls it and decodes it into its partition's [`batch`]; a batch
+//! is closed by rows, bytes or time and handed to the partition's [`writer`], which declares the
+//! range in the [`journal`], inserts its blocks under one [token](shape) and confirms. [`rollup`]
+//! computes the coarser tiers on the way. [`accept`] is the other door: bodies over HTTP.
+
+pub mod accept;
+mod activity_blocks;
+mod batch;
+mod columns;
+mod dead_letters;
+mod dictionary;
+mod journal;
+mod metric_blocks;
+mod pipeline;
+mod reader;
+mod rollup;
+mod shape;
+mod stats;
+mod writer;
+
+pub use batch::{Batch, BatchBuilder, Block, Rules, Size};
+pub use dead_letters::MAX_KEPT_BYTES;
+pub use journal::{Journal, JournalError};
+pub use pipeline::{IngestConfig, IngestError, Pipeline, lag};
+pub use reader::{BatchBounds, ReadError};
+pub use shape::{Nonce, Range, SHAPE, token};
+pub use stats::{IngestCounts, IngestStats};
+pub use writer::{InsertError, Tables};

@@ -1,0 +1,56 @@
+# Everything a person types. Each target sets up what it needs, into a cache outside the clone, and
+# prints what it does.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+export KELLY_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kelly
+# Outside the clone, so that a fresh clone does not build every crate again.
+export CARGO_TARGET_DIR ?= $(KELLY_CACHE)/target
+PYTHON := $(KELLY_CACHE)/python/bin
+
+.PHONY: help run demo build test lint bench kafka setup format clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+run: build ## Build Kelly and run everything on this machine (Ctrl-C ends it)
+	@exec "$(CARGO_TARGET_DIR)/release/kelly" up
+
+demo: build ## The same with believable traffic: thirty days behind, then live
+	@exec "$(CARGO_TARGET_DIR)/release/kelly" up --demo --data ./kelly-data/demo
+
+build: ## Build the release binary
+	@scripts/setup build engine
+	@echo "building kelly (the first time takes some minutes)"
+	@cargo build --locked --release --bin kelly
+
+test: ## Set up what is missing and pass every test
+	@scripts/setup build engine kafka python
+	@scripts/test
+
+lint: ## Formatting, clippy, documentation, the compose file's schema
+	@scripts/setup build python
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+	@echo "docker-compose.yml is checked against the compose specification's schema; nothing is started"
+	"$(PYTHON)/check-jsonschema" --builtin-schema vendor.compose-spec docker-compose.yml
+
+bench: ## Build and run the benchmarks; each ends in one JSON object
+	@scripts/setup build engine kafka
+	@cargo build --locked --release --bin kelly --bin kelly-engine --bin kelly-bench
+	@"$(CARGO_TARGET_DIR)/release/kelly-bench" all
+
+kafka: ## Fetch Apache Kafka's jars for tests and benchmarks
+	@scripts/setup kafka
+
+setup: ## Set up everything the other targets need
+	@scripts/setup build engine kafka python
+
+format: ## Format the code
+	cargo fmt --all
+
+clean: ## Remove what was built (the cache of downloads stays) and the default data
+	rm -rf "$(CARGO_TARGET_DIR)" ./kelly-data

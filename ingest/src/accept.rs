@@ -1,0 +1,213 @@
+//! Acceptance over HTTP: a body is checked whole, row by row, and only then appended to the log.
+//! One bad row refuses the body; nothing is half-done. Accepted means durable on the log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kelly_schemas::decode::{self, Form, Origin, RawRow};
+use kelly_schemas::{Fault, Limits, ids, topics};
+use kelly_stream::partitioner::partition_of;
+use kelly_stream::{Log, LogError, NewRecord};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+/// Bytes of payload gathered into one message, so that a large body becomes few messages and none
+/// comes near the size the log refuses.
+const MESSAGE_BYTES: usize = 256 << 10;
+/// Bad rows reported one by one; of more only their number is told.
+pub const MAX_REPORTED: usize = 50;
+
+/// What a body holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Metrics.
+    Metrics,
+    /// Activity events.
+    Activity,
+}
+
+impl Kind {
+    fn topic(self) -> &'static str {
+        match self {
+            Self::Metrics => topics::METRICS,
+            Self::Activity => topics::ACTIVITY,
+        }
+    }
+}
+
+/// A body that is on the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// Rows.
+    pub rows: usize,
+    /// Ids of the events, in the order of the body; empty for metrics.
+    pub ids: Vec<Uuid>,
+}
+
+/// A row that is not taken, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BadRow {
+    /// Its place in the body, from 0.
+    pub index: u32,
+    /// Its line, from 1, in NDJSON.
+    pub line: Option<u32>,
+    /// Why.
+    pub fault: Fault,
+}
+
+/// Why nothing of a body was taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// The body cannot be read as rows at all.
+    #[error("the body cannot be read")]
+    Body(#[source] Fault),
+    /// Some rows are bad.
+    #[error("{total} of {rows} rows are not valid")]
+    Rows {
+        /// The first [`MAX_REPORTED`] of them.
+        bad: Vec<BadRow>,
+        /// How many there are.
+        total: usize,
+        /// How many rows the body has.
+        rows: usize,
+    },
+    /// The log did not take it.
+    #[error("the log did not take the rows")]
+    Log(#[source] LogError),
+}
+
+/// Takes bodies and appends them to the log.
+#[derive(Clone)]
+pub struct Acceptor {
+    log: Arc<dyn Log>,
+    limits: Limits,
+    metric_partitions: u32,
+    activity_partitions: u32,
+}
+
+impl Acceptor {
+    /// Reads how many partitions the topics have; they must exist.
+    pub async fn new(log: Arc<dyn Log>, limits: Limits) -> Result<Self, LogError> {
+        let metric_partitions = log.partitions(topics::METRICS).await?;
+        let activity_partitions = log.partitions(topics::ACTIVITY).await?;
+        Ok(Self { log, limits, metric_partitions, activity_partitions })
+    }
+
+    /// Checks a body and appends it. Returns when it is durable.
+    pub async fn accept(
+        &self,
+        kind: Kind,
+        body: &[u8],
+        form: Form,
+        now_ms: i64,
+    ) -> Result<Accepted, AcceptError> {
+        let checked = self.check(kind, body, form, now_ms)?;
+        let accepted = Accepted { rows: checked.rows, ids: checked.ids };
+        if !checked.records.is_empty() {
+            self.log.append(checked.records).await.map_err(AcceptError::Log)?;
+        }
+        Ok(accepted)
+    }
+
+    fn check(&self, kind: Kind, body: &[u8], form: Form, now_ms: i64) -> Result<Checked, AcceptError> {
+        let rows = decode::split_rows(body, form, &self.limits).map_err(AcceptError::Body)?;
+        let origin = Origin { topic: kind.topic(), partition: 0, offset: 0, log_time_ms: now_ms, limits: &self.limits };
+        let partitions = match kind {
+            Kind::Metrics => self.metric_partitions,
+            Kind::Activity => self.activity_partitions,
+        };
+        let mut messages = Messages::new(kind.topic());
+        let (mut ids, mut bad, mut total) = (Vec::new(), Vec::new(), 0);
+        for row in &rows {
+            let checked = match kind {
+                Kind::Metrics => decode::metric(row, &origin).map(|metric| {
+                    messages.push(partition_of(metric.partition_key().as_bytes(), partitions), row.bytes);
+                }),
+                Kind::Activity => decode::activity(row, &origin).map(|event| {
+                    let partition = partition_of(event.partition_key().as_bytes(), partitions);
+                    let derived = ids::derived_event_id(now_ms, origin.topic, 0, 0, row.index);
+                    if event.id == derived {
+                        // No id of its own: it gets one here, so that the answer can name it.
+                        let id = Uuid::now_v7();
+                        messages.push(partition, &with_id(row, id));
+                        ids.push(id);
+                    } else {
+                        messages.push(partition, row.bytes);
+                        ids.push(event.id);
+                    }
+                }),
+            };
+            if let Err(reject) = checked {
+                total += 1;
+                if bad.len() < MAX_REPORTED {
+                    bad.push(BadRow { index: row.index, line: row.line, fault: reject.fault });
+                }
+            }
+        }
+        if total > 0 {
+            return Err(AcceptError::Rows { bad, total, rows: rows.len() });
+        }
+        Ok(Checked { rows: rows.len(), ids, records: messages.finish() })
+    }
+}
+
+struct Checked {
+    rows: usize,
+    ids: Vec<Uuid>,
+    records: Vec<NewRecord>,
+}
+
+/// The row with an id. It was decoded before, so it is an object without doubled fields.
+fn with_id(row: &RawRow<'_>, id: Uuid) -> Vec<u8> {
+    let parsed: Result<BTreeMap<String, &RawValue>, _> = serde_json::from_slice(row.bytes);
+    let id = serde_json::value::to_raw_value(&id);
+    if let (Ok(mut fields), Ok(id)) = (parsed, id) {
+        fields.insert("id".to_owned(), &id);
+        if let Ok(bytes) = serde_json::to_vec(&fields) {
+            return bytes;
+        }
+    }
+    row.bytes.to_vec()
+}
+
+/// Rows gathered into messages, a partition at a time.
+struct Messages {
+    topic: Arc<str>,
+    open: BTreeMap<u32, Vec<u8>>,
+    done: Vec<NewRecord>,
+}
+
+impl Messages {
+    fn new(topic: &str) -> Self {
+        Self { topic: topic.into(), open: BTreeMap::new(), done: Vec::new() }
+    }
+
+    fn push(&mut self, partition: u32, row: &[u8]) {
+        let message = self.open.entry(partition).or_default();
+        if !message.is_empty() && message.len() + row.len() > MESSAGE_BYTES {
+            let full = std::mem::take(message);
+            self.done.push(record(&self.topic, partition, full));
+        }
+        message.push(if message.is_empty() { b'[' } else { b',' });
+        message.extend_from_slice(row);
+    }
+
+    fn finish(mut self) -> Vec<NewRecord> {
+        for (partition, message) in std::mem::take(&mut self.open) {
+            self.done.push(record(&self.topic, partition, message));
+        }
+        self.done
+    }
+}
+
+fn record(topic: &Arc<str>, partition: u32, mut message: Vec<u8>) -> NewRecord {
+    message.push(b']');
+    NewRecord {
+        topic: Arc::clone(topic),
+        partition: Some(partition),
+        key: None,
+        payload: Bytes::from(message),
+        content_type: None,
+    }
+}

@@ -1,0 +1,202 @@
+//! One batch: the records of one range of offsets of one partition, and the blocks they become.
+//!
+//! Which rows a range becomes depends on the records and the [`Rules`] alone, never on a clock:
+//! whoever replays the range builds the same blocks.
+
+use arrow_array::{ArrayRef, RecordBatch};
+use kelly_schemas::decode::{self, Origin};
+use kelly_schemas::{Limits, topics};
+use kelly_sql::Table;
+use kelly_stream::{Record, TopicPartition};
+
+use crate::activity_blocks::ActivityBlocks;
+use crate::dead_letters::{DeadLetters, Letter};
+use crate::metric_blocks::MetricBlocks;
+use crate::shape::Range;
+
+/// What decides over rows beside the records themselves.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// Bounds of messages and times.
+    pub limits: Limits,
+    /// How long raw metrics are kept, ms; older ones go to the rollups alone.
+    pub raw_retention_ms: i64,
+}
+
+/// Rows for one table.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// The table.
+    pub table: Table,
+    /// Its rows.
+    pub rows: RecordBatch,
+}
+
+impl Block {
+    /// Puts columns under the table's schema.
+    ///
+    /// # Panics
+    /// When the columns do not match the schema: both are constants of this program.
+    pub fn new(table: Table, columns: Vec<ArrayRef>) -> Self {
+        let rows = RecordBatch::try_new(table.arrow_schema(), columns)
+            .unwrap_or_else(|fault| panic!("the columns built for {} are not its own: {fault}", table.name()));
+        Self { table, rows }
+    }
+}
+
+/// A closed batch.
+#[derive(Debug)]
+pub struct Batch {
+    /// The offsets it covers.
+    pub range: Range,
+    /// Blocks that have rows, dead letters first.
+    pub blocks: Vec<Block>,
+    /// Records, rows and refusals in it.
+    pub size: Size,
+}
+
+/// How much is in a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Size {
+    /// Messages.
+    pub records: usize,
+    /// Bytes of their payloads.
+    pub bytes: usize,
+    /// Rows taken.
+    pub rows: usize,
+    /// Rows or messages refused.
+    pub dead_letters: usize,
+}
+
+enum Rows {
+    Metrics(Box<MetricBlocks>),
+    Activity(Box<ActivityBlocks>),
+}
+
+/// Accumulates the records of a range.
+pub struct BatchBuilder {
+    partition: TopicPartition,
+    rules: Rules,
+    rows: Rows,
+    dead_letters: DeadLetters,
+    size: Size,
+    start: u64,
+    /// Offset after the last record seen.
+    next: u64,
+}
+
+impl BatchBuilder {
+    /// An empty batch that begins at `start`.
+    pub fn new(partition: TopicPartition, start: u64, rules: Rules) -> Self {
+        let rows = if &*partition.topic == topics::ACTIVITY {
+            Rows::Activity(Box::default())
+        } else {
+            Rows::Metrics(Box::default())
+        };
+        let dead_letters = DeadLetters::default();
+        Self { partition, rules, rows, dead_letters, size: Size::default(), start, next: start }
+    }
+
+    /// Decodes a record into the batch. Nothing in it can fail: what is wrong becomes a dead letter.
+    pub fn push(&mut self, record: &Record<'_>) {
+        self.size.records += 1;
+        self.size.bytes += record.payload.len();
+        self.next = record.offset + 1;
+        let content_type = record.content_type.unwrap_or_default();
+        if !is_json(content_type) {
+            self.dead_letters.push(Letter {
+                offset: record.offset,
+                row: 0,
+                log_time_ms: record.timestamp_ms,
+                content_type,
+                code: "unsupported_content_type",
+                reason: "the content-type header is not application/json; send JSON, or leave the header out",
+                bytes: record.payload,
+            });
+            return;
+        }
+        let origin = Origin {
+            topic: record.topic,
+            partition: record.partition,
+            offset: record.offset,
+            log_time_ms: record.timestamp_ms,
+            limits: &self.rules.limits,
+        };
+        let dead_letters = &mut self.dead_letters;
+        match &mut self.rows {
+            Rows::Metrics(blocks) => {
+                let oldest_raw = record.timestamp_ms.saturating_sub(self.rules.raw_retention_ms);
+                decode::metrics(record.payload, &origin, &mut |row, result| match result {
+                    Ok(metric) => blocks.push(&metric, record.offset, row, metric.timestamp_ms >= oldest_raw),
+                    Err(reject) => {
+                        dead_letters.reject(&reject, record.offset, row, record.timestamp_ms, content_type);
+                    }
+                });
+            }
+            Rows::Activity(blocks) => decode::activities(record.payload, &origin, &mut |row, result| match result {
+                Ok(event) => blocks.push(&event, record.offset, row),
+                Err(reject) => {
+                    dead_letters.reject(&reject, record.offset, row, record.timestamp_ms, content_type);
+                }
+            }),
+        }
+    }
+
+    /// Notes that retention removed `[expected, found)` before it was read.
+    pub fn note_gap(&mut self, expected: u64, found: u64, now_ms: i64) {
+        self.dead_letters.push(Letter {
+            offset: expected,
+            row: 0,
+            log_time_ms: now_ms,
+            content_type: "",
+            code: "lost_to_retention",
+            reason: &format!(
+                "the log removed offsets {expected} to {} before they were read; keep the log longer or ingest sooner",
+                found.saturating_sub(1)
+            ),
+            bytes: b"",
+        });
+        self.next = self.next.max(found);
+    }
+
+    /// Whether nothing came yet.
+    pub fn is_empty(&self) -> bool {
+        self.size.records == 0 && self.dead_letters.rows() == 0
+    }
+
+    /// How much came.
+    pub fn size(&self) -> Size {
+        let rows = match &self.rows {
+            Rows::Metrics(blocks) => blocks.rows(),
+            Rows::Activity(blocks) => blocks.rows(),
+        };
+        Size { rows, dead_letters: self.dead_letters.rows(), ..self.size }
+    }
+
+    /// Offset after the last record.
+    pub fn next_offset(&self) -> u64 {
+        self.next
+    }
+
+    /// Closes at the last record, or at the end that was declared for it.
+    pub fn close(self, declared_end: Option<u64>) -> Batch {
+        let size = self.size();
+        let range = Range { start: self.start, end: declared_end.unwrap_or(self.next) };
+        let partition = self.partition.partition;
+        let mut blocks = Vec::new();
+        if size.dead_letters > 0 {
+            blocks.push(self.dead_letters.finish(&self.partition.topic, partition));
+        }
+        blocks.extend(match self.rows {
+            Rows::Metrics(rows) => rows.finish(partition),
+            Rows::Activity(rows) => rows.finish(partition),
+        });
+        blocks.retain(|block| block.rows.num_rows() > 0);
+        Batch { range, blocks, size }
+    }
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.is_empty() || essence.eq_ignore_ascii_case("application/json")
+}

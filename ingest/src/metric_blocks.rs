@@ -1,0 +1,164 @@
+//! Metrics of one batch as the blocks of their tables: the raw one and the five rollups.
+
+use arrow_array::builder::StringBuilder;
+use arrow_array::{ArrayRef, Float64Array};
+use std::sync::Arc;
+
+use kelly_schemas::Metric;
+use kelly_sql::Table;
+
+use crate::batch::Block;
+use crate::columns::{self, Histograms, Origins, Summaries};
+use crate::dictionary::Dictionary;
+use crate::rollup::{Rollups, Sample};
+
+/// Accumulates metrics.
+#[derive(Default)]
+pub struct MetricBlocks {
+    names: Dictionary,
+    types: Dictionary,
+    accounts: Dictionary,
+    conversations: Dictionary,
+    raw: Raw,
+    rollups: Rollups,
+    rows: usize,
+}
+
+#[derive(Default)]
+struct Raw {
+    metric_name: Vec<i32>,
+    metric_type: Vec<i32>,
+    value: Vec<f64>,
+    timestamp: Vec<i64>,
+    account_id: Vec<i32>,
+    conversation_id: StringBuilder,
+    user_id: StringBuilder,
+    metadata: StringBuilder,
+    origins: Origins,
+}
+
+impl MetricBlocks {
+    /// Adds a metric. `keep_raw` is false for one older than raw rows are kept: it counts in the
+    /// rollups, which are kept longer, and would be expired on arrival in the raw table.
+    pub fn push(&mut self, metric: &Metric<'_>, offset: u64, row: u32, keep_raw: bool) {
+        self.rows += 1;
+        let name = self.names.intern(&metric.metric_name);
+        let account = self.accounts.intern(&metric.account_id);
+        let conversation =
+            (!metric.conversation_id.is_empty()).then(|| self.conversations.intern(&metric.conversation_id));
+        self.rollups.add(Sample {
+            metric: name,
+            account: (!metric.account_id.is_empty()).then_some(account),
+            conversation,
+            timestamp_ms: metric.timestamp_ms,
+            value: metric.value,
+        });
+        if keep_raw {
+            let raw = &mut self.raw;
+            raw.metric_name.push(name as i32);
+            raw.metric_type.push(self.types.intern(&metric.metric_type) as i32);
+            raw.value.push(metric.value);
+            raw.timestamp.push(metric.timestamp_ms);
+            raw.account_id.push(account as i32);
+            raw.conversation_id.append_value(&metric.conversation_id);
+            raw.user_id.append_value(&metric.user_id);
+            raw.metadata.append_value(&metric.metadata);
+            raw.origins.push(offset, row);
+        }
+    }
+
+    /// Rows added.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The blocks, the raw one first.
+    pub fn finish(mut self, partition: u32) -> Vec<Block> {
+        // Rows without an account carry the empty string, also in the tiers that name one.
+        let no_account = self.accounts.intern("");
+        let mut blocks = vec![
+            self.tier(Table::Metrics1m, self.rollups.minutes()),
+            self.tier(Table::Metrics1h, self.rollups.hours().iter().map(|(name, at, group)| (*name, *at, group))),
+            self.account_hours(),
+            self.account_days(),
+            self.conversation_days(no_account),
+        ];
+        let Raw { metric_name, metric_type, value, timestamp, account_id, conversation_id, user_id, metadata, origins } =
+            self.raw;
+        let mut raw: Vec<ArrayRef> = vec![
+            Arc::new(self.names.column(metric_name)),
+            Arc::new(self.types.column(metric_type)),
+            Arc::new(Float64Array::from(value)),
+            columns::milliseconds(timestamp),
+            Arc::new(self.accounts.column(account_id)),
+            columns::finish_text(conversation_id),
+            columns::finish_text(user_id),
+            columns::finish_text(metadata),
+        ];
+        raw.extend(origins.columns(partition));
+        blocks.insert(0, Block::new(Table::SystemMetrics, raw));
+        blocks
+    }
+
+    fn tier<'a>(
+        &self,
+        table: Table,
+        groups: impl Iterator<Item = (u32, u32, &'a crate::rollup::Distribution)>,
+    ) -> Block {
+        let (mut names, mut times) = (Vec::new(), Vec::new());
+        let (mut summaries, mut histograms) = (Summaries::default(), Histograms::default());
+        for (name, minute, group) in groups {
+            names.push(name);
+            times.push(minute);
+            summaries.push(&group.summary);
+            histograms.push(group.histogram.buckets());
+        }
+        let mut all = vec![columns::numbers(&self.names, names.into_iter()), columns::minutes(times.into_iter())];
+        all.extend(summaries.columns());
+        all.push(histograms.column());
+        Block::new(table, all)
+    }
+
+    fn account_hours(&self) -> Block {
+        let groups = || self.rollups.account_hours();
+        let mut summaries = Summaries::default();
+        groups().for_each(|group| summaries.push(&group.value));
+        let mut all = vec![
+            columns::numbers(&self.names, groups().map(|group| group.metric)),
+            columns::numbers(&self.accounts, groups().filter_map(|group| group.account)),
+            columns::minutes(groups().map(|group| group.minute)),
+        ];
+        all.extend(summaries.columns());
+        Block::new(Table::AccountMetrics1h, all)
+    }
+
+    fn account_days(&self) -> Block {
+        let groups = || self.rollups.account_buckets();
+        let buckets: Vec<i16> = groups().map(|group| group.value.0).collect();
+        let counts: Vec<u64> = groups().map(|group| group.value.1).collect();
+        Block::new(
+            Table::AccountMetrics1d,
+            vec![
+                columns::numbers(&self.names, groups().map(|group| group.metric)),
+                columns::numbers(&self.accounts, groups().filter_map(|group| group.account)),
+                columns::minutes(groups().map(|group| group.minute)),
+                Arc::new(arrow_array::Int16Array::from(buckets)),
+                Arc::new(arrow_array::UInt64Array::from(counts)),
+            ],
+        )
+    }
+
+    fn conversation_days(&self, no_account: u32) -> Block {
+        let groups = || self.rollups.conversation_days();
+        let mut summaries = Summaries::default();
+        groups().for_each(|group| summaries.push(&group.value));
+        let mut all = vec![
+            columns::texts(&self.conversations, groups().filter_map(|group| group.conversation)),
+            columns::numbers(&self.names, groups().map(|group| group.metric)),
+            columns::minutes(groups().map(|group| group.minute)),
+            columns::numbers(&self.accounts, groups().map(|group| group.account.unwrap_or(no_account))),
+        ];
+        all.extend(summaries.columns());
+        Block::new(Table::ConversationMetrics1d, all)
+    }
+}

@@ -1,0 +1,187 @@
+//! One running pipeline: the reading thread, the writers, and the way to end them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kelly_schemas::topics;
+use kelly_stream::{ConsumerSpec, Log, LogError, Start, TopicPartition};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+
+use crate::batch::Rules;
+use crate::reader::{BatchBounds, Lanes, ReadError, Reader};
+use crate::stats::{IngestCounts, IngestStats};
+use crate::writer::{Shared, Tables};
+
+/// How a pipeline reads and writes.
+#[derive(Debug, Clone)]
+pub struct IngestConfig {
+    /// Consumer group: instances of one group share the partitions.
+    pub group: String,
+    /// Topics to read.
+    pub topics: Vec<Arc<str>>,
+    /// When batches are closed.
+    pub bounds: BatchBounds,
+    /// What decides over rows.
+    pub rules: Rules,
+    /// Batches being inserted at once, over all partitions.
+    pub concurrent_inserts: usize,
+    /// How long a shutdown waits for batches under way; what is left is finished at the next start.
+    pub drain_within: Duration,
+}
+
+impl IngestConfig {
+    /// Both high-volume topics under the group every instance uses.
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            group: topics::INGEST_GROUP.to_owned(),
+            topics: vec![topics::METRICS.into(), topics::ACTIVITY.into()],
+            bounds: BatchBounds::default(),
+            rules,
+            concurrent_inserts: 2,
+            drain_within: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a pipeline could not be started, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The log gave no consumer.
+    #[error("cannot read the log as group {group}")]
+    Consumer {
+        /// The group.
+        group: String,
+        /// Why.
+        #[source]
+        source: LogError,
+    },
+    /// The operating system gave no thread.
+    #[error("cannot start the reading thread")]
+    Thread(#[source] std::io::Error),
+    /// Reading ended.
+    #[error("ingest stopped")]
+    Read(#[source] ReadError),
+    /// The reading thread panicked: a defect of this program.
+    #[error("the reading thread ended unexpectedly")]
+    Panicked,
+}
+
+/// A running pipeline. Dropping it asks it to stop and does not wait.
+pub struct Pipeline {
+    stop: Arc<AtomicBool>,
+    stats: Arc<IngestStats>,
+    ended: watch::Receiver<bool>,
+    thread: Option<std::thread::JoinHandle<Result<(), ReadError>>>,
+    log: Arc<dyn Log>,
+    config: IngestConfig,
+}
+
+impl Pipeline {
+    /// Joins the group and starts. Must be called on a Tokio runtime with more than one thread: the
+    /// writers run on it.
+    pub fn start(
+        log: Arc<dyn Log>,
+        tables: Arc<dyn Tables>,
+        config: IngestConfig,
+    ) -> Result<Self, IngestError> {
+        let consumer = log
+            .consumer(ConsumerSpec {
+                group: config.group.clone(),
+                topics: config.topics.clone(),
+                start: Start::Earliest,
+            })
+            .map_err(|source| IngestError::Consumer { group: config.group.clone(), source })?;
+        let stats = Arc::new(IngestStats::default());
+        let shared = Arc::new(Shared {
+            tables,
+            committer: consumer.committer(),
+            stats: Arc::clone(&stats),
+            inserting: Semaphore::new(config.concurrent_inserts.max(1)),
+        });
+        let stop = Arc::new(AtomicBool::new(false));
+        let reader = Reader {
+            consumer,
+            lanes: Lanes {
+                shared,
+                runtime: Handle::current(),
+                rules: config.rules,
+                bounds: config.bounds,
+                lanes: HashMap::new(),
+                leaving: Vec::new(),
+                refused: None,
+            },
+            stop: Arc::clone(&stop),
+            drain_within: config.drain_within,
+        };
+        let (tell_ended, ended) = watch::channel(false);
+        let thread = std::thread::Builder::new()
+            .name("ingest".to_owned())
+            .spawn(move || {
+                // Dropped when the thread ends in whatever way, which the receiver sees.
+                let _tell_ended = tell_ended;
+                reader.run()
+            })
+            .map_err(IngestError::Thread)?;
+        Ok(Self { stop, stats, ended, thread: Some(thread), log, config })
+    }
+
+    /// What it has done so far.
+    pub fn counts(&self) -> IngestCounts {
+        self.stats.counts()
+    }
+
+    /// A handle for the counters that outlives a borrow of the pipeline.
+    pub fn stats(&self) -> Arc<IngestStats> {
+        Arc::clone(&self.stats)
+    }
+
+    /// Returns when the pipeline has ended by itself; [`shutdown`](Self::shutdown) then says why.
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        // The value never changes: the error says that the thread let go of its end.
+        let _ = ended.wait_for(|told| *told).await;
+    }
+
+    /// Records that are on the log and not yet confirmed, over all partitions of all topics.
+    pub async fn lag(&self) -> Result<u64, LogError> {
+        lag(&*self.log, &self.config.group, &self.config.topics).await
+    }
+
+    /// Stops reading, writes what was read, commits, leaves the group.
+    pub async fn shutdown(mut self) -> Result<IngestCounts, IngestError> {
+        self.stop.store(true, Ordering::Relaxed);
+        let Some(thread) = self.thread.take() else { return Ok(self.counts()) };
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+        match joined {
+            Ok(Ok(Ok(()))) => Ok(self.counts()),
+            Ok(Ok(Err(fault))) => Err(IngestError::Read(fault)),
+            Ok(Err(_)) | Err(_) => Err(IngestError::Panicked),
+        }
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Records of these topics that the group has not confirmed.
+pub async fn lag(log: &dyn Log, group: &str, topics: &[Arc<str>]) -> Result<u64, LogError> {
+    let mut behind = 0;
+    for topic in topics {
+        let committed = log.committed(group, topic).await?;
+        for partition in 0..log.partitions(topic).await? {
+            let ends = log.watermarks(&TopicPartition { topic: Arc::clone(topic), partition }).await?;
+            let position = committed
+                .get(partition as usize)
+                .and_then(Option::as_ref)
+                .map_or(ends.low, |committed| committed.offset.max(ends.low));
+            behind += ends.high.saturating_sub(position);
+        }
+    }
+    Ok(behind)
+}

@@ -1,0 +1,376 @@
+//! The rollups of one batch: what the minute, hour and day tiers gain from its rows.
+//!
+//! They are computed here, from the same rows and in the same pass as the raw block, and inserted
+//! under the same token. A view inside the store would compute them again from the inserted block
+//! at several times the cost, and would tie exactly-once to the store's handling of views.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+use kelly_schemas::histogram;
+
+const MS_PER_MINUTE: i64 = 60_000;
+/// Minutes in the coarser tiers.
+pub const MINUTES_PER_HOUR: u32 = 60;
+/// The same.
+pub const MINUTES_PER_DAY: u32 = 24 * 60;
+
+/// One row's share in the rollups; strings are numbers of the batch's dictionaries.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// Metric name.
+    pub metric: u32,
+    /// Account; `None` when the row has none.
+    pub account: Option<u32>,
+    /// Conversation; `None` when the row has none.
+    pub conversation: Option<u32>,
+    /// Time of the sample, ms since the epoch. Not negative: decoding refuses what is too old.
+    pub timestamp_ms: i64,
+    /// Value.
+    pub value: f64,
+}
+
+/// What every tier keeps of a group.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Summary {
+    /// Samples.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+    /// Time and value of the newest sample; of two at the same millisecond the larger, as the
+    /// store's `max` over this pair decides too.
+    pub last: (i64, f64),
+}
+
+impl Summary {
+    fn of(timestamp_ms: i64, value: f64) -> Self {
+        Self { count: 1, sum: value, min: value, max: value, last: (timestamp_ms, value) }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum += other.sum;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        if other.last > self.last {
+            self.last = other.last;
+        }
+    }
+}
+
+/// Counts by log-gamma bucket. A contiguous window serves nearly all; what lies too far from it
+/// goes to a tree, so that two extreme values cannot claim the whole range of buckets.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Histogram {
+    base: i16,
+    window: Vec<u32>,
+    far: BTreeMap<i16, u32>,
+}
+
+impl Histogram {
+    /// Widest window: 4 KiB.
+    const MAX_WINDOW: usize = 1024;
+
+    fn add(&mut self, bucket: i16, count: u32) {
+        if self.window.is_empty() {
+            self.base = bucket;
+        }
+        let position = i32::from(bucket) - i32::from(self.base);
+        if let Ok(index) = usize::try_from(position) {
+            if index < Self::MAX_WINDOW {
+                if index >= self.window.len() {
+                    self.window.resize(index + 1, 0);
+                }
+                self.window[index] += count;
+                return;
+            }
+        } else {
+            let more = position.unsigned_abs() as usize;
+            if more + self.window.len() <= Self::MAX_WINDOW {
+                self.window.splice(0..0, std::iter::repeat_n(0, more));
+                self.base = bucket;
+                self.window[0] += count;
+                return;
+            }
+        }
+        *self.far.entry(bucket).or_default() += count;
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (bucket, count) in other.buckets() {
+            self.add(bucket, count);
+        }
+    }
+
+    /// Buckets that hold something, ascending, none twice.
+    pub fn buckets(&self) -> impl Iterator<Item = (i16, u32)> {
+        let mut all: Vec<(i16, u32)> = self
+            .window
+            .iter()
+            .zip(self.base..)
+            .filter(|(count, _)| **count > 0)
+            .map(|(count, bucket)| (bucket, *count))
+            .collect();
+        if !self.far.is_empty() {
+            for (&bucket, &count) in &self.far {
+                match all.binary_search_by_key(&bucket, |(b, _)| *b) {
+                    Ok(at) => all[at].1 += count,
+                    Err(at) => all.insert(at, (bucket, count)),
+                }
+            }
+        }
+        all.into_iter()
+    }
+}
+
+/// A dense group: summary and distribution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Distribution {
+    /// Count, sum, extremes, newest.
+    pub summary: Summary,
+    /// Distribution of the values.
+    pub histogram: Histogram,
+}
+
+/// Groups by a packed key, in the order of their first appearance, which makes a block
+/// reproducible from its rows.
+#[derive(Debug)]
+struct Groups<V> {
+    index: HashMap<u64, u32>,
+    entries: Vec<(u64, V)>,
+}
+
+impl<V> Default for Groups<V> {
+    fn default() -> Self {
+        Self { index: HashMap::new(), entries: Vec::new() }
+    }
+}
+
+impl<V> Groups<V> {
+    fn upsert(&mut self, key: u64, insert: impl FnOnce() -> V, update: impl FnOnce(&mut V)) -> u32 {
+        let next = self.entries.len() as u32;
+        let at = *self.index.entry(key).or_insert(next);
+        if at == next {
+            self.entries.push((key, insert()));
+        } else {
+            update(&mut self.entries[at as usize].1);
+        }
+        at
+    }
+}
+
+fn pack(high: u32, low: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
+}
+
+fn unpack(key: u64) -> (u32, u32) {
+    ((key >> 32) as u32, key as u32)
+}
+
+/// Accumulates samples and gives each tier's groups.
+#[derive(Debug, Default)]
+pub struct Rollups {
+    /// (metric, minute).
+    minutes: Groups<Distribution>,
+    /// (metric, account): its number is the high half of the two tiers below.
+    account_series: Groups<()>,
+    /// (series, hour).
+    account_hours: Groups<Summary>,
+    /// (series, day and bucket).
+    account_buckets: Groups<u64>,
+    /// (conversation, metric), with the first account that was named.
+    conversation_series: Groups<Option<u32>>,
+    /// (series, day).
+    conversation_days: Groups<Summary>,
+}
+
+/// A group of the sparse tiers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SeriesGroup<V> {
+    /// Metric name.
+    pub metric: u32,
+    /// Account; `None` where none was named.
+    pub account: Option<u32>,
+    /// Conversation, in the conversation tier only.
+    pub conversation: Option<u32>,
+    /// Start of the group, minutes since the epoch.
+    pub minute: u32,
+    /// What it holds.
+    pub value: V,
+}
+
+impl Rollups {
+    /// Adds one row.
+    pub fn add(&mut self, sample: Sample) {
+        let Sample { metric, account, conversation, timestamp_ms, value } = sample;
+        let minute = (timestamp_ms.max(0) / MS_PER_MINUTE) as u32;
+        let bucket = histogram::bucket(value);
+        let one = Summary::of(timestamp_ms, value);
+        self.minutes.upsert(
+            pack(metric, minute),
+            || {
+                let mut histogram = Histogram::default();
+                histogram.add(bucket, 1);
+                Distribution { summary: one, histogram }
+            },
+            |group| {
+                group.summary.merge(&one);
+                group.histogram.add(bucket, 1);
+            },
+        );
+        if let Some(account) = account {
+            let series = self.account_series.upsert(pack(metric, account), || (), |()| ());
+            let hour = minute / MINUTES_PER_HOUR;
+            self.account_hours.upsert(pack(series, hour), || one, |group| group.merge(&one));
+            // A day fits 16 bits until 2149; a bucket is 16 bits.
+            let day_and_bucket = (minute / MINUTES_PER_DAY) << 16 | u32::from(bucket as u16);
+            self.account_buckets.upsert(pack(series, day_and_bucket), || 1, |count| *count += 1);
+        }
+        if let Some(conversation) = conversation {
+            let series = self.conversation_series.upsert(
+                pack(conversation, metric),
+                || account,
+                |known| *known = known.or(account),
+            );
+            let day = minute / MINUTES_PER_DAY;
+            self.conversation_days.upsert(pack(series, day), || one, |group| group.merge(&one));
+        }
+    }
+
+    /// (metric, minute since the epoch) groups.
+    pub fn minutes(&self) -> impl ExactSizeIterator<Item = (u32, u32, &Distribution)> {
+        self.minutes.entries.iter().map(|(key, group)| {
+            let (metric, minute) = unpack(*key);
+            (metric, minute, group)
+        })
+    }
+
+    /// (metric, minute at which the hour begins) groups, merged from the minutes.
+    pub fn hours(&self) -> Vec<(u32, u32, Distribution)> {
+        let mut hours: Groups<Distribution> = Groups::default();
+        for (metric, minute, group) in self.minutes() {
+            hours.upsert(
+                pack(metric, minute / MINUTES_PER_HOUR),
+                || group.clone(),
+                |hour| {
+                    hour.summary.merge(&group.summary);
+                    hour.histogram.merge(&group.histogram);
+                },
+            );
+        }
+        hours
+            .entries
+            .into_iter()
+            .map(|(key, group)| {
+                let (metric, hour) = unpack(key);
+                (metric, hour * MINUTES_PER_HOUR, group)
+            })
+            .collect()
+    }
+
+    /// (metric, account, hour) groups.
+    pub fn account_hours(&self) -> impl ExactSizeIterator<Item = SeriesGroup<Summary>> {
+        self.account_hours.entries.iter().map(|(key, summary)| {
+            let (series, hour) = unpack(*key);
+            let (metric, account) = unpack(self.account_series.entries[series as usize].0);
+            SeriesGroup {
+                metric,
+                account: Some(account),
+                conversation: None,
+                minute: hour * MINUTES_PER_HOUR,
+                value: *summary,
+            }
+        })
+    }
+
+    /// (metric, account, day, bucket) counts.
+    pub fn account_buckets(&self) -> impl ExactSizeIterator<Item = SeriesGroup<(i16, u64)>> {
+        self.account_buckets.entries.iter().map(|(key, count)| {
+            let (series, day_and_bucket) = unpack(*key);
+            let (metric, account) = unpack(self.account_series.entries[series as usize].0);
+            SeriesGroup {
+                metric,
+                account: Some(account),
+                conversation: None,
+                minute: (day_and_bucket >> 16) * MINUTES_PER_DAY,
+                value: (day_and_bucket as u16 as i16, *count),
+            }
+        })
+    }
+
+    /// (conversation, metric, day) groups.
+    pub fn conversation_days(&self) -> impl ExactSizeIterator<Item = SeriesGroup<Summary>> {
+        self.conversation_days.entries.iter().map(|(key, summary)| {
+            let (series, day) = unpack(*key);
+            let (series_key, account) = self.conversation_series.entries[series as usize];
+            let (conversation, metric) = unpack(series_key);
+            SeriesGroup {
+                metric,
+                account,
+                conversation: Some(conversation),
+                minute: day * MINUTES_PER_DAY,
+                value: *summary,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sample(minute: i64, value: f64) -> Sample {
+        Sample { metric: 0, account: Some(0), conversation: Some(0), timestamp_ms: minute * MS_PER_MINUTE, value }
+    }
+
+    #[test]
+    fn the_newest_sample_is_last_and_ties_take_the_larger() {
+        let mut rollups = Rollups::default();
+        for (minute, value) in [(10, 5.0), (12, 1.0), (11, 9.0), (12, 2.0), (12, 1.5)] {
+            rollups.add(sample(minute, value));
+        }
+        let hours = rollups.hours();
+        assert_eq!(hours.len(), 1);
+        assert_eq!(hours[0].2.summary.last, (12 * MS_PER_MINUTE, 2.0));
+        assert_eq!(rollups.minutes().len(), 3);
+    }
+
+    #[test]
+    fn rows_without_account_or_conversation_stay_out_of_their_tiers() {
+        let mut rollups = Rollups::default();
+        rollups.add(Sample { account: None, conversation: None, ..sample(0, 1.0) });
+        assert_eq!(rollups.minutes().len(), 1);
+        assert_eq!(rollups.account_hours().len() + rollups.account_buckets().len() + rollups.conversation_days().len(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn every_tier_counts_every_sample(rows in prop::collection::vec((0u32..4, 0u32..3, 0u32..5, 0i64..4_000_000_000, -1e12f64..1e12), 1..300)) {
+            let mut rollups = Rollups::default();
+            for &(metric, account, conversation, timestamp_ms, value) in &rows {
+                rollups.add(Sample { metric, account: Some(account), conversation: Some(conversation), timestamp_ms, value });
+            }
+            let n = rows.len() as u64;
+            prop_assert_eq!(rollups.minutes().map(|(_, _, g)| g.summary.count).sum::<u64>(), n);
+            prop_assert_eq!(rollups.minutes().flat_map(|(_, _, g)| g.histogram.buckets().map(|(_, c)| u64::from(c)).collect::<Vec<_>>()).sum::<u64>(), n);
+            let hours = rollups.hours();
+            prop_assert_eq!(hours.iter().map(|(_, _, g)| g.summary.count).sum::<u64>(), n);
+            for (_, _, group) in &hours {
+                let buckets: Vec<_> = group.histogram.buckets().collect();
+                prop_assert!(buckets.windows(2).all(|w| w[0].0 < w[1].0), "ascending and none twice");
+                prop_assert_eq!(buckets.iter().map(|(_, c)| u64::from(*c)).sum::<u64>(), group.summary.count);
+            }
+            prop_assert_eq!(rollups.account_hours().map(|g| g.value.count).sum::<u64>(), n);
+            prop_assert_eq!(rollups.account_buckets().map(|g| g.value.1).sum::<u64>(), n);
+            prop_assert_eq!(rollups.conversation_days().map(|g| g.value.count).sum::<u64>(), n);
+            let max = rows.iter().map(|r| r.4).fold(f64::MIN, f64::max);
+            prop_assert_eq!(rollups.account_hours().map(|g| g.value.max).fold(f64::MIN, f64::max), max);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What the pipeline has done since it started, readable at any time.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use crate::batch::Size;
+
+/// Counters of one pipeline.
+#[derive(Debug, Default)]
+pub struct IngestStats {
+    records: AtomicU64,
+    rows: AtomicU64,
+    dead_letters: AtomicU64,
+    batches: AtomicU64,
+    retries: AtomicU64,
+    lost: AtomicU64,
+    buffered_bytes: AtomicU64,
+    partitions: AtomicU64,
+    last_written_ms: AtomicI64,
+    last_error: Mutex<Option<String>>,
+}
+
+/// The counters at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IngestCounts {
+    /// Messages written.
+    pub records: u64,
+    /// Rows written: metrics and events.
+    pub rows: u64,
+    /// Rows and messages refused and kept as dead letters.
+    pub dead_letters: u64,
+    /// Batches confirmed.
+    pub batches: u64,
+    /// Inserts and commits that had to be tried again.
+    pub retries: u64,
+    /// Offsets the log's retention removed before they were read.
+    pub lost: u64,
+    /// Payload bytes of batches that are closed and not yet written.
+    pub buffered_bytes: u64,
+    /// Partitions this instance reads.
+    pub partitions: u64,
+    /// When the last batch was confirmed, ms since the epoch; `None` before the first.
+    pub last_written_ms: Option<i64>,
+    /// The last thing that went wrong, while it has not gone right since.
+    pub last_error: Option<String>,
+}
+
+impl IngestStats {
+    /// The counters now.
+    pub fn counts(&self) -> IngestCounts {
+        let last_written_ms = self.last_written_ms.load(Ordering::Relaxed);
+        IngestCounts {
+            records: self.records.load(Ordering::Relaxed),
+            rows: self.rows.load(Ordering::Relaxed),
+            dead_letters: self.dead_letters.load(Ordering::Relaxed),
+            batches: self.batches.load(Ordering::Relaxed),
+            retries: self.retries.load(Ordering::Relaxed),
+            lost: self.lost.load(Ordering::Relaxed),
+            buffered_bytes: self.buffered_bytes(),
+            partitions: self.partitions.load(Ordering::Relaxed),
+            last_written_ms: (last_written_ms > 0).then_some(last_written_ms),
+            last_error: self.error_slot().clone(),
+        }
+    }
+
+    pub(crate) fn closed(&self, size: Size) {
+        self.buffered_bytes.fetch_add(size.bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn released(&self, size: Size) {
+        self.buffered_bytes.fetch_sub(size.bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn buffered_bytes(&self) -> u64 {
+        self.buffered_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn written(&self, size: Size, now_ms: i64) {
+        self.records.fetch_add(size.records as u64, Ordering::Relaxed);
+        self.rows.fetch_add(size.rows as u64, Ordering::Relaxed);
+        self.dead_letters.fetch_add(size.dead_letters as u64, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.last_written_ms.store(now_ms, Ordering::Relaxed);
+        *self.error_slot() = None;
+    }
+
+    pub(crate) fn failed(&self, what: &str) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+        *self.error_slot() = Some(what.to_owned());
+    }
+
+    pub(crate) fn lost(&self, offsets: u64) {
+        self.lost.fetch_add(offsets, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reads(&self, partitions: usize) {
+        self.partitions.store(partitions as u64, Ordering::Relaxed);
+    }
+
+    fn error_slot(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
