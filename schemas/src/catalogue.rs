@@ -116,6 +116,12 @@ impl Catalogue {
         self.definitions.get(name)
     }
 
+    /// How a name behaves; an unknown one is a gauge.
+    #[must_use]
+    pub fn kind_of(&self, name: &str) -> Kind {
+        self.known(name).map_or(Kind::Gauge, |definition| definition.kind)
+    }
+
     /// Every definition, by name.
     pub fn definitions(&self) -> impl Iterator<Item = &Definition> {
         self.definitions.values()

@@ -1,0 +1,256 @@
+//! One row: the walk over its fields, the same for every kind of row. A kind says what its columns are
+//! ([`Draft`]); unknown fields, repeated ones, content and the order of faults are settled here.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::Origin;
+use super::metadata::{Aside, shown};
+use super::redact::content_field;
+use super::timestamp;
+use super::value::{KeySeed, Text, TextSeed};
+use crate::check::{self, GivenTime};
+use crate::fault::{Fault, JsonKind};
+use crate::limits::UNKNOWN_FIELDS;
+
+/// A known field, as the column's position in [`Draft::COLUMNS`].
+pub(super) type Column = usize;
+
+/// The field every kind of row has beside its columns.
+const METADATA: &str = "metadata";
+
+/// A row being read. What it reads is checked at once; what follows from other fields or from the log waits
+/// for [`finish`](Self::finish).
+pub(super) trait Draft<'a>: Default {
+    /// What it becomes.
+    type Row;
+
+    /// The names of the columns; at most 31 of them.
+    const COLUMNS: &'static [&'static str];
+
+    /// The column of a name. The inverse of [`COLUMNS`](Self::COLUMNS), written as a match because it is asked for every field.
+    fn column(name: &str) -> Option<Column>;
+
+    /// Reads the value of a column.
+    fn read<A: MapAccess<'a>>(&mut self, column: Column, fields: &mut Fields<'_, A>) -> ReadResult<A::Error>;
+
+    /// Makes the row.
+    fn finish(self, metadata: Cow<'a, str>, place: &Place<'_>) -> Result<Self::Row, Fault>;
+}
+
+/// The outer error ends the message, the inner one is the row's.
+pub(super) type ReadResult<E> = Result<Result<(), Fault>, E>;
+
+/// Where a row stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'o> {
+    /// Its message.
+    pub(super) origin: &'o Origin<'o>,
+    /// Its number in the message.
+    pub(super) row: u32,
+}
+
+impl Place<'_> {
+    /// The given time if it is within the bounds; without one the log's.
+    pub(super) fn time_or_log(&self, given: Option<GivenTime>) -> Result<i64, Fault> {
+        match given {
+            Some(given) => check::time(given, self.origin),
+            None => Ok(self.origin.log_time_ms),
+        }
+    }
+}
+
+/// The value at hand, for a [`Draft`] to read.
+pub(super) struct Fields<'m, A> {
+    map: &'m mut A,
+    field: &'static str,
+}
+
+impl<'a, A: MapAccess<'a>> Fields<'_, A> {
+    /// The name of the field.
+    pub(super) fn field(&self) -> &'static str {
+        self.field
+    }
+
+    /// Reads a string that `check` allows; `None` for null.
+    pub(super) fn text(
+        &mut self,
+        target: &mut Option<Cow<'a, str>>,
+        check: impl FnOnce(&'static str, &str) -> Result<(), Fault>,
+    ) -> ReadResult<A::Error> {
+        let field = self.field;
+        Ok(match self.map.next_value_seed(TextSeed)? {
+            Text::Is(text) => check(field, &text).map(|()| *target = Some(text)),
+            Text::Null => Ok(()),
+            Text::Other(found) => Err(Fault::WrongType { field, expected: "a string", found }),
+        })
+    }
+
+    /// Reads a time; `None` for null.
+    pub(super) fn time(&mut self, target: &mut Option<GivenTime>) -> ReadResult<A::Error> {
+        let field = self.field;
+        let read = timestamp::read(field, self.raw()?);
+        Ok(read.map(|time| {
+            *target = time.map(|time| GivenTime { field, epoch_ms: time.epoch_ms, numeric: time.numeric });
+        }))
+    }
+
+    /// Reads any value as its text.
+    pub(super) fn raw(&mut self) -> Result<&'a RawValue, A::Error> {
+        self.map.next_value()
+    }
+}
+
+/// Decodes the text of one row.
+pub(super) fn decode<'a, D: Draft<'a>>(text: &'a str, place: Place<'_>) -> Result<D::Row, Fault> {
+    let reading = Cell::new(None);
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let seed = RowSeed::<D> { place, reading: &reading, draft: PhantomData };
+    seed.deserialize(&mut deserializer)
+        .and_then(|row| deserializer.end().map(|()| row))
+        .unwrap_or_else(|error| Err(invalid_json(&error, reading.get(), text)))
+}
+
+/// The fault of a text that is no JSON.
+pub(super) fn invalid_json(error: &serde_json::Error, field: Option<&'static str>, text: &str) -> Fault {
+    let has_non_number = field == Some("value") && (text.contains("NaN") || text.contains("Infinity"));
+    let hint = has_non_number
+        .then_some("JSON has neither NaN nor Infinity; leave the row out when there is nothing to measure");
+    Fault::InvalidJson { what: error.to_string(), field, hint }
+}
+
+/// Reads one row from the middle of a message.
+pub(super) struct RowSeed<'o, D> {
+    /// Where the row stands.
+    pub(super) place: Place<'o>,
+    /// Set to the known field being read, for the fault of a message that breaks off there.
+    pub(super) reading: &'o Cell<Option<&'static str>>,
+    /// The kind of row.
+    pub(super) draft: PhantomData<D>,
+}
+
+impl<'de, D: Draft<'de>> DeserializeSeed<'de> for RowSeed<'_, D> {
+    type Value = Result<D::Row, Fault>;
+
+    fn deserialize<T: Deserializer<'de>>(self, deserializer: T) -> Result<Self::Value, T::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, D: Draft<'de>> Visitor<'de> for RowSeed<'_, D> {
+    type Value = Result<D::Row, Fault>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut draft = D::default();
+        let mut aside = Aside::default();
+        let mut faults = Faults::default();
+        let mut seen = 0_u32;
+        while let Some(name) = map.next_key_seed(KeySeed)? {
+            let column = if name == METADATA { Some(D::COLUMNS.len()) } else { D::column(&name) };
+            let Some(column) = column else {
+                let value: &RawValue = map.next_value()?;
+                faults.note(set_aside(&mut aside, name, value));
+                continue;
+            };
+            let field = D::COLUMNS.get(column).copied().unwrap_or(METADATA);
+            self.reading.set(Some(field));
+            let bit = 1 << column;
+            if seen & bit != 0 {
+                map.next_value::<IgnoredAny>()?;
+                faults.note(Err(Fault::DuplicateField { field: field.to_owned() }));
+            } else if field == METADATA {
+                aside.metadata = Some(map.next_value()?);
+            } else {
+                faults.note(draft.read(column, &mut Fields { map: &mut map, field })?);
+            }
+            seen |= bit;
+            self.reading.set(None);
+        }
+        let metadata = match aside.into_text(self.place.origin.limits.max_metadata_bytes) {
+            Ok(metadata) => metadata,
+            Err(fault) => {
+                faults.note(Err(fault));
+                Cow::Borrowed("")
+            }
+        };
+        Ok(match faults.worst() {
+            Some(fault) => Err(fault),
+            None => draft.finish(metadata, &self.place),
+        })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Err(Fault::NotAnObject { found: JsonKind::Array }))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Err(Fault::NotAnObject { found: JsonKind::String }))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Err(Fault::NotAnObject { found: JsonKind::Boolean }))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Err(Fault::NotAnObject { found: JsonKind::Number }))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Err(Fault::NotAnObject { found: JsonKind::Number }))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Err(Fault::NotAnObject { found: JsonKind::Number }))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Err(Fault::NotAnObject { found: JsonKind::Null }))
+    }
+}
+
+/// Keeps an unknown field for the metadata.
+fn set_aside<'a>(aside: &mut Aside<'a>, name: Cow<'a, str>, value: &'a RawValue) -> Result<(), Fault> {
+    if let Some(refused) = content_field(&name) {
+        return Err(Fault::ConversationContent { field: refused.to_owned() });
+    }
+    if aside.extras.iter().any(|(other, _)| *other == name) {
+        return Err(Fault::DuplicateField { field: shown(&name) });
+    }
+    if aside.extras.len() == UNKNOWN_FIELDS {
+        return Err(Fault::TooManyFields);
+    }
+    aside.extras.push((name, value));
+    Ok(())
+}
+
+/// The one fault that is told of a row: content before anything else, since nothing may carry it further;
+/// otherwise the first.
+#[derive(Default)]
+struct Faults {
+    first: Option<Fault>,
+}
+
+impl Faults {
+    fn note(&mut self, outcome: Result<(), Fault>) {
+        let Err(fault) = outcome else { return };
+        let is_content = matches!(fault, Fault::ConversationContent { .. });
+        let has_content = matches!(self.first, Some(Fault::ConversationContent { .. }));
+        if self.first.is_none() || (is_content && !has_content) {
+            self.first = Some(fault);
+        }
+    }
+
+    fn worst(self) -> Option<Fault> {
+        self.first
+    }
+}

@@ -1,0 +1,107 @@
+//! Bodies of HTTP: cutting them into rows, and decoding such a row.
+
+use serde_json::value::RawValue;
+
+use super::Origin;
+use super::message::{is_array, readable, row_texts};
+use super::row::{self, Draft, Place};
+use crate::fault::{Fault, Reject};
+use crate::limits::Limits;
+
+/// How the rows of an HTTP body are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One JSON object, or an array of them.
+    Json,
+    /// One JSON object a line; empty lines are skipped.
+    Ndjson,
+}
+
+/// One row of a body, not decoded yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawRow<'a> {
+    /// Its place among the rows, from zero.
+    pub index: u32,
+    /// Its line in the body, from one, where a row is a line.
+    pub line: Option<u32>,
+    /// Its bytes, without the white space around.
+    pub bytes: &'a [u8],
+}
+
+/// Cuts a body into its rows. Fails when the rows cannot be told apart, are none or too many; a bad row
+/// shows when it is decoded. The body's size is the caller's to bound, before it is read.
+pub fn split_rows<'a>(body: &'a [u8], form: Form, limits: &Limits) -> Result<Vec<RawRow<'a>>, Fault> {
+    if body.trim_ascii().is_empty() {
+        return Err(Fault::EmptyMessage);
+    }
+    match form {
+        Form::Ndjson => split_lines(body, limits.max_rows),
+        Form::Json => split_json(body, limits.max_rows),
+    }
+}
+
+/// Decodes one row of a body; an array is refused.
+pub(super) fn decode_row<'a, D: Draft<'a>>(
+    raw: &RawRow<'a>,
+    origin: &Origin<'_>,
+) -> Result<D::Row, Reject<'a>> {
+    readable(raw.bytes, origin.limits)
+        .and_then(|text| row::decode::<D>(text, Place { origin, row: raw.index }))
+        .map_err(|fault| Reject::new(fault, raw.bytes))
+}
+
+fn split_lines(body: &[u8], max_rows: usize) -> Result<Vec<RawRow<'_>>, Fault> {
+    let lines = body.split(|byte| *byte == b'\n').zip(1_u32..).map(|(bytes, line)| (bytes.trim_ascii(), line));
+    let rows: Vec<_> = lines
+        .filter(|(bytes, _)| !bytes.is_empty())
+        .zip(0..)
+        .take(max_rows.saturating_add(1))
+        .map(|((bytes, line), index)| RawRow { index, line: Some(line), bytes })
+        .collect();
+    if rows.len() > max_rows { Err(Fault::TooManyRows { limit: max_rows }) } else { Ok(rows) }
+}
+
+fn split_json(body: &[u8], max_rows: usize) -> Result<Vec<RawRow<'_>>, Fault> {
+    let text = std::str::from_utf8(body).map_err(|error| Fault::InvalidUtf8 { at: error.valid_up_to() })?;
+    if !is_array(text) {
+        return Ok(vec![RawRow { index: 0, line: None, bytes: body.trim_ascii() }]);
+    }
+    let texts = row_texts(text, max_rows)?;
+    let rows = texts.into_iter().map(RawValue::get).zip(0..);
+    Ok(rows.map(|(text, index)| RawRow { index, line: None, bytes: text.as_bytes() }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(body: &str, form: Form) -> Result<Vec<(Option<u32>, &str)>, &'static str> {
+        let limits = Limits { max_rows: 3, ..Limits::default() };
+        let rows = split_rows(body.as_bytes(), form, &limits).map_err(|fault| fault.code())?;
+        for (row, place) in rows.iter().zip(0..) {
+            assert_eq!(row.index, place);
+        }
+        Ok(rows.into_iter().map(|row| (row.line, std::str::from_utf8(row.bytes).expect("UTF-8 as given"))).collect())
+    }
+
+    #[test]
+    fn json_bodies() {
+        assert_eq!(split(" {\"a\":1}\n", Form::Json), Ok(vec![(None, "{\"a\":1}")]));
+        assert_eq!(split("[ {\"a\":1} , 2,[3] ]", Form::Json), Ok(vec![(None, "{\"a\":1}"), (None, "2"), (None, "[3]")]));
+        assert_eq!(split("[]", Form::Json), Ok(vec![]));
+        assert_eq!(split("{broken", Form::Json), Ok(vec![(None, "{broken")]), "found out when it is decoded");
+        assert_eq!(split("[1,2,3,4]", Form::Json), Err("too_many_rows"));
+        assert_eq!(split("[1,2", Form::Json), Err("invalid_json"));
+        assert_eq!(split("[1] 2", Form::Json), Err("invalid_json"));
+        assert_eq!(split(" \n", Form::Json), Err("empty_message"));
+        assert_eq!(split_rows(b"[\"\xff\"]", Form::Json, &Limits::default()), Err(Fault::InvalidUtf8 { at: 2 }));
+    }
+
+    #[test]
+    fn lines_keep_their_numbers() {
+        assert_eq!(split("1\r\n\n  \n2", Form::Ndjson), Ok(vec![(Some(1), "1"), (Some(4), "2")]));
+        assert_eq!(split("1\n2\n3\n", Form::Ndjson), Ok(vec![(Some(1), "1"), (Some(2), "2"), (Some(3), "3")]));
+        assert_eq!(split("1\n2\n3\n4", Form::Ndjson), Err("too_many_rows"));
+        assert_eq!(split("\n\n", Form::Ndjson), Err("empty_message"));
+    }
+}
