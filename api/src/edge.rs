@@ -1,0 +1,164 @@
+//! The outermost layer: gives each request its trace id, writes every error as a problem document,
+//! logs failures once, sets the headers all answers have, and reports the latency.
+
+use std::any::Any;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::ports::Observation;
+use crate::problem::{Code, Problem};
+use crate::state::Shared;
+use crate::trace::{TRACE_HEADER, TraceId};
+
+/// The route an [`Observation`] names when no route matched.
+pub const UNMATCHED_ROUTE: &str = "unmatched";
+/// The method an [`Observation`] names for one that HTTP does not define.
+pub const OTHER_METHOD: &str = "OTHER";
+
+/// On every answer. A handler's own `cache-control` or `content-security-policy` stays.
+const COMMON_HEADERS: [(HeaderName, &str); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
+/// The template of the matched route, carried outwards beside the response: the outermost layer
+/// stands before routing and would not know it.
+#[derive(Clone)]
+struct Matched(MatchedPath);
+
+/// Notes the matched route on the response; goes around the routes themselves.
+pub(crate) async fn note_route(request: Request, next: Next) -> Response {
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = next.run(request).await;
+    if let Some(path) = matched {
+        response.extensions_mut().insert(Matched(path));
+    }
+    response
+}
+
+/// An answer with an error status whose body is the message itself (a health report).
+#[derive(Clone, Copy)]
+pub(crate) struct OwnBody;
+
+/// The outermost layer itself.
+pub(crate) async fn edge(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let trace_id = TraceId::of(request.headers());
+    let method = request.method().clone();
+
+    let mut response = next.run(request).await;
+    let matched = response.extensions_mut().remove::<Matched>();
+    let route = matched.as_ref().map_or(UNMATCHED_ROUTE, |Matched(path)| path.as_str());
+    if is_bare_error(&response) {
+        response = as_problem(response, &method, route, trace_id);
+    }
+    finish_headers(&mut response, trace_id);
+
+    shared.app.observer.observe(&Observation {
+        route,
+        method: method_name(&method),
+        status: response.status().as_u16(),
+        duration: started.elapsed(),
+    });
+    response
+}
+
+/// What a caught panic becomes. The payload is for the log; the client learns nothing of it.
+pub(crate) fn on_panic(payload: Box<dyn Any + Send>) -> Response {
+    let message = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a payload that is no text".to_owned());
+    Problem::internal(format!("a handler panicked: {message}")).into_response()
+}
+
+fn is_bare_error(response: &Response) -> bool {
+    let status = response.status();
+    (status.is_client_error() || status.is_server_error())
+        && response.extensions().get::<OwnBody>().is_none()
+}
+
+fn as_problem(mut response: Response, method: &Method, route: &str, trace_id: TraceId) -> Response {
+    let status = response.status();
+    let allow = response.headers_mut().remove(header::ALLOW);
+    let problem = response
+        .extensions_mut()
+        .remove::<Problem>()
+        .unwrap_or_else(|| describe_bare(status, method, allow.as_ref()));
+    log(&problem, method, route, trace_id);
+    let mut rendered = problem.render(trace_id);
+    if let Some(allow) = allow {
+        rendered.headers_mut().insert(header::ALLOW, allow);
+    }
+    rendered
+}
+
+/// A problem for a status that a layer below answered with on its own: routing, the documentation's
+/// files. Never repeats the path: it may hold what does not belong in a log.
+fn describe_bare(status: StatusCode, method: &Method, allow: Option<&HeaderValue>) -> Problem {
+    let code = Code::of_status(status);
+    match code {
+        Code::RouteNotFound => Problem::new(
+            code,
+            "No route has this path. /api/docs lists all of them.",
+        ),
+        Code::MethodNotAllowed => {
+            let allowed = allow.and_then(|allow| allow.to_str().ok()).unwrap_or("another method");
+            let allowed = allowed.replace(',', ", ");
+            Problem::new(
+                code,
+                format!("This route does not take {}; use {allowed}.", method_name(method)),
+            )
+        }
+        Code::Internal => Problem::internal(format!("a layer answered {status} without a problem")),
+        _ => Problem::new(code, code.definition().remedy),
+    }
+}
+
+/// Server faults are the operator's business, client faults the client's: those only at debug.
+fn log(problem: &Problem, method: &Method, route: &str, trace_id: TraceId) {
+    let definition = problem.code().definition();
+    let code = definition.name;
+    let cause = problem.cause().unwrap_or(definition.title);
+    if problem.code() == Code::Internal {
+        tracing::error!(%trace_id, %method, route, code, cause, "request failed");
+    } else if definition.status.is_server_error() {
+        tracing::warn!(%trace_id, %method, route, code, cause, "request could not be served");
+    } else {
+        tracing::debug!(%trace_id, %method, route, code, cause, "request refused");
+    }
+}
+
+fn finish_headers(response: &mut Response, trace_id: TraceId) {
+    let headers = response.headers_mut();
+    for (name, value) in COMMON_HEADERS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if let Ok(value) = HeaderValue::from_str(&trace_id.to_string()) {
+        headers.insert(TRACE_HEADER, value);
+    }
+}
+
+/// One of a bounded set: a client can invent methods.
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        Method::TRACE => "TRACE",
+        Method::CONNECT => "CONNECT",
+        _ => OTHER_METHOD,
+    }
+}

@@ -1,0 +1,137 @@
+//! Every bound of the API, with what happens at it. Tests lower them; the defaults are what runs.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::problem::{Code, Problem};
+
+/// Open connections; the next one waits in the kernel's backlog until one closes.
+pub const MAX_CONNECTIONS: usize = 2_048;
+/// A connection on which nothing was read or written for so long is closed.
+pub const IDLE_CONNECTION: Duration = Duration::from_secs(75);
+/// How long requests in flight may go on after shutdown began; then their connections are cut.
+pub const DRAIN_TIME: Duration = Duration::from_secs(10);
+/// Bad rows shown in one problem document; the total is always told.
+pub const MAX_ROW_FAULTS: usize = 100;
+
+/// The bounds that act on single requests.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Requests being worked on, `/livez` aside. At it: 503 `server_busy` with Retry-After.
+    pub max_requests: usize,
+    /// Queries running on the store at once. At it: the next one waits.
+    pub max_running_queries: usize,
+    /// Queries waiting for their turn. At it: 503 `server_busy` with Retry-After.
+    pub max_waiting_queries: usize,
+    /// Time of one query, waiting included. At it: 504 `query_timeout`.
+    pub query_timeout: Duration,
+    /// Size of one recorded body. At it: 413 `body_too_large`, unread where Content-Length tells.
+    pub max_body_bytes: usize,
+    /// Bytes of recorded bodies held in memory at once. At it: 503 `server_busy` with Retry-After.
+    pub max_buffered_bytes: usize,
+    /// Time for a client to send its body. At it: 408 `body_timeout`.
+    pub body_timeout: Duration,
+    /// Time for the log to make a body durable. At it: 503 `record_outcome_unknown`.
+    pub record_timeout: Duration,
+    /// Time for all parts to say how they are. At it: the report says that they did not answer.
+    pub health_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_requests: 1_024,
+            max_running_queries: 16,
+            max_waiting_queries: 128,
+            query_timeout: Duration::from_secs(30),
+            max_body_bytes: 4 << 20,
+            max_buffered_bytes: 64 << 20,
+            body_timeout: Duration::from_secs(30),
+            record_timeout: Duration::from_secs(30),
+            health_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What the limits count: shared by all requests of one router.
+#[derive(Debug)]
+pub(crate) struct Gates {
+    limits: Limits,
+    requests: Arc<Semaphore>,
+    queries_admitted: Semaphore,
+    queries_running: Semaphore,
+    buffered: Arc<Semaphore>,
+}
+
+/// Bodies are accounted for in units of this size: a semaphore counts in u32.
+const BUFFER_UNIT: usize = 1_024;
+
+impl Gates {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            requests: Arc::new(Semaphore::new(limits.max_requests)),
+            queries_admitted: Semaphore::new(
+                limits.max_running_queries + limits.max_waiting_queries,
+            ),
+            queries_running: Semaphore::new(limits.max_running_queries),
+            buffered: Arc::new(Semaphore::new(limits.max_buffered_bytes / BUFFER_UNIT)),
+            limits,
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// A place among the requests being worked on.
+    pub(crate) fn enter(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.requests)
+            .try_acquire_owned()
+            .map_err(|_| busy("too many requests are being worked on"))
+    }
+
+    /// Room for a body of at most `bytes`.
+    pub(crate) fn buffer(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let units = bytes.div_ceil(BUFFER_UNIT).max(1);
+        u32::try_from(units)
+            .ok()
+            .and_then(|units| Arc::clone(&self.buffered).try_acquire_many_owned(units).ok())
+            .ok_or_else(|| busy("too many bodies are being taken in"))
+    }
+
+    /// Runs a query in its turn and within its time.
+    pub(crate) async fn query<T>(&self, query: impl Future<Output = T>) -> Result<T, Problem> {
+        let _admitted = self
+            .queries_admitted
+            .try_acquire()
+            .map_err(|_| busy("too many queries are waiting"))?;
+        let in_turn = async {
+            // The semaphore is never closed; without a permit the query would only run unbounded.
+            let _running = self.queries_running.acquire().await.ok();
+            query.await
+        };
+        tokio::time::timeout(self.limits.query_timeout, in_turn)
+            .await
+            .map_err(|_| {
+                Problem::new(
+                    Code::QueryTimeout,
+                    format!(
+                        "The query did not finish within {} s. Ask for a shorter timeframe, or \
+                         for one account, and try again.",
+                        self.limits.query_timeout.as_secs_f64()
+                    ),
+                )
+            })
+    }
+}
+
+fn busy(what: &str) -> Problem {
+    Problem::new(
+        Code::ServerBusy,
+        format!("This server is busy: {what}. Nothing was done; try again after a moment."),
+    )
+    .retry_after(Duration::from_secs(1))
+}

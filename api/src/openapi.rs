@@ -1,0 +1,147 @@
+//! The OpenAPI document: what the derives cannot say, namely the problems each route may answer with,
+//! and the document's head.
+
+mod rows;
+
+use std::collections::BTreeMap;
+
+use utoipa::IntoResponses;
+use utoipa::OpenApi as _;
+use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::{
+    ContentBuilder, Object, OpenApi, Ref, RefOr, Response, ResponseBuilder, Type,
+};
+
+use crate::problem::{Code, Definition, PROBLEM_JSON, ProblemDocument};
+use crate::trace::TRACE_HEADER;
+
+pub(crate) use rows::{ActivityRows, MetricRows};
+
+/// Where the document is served.
+pub(crate) const DOCUMENT_PATH: &str = "/api/openapi.json";
+/// Where its pages for people are served.
+pub(crate) const DOCS_PATH: &str = "/api/docs";
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Kelly",
+        description = "Real-time monitoring of AI conversations. Errors are `application/problem+json` (RFC 9457) with a \
+            stable `code` (all of them: `/api/problems`) and a `trace_id`; every answer carries the trace id in the header \
+            `x-trace-id`, taken from a `traceparent` header when the request has one. Times are RFC 3339 in UTC. Unknown \
+            query parameters are refused. The server answers to loopback host names and configured ones only.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    tags(
+        (name = "metrics", description = "Figures, percentiles, trends and drill-downs."),
+        (name = "activity", description = "The feed of events."),
+        (name = "recording", description = "Sending metrics and events."),
+        (name = "health", description = "How Kelly and its parts are."),
+        (name = "errors", description = "The table of error codes."),
+    ),
+    components(schemas(ProblemDocument)),
+)]
+struct Head;
+
+/// The document without its paths; the router adds those.
+pub(crate) fn head(version: &str) -> OpenApi {
+    let mut document = Head::openapi();
+    document.info.version = version.to_owned();
+    document
+}
+
+/// Problems of a group of routes, for `responses(…)`.
+macro_rules! problem_sets {
+    ($($(#[$meta:meta])* $name:ident = [$($code:ident),* $(,)?];)*) => {$(
+        $(#[$meta])*
+        pub(crate) struct $name;
+
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                problem_responses(&[$(Code::$code),*])
+            }
+        }
+    )*};
+}
+
+problem_sets! {
+    /// Queries with parameters.
+    QueryProblems = [
+        InvalidParameter, RangeTooLong, InvalidCursor, InvalidHost, HostNotAllowed, Internal,
+        ServerBusy, StoreUnavailable, QueryTimeout,
+    ];
+    /// Queries without parameters.
+    PlainQueryProblems = [
+        InvalidParameter, InvalidHost, HostNotAllowed, Internal, ServerBusy, StoreUnavailable, QueryTimeout,
+    ];
+    /// Recording.
+    RecordProblems = [
+        MalformedBody, InvalidHost, HostNotAllowed, OriginNotAllowed, BodyTimeout, BodyTooLarge,
+        UnsupportedMediaType, RowsRefused, Internal, ServerBusy, LogFull, LogUnavailable,
+        RecordOutcomeUnknown,
+    ];
+    /// The health report; its 503 is described where it is.
+    HealthProblems = [InvalidParameter, InvalidHost, HostNotAllowed, Internal];
+    /// Readiness.
+    ReadyProblems = [InvalidHost, HostNotAllowed, Internal, ServerBusy, NotReady];
+    /// Liveness, which stands outside the bound on requests.
+    LivenessProblems = [InvalidHost, HostNotAllowed, Internal];
+    /// Things looked up by name.
+    MissingProblems = [InvalidHost, HostNotAllowed, NotFound, Internal, ServerBusy];
+    /// Routes that look nothing up.
+    PlainProblems = [InvalidHost, HostNotAllowed, Internal, ServerBusy];
+}
+
+/// One response a status, with an example for each code that has it.
+fn problem_responses(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
+    let mut by_status: BTreeMap<u16, Vec<Definition>> = BTreeMap::new();
+    for code in codes {
+        let definition = code.definition();
+        by_status.entry(definition.status.as_u16()).or_default().push(definition);
+    }
+    by_status
+        .into_iter()
+        .map(|(status, definitions)| (status.to_string(), problem_response(&definitions).into()))
+        .collect()
+}
+
+fn problem_response(definitions: &[Definition]) -> Response {
+    let names: Vec<String> =
+        definitions.iter().map(|definition| format!("`{}`", definition.name)).collect();
+    let examples = definitions.iter().map(|definition| {
+        let example = ExampleBuilder::new()
+            .summary(definition.title)
+            .value(Some(example_of(definition)))
+            .build();
+        (definition.name, example)
+    });
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("ProblemDocument")))
+        .examples_from_iter(examples)
+        .build();
+    let mut response = ResponseBuilder::new()
+        .description(names.join(", "))
+        .content(PROBLEM_JSON, content)
+        .header(TRACE_HEADER, header("The request's id in Kelly's log.", Type::String));
+    if definitions.iter().any(|definition| definition.status.as_u16() == 503) {
+        response = response
+            .header("retry-after", header("Seconds after which to try again.", Type::Integer));
+    }
+    response.build()
+}
+
+fn header(description: &str, kind: Type) -> utoipa::openapi::header::Header {
+    HeaderBuilder::new().description(Some(description)).schema(Some(Object::with_type(kind))).build()
+}
+
+fn example_of(definition: &Definition) -> serde_json::Value {
+    serde_json::json!({
+        "type": format!("/api/problems/{}", definition.name),
+        "title": definition.title,
+        "status": definition.status.as_u16(),
+        "detail": definition.remedy,
+        "code": definition.name,
+        "trace_id": "0198f3c2a4b77e21b0c3d9a1f2e4c6d8",
+    })
+}

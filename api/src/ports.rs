@@ -1,0 +1,184 @@
+//! What the API needs of the rest of the house, as traits the binary implements. The crate itself
+//! knows neither the log nor the store, so its tests run on fakes of these.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// Takes rows sent over HTTP and puts them on the log.
+#[async_trait]
+pub trait Accept: Send + Sync {
+    /// Validates every row of the body and, when all are good, appends them. Returns only after the
+    /// log has every row durably. Either all rows were taken or none (but see
+    /// [`NotAccepted::OutcomeUnknown`]).
+    async fn accept(&self, submission: Submission) -> Result<Accepted, NotAccepted>;
+}
+
+/// One HTTP body as it came.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// What the rows are.
+    pub kind: RowKind,
+    /// How the rows are laid out.
+    pub form: BodyForm,
+    /// The bytes, never more than [`crate::Limits::max_body_bytes`].
+    pub body: Bytes,
+}
+
+/// What the rows of a [`Submission`] are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowKind {
+    /// Metrics.
+    Metrics,
+    /// Activity events.
+    Activity,
+}
+
+/// How the rows of a [`Submission`] are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyForm {
+    /// The client said JSON: one object, or an array of objects.
+    Json,
+    /// The client said NDJSON: one object a line.
+    Ndjson,
+    /// The client did not say: an object, an array, or NDJSON, whichever the bytes are.
+    Detect,
+}
+
+/// Rows that are durable on the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// How many rows.
+    pub accepted: u64,
+    /// The id of each row, in the order of the body; empty where the log gives none.
+    pub ids: Vec<Uuid>,
+}
+
+/// Why nothing of a [`Submission`] was taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAccepted {
+    /// The body as a whole cannot be read as rows (not JSON, empty, not UTF-8). The text is shown
+    /// to the client: it says what was wrong and where, and never repeats a value.
+    #[error("the body is malformed: {reason}")]
+    Malformed {
+        /// What was wrong and where.
+        reason: String,
+    },
+    /// Some rows are bad.
+    #[error("{total} rows are bad")]
+    Refused {
+        /// The bad rows in order. The API shows at most [`crate::MAX_ROW_FAULTS`] of them.
+        rows: Vec<RowFault>,
+        /// How many rows are bad; may be more than `rows` holds.
+        total: u64,
+    },
+    /// More rows, or larger ones, than are taken in one request.
+    #[error("the body is too large: {limit}")]
+    TooLarge {
+        /// The limit that was passed, for the client, e.g. `at most 10000 rows a request`.
+        limit: String,
+    },
+    /// The log has no room now.
+    #[error("the log is full")]
+    Full {
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
+    /// The log cannot be reached; nothing was written.
+    #[error("the log is unavailable: {reason}")]
+    Unavailable {
+        /// For the operator's log only.
+        reason: String,
+    },
+    /// The append was sent but its end is not known: the rows may or may not be on the log.
+    #[error("it is unknown whether the log has the rows: {reason}")]
+    OutcomeUnknown {
+        /// For the operator's log only.
+        reason: String,
+    },
+}
+
+/// One bad row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RowFault {
+    /// Index of the row in the body, from 0.
+    #[schema(example = 3)]
+    pub row: u64,
+    /// Line of an NDJSON body, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 4)]
+    pub line: Option<u64>,
+    /// Stable code of the fault.
+    #[schema(example = "value_not_finite")]
+    pub code: String,
+    /// What was wrong, in which field, and how to mend it.
+    #[schema(example = "value: must be a finite number; send no row for a value that is not known")]
+    pub reason: String,
+}
+
+/// Tells how the parts of this process are.
+#[async_trait]
+pub trait Health: Send + Sync {
+    /// Looks at every part now. Cheap enough to be polled each second; the API bounds its time
+    /// with [`crate::Limits::health_timeout`].
+    async fn parts(&self) -> Vec<Part>;
+}
+
+/// One part of the process: the log, the store, ingest …
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Part {
+    /// Name, e.g. `log`, `store`, `ingest`.
+    #[schema(example = "log")]
+    pub name: String,
+    /// How it is.
+    pub status: PartStatus,
+    /// Whether the process is of no use without it: `/readyz` fails while a required part is down
+    /// or starting.
+    pub required: bool,
+    /// One sentence for people; when the part is not well, what to do. No secrets, no paths.
+    #[schema(example = "embedded log, 4 partitions")]
+    pub summary: String,
+    /// Figures, e.g. `lag_rows`, `version`, `latency_ms`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Object, example = json!({"lag_rows": 0}))]
+    pub details: BTreeMap<String, serde_json::Value>,
+}
+
+/// How a [`Part`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PartStatus {
+    /// All is well.
+    Healthy,
+    /// It works, but something wants attention.
+    Degraded,
+    /// It is on its way up.
+    Starting,
+    /// It does not work.
+    Down,
+}
+
+/// Is told of every request after its answer is ready. Must not block: it runs on the request's path.
+pub trait Observe: Send + Sync {
+    /// One request.
+    fn observe(&self, request: &Observation<'_>);
+}
+
+/// One request, as [`Observe`] sees it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Observation<'a> {
+    /// The route's template, e.g. `/api/v1/kelly/monitoring/metrics/detailed/{metric_type}`;
+    /// [`crate::UNMATCHED_ROUTE`] when none matched. So the set of values is bounded.
+    pub route: &'a str,
+    /// The method; [`crate::OTHER_METHOD`] for one HTTP does not define.
+    pub method: &'a str,
+    /// Status of the answer.
+    pub status: u16,
+    /// From the request's head to the answer's head.
+    pub duration: Duration,
+}

@@ -1,0 +1,259 @@
+//! The stable table of error codes. A code, once published, keeps its meaning; clients branch on
+//! it, people look it up under `/api/problems/{code}`.
+
+use axum::http::StatusCode;
+
+/// What went wrong, in a form that programs may rely on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// A query parameter is wrong or unknown.
+    InvalidParameter,
+    /// The range of a query is longer than what is kept.
+    RangeTooLong,
+    /// A cursor that this server did not issue, or that belongs to another question.
+    InvalidCursor,
+    /// The body is not JSON, not NDJSON, empty, or broken off.
+    MalformedBody,
+    /// The request has no usable Host.
+    InvalidHost,
+    /// The Host is not one this server answers to.
+    HostNotAllowed,
+    /// A browser page of another origin tried to change something.
+    OriginNotAllowed,
+    /// No such route.
+    RouteNotFound,
+    /// The thing named in the path does not exist.
+    NotFound,
+    /// The route exists, not for this method.
+    MethodNotAllowed,
+    /// The client took too long to send its body.
+    BodyTimeout,
+    /// The body is larger than what is taken in one request.
+    BodyTooLarge,
+    /// The body is of a type or encoding that is not understood.
+    UnsupportedMediaType,
+    /// Rows of the body are bad.
+    RowsRefused,
+    /// The request cannot be processed for a reason without a code of its own.
+    BadRequest,
+    /// A defect of Kelly.
+    Internal,
+    /// A bound of this server is reached.
+    ServerBusy,
+    /// The log has no room.
+    LogFull,
+    /// The log cannot be reached.
+    LogUnavailable,
+    /// It is not known whether the log has the rows.
+    RecordOutcomeUnknown,
+    /// The store cannot be reached.
+    StoreUnavailable,
+    /// The query took too long.
+    QueryTimeout,
+    /// A part this process needs is not ready.
+    NotReady,
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Definition {
+    /// As it stands in the document.
+    pub name: &'static str,
+    /// HTTP status it is sent with.
+    pub status: StatusCode,
+    /// The document's title: the same for each occurrence.
+    pub title: &'static str,
+    /// What the client can do about it.
+    pub remedy: &'static str,
+}
+
+impl Code {
+    /// Every code, in the order of the table.
+    pub const ALL: [Self; 23] = [
+        Self::InvalidParameter,
+        Self::RangeTooLong,
+        Self::InvalidCursor,
+        Self::MalformedBody,
+        Self::InvalidHost,
+        Self::HostNotAllowed,
+        Self::OriginNotAllowed,
+        Self::RouteNotFound,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::BodyTimeout,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::RowsRefused,
+        Self::BadRequest,
+        Self::Internal,
+        Self::ServerBusy,
+        Self::LogFull,
+        Self::LogUnavailable,
+        Self::RecordOutcomeUnknown,
+        Self::StoreUnavailable,
+        Self::QueryTimeout,
+        Self::NotReady,
+    ];
+
+    /// Its line of the table.
+    pub const fn definition(self) -> Definition {
+        let (name, status, title, remedy) = match self {
+            Self::InvalidParameter => (
+                "invalid_parameter",
+                StatusCode::BAD_REQUEST,
+                "A parameter is wrong",
+                "`errors` names each wrong parameter and what is allowed. Mend them and send the request again.",
+            ),
+            Self::RangeTooLong => (
+                "range_too_long",
+                StatusCode::BAD_REQUEST,
+                "The range is longer than what is kept",
+                "Ask for a range within the retention that `detail` names.",
+            ),
+            Self::InvalidCursor => (
+                "invalid_cursor",
+                StatusCode::BAD_REQUEST,
+                "The cursor is not valid",
+                "Pass `next_cursor` of the page before unchanged and with the same filters, or leave the cursor out to begin at the newest event.",
+            ),
+            Self::MalformedBody => (
+                "malformed_body",
+                StatusCode::BAD_REQUEST,
+                "The body cannot be read",
+                "Send one JSON object, a JSON array of objects, or NDJSON (one object a line), in UTF-8.",
+            ),
+            Self::InvalidHost => (
+                "invalid_host",
+                StatusCode::BAD_REQUEST,
+                "The Host header is missing or broken",
+                "Send the Host header that HTTP/1.1 asks for, e.g. `Host: 127.0.0.1:8000`.",
+            ),
+            Self::HostNotAllowed => (
+                "host_not_allowed",
+                StatusCode::FORBIDDEN,
+                "This server does not answer to that host name",
+                "Use 127.0.0.1 or localhost in the URL, or add the name to the allowed hosts in Kelly's configuration.",
+            ),
+            Self::OriginNotAllowed => (
+                "origin_not_allowed",
+                StatusCode::FORBIDDEN,
+                "Pages of other origins may not change anything here",
+                "Send the request from a page of this server, or from a program that is no browser.",
+            ),
+            Self::RouteNotFound => (
+                "route_not_found",
+                StatusCode::NOT_FOUND,
+                "There is no such route",
+                "Look the path up under /api/docs or in /api/openapi.json.",
+            ),
+            Self::NotFound => (
+                "not_found",
+                StatusCode::NOT_FOUND,
+                "There is no such thing",
+                "Check the name in the path.",
+            ),
+            Self::MethodNotAllowed => (
+                "method_not_allowed",
+                StatusCode::METHOD_NOT_ALLOWED,
+                "The route does not take this method",
+                "Use a method of the Allow header.",
+            ),
+            Self::BodyTimeout => (
+                "body_timeout",
+                StatusCode::REQUEST_TIMEOUT,
+                "The body took too long to arrive",
+                "Nothing was recorded. Send the body again, in smaller pieces when the connection is slow.",
+            ),
+            Self::BodyTooLarge => (
+                "body_too_large",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The body is too large",
+                "Nothing was recorded. Split the rows over several requests within the limit that `detail` names.",
+            ),
+            Self::UnsupportedMediaType => (
+                "unsupported_media_type",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "The body's type is not understood",
+                "Send `Content-Type: application/json` or `application/x-ndjson`, without Content-Encoding.",
+            ),
+            Self::RowsRefused => (
+                "rows_refused",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "Rows of the body are bad",
+                "Nothing was recorded, the good rows neither. `errors` names the bad rows and why; mend or leave them out and send the body again.",
+            ),
+            Self::BadRequest => (
+                "bad_request",
+                StatusCode::BAD_REQUEST,
+                "The request cannot be understood",
+                "Compare it with /api/docs.",
+            ),
+            Self::Internal => (
+                "internal",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Kelly failed",
+                "This is a defect of Kelly, not of the request. Look for the trace_id in Kelly's log and report what stands there.",
+            ),
+            Self::ServerBusy => (
+                "server_busy",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The server is busy",
+                "Nothing was done. Try again after the seconds of Retry-After, with growing pauses.",
+            ),
+            Self::LogFull => (
+                "log_full",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The log has no room",
+                "Nothing was recorded. Try again after the seconds of Retry-After; if it lasts, free disk space or shorten the log's retention.",
+            ),
+            Self::LogUnavailable => (
+                "log_unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The log cannot be reached",
+                "Nothing was recorded. Keep the rows and send them again; /api/v1/kelly/monitoring/health tells how the log is.",
+            ),
+            Self::RecordOutcomeUnknown => (
+                "record_outcome_unknown",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "It is not known whether the rows were recorded",
+                "Events that carry an id of yours can be sent again without harm: they show once. Metrics, and events without an id, would count twice if the first try did arrive.",
+            ),
+            Self::StoreUnavailable => (
+                "store_unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The store cannot answer",
+                "Recording still works. Try again after a moment; /health/database tells how the store is.",
+            ),
+            Self::QueryTimeout => (
+                "query_timeout",
+                StatusCode::GATEWAY_TIMEOUT,
+                "The query took too long",
+                "Ask for a shorter timeframe or narrow the question to one account or conversation.",
+            ),
+            Self::NotReady => (
+                "not_ready",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "This process is not ready",
+                "Wait until the parts that `errors` names are up; each says what it waits for.",
+            ),
+        };
+        Definition { name, status, title, remedy }
+    }
+
+    /// Name as it stands in documents.
+    pub const fn name(self) -> &'static str {
+        self.definition().name
+    }
+
+    /// The code of a bare status, for answers that some layer below made without a problem.
+    pub(crate) fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::NOT_FOUND => Self::RouteNotFound,
+            StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
+            StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
+            status if status.is_client_error() => Self::BadRequest,
+            _ => Self::Internal,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Questions the API asks, and what their failures mean to a client.
+
+use async_trait::async_trait;
+use kelly_query::{
+    DatabaseHealth, Detailed, DetailedRequest, FeedPage, FeedRequest, Overview, QueryError,
+    QueryService,
+};
+
+use crate::problem::{Code, Fault, ParameterFault, Problem};
+
+/// Answers questions. Implemented by [`QueryService`]; tests put a fake in its place.
+#[async_trait]
+pub trait Queries: Send + Sync {
+    /// The live figures.
+    async fn overview(&self) -> Result<Overview, QueryError>;
+    /// One metric over one range.
+    async fn detailed(&self, request: DetailedRequest) -> Result<Detailed, QueryError>;
+    /// A page of the activity feed.
+    async fn feed(&self, request: FeedRequest) -> Result<FeedPage, QueryError>;
+    /// A page of the VIP feed.
+    async fn vip(&self, request: FeedRequest) -> Result<FeedPage, QueryError>;
+    /// How the store is and what it holds.
+    async fn health_database(&self) -> Result<DatabaseHealth, QueryError>;
+}
+
+#[async_trait]
+impl Queries for QueryService {
+    async fn overview(&self) -> Result<Overview, QueryError> {
+        self.overview().await
+    }
+
+    async fn detailed(&self, request: DetailedRequest) -> Result<Detailed, QueryError> {
+        self.detailed(request).await
+    }
+
+    async fn feed(&self, request: FeedRequest) -> Result<FeedPage, QueryError> {
+        self.feed(request).await
+    }
+
+    async fn vip(&self, request: FeedRequest) -> Result<FeedPage, QueryError> {
+        self.vip(request).await
+    }
+
+    async fn health_database(&self) -> Result<DatabaseHealth, QueryError> {
+        self.health_database().await
+    }
+}
+
+/// A store that is away is seldom back within a second.
+const RETRY_STORE: std::time::Duration = std::time::Duration::from_secs(5);
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        let code = match &error {
+            QueryError::BadParameter { .. } => Code::InvalidParameter,
+            QueryError::RangeTooLong { .. } => Code::RangeTooLong,
+            QueryError::BadCursor | QueryError::CursorOfOtherFilters => Code::InvalidCursor,
+            QueryError::StoreUnavailable { question, source } => {
+                return Self::new(
+                    Code::StoreUnavailable,
+                    "The store does not answer at the moment; try again after the seconds of Retry-After.",
+                )
+                .retry_after(RETRY_STORE)
+                .because(format!("asking for {question}: {source}"));
+            }
+            QueryError::StoreRefused { question, source } => {
+                return Self::internal(format!("asking for {question}: {source}"));
+            }
+        };
+        let reason = error.to_string();
+        let errors = error.parameter().map(|parameter| {
+            Fault::Parameter(ParameterFault {
+                parameter: parameter.to_owned(),
+                reason: reason.clone(),
+            })
+        });
+        Self::new(code, sentence(&reason)).with_errors(errors.into_iter().collect(), None)
+    }
+}
+
+/// Messages of errors are fragments; a detail is a sentence.
+fn sentence(fragment: &str) -> String {
+    let mut characters = fragment.chars();
+    let first = characters.next().map(|first| first.to_uppercase().to_string());
+    format!("{}{}.", first.unwrap_or_default(), characters.as_str())
+}

@@ -1,0 +1,102 @@
+//! The activity feed and its VIP part.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+use kelly_query::feed::{DEFAULT_LIMIT, MAX_LIMIT};
+use kelly_query::{FeedPage, FeedRequest};
+use kelly_schemas::Severity;
+use kelly_schemas::limits::{ACCOUNT_ID_CHARACTERS, EVENT_TYPE_CHARACTERS};
+
+use crate::openapi::QueryProblems;
+use crate::parameters::{Parameters, echo};
+use crate::problem::Problem;
+use crate::state::Shared;
+
+const FEED_PARAMETERS: [&str; 5] = ["limit", "cursor", "severity", "event_type", "account_id"];
+/// Longer than any cursor this server gives out.
+const MAX_CURSOR_CHARACTERS: usize = 1_024;
+
+/// Activity feed
+///
+/// Events, newest first, in pages. `next_cursor` of a page, given as `cursor` together with the same
+/// filters, answers the next older page; pages neither repeat nor skip an event while new ones arrive.
+/// An event recorded twice under one id shows once.
+#[utoipa::path(
+    get,
+    path = "/api/v1/kelly/monitoring/activity/feed",
+    tag = "activity",
+    operation_id = "activity_feed",
+    params(
+        ("limit" = Option<u32>, Query, description = "Events a page, 1 to 200; 50 unless said.", example = 50, minimum = 1, maximum = 200),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before, unchanged."),
+        ("severity" = Option<Severity>, Query, description = "Only events of this severity."),
+        ("event_type" = Option<String>, Query, description = "Only events of this type.", example = "user_interaction", max_length = 100),
+        ("account_id" = Option<String>, Query, description = "Only events of this account.", example = "account123", max_length = 50),
+    ),
+    responses(
+        (status = 200, description = "A page.", body = FeedPage),
+        QueryProblems,
+    )
+)]
+pub(crate) async fn feed(State(shared): State<Shared>, uri: Uri) -> Result<Json<FeedPage>, Problem> {
+    let request = feed_request(&uri)?;
+    let page = shared.gates.query(shared.app.queries.feed(request)).await??;
+    Ok(Json(page))
+}
+
+/// VIP and high-priority events
+///
+/// The events of the feed that matter most. An event is VIP when its metadata has `"vip": true`, or
+/// its severity is high or critical, or its category is `vip`. Pages and filters as in the feed.
+#[utoipa::path(
+    get,
+    path = "/api/v1/kelly/monitoring/activity/vip",
+    tag = "activity",
+    operation_id = "activity_vip",
+    params(
+        ("limit" = Option<u32>, Query, description = "Events a page, 1 to 200; 50 unless said.", example = 50, minimum = 1, maximum = 200),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before, unchanged."),
+        ("severity" = Option<Severity>, Query, description = "Only events of this severity."),
+        ("event_type" = Option<String>, Query, description = "Only events of this type.", example = "user_interaction", max_length = 100),
+        ("account_id" = Option<String>, Query, description = "Only events of this account.", example = "account123", max_length = 50),
+    ),
+    responses(
+        (status = 200, description = "A page.", body = FeedPage),
+        QueryProblems,
+    )
+)]
+pub(crate) async fn vip(State(shared): State<Shared>, uri: Uri) -> Result<Json<FeedPage>, Problem> {
+    let request = feed_request(&uri)?;
+    let page = shared.gates.query(shared.app.queries.vip(request)).await??;
+    Ok(Json(page))
+}
+
+fn feed_request(uri: &Uri) -> Result<FeedRequest, Problem> {
+    let mut parameters = Parameters::read(uri, &FEED_PARAMETERS);
+    let request = FeedRequest {
+        limit: parameters.parse("limit", parse_limit),
+        cursor: parameters.identifier("cursor", MAX_CURSOR_CHARACTERS),
+        severity: parameters.parse("severity", parse_severity),
+        event_type: parameters.identifier("event_type", EVENT_TYPE_CHARACTERS),
+        account_id: parameters.identifier("account_id", ACCOUNT_ID_CHARACTERS),
+    };
+    parameters.finish()?;
+    Ok(request)
+}
+
+fn parse_limit(text: &str) -> Result<u32, String> {
+    text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or_else(|| {
+        format!(
+            "(`{}`) must be a whole number from 1 to {MAX_LIMIT}; without it a page has {DEFAULT_LIMIT}",
+            echo(text)
+        )
+    })
+}
+
+fn parse_severity(text: &str) -> Result<String, String> {
+    Severity::parse(text).map(|severity| severity.as_str().to_owned()).ok_or_else(|| {
+        let allowed = Severity::ALL.map(Severity::as_str).join(", ");
+        format!("(`{}`) is none of {allowed}", echo(text))
+    })
+}

@@ -1,0 +1,220 @@
+//! How the process and its parts are.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use kelly_query::DatabaseHealth;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::edge::OwnBody;
+use crate::openapi::{HealthProblems, LivenessProblems, PlainQueryProblems, ReadyProblems};
+use crate::parameters::Parameters;
+use crate::ports::{Part, PartStatus};
+use crate::problem::{Code, Fault, PartFault, Problem};
+use crate::state::Shared;
+
+/// How everything is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HealthReport {
+    /// `healthy`: all is well; `degraded`: something wants attention; `unhealthy`: a required part is
+    /// down or starting.
+    status: OverallStatus,
+    /// Kelly's version.
+    #[schema(example = "0.1.0")]
+    version: String,
+    /// Whole seconds since the process started.
+    #[schema(example = 3600)]
+    uptime_seconds: i64,
+    /// When the parts were looked at.
+    timestamp: DateTime<Utc>,
+    /// The parts.
+    parts: Vec<Part>,
+}
+
+/// How all parts are together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OverallStatus {
+    /// All is well.
+    Healthy,
+    /// Something wants attention.
+    Degraded,
+    /// A required part is down or starting.
+    Unhealthy,
+}
+
+/// Health of the whole system
+///
+/// Every part with its state, one sentence and its figures. 200 while Kelly is of use, 503 with the
+/// same body when a required part is down or starting.
+#[utoipa::path(
+    get,
+    path = "/api/v1/kelly/monitoring/health",
+    tag = "health",
+    operation_id = "health",
+    responses(
+        (status = 200, description = "Healthy or degraded.", body = HealthReport),
+        (status = 503, description = "A required part is down or starting: the same report. Or the server is busy: a problem document.",
+            content((HealthReport = "application/json"), (crate::problem::ProblemDocument = "application/problem+json"))),
+        HealthProblems,
+    )
+)]
+pub(crate) async fn report(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
+    Parameters::read(&uri, &[]).finish()?;
+    let parts = parts(&shared).await;
+    let settings = &shared.app.settings;
+    let now = (settings.clock)();
+    let report = HealthReport {
+        status: overall(&parts),
+        version: settings.version.clone(),
+        uptime_seconds: (now - settings.started_at).num_seconds().max(0),
+        timestamp: now,
+        parts,
+    };
+    let status = match report.status {
+        OverallStatus::Healthy | OverallStatus::Degraded => StatusCode::OK,
+        OverallStatus::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let mut response = (status, Json(report)).into_response();
+    response.extensions_mut().insert(OwnBody);
+    Ok(response)
+}
+
+/// Health of the store
+///
+/// Version, schema, round trip, and what each table holds.
+#[utoipa::path(
+    get,
+    path = "/api/v1/kelly/monitoring/health/database",
+    tag = "health",
+    operation_id = "monitoring_health_database",
+    responses(
+        (status = 200, description = "The store answers.", body = DatabaseHealth),
+        PlainQueryProblems,
+    )
+)]
+pub(crate) async fn monitoring_database(
+    state: State<Shared>,
+    uri: Uri,
+) -> Result<Json<DatabaseHealth>, Problem> {
+    database(state, uri).await
+}
+
+/// Health of the store, short path
+///
+/// The same as `/api/v1/kelly/monitoring/health/database`.
+#[utoipa::path(
+    get,
+    path = "/health/database",
+    tag = "health",
+    operation_id = "health_database",
+    responses(
+        (status = 200, description = "The store answers.", body = DatabaseHealth),
+        PlainQueryProblems,
+    )
+)]
+pub(crate) async fn database(
+    State(shared): State<Shared>,
+    uri: Uri,
+) -> Result<Json<DatabaseHealth>, Problem> {
+    Parameters::read(&uri, &[]).finish()?;
+    let health = shared.gates.query(shared.app.queries.health_database()).await??;
+    Ok(Json(health))
+}
+
+/// The process lives.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Alive {
+    /// Always `alive`.
+    #[schema(example = "alive")]
+    status: &'static str,
+}
+
+/// Liveness
+///
+/// Answers as long as the process turns requests around at all, whatever the state of its parts.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    tag = "health",
+    operation_id = "livez",
+    responses(
+        (status = 200, description = "The process lives.", body = Alive),
+        LivenessProblems,
+    )
+)]
+pub(crate) async fn livez() -> Json<Alive> {
+    Json(Alive { status: "alive" })
+}
+
+/// Every required part is up.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Ready {
+    /// Always `ready`.
+    #[schema(example = "ready")]
+    status: &'static str,
+}
+
+/// Readiness
+///
+/// 200 when every part this process needs is up, else 503 naming those that are not.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "health",
+    operation_id = "readyz",
+    responses(
+        (status = 200, description = "Ready.", body = Ready),
+        ReadyProblems,
+    )
+)]
+pub(crate) async fn readyz(State(shared): State<Shared>) -> Result<Json<Ready>, Problem> {
+    let missing: Vec<Fault> = parts(&shared)
+        .await
+        .into_iter()
+        .filter(is_missing)
+        .map(|part| Fault::Part(PartFault { part: part.name, reason: part.summary }))
+        .collect();
+    if missing.is_empty() {
+        return Ok(Json(Ready { status: "ready" }));
+    }
+    Err(Problem::new(Code::NotReady, "Not every part this process needs is up; `errors` names those.")
+        .retry_after(std::time::Duration::from_secs(1))
+        .with_errors(missing, None))
+}
+
+async fn parts(shared: &Shared) -> Vec<Part> {
+    let limit = shared.gates.limits().health_timeout;
+    match tokio::time::timeout(limit, shared.app.health.parts()).await {
+        Ok(parts) => parts,
+        Err(_) => vec![Part {
+            name: "health".to_owned(),
+            status: PartStatus::Down,
+            required: true,
+            summary: format!(
+                "the parts did not say within {} s how they are; Kelly's log says what hangs",
+                limit.as_secs_f64()
+            ),
+            details: BTreeMap::new(),
+        }],
+    }
+}
+
+fn is_missing(part: &Part) -> bool {
+    part.required && matches!(part.status, PartStatus::Down | PartStatus::Starting)
+}
+
+fn overall(parts: &[Part]) -> OverallStatus {
+    if parts.iter().any(is_missing) {
+        OverallStatus::Unhealthy
+    } else if parts.iter().any(|part| part.status != PartStatus::Healthy) {
+        OverallStatus::Degraded
+    } else {
+        OverallStatus::Healthy
+    }
+}

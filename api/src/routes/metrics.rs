@@ -1,0 +1,112 @@
+//! Metrics: the live figures and the drill-down into one of them.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::extract::rejection::PathRejection;
+use axum::http::Uri;
+use kelly_query::{Detailed, DetailedRequest, Overview, RangeRequest};
+use kelly_schemas::limits::{
+    ACCOUNT_ID_CHARACTERS, CONVERSATION_ID_CHARACTERS, METRIC_NAME_CHARACTERS,
+};
+
+use crate::openapi::{PlainQueryProblems, QueryProblems};
+use crate::parameters::{Parameters, echo};
+use crate::problem::Problem;
+use crate::state::Shared;
+
+/// Live figures
+///
+/// Conversations, messages, confidence, safety, load, response time and cost at one glance. Each
+/// figure's window is in the metric catalogue; days are UTC days. A figure without samples in its
+/// window is null.
+#[utoipa::path(
+    get,
+    path = "/api/v1/kelly/monitoring/metrics",
+    tag = "metrics",
+    operation_id = "metrics_overview",
+    responses(
+        (status = 200, description = "The figures.", body = Overview, example = json!({
+            "conversations_active": 45, "conversations_total_today": 234, "messages_processed": 1567,
+            "ai_confidence_avg": 0.85, "safety_score_avg": 0.96, "human_interventions": 3, "alert_count": 2,
+            "system_load": 67.5, "response_time_avg": 145.2, "claude_requests_today": 892,
+            "claude_cost_today": 12.45, "timestamp": "2024-09-11T15:30:45Z"
+        })),
+        PlainQueryProblems,
+    )
+)]
+pub(crate) async fn overview(
+    State(shared): State<Shared>,
+    uri: Uri,
+) -> Result<Json<Overview>, Problem> {
+    Parameters::read(&uri, &[]).finish()?;
+    let overview = shared.gates.query(shared.app.queries.overview()).await??;
+    Ok(Json(overview))
+}
+
+const DETAILED_PARAMETERS: [&str; 5] =
+    ["timeframe", "from", "to", "account_id", "conversation_id"];
+
+/// Drill-down into one metric
+///
+/// Current value, series, percentiles, thresholds and trend of one metric, over a timeframe that ends
+/// now or between two instants. The answer says from which tier it comes, at which resolution, how
+/// fresh it is and by how much its percentiles may be off. A range without samples answers with empty
+/// lists and nulls, never zeros; a name never seen is such a range.
+#[utoipa::path(
+    get,
+    path = "/api/v1/kelly/monitoring/metrics/detailed/{metric_type}",
+    tag = "metrics",
+    operation_id = "metric_detailed",
+    params(
+        ("metric_type" = String, Path, description = "Name of the metric, e.g. conversations, messages, ai_confidence, safety_score, response_time; letters, digits and `_.:/-` (`/` as %2F).", example = "ai_confidence", max_length = 100),
+        ("timeframe" = Option<kelly_query::Timeframe>, Query, description = "Length of time that ends now; 1h unless said. Not together with `from`.", example = "24h"),
+        ("from" = Option<String>, Query, description = "First instant, included: RFC 3339 or milliseconds since 1970.", example = "2024-09-11T12:00:00Z"),
+        ("to" = Option<String>, Query, description = "End, excluded; now unless said. Needs `from`.", example = "2024-09-11T15:00:00Z"),
+        ("account_id" = Option<String>, Query, description = "Only this account.", example = "account123", max_length = 50),
+        ("conversation_id" = Option<String>, Query, description = "Only this conversation.", example = "conv456", max_length = 100),
+    ),
+    responses(
+        (status = 200, description = "The drill-down.", body = Detailed),
+        QueryProblems,
+    )
+)]
+pub(crate) async fn detailed(
+    State(shared): State<Shared>,
+    metric_type: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Json<Detailed>, Problem> {
+    let mut parameters = Parameters::read(&uri, &DETAILED_PARAMETERS);
+    let metric_name = match metric_type {
+        Ok(Path(name)) => name,
+        // Routing made sure of the parameter: what is left is an escape that is not UTF-8.
+        Err(_) => String::new(),
+    };
+    if let Err(reason) = check_metric_name(&metric_name) {
+        parameters.fault("metric_type", reason);
+    }
+    let timeframe = parameters.take("timeframe");
+    let (from, to) = (parameters.take("from"), parameters.take("to"));
+    let account_id = parameters.identifier("account_id", ACCOUNT_ID_CHARACTERS);
+    let conversation_id = parameters.identifier("conversation_id", CONVERSATION_ID_CHARACTERS);
+    parameters.finish()?;
+    let range = RangeRequest::parse(timeframe.as_deref(), from.as_deref(), to.as_deref())?;
+
+    let request = DetailedRequest { metric_name, range, account_id, conversation_id };
+    let detailed = shared.gates.query(shared.app.queries.detailed(request)).await??;
+    Ok(Json(detailed))
+}
+
+/// A name that could never have been recorded is a mistake, not an empty answer.
+fn check_metric_name(name: &str) -> Result<(), String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/-".contains(&byte);
+    if name.is_empty() || !name.bytes().all(allowed) {
+        return Err(format!(
+            "(`{}`) is no name of a metric; names have letters, digits and `_.:/-`",
+            echo(name)
+        ));
+    }
+    if name.len() > METRIC_NAME_CHARACTERS {
+        return Err(format!("is longer than {METRIC_NAME_CHARACTERS} characters; no metric's name is"));
+    }
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! The routes by resource.
+
+pub(crate) mod activity;
+pub(crate) mod health;
+pub(crate) mod metrics;
+pub(crate) mod problems;
+pub(crate) mod record;
+pub(crate) mod start_page;

@@ -1,0 +1,254 @@
+//! Recording metrics and activity events over HTTP.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::limits::{Limits, MAX_ROW_FAULTS};
+use crate::openapi::RecordProblems;
+use crate::ports::{BodyForm, NotAccepted, RowKind, Submission};
+use crate::problem::{Code, Fault, Problem};
+use crate::state::Shared;
+
+/// The rows are durable on the log.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Recorded {
+    /// How many rows were taken: all of the body.
+    #[schema(example = 2)]
+    accepted: u64,
+    /// The id of each row, in the order of the body; empty where the log gives none.
+    #[schema(example = json!(["0198f3c2-a4b7-8e21-b0c3-d9a1f2e4c6d8", "0198f3c2-a4b7-8e21-b0c3-d9a1f2e4c6d9"]))]
+    ids: Vec<Uuid>,
+}
+
+/// Record metrics
+///
+/// One JSON object, an array of objects, or NDJSON (one object a line, `Content-Type:
+/// application/x-ndjson`). Answers 202 only after the log has every row durably; the rows can be
+/// queried a moment later. A body with one bad row is refused whole, and the answer says which rows
+/// are bad and why. A metric has `metric_name` and `value`, and optionally `metric_type`, `timestamp`
+/// (RFC 3339 or epoch milliseconds; absent means now), `account_id`, `conversation_id`, `user_id`,
+/// `metadata` and `id`. Unknown fields go to `metadata`. Conversation text is refused.
+#[utoipa::path(
+    post,
+    path = "/api/v1/kelly/monitoring/metrics/record",
+    tag = "recording",
+    operation_id = "record_metrics",
+    request_body(
+        description = "One metric, an array of metrics, or NDJSON.",
+        content(
+            (crate::openapi::MetricRows = "application/json", examples(
+                ("one" = (summary = "One metric", value = json!({"metric_name": "response_time", "value": 145.2, "account_id": "account123"}))),
+                ("array" = (summary = "Several at once", value = json!([
+                    {"metric_name": "ai_confidence", "value": 0.85, "timestamp": "2024-09-11T15:30:45Z", "conversation_id": "conv456"},
+                    {"metric_name": "messages", "value": 1, "account_id": "account123", "metadata": {"channel": "web"}}
+                ])))
+            )),
+            (String = "application/x-ndjson", example = "{\"metric_name\":\"response_time\",\"value\":145.2}\n{\"metric_name\":\"response_time\",\"value\":150.8}\n"),
+        ),
+    ),
+    responses(
+        (status = 202, description = "Every row is durable on the log.", body = Recorded),
+        RecordProblems,
+    )
+)]
+pub(crate) async fn metrics(
+    State(shared): State<Shared>,
+    request: Request,
+) -> Result<(StatusCode, Json<Recorded>), Problem> {
+    record(&shared, RowKind::Metrics, request).await
+}
+
+/// Record activity events
+///
+/// As for metrics. An event has `event_type` and `title`, and optionally `id` (a UUID: the same id
+/// sent twice shows once), `description`, `account_id`, `conversation_id`, `user_id`, `severity`
+/// (low, medium, high, critical; default low), `category` (default general), `created_at` and
+/// `metadata`.
+#[utoipa::path(
+    post,
+    path = "/api/v1/kelly/monitoring/activity/record",
+    tag = "recording",
+    operation_id = "record_activity",
+    request_body(
+        description = "One event, an array of events, or NDJSON.",
+        content(
+            (crate::openapi::ActivityRows = "application/json", example = json!({
+                "event_type": "user_interaction", "title": "User started conversation", "severity": "low",
+                "account_id": "account123", "conversation_id": "conv456"
+            })),
+            (String = "application/x-ndjson", example = "{\"event_type\":\"user_interaction\",\"title\":\"User started conversation\"}\n"),
+        ),
+    ),
+    responses(
+        (status = 202, description = "Every row is durable on the log.", body = Recorded),
+        RecordProblems,
+    )
+)]
+pub(crate) async fn activity(
+    State(shared): State<Shared>,
+    request: Request,
+) -> Result<(StatusCode, Json<Recorded>), Problem> {
+    record(&shared, RowKind::Activity, request).await
+}
+
+async fn record(
+    shared: &Shared,
+    kind: RowKind,
+    request: Request,
+) -> Result<(StatusCode, Json<Recorded>), Problem> {
+    let limits = shared.gates.limits();
+    let form = body_form(request.headers())?;
+    let announced = announced_length(request.headers());
+    if announced.is_some_and(|length| length > limits.max_body_bytes as u64) {
+        return Err(body_too_large(limits));
+    }
+    // Without a Content-Length it may grow up to the limit. The first comparison keeps it in usize.
+    let room = announced.map_or(limits.max_body_bytes, |length| length as usize);
+    let _room = shared.gates.buffer(room)?;
+    let body = read_body(request, limits).await?;
+
+    let accepting = shared.app.acceptor.accept(Submission { kind, form, body });
+    match tokio::time::timeout(limits.record_timeout, accepting).await {
+        Ok(Ok(accepted)) => {
+            let recorded = Recorded { accepted: accepted.accepted, ids: accepted.ids };
+            Ok((StatusCode::ACCEPTED, Json(recorded)))
+        }
+        Ok(Err(refusal)) => Err(refuse(refusal)),
+        Err(_) => Err(outcome_unknown("the log did not confirm the rows in time")),
+    }
+}
+
+/// How the client says its rows are laid out. A media type outside the two is refused rather than
+/// guessed at: `curl -d` alone sends a form's type, and a guess would hide the mistake.
+fn body_form(headers: &HeaderMap) -> Result<BodyForm, Problem> {
+    let encoded = headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if encoded {
+        return Err(unsupported("The body carries a Content-Encoding; send it uncompressed."));
+    }
+    let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(BodyForm::Detect);
+    };
+    let content_type = content_type.to_str().unwrap_or_default().to_ascii_lowercase();
+    let mut fields = content_type.split(';').map(str::trim);
+    let form = match fields.next() {
+        Some("application/json") => BodyForm::Json,
+        Some("application/x-ndjson" | "application/ndjson" | "application/jsonl") => {
+            BodyForm::Ndjson
+        }
+        _ => {
+            return Err(unsupported(
+                "Send the rows with `Content-Type: application/json` (an object or an array) or \
+                 `application/x-ndjson` (an object a line). With curl: -H 'content-type: application/json'.",
+            ));
+        }
+    };
+    let foreign_charset = fields
+        .filter_map(|field| field.strip_prefix("charset="))
+        .any(|charset| !matches!(charset.trim_matches('"'), "utf-8" | "utf8"));
+    if foreign_charset {
+        return Err(unsupported("The body must be in UTF-8."));
+    }
+    Ok(form)
+}
+
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+async fn read_body(request: Request, limits: &Limits) -> Result<Bytes, Problem> {
+    // The route's body limit is the same `max_body_bytes`.
+    let reading = Bytes::from_request(request, &());
+    match tokio::time::timeout(limits.body_timeout, reading).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)))) => {
+            Err(body_too_large(limits))
+        }
+        Ok(Err(rejection)) => Err(Problem::new(
+            Code::MalformedBody,
+            "The body broke off before its end. Nothing was recorded; send it again.",
+        )
+        .because(rejection.to_string())),
+        Err(_) => Err(Problem::new(
+            Code::BodyTimeout,
+            format!(
+                "The body did not arrive within {} s. Nothing was recorded; send it again, in \
+                 smaller pieces when the connection is slow.",
+                limits.body_timeout.as_secs_f64()
+            ),
+        )),
+    }
+}
+
+fn refuse(refusal: NotAccepted) -> Problem {
+    match refusal {
+        NotAccepted::Malformed { reason } => Problem::new(
+            Code::MalformedBody,
+            format!("The body cannot be read: {reason}. Nothing was recorded."),
+        ),
+        NotAccepted::Refused { mut rows, total } => {
+            rows.truncate(MAX_ROW_FAULTS);
+            let shown = match (rows.len() as u64) < total {
+                true => format!(" `errors` shows the first {}.", rows.len()),
+                false => String::new(),
+            };
+            let noun = if total == 1 { "row is" } else { "rows are" };
+            Problem::new(
+                Code::RowsRefused,
+                format!("{total} {noun} bad, so nothing of the body was recorded.{shown}"),
+            )
+            .with_errors(rows.into_iter().map(Fault::Row).collect(), Some(total))
+        }
+        NotAccepted::TooLarge { limit } => Problem::new(
+            Code::BodyTooLarge,
+            format!("The limit is {limit}. Nothing was recorded; split the rows over several requests."),
+        ),
+        NotAccepted::Full { retry_after } => Problem::new(
+            Code::LogFull,
+            "The log has no room now. Nothing was recorded; try again after the seconds of Retry-After.",
+        )
+        .retry_after(retry_after),
+        NotAccepted::Unavailable { reason } => Problem::new(
+            Code::LogUnavailable,
+            "The log cannot be reached. Nothing was recorded; keep the rows and send them again.",
+        )
+        .retry_after(RETRY_UNAVAILABLE)
+        .because(reason),
+        NotAccepted::OutcomeUnknown { reason } => outcome_unknown(&reason),
+    }
+}
+
+/// A log that is away is seldom back within a second.
+const RETRY_UNAVAILABLE: Duration = Duration::from_secs(5);
+
+fn outcome_unknown(reason: &str) -> Problem {
+    Problem::new(
+        Code::RecordOutcomeUnknown,
+        "The log did not confirm the rows; they may or may not have been recorded. Events with ids \
+         of yours can be sent again without harm.",
+    )
+    .because(reason)
+}
+
+fn body_too_large(limits: &Limits) -> Problem {
+    Problem::new(
+        Code::BodyTooLarge,
+        format!(
+            "A body may have at most {} bytes. Nothing was recorded; split the rows over several requests.",
+            limits.max_body_bytes
+        ),
+    )
+}
+
+fn unsupported(detail: &str) -> Problem {
+    Problem::new(Code::UnsupportedMediaType, detail)
+}

@@ -1,0 +1,227 @@
+//! Serving a router on a bound listener until told to stop, with bounded connections and a bounded end.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::serve::Listener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, Sleep};
+
+use crate::limits::{DRAIN_TIME, IDLE_CONNECTION, MAX_CONNECTIONS};
+
+/// How serving ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Every request in flight was answered.
+    Complete,
+    /// The drain time passed; so many connections were cut.
+    Cut {
+        /// Connections still open then.
+        connections: usize,
+    },
+}
+
+/// Serves until `shutdown` completes; then takes no new connection, lets requests in flight end
+/// within [`DRAIN_TIME`] and cuts the rest, so that no handler runs on after this returns for good.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Drained {
+    let bounds = Bounds {
+        connections: MAX_CONNECTIONS,
+        idle: IDLE_CONNECTION,
+        drain: DRAIN_TIME,
+    };
+    serve_bounded(listener, router, shutdown, bounds).await
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    connections: usize,
+    idle: Duration,
+    drain: Duration,
+}
+
+async fn serve_bounded(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    bounds: Bounds,
+) -> Drained {
+    let free = Arc::new(Semaphore::new(bounds.connections));
+    let (cut, cut_seen) = watch::channel(false);
+    let listener = BoundedListener {
+        inner: listener,
+        free: Arc::clone(&free),
+        cut: cut_seen,
+        idle: bounds.idle,
+    };
+    let (began, mut draining) = watch::channel(false);
+    let announced = async move {
+        shutdown.await;
+        // A receiver is held below for as long as this can run.
+        began.send_replace(true);
+    };
+    let serving = axum::serve(listener, router).with_graceful_shutdown(announced);
+    let mut serving = std::pin::pin!(serving.into_future());
+    let overdue = async {
+        // An error means that the sender is gone, after it said `true`.
+        let _ = draining.wait_for(|begun| *begun).await;
+        tokio::time::sleep(bounds.drain).await;
+    };
+    tokio::select! {
+        // It never fails: accept errors are retried, connection errors end the connection.
+        _ = &mut serving => return Drained::Complete,
+        () = overdue => {}
+    }
+    let connections = bounds.connections - free.available_permits();
+    cut.send_replace(true);
+    // Each connection sees the cut at its next poll, which the cut itself wakes.
+    let _ = serving.await;
+    Drained::Cut { connections }
+}
+
+/// Accepts no more connections than there are permits.
+struct BoundedListener {
+    inner: TcpListener,
+    free: Arc<Semaphore>,
+    cut: watch::Receiver<bool>,
+    idle: Duration,
+}
+
+impl Listener for BoundedListener {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        // The semaphore is never closed. Waiting before accepting leaves the next client in the
+        // kernel's backlog.
+        let permit = Arc::clone(&self.free).acquire_owned().await.ok();
+        let (stream, address) = Listener::accept(&mut self.inner).await;
+        // Small answers must not wait for more bytes; a socket that refuses the option still works.
+        let _ = stream.set_nodelay(true);
+        let mut cut = self.cut.clone();
+        let connection = Connection {
+            stream,
+            idle: self.idle,
+            idle_at: Box::pin(tokio::time::sleep(self.idle)),
+            cut: Box::pin(async move {
+                // The sender outlives every connection it could cut.
+                let _ = cut.wait_for(|cut| *cut).await;
+            }),
+            is_cut: false,
+            _permit: permit,
+        };
+        (connection, address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+}
+
+/// A stream that fails once it is cut or idle for too long. The failure ends the connection's task,
+/// and the handler with it: the server polls for the client's hang-up while a handler runs.
+struct Connection {
+    stream: TcpStream,
+    idle: Duration,
+    idle_at: Pin<Box<Sleep>>,
+    cut: Pin<Box<dyn Future<Output = ()> + Send>>,
+    is_cut: bool,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Connection {
+    fn poll_alive(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        // A future must not be polled again after it is ready.
+        self.is_cut = self.is_cut || self.cut.as_mut().poll(context).is_ready();
+        if self.is_cut {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the server is stopping"));
+        }
+        if self.idle_at.as_mut().poll(context).is_ready() {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the connection was idle"));
+        }
+        Ok(())
+    }
+
+    fn touch(&mut self) {
+        self.idle_at.as_mut().reset(Instant::now() + self.idle);
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if result.is_ready() {
+            self.touch();
+            return result;
+        }
+        match self.poll_alive(context) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.after_write(context, result)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.after_write(context, result)
+    }
+}
+
+impl Connection {
+    /// A client that stops reading counts as idle, too.
+    fn after_write(
+        &mut self,
+        context: &mut Context<'_>,
+        result: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if result.is_ready() {
+            self.touch();
+            return result;
+        }
+        match self.poll_alive(context) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}

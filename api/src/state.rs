@@ -1,0 +1,54 @@
+//! What a router is made from.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::limits::{Gates, Limits};
+use crate::ports::{Accept, Health, Observe};
+use crate::queries::Queries;
+
+/// The parts behind the API and its settings.
+#[derive(Clone)]
+pub struct AppState {
+    /// Answers questions; [`kelly_query::QueryService`] is one.
+    pub queries: Arc<dyn Queries>,
+    /// Takes recorded rows.
+    pub acceptor: Arc<dyn Accept>,
+    /// Tells how the parts are.
+    pub health: Arc<dyn Health>,
+    /// Is told of every request.
+    pub observer: Arc<dyn Observe>,
+    /// Settings.
+    pub settings: Settings,
+}
+
+/// Settings of a router.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Kelly's version, for health and the OpenAPI document.
+    pub version: String,
+    /// When the process started.
+    pub started_at: DateTime<Utc>,
+    /// The clock.
+    pub clock: fn() -> DateTime<Utc>,
+    /// Host names beyond loopback under which this server may be called, without port, e.g.
+    /// `kelly.internal`. They are what keeps DNS rebinding out, so name only hosts you own.
+    pub allowed_hosts: Vec<String>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// What handlers see: the parts, and the counters behind the limits.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) app: AppState,
+    pub(crate) gates: Arc<Gates>,
+}
+
+impl Shared {
+    pub(crate) fn new(app: AppState) -> Self {
+        let gates = Arc::new(Gates::new(app.settings.limits.clone()));
+        Self { app, gates }
+    }
+}
