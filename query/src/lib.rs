@@ -1,1 +1,27 @@
-//! kelly-query.
+//! Questions and answers: detailed metrics, percentiles, trends, the overview and the activity feed.
+//!
+//! The crate has two halves. Pure: [`range`] (what is asked), `plan` (which tier answers it, over which
+//! aligned window, in which steps), `trend` (what a change means), `cursor` (where a feed goes on).
+//! I/O: [`QueryService`], which hands plans to the typed queries of `kelly_sql` and puts their rows into
+//! the answers of [`detailed`], [`overview`], [`feed`] and [`health`]. No SQL lives here and no HTTP.
+
+mod cursor;
+pub mod detailed;
+mod error;
+pub mod feed;
+pub mod health;
+pub mod overview;
+mod plan;
+pub mod range;
+mod service;
+mod trend;
+
+pub use detailed::{Detailed, DetailedRequest};
+pub use error::QueryError;
+pub use kelly_sql::StoreError;
+pub use feed::{FeedPage, FeedRequest};
+pub use health::DatabaseHealth;
+pub use overview::Overview;
+pub use plan::Retention;
+pub use range::{RangeRequest, Timeframe};
+pub use service::{QueryService, QueryServiceParts};

@@ -31,6 +31,18 @@ pub(crate) const MIGRATIONS: &[SqlFile] = sql_files!("migrations":
 
 /// Re-created whenever their text changed; a later one may read an earlier one.
 pub(crate) const VIEWS: &[SqlFile] = sql_files!("views":
+    "0001_metric_series_1m",
+    "0002_metric_series_1h",
+    "0003_account_series_raw",
+    "0004_account_series_1d",
+    "0005_conversation_series_raw",
+    "0006_conversation_series_1d",
+    "0007_overview_figures",
+    "0008_conversations_seen",
+    "0009_activity_page",
+    "0010_dead_letter_counts",
+    "0011_newest_rows",
+    "0012_storage",
 );
 
 #[cfg(test)]

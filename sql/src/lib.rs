@@ -9,6 +9,7 @@ mod error;
 mod insert;
 pub mod migrate;
 mod retention;
+pub mod queries;
 pub mod tables;
 mod template;
 

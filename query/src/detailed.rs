@@ -1,0 +1,364 @@
+//! The answer of `metrics/detailed/{metric}`: one metric over one range.
+
+use chrono::{DateTime, Utc};
+use kelly_schemas::catalogue::{self, Definition};
+use kelly_schemas::limits;
+use kelly_sql::queries::{Aggregate, Series, SeriesInterval, SeriesSource};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::error::QueryError;
+use crate::plan::{self, Plan, Scope};
+use crate::range::RangeRequest;
+use crate::trend::{self, Comparison};
+
+/// What to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetailedRequest {
+    /// Any metric name; one never seen answers empty.
+    pub metric_name: String,
+    /// Over which time.
+    pub range: RangeRequest,
+    /// Only this account.
+    pub account_id: Option<String>,
+    /// Only this conversation.
+    pub conversation_id: Option<String>,
+}
+
+/// One metric over one range. An empty range has empty lists and nulls, never zeros.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Detailed {
+    /// The metric.
+    pub metric_name: String,
+    /// The value of the newest interval of `historical_data`.
+    pub current_value: Option<f64>,
+    /// The series, oldest first; an interval without samples has no entry.
+    pub historical_data: Vec<Point>,
+    /// Percentiles of every sample in the window: the value at rank ceil(q * n) of the sorted samples.
+    pub percentile_data: Percentiles,
+    /// Where the metric becomes worrying.
+    pub thresholds: Thresholds,
+    /// The window against the one of the same length before it.
+    pub trend_analysis: TrendAnalysis,
+    /// The account asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
+    /// The conversation asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<String>,
+    /// The time answered: the range asked for, widened to whole units of the tier.
+    pub window: Window,
+    /// The length of the intervals of `historical_data`.
+    pub resolution: Resolution,
+    /// The table that answered.
+    pub tier: Tier,
+    /// How old the newest sample is.
+    pub freshness: Freshness,
+    /// Samples in the window.
+    pub sample_count: u64,
+    /// Largest relative error of a percentile: 0.01 from histograms, 0 where samples were sorted, null where
+    /// the tier has no percentiles.
+    pub percentile_error_bound: Option<f64>,
+    /// What the metric means.
+    pub definition: MetricDefinition,
+}
+
+/// One interval of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+pub struct Point {
+    /// Start of the interval; the first is cut at the window's start.
+    pub timestamp: DateTime<Utc>,
+    /// The samples under the metric's own aggregate (`definition.aggregate`).
+    pub value: f64,
+    /// Samples in the interval.
+    pub count: u64,
+    /// Smallest sample.
+    pub min: f64,
+    /// Largest sample.
+    pub max: f64,
+    /// Median of the interval; null where the tier has no percentiles at this resolution.
+    pub p50: Option<f64>,
+    /// 95th percentile of the interval.
+    pub p95: Option<f64>,
+    /// 99th percentile of the interval.
+    pub p99: Option<f64>,
+}
+
+/// Percentiles of all samples of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, ToSchema)]
+pub struct Percentiles {
+    /// Median.
+    pub p50: Option<f64>,
+    /// 95th percentile.
+    pub p95: Option<f64>,
+    /// 99th percentile.
+    pub p99: Option<f64>,
+}
+
+/// Where a metric becomes worrying, in the direction that is bad for it.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, ToSchema)]
+pub struct Thresholds {
+    /// First worry.
+    pub warning: Option<f64>,
+    /// Act now.
+    pub critical: Option<f64>,
+}
+
+/// A window of time: `from` included, `to` excluded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Window {
+    /// First instant.
+    pub from: DateTime<Utc>,
+    /// End.
+    pub to: DateTime<Utc>,
+}
+
+/// Length of an interval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Resolution {
+    /// In seconds.
+    pub seconds: u32,
+    /// As people write it, e.g. `5m`.
+    pub label: String,
+}
+
+/// Where an answer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// The samples themselves.
+    Raw,
+    /// Minutes of one metric.
+    Minute,
+    /// Hours of one metric.
+    Hour,
+    /// Hours of one metric and account, with percentiles by the day.
+    AccountDay,
+    /// Days of one metric and conversation, without percentiles.
+    ConversationDay,
+}
+
+/// How old the newest sample of an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, ToSchema)]
+pub struct Freshness {
+    /// Time of the newest sample in the window.
+    pub newest_sample: Option<DateTime<Utc>>,
+    /// Its age when the answer was made.
+    pub age_seconds: Option<f64>,
+}
+
+/// A window compared with the one of the same length before it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+pub struct TrendAnalysis {
+    /// Which way the metric went; null with too little data.
+    pub direction: Option<Direction>,
+    /// Change in percent of the previous value's size; null with too little data and when that value is 0.
+    pub percentage_change: Option<f64>,
+    /// Whether somebody should look: see `Direction` and the metric's `definition.bad_direction`.
+    pub is_concerning: bool,
+    /// Whether one of the two windows has fewer samples than `samples_needed`.
+    pub insufficient_data: bool,
+    /// Samples each window needs before a trend is told.
+    pub samples_needed: u64,
+    /// The metric's aggregate over the window.
+    pub current: Option<f64>,
+    /// The same over the window before.
+    pub previous: Option<f64>,
+    /// Samples in the window.
+    pub current_samples: u64,
+    /// Samples in the window before.
+    pub previous_samples: u64,
+    /// The window compared with.
+    pub previous_window: Window,
+}
+
+/// Which way a metric went; within one percent it is flat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// It rose.
+    Up,
+    /// It fell.
+    Down,
+    /// It stayed.
+    Flat,
+}
+
+/// What a metric means; an unknown name has the catalogue's defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct MetricDefinition {
+    /// Unit, e.g. `ms`; empty when it has none.
+    pub unit: String,
+    /// `gauge` or `counter`.
+    pub kind: String,
+    /// How samples of an interval become its value: `mean`, `sum`, `last` or `max`.
+    pub aggregate: String,
+    /// The direction that is bad: `up`, `down` or `neither`.
+    pub bad_direction: String,
+    /// What it measures.
+    pub description: String,
+}
+
+impl DetailedRequest {
+    /// Refuses what no sample can have: it would answer empty for ever, which misleads.
+    pub(crate) fn check(&self) -> Result<(), QueryError> {
+        let bounded = [
+            ("metric_type", Some(&self.metric_name), limits::METRIC_NAME_CHARACTERS),
+            ("account_id", self.account_id.as_ref(), limits::ACCOUNT_ID_CHARACTERS),
+            ("conversation_id", self.conversation_id.as_ref(), limits::CONVERSATION_ID_CHARACTERS),
+        ];
+        for (parameter, text, most) in bounded {
+            check_text(parameter, text.map(String::as_str), most)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn scope(&self) -> Scope {
+        match (&self.account_id, &self.conversation_id) {
+            (_, Some(_)) => Scope::Conversation,
+            (Some(_), None) => Scope::Account,
+            (None, None) => Scope::Everything,
+        }
+    }
+
+    pub(crate) fn source(&self, tier: Tier) -> SeriesSource<'_> {
+        let account = self.account_id.as_deref();
+        match (tier, &self.conversation_id) {
+            (Tier::Minute, _) => SeriesSource::Minute,
+            (Tier::Hour, _) => SeriesSource::Hour,
+            (Tier::Raw, Some(conversation)) => SeriesSource::ConversationRaw { conversation, account },
+            (Tier::Raw, None) => SeriesSource::AccountRaw { account: account.unwrap_or_default() },
+            (Tier::AccountDay, _) => SeriesSource::AccountDay { account: account.unwrap_or_default() },
+            (Tier::ConversationDay, conversation) => SeriesSource::ConversationDay {
+                conversation: conversation.as_deref().unwrap_or_default(),
+                account,
+            },
+        }
+    }
+}
+
+/// Refuses an empty or overlong identifier.
+pub(crate) fn check_text(parameter: &'static str, text: Option<&str>, most: usize) -> Result<(), QueryError> {
+    match text {
+        Some("") => Err(QueryError::bad(parameter, "is empty; leave it out or give a value")),
+        Some(text) if text.chars().count() > most => {
+            Err(QueryError::bad(parameter, format!("is longer than the {most} characters one may have")))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn aggregate(definition: &Definition) -> Aggregate {
+    match definition.aggregate {
+        catalogue::Aggregate::Mean => Aggregate::Mean,
+        catalogue::Aggregate::Sum => Aggregate::Sum,
+        catalogue::Aggregate::Last => Aggregate::Last,
+        catalogue::Aggregate::Max => Aggregate::Max,
+    }
+}
+
+/// Puts the store's rows into the answer. Pure.
+pub(crate) fn answer(
+    request: DetailedRequest,
+    plan: &Plan,
+    definition: &Definition,
+    series: &Series,
+    now: DateTime<Utc>,
+) -> Detailed {
+    let thresholds = Thresholds { warning: definition.warning, critical: definition.critical };
+    let newest_sample = series.window.and_then(|window| instant(window.newest_ms));
+    Detailed {
+        metric_name: request.metric_name,
+        current_value: series.points.last().map(|point| point.value),
+        historical_data: series.points.iter().filter_map(point).collect(),
+        percentile_data: series.window.as_ref().map(percentiles).unwrap_or_default(),
+        thresholds,
+        trend_analysis: trend_analysis(plan, definition, &thresholds, series),
+        account_id: request.account_id,
+        conversation_id: request.conversation_id,
+        window: plan.window,
+        resolution: Resolution::of_seconds(plan.step_seconds),
+        tier: plan.tier,
+        freshness: Freshness {
+            newest_sample,
+            // A producer's clock may run ahead; its sample is as new as can be, not from the future.
+            age_seconds: newest_sample.map(|newest| (now - newest).num_milliseconds().max(0) as f64 / 1_000.0),
+        },
+        sample_count: series.window.map_or(0, |window| window.count),
+        percentile_error_bound: plan::percentile_error_bound(plan.tier),
+        definition: MetricDefinition::from(definition),
+    }
+}
+
+impl From<&Definition> for MetricDefinition {
+    fn from(definition: &Definition) -> Self {
+        Self {
+            unit: definition.unit.clone(),
+            kind: definition.kind.as_str().to_owned(),
+            aggregate: match definition.aggregate {
+                catalogue::Aggregate::Mean => "mean",
+                catalogue::Aggregate::Sum => "sum",
+                catalogue::Aggregate::Last => "last",
+                catalogue::Aggregate::Max => "max",
+            }
+            .to_owned(),
+            bad_direction: match definition.bad {
+                catalogue::Bad::Up => "up",
+                catalogue::Bad::Down => "down",
+                catalogue::Bad::Neither => "neither",
+            }
+            .to_owned(),
+            description: definition.description.clone(),
+        }
+    }
+}
+
+fn trend_analysis(plan: &Plan, definition: &Definition, thresholds: &Thresholds, series: &Series) -> TrendAnalysis {
+    let previous = series.previous.filter(|_| plan.previous_is_kept);
+    let comparison = Comparison {
+        current: series.window.map(|window| window.value),
+        previous: previous.map(|window| window.value),
+        current_samples: series.window.map_or(0, |window| window.count),
+        previous_samples: previous.map_or(0, |window| window.count),
+        percentage_change: series.percentage_change,
+    };
+    let verdict = trend::judge(&comparison, definition.bad, thresholds);
+    TrendAnalysis {
+        direction: verdict.direction,
+        percentage_change: verdict.percentage_change,
+        is_concerning: verdict.is_concerning,
+        insufficient_data: verdict.insufficient_data,
+        samples_needed: trend::SAMPLES_NEEDED,
+        current: comparison.current,
+        previous: comparison.previous,
+        current_samples: comparison.current_samples,
+        previous_samples: comparison.previous_samples,
+        previous_window: plan.previous,
+    }
+}
+
+fn point(interval: &SeriesInterval) -> Option<Point> {
+    let Percentiles { p50, p95, p99 } = percentiles(interval);
+    Some(Point {
+        timestamp: instant(interval.start_ms)?,
+        value: interval.value,
+        count: interval.count,
+        min: interval.min,
+        max: interval.max,
+        p50,
+        p95,
+        p99,
+    })
+}
+
+fn percentiles(interval: &SeriesInterval) -> Percentiles {
+    match interval.percentiles {
+        Some([p50, p95, p99]) => Percentiles { p50: Some(p50), p95: Some(p95), p99: Some(p99) },
+        None => Percentiles::default(),
+    }
+}
+
+/// An instant of the store, whose times all lie between 1970 and 2106.
+fn instant(milliseconds: i64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(milliseconds)
+}

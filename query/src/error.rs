@@ -1,0 +1,91 @@
+//! What can go wrong with a question: the asker's fault or the store's, each with a stable code.
+
+use kelly_sql::StoreError;
+
+/// Why a question has no answer. Its `Display` is fit for the person who asked: it names the parameter,
+/// what was wrong with it and how to mend it, and never a detail of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// A parameter is malformed or contradicts another.
+    #[error("`{parameter}` {problem}")]
+    BadParameter {
+        /// The parameter as the asker wrote its name.
+        parameter: &'static str,
+        /// What is wrong and how to mend it, ready to follow the parameter's name.
+        problem: String,
+    },
+    /// The range is longer than what is kept.
+    #[error("the range from {from} to {to} is longer than the {limit_days} days that are kept; ask for a shorter one")]
+    RangeTooLong {
+        /// Start asked for.
+        from: chrono::DateTime<chrono::Utc>,
+        /// End asked for.
+        to: chrono::DateTime<chrono::Utc>,
+        /// Days that are kept.
+        limit_days: u32,
+    },
+    /// The cursor was not made by this service, or was altered on the way.
+    #[error("`cursor` is not one this service gave out; start again without it")]
+    BadCursor,
+    /// The cursor belongs to a feed with other filters.
+    #[error("`cursor` belongs to a feed with other filters; repeat the filters it was given out for, or start again without it")]
+    CursorOfOtherFilters,
+    /// The store could not be reached or has no time; the same question may succeed later.
+    #[error("the metrics store does not answer at the moment; try again shortly")]
+    StoreUnavailable {
+        /// What was being asked.
+        question: &'static str,
+        /// The store's own words, for the log.
+        #[source]
+        source: StoreError,
+    },
+    /// The store refused the question: a defect of Kelly or of the schema, not of the asker.
+    #[error("the metrics store refused the question; the log of this instance says why")]
+    StoreRefused {
+        /// What was being asked.
+        question: &'static str,
+        /// The store's own words, for the log.
+        #[source]
+        source: StoreError,
+    },
+}
+
+impl QueryError {
+    /// A stable, machine-readable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadParameter { .. } => "bad_parameter",
+            Self::RangeTooLong { .. } => "range_too_long",
+            Self::BadCursor => "bad_cursor",
+            Self::CursorOfOtherFilters => "cursor_of_other_filters",
+            Self::StoreUnavailable { .. } => "store_unavailable",
+            Self::StoreRefused { .. } => "store_refused",
+        }
+    }
+
+    /// The parameter at fault, when it is the asker who is.
+    #[must_use]
+    pub fn parameter(&self) -> Option<&'static str> {
+        match self {
+            Self::BadParameter { parameter, .. } => Some(parameter),
+            Self::RangeTooLong { .. } => Some("from"),
+            Self::BadCursor | Self::CursorOfOtherFilters => Some("cursor"),
+            Self::StoreUnavailable { .. } | Self::StoreRefused { .. } => None,
+        }
+    }
+
+    pub(crate) fn from_store(question: &'static str) -> impl FnOnce(StoreError) -> Self {
+        move |source| {
+            if source.is_retryable() {
+                Self::StoreUnavailable { question, source }
+            } else {
+                Self::StoreRefused { question, source }
+            }
+        }
+    }
+
+    pub(crate) fn bad(parameter: &'static str, problem: impl Into<String>) -> Self {
+        Self::BadParameter { parameter, problem: problem.into() }
+    }
+}

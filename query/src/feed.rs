@@ -1,0 +1,198 @@
+//! The activity feed: newest events first, in pages that stay right while events arrive.
+
+use chrono::{DateTime, Utc};
+use kelly_schemas::limits;
+use kelly_sql::Store;
+use kelly_sql::queries::{ActivityFilter, ActivityKey, ActivityRow};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::cursor::{self, Filters, Position};
+use crate::detailed::check_text;
+use crate::error::QueryError;
+
+/// Most events a page may hold.
+pub const MAX_LIMIT: u32 = 200;
+/// Events of a page when nobody says.
+pub const DEFAULT_LIMIT: u32 = 50;
+
+/// Reads of the store one page may take. More are needed only where almost every row records again an event
+/// that is there already; such a page is short, and its cursor goes on behind what was read.
+const MAX_READS: u32 = 6;
+/// Rows of the largest read: later reads of a page grow, for they follow where repeats are dense.
+const MAX_READ_ROWS: u32 = 4_000;
+
+/// What to answer. Every filter that is set must match; matching is exact.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FeedRequest {
+    /// Events of the page, 1 to [`MAX_LIMIT`]; `None` is [`DEFAULT_LIMIT`].
+    pub limit: Option<u32>,
+    /// `next_cursor` of the page before; `None` starts at the newest event.
+    pub cursor: Option<String>,
+    /// `low`, `medium`, `high` or `critical`.
+    pub severity: Option<String>,
+    /// Only this type.
+    pub event_type: Option<String>,
+    /// Only this account.
+    pub account_id: Option<String>,
+}
+
+/// One page, newest first. An event recorded twice under one id is in it once.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct FeedPage {
+    /// The events.
+    pub events: Vec<FeedEvent>,
+    /// Give this as `cursor` for the next, older page; null on the last one.
+    pub next_cursor: Option<String>,
+    /// Whether there are older events.
+    pub has_more: bool,
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct FeedEvent {
+    /// Its id.
+    pub id: Uuid,
+    /// Its type.
+    pub event_type: String,
+    /// One line.
+    pub title: String,
+    /// More; null when there is none.
+    pub description: Option<String>,
+    /// The account concerned.
+    pub account_id: Option<String>,
+    /// The conversation concerned.
+    pub conversation_id: Option<String>,
+    /// The user concerned.
+    pub user_id: Option<String>,
+    /// `low`, `medium`, `high` or `critical`.
+    pub severity: String,
+    /// Its category.
+    pub category: String,
+    /// When it happened.
+    pub created_at: DateTime<Utc>,
+    /// Whether it belongs to the VIP feed: marked `"vip": true` in its metadata, of severity high or
+    /// critical, or of category `vip`.
+    pub is_vip: bool,
+    /// What the producer added; null when nothing.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<serde_json::Value>,
+}
+
+/// Reads a page. The order is (created_at, id), both of which never change, so rows that arrive meanwhile move nothing:
+/// newer ones belong before the first page, older ones come where they belong.
+pub(crate) async fn page(store: &Store, request: &FeedRequest, vip_only: bool) -> Result<FeedPage, QueryError> {
+    let limit = request.check()? as usize;
+    let filters = request.filters(vip_only);
+    let mut after = match &request.cursor {
+        None => ActivityKey::NEWEST,
+        Some(cursor) => {
+            let Position { created_at_ms, id } = cursor::decode(cursor, &filters)?;
+            ActivityKey { created_at_ms, id }
+        }
+    };
+    let filter = ActivityFilter {
+        severity: filters.severity,
+        event_type: filters.event_type,
+        account_id: filters.account_id,
+        vip_only,
+    };
+    let mut rows: Vec<ActivityRow> = Vec::with_capacity(limit + 1);
+    let mut exhausted = false;
+    // One more than the page holds tells whether there is another.
+    let mut read_rows = limit as u32 + 1;
+    for _ in 0..MAX_READS {
+        let read = store.activity_page(&filter, after, read_rows).await.map_err(QueryError::from_store("activity feed"))?;
+        exhausted = read.len() < read_rows as usize;
+        after = read.last().map_or(after, |row| row.key);
+        rows.extend(read.into_iter().filter(|row| row.counts));
+        if exhausted || rows.len() > limit {
+            break;
+        }
+        read_rows = (read_rows * 2).min(MAX_READ_ROWS);
+    }
+    let has_more = !exhausted || rows.len() > limit;
+    let last = if rows.len() > limit { rows[limit - 1].key } else { after };
+    rows.truncate(limit);
+    Ok(FeedPage {
+        events: rows.into_iter().map(FeedEvent::from).collect(),
+        next_cursor: has_more.then(|| cursor::encode(Position { created_at_ms: last.created_at_ms, id: last.id }, &filters)),
+        has_more,
+    })
+}
+
+impl FeedRequest {
+    /// The limit in force, when every parameter is one that can match.
+    fn check(&self) -> Result<u32, QueryError> {
+        if let Some(severity) = &self.severity
+            && !["low", "medium", "high", "critical"].contains(&severity.as_str())
+        {
+            return Err(QueryError::bad("severity", "is none of low, medium, high, critical"));
+        }
+        check_text("event_type", self.event_type.as_deref(), limits::EVENT_TYPE_CHARACTERS)?;
+        check_text("account_id", self.account_id.as_deref(), limits::ACCOUNT_ID_CHARACTERS)?;
+        match self.limit.unwrap_or(DEFAULT_LIMIT) {
+            limit @ 1..=MAX_LIMIT => Ok(limit),
+            limit => Err(QueryError::bad("limit", format!("is {limit}; it may be 1 to {MAX_LIMIT}"))),
+        }
+    }
+
+    fn filters(&self, vip_only: bool) -> Filters<'_> {
+        Filters {
+            severity: self.severity.as_deref(),
+            event_type: self.event_type.as_deref(),
+            account_id: self.account_id.as_deref(),
+            vip_only,
+        }
+    }
+}
+
+impl From<ActivityRow> for FeedEvent {
+    fn from(row: ActivityRow) -> Self {
+        let present = |text: String| (!text.is_empty()).then_some(text);
+        Self {
+            id: row.key.id,
+            event_type: row.event_type,
+            title: row.title,
+            description: present(row.description),
+            account_id: present(row.account_id),
+            conversation_id: present(row.conversation_id),
+            user_id: present(row.user_id),
+            severity: row.severity,
+            category: row.category,
+            // Every time of the store lies between 1970 and 2106.
+            created_at: DateTime::from_timestamp_millis(row.key.created_at_ms).unwrap_or_default(),
+            is_vip: row.is_vip,
+            // Ingest accepts nothing but JSON objects; should a row hold something else, its text is shown as it is.
+            metadata: present(row.metadata)
+                .map(|text| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_that_can_match_nothing_are_refused_by_name() {
+        let with = |change: fn(&mut FeedRequest)| {
+            let mut request = FeedRequest::default();
+            change(&mut request);
+            request
+        };
+        assert_eq!(FeedRequest::default().check().unwrap(), DEFAULT_LIMIT);
+        assert_eq!(with(|request| request.limit = Some(200)).check().unwrap(), 200);
+        let cases = [
+            (with(|request| request.limit = Some(0)), "limit"),
+            (with(|request| request.limit = Some(201)), "limit"),
+            (with(|request| request.severity = Some("HIGH".to_owned())), "severity"),
+            (with(|request| request.event_type = Some(String::new())), "event_type"),
+            (with(|request| request.account_id = Some("a".repeat(51))), "account_id"),
+        ];
+        for (request, parameter) in cases {
+            assert_eq!(request.check().unwrap_err().parameter(), Some(parameter));
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The answer of `GET /monitoring/metrics`: the figures of the whole house at one glance.
+
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use kelly_schemas::overview::{OverviewFigure, Statistic, Window};
+use kelly_sql::queries::{ConversationsSince, FigureRow, MetricSince};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// The live figures. The catalogue defines each (its window, its aggregate; days are UTC days); a figure
+/// without samples in its window is null.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+pub struct Overview {
+    /// Conversations with a sample or an event a short while ago.
+    pub conversations_active: Option<u64>,
+    /// Conversations with a sample or an event today.
+    pub conversations_total_today: Option<u64>,
+    /// Messages processed today.
+    pub messages_processed: Option<u64>,
+    /// Mean confidence of the AI.
+    pub ai_confidence_avg: Option<f64>,
+    /// Mean safety score.
+    pub safety_score_avg: Option<f64>,
+    /// Interventions by people today.
+    pub human_interventions: Option<u64>,
+    /// Alerts.
+    pub alert_count: Option<u64>,
+    /// Load of the host in percent.
+    pub system_load: Option<f64>,
+    /// Mean response time in milliseconds.
+    pub response_time_avg: Option<f64>,
+    /// Requests to Claude today.
+    pub claude_requests_today: Option<u64>,
+    /// Cost of Claude today in US dollars.
+    pub claude_cost_today: Option<f64>,
+    /// When the figures were taken.
+    pub timestamp: DateTime<Utc>,
+}
+
+/// The store's questions behind the figures, each with the field it answers.
+#[derive(Debug, Default)]
+pub(crate) struct Questions<'a> {
+    pub(crate) metrics: Vec<MetricSince>,
+    pub(crate) conversations: Vec<ConversationsSince>,
+    metric_figures: Vec<&'a OverviewFigure>,
+    conversation_figures: Vec<&'a OverviewFigure>,
+}
+
+/// Turns the catalogue's definitions into questions. Pure.
+pub(crate) fn questions(figures: &[OverviewFigure], now: DateTime<Utc>) -> Questions<'_> {
+    let mut questions = Questions::default();
+    for figure in figures {
+        let since_ms = start(figure.window, now).timestamp_millis();
+        match (figure.statistic, &figure.metric) {
+            (Statistic::DistinctConversations, metric) => {
+                questions.conversations.push(ConversationsSince { metric: metric.clone(), since_ms });
+                questions.conversation_figures.push(figure);
+            }
+            (Statistic::Sum | Statistic::Mean | Statistic::Last, Some(metric)) => {
+                questions.metrics.push(MetricSince { metric: metric.clone(), since_ms });
+                questions.metric_figures.push(figure);
+            }
+            // A statistic of values needs the metric they are of; the catalogue's own tests see to it.
+            (Statistic::Sum | Statistic::Mean | Statistic::Last, None) => {}
+        }
+    }
+    questions
+}
+
+impl Questions<'_> {
+    /// Puts the store's answers, in the order of the questions, into the fields.
+    pub(crate) fn answer(
+        &self,
+        metrics: &[Option<FigureRow>],
+        conversations: &[Option<u64>],
+        now: DateTime<Utc>,
+    ) -> Overview {
+        let values = self.metric_figures.iter().zip(metrics).filter_map(|(figure, row)| {
+            let row = (*row)?;
+            let value = match figure.statistic {
+                Statistic::Sum => row.sum,
+                Statistic::Mean => row.sum / row.count as f64,
+                Statistic::Last => row.last,
+                Statistic::DistinctConversations => return None,
+            };
+            Some((figure.field.as_str(), value))
+        });
+        let counts = self
+            .conversation_figures
+            .iter()
+            .zip(conversations)
+            .filter_map(|(figure, count)| Some((figure.field.as_str(), (*count)? as f64)));
+        let mut overview = Overview::empty(now);
+        for (field, value) in values.chain(counts) {
+            overview.set(field, value);
+        }
+        // Conversations are known of today, so that none of them is active is known too.
+        if overview.conversations_total_today.is_some() {
+            overview.conversations_active.get_or_insert(0);
+        }
+        overview
+    }
+}
+
+impl Overview {
+    fn empty(now: DateTime<Utc>) -> Self {
+        Self {
+            conversations_active: None,
+            conversations_total_today: None,
+            messages_processed: None,
+            ai_confidence_avg: None,
+            safety_score_avg: None,
+            human_interventions: None,
+            alert_count: None,
+            system_load: None,
+            response_time_avg: None,
+            claude_requests_today: None,
+            claude_cost_today: None,
+            timestamp: now,
+        }
+    }
+
+    fn set(&mut self, field: &str, value: f64) {
+        // Counters may be recorded as fractions; a count that is shown is whole.
+        let whole = Some(value.round().max(0.0) as u64);
+        match field {
+            "conversations_active" => self.conversations_active = whole,
+            "conversations_total_today" => self.conversations_total_today = whole,
+            "messages_processed" => self.messages_processed = whole,
+            "ai_confidence_avg" => self.ai_confidence_avg = Some(value),
+            "safety_score_avg" => self.safety_score_avg = Some(value),
+            "human_interventions" => self.human_interventions = whole,
+            "alert_count" => self.alert_count = whole,
+            "system_load" => self.system_load = Some(value),
+            "response_time_avg" => self.response_time_avg = Some(value),
+            "claude_requests_today" => self.claude_requests_today = whole,
+            "claude_cost_today" => self.claude_cost_today = Some(value),
+            // The catalogue may define figures for others than this answer, e.g. a dashboard of its own.
+            _ => {}
+        }
+    }
+}
+
+fn start(window: Window, now: DateTime<Utc>) -> DateTime<Utc> {
+    match window {
+        Window::Today => now.date_naive().and_time(NaiveTime::MIN).and_utc(),
+        Window::Seconds(seconds) => now - TimeDelta::seconds(i64::from(seconds)),
+    }
+}

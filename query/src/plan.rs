@@ -1,0 +1,351 @@
+//! From a question to the cheapest tier that answers it: pure, the clock is a parameter.
+//!
+//! | asked | tier | percentiles | unit the window is widened to |
+//! |---|---|---|---|
+//! | a metric, up to 24 h | minutes | 1 % | minute |
+//! | a metric, longer | hours | 1 % | hour |
+//! | an account, up to 24 h and not older than raw is kept | raw | exact | none (a timeframe: minute) |
+//! | an account, longer or older | account hours, percentiles by the day | 1 % | day (UTC) |
+//! | a conversation, not older than raw is kept | raw | exact | none (a timeframe: minute) |
+//! | a conversation, older | conversation days | none | day (UTC) |
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::detailed::{Resolution, Tier, Window};
+use crate::error::QueryError;
+use crate::range::RangeRequest;
+
+/// How long the store keeps what, as configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// `MONITORING_METRICS_RETENTION_HOURS`: raw metrics.
+    pub metrics_hours: u32,
+    /// `MONITORING_DB_RETENTION_DAYS`: rollups and events.
+    pub days: u32,
+}
+
+/// Which samples of a metric are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// All of them.
+    Everything,
+    /// One account's.
+    Account,
+    /// One conversation's, whether or not an account is named too.
+    Conversation,
+}
+
+/// How a question will be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) tier: Tier,
+    pub(crate) window: Window,
+    /// The window's past part, moved back by its own length.
+    pub(crate) previous: Window,
+    /// Whether the tier still keeps all of `previous`. What has partly expired is no fair comparison.
+    pub(crate) previous_is_kept: bool,
+    pub(crate) step_seconds: u32,
+}
+
+/// The longest range answered from minutes, and for an account from raw.
+const FINE_LIMIT: TimeDelta = TimeDelta::hours(24);
+/// An account's range longer than this has points of a day, which have percentiles of their own.
+const ACCOUNT_HOURS_LIMIT: TimeDelta = TimeDelta::days(7);
+/// Points of a series, not counting the cut ones at its ends; beyond, steps become longer.
+const MAX_POINTS: i64 = 180;
+/// The lengths a step may have. Each divides the next ones, or a day, so that steps begin at whole units.
+const STEPS: [u32; 11] = [1, 5, 15, 60, 300, 900, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY];
+const MINUTE: u32 = 60;
+const HOUR: u32 = 3_600;
+const DAY: u32 = 86_400;
+/// `DateTime` of ClickHouse ends in 2106; nothing is asked beyond.
+const LAST_SECOND: i64 = u32::MAX as i64 - 2 * DAY as i64;
+
+/// Plans a question asked at `now`.
+pub(crate) fn plan(
+    range: &RangeRequest,
+    scope: Scope,
+    retention: &Retention,
+    now: DateTime<Utc>,
+) -> Result<Plan, QueryError> {
+    let asked = asked(range, retention, now)?;
+    let length = asked.to - asked.from;
+    let raw_is_kept = asked.from >= now - TimeDelta::hours(i64::from(retention.metrics_hours));
+    let tier = match scope {
+        Scope::Everything if length <= FINE_LIMIT => Tier::Minute,
+        Scope::Everything => Tier::Hour,
+        Scope::Account if length <= FINE_LIMIT && raw_is_kept => Tier::Raw,
+        Scope::Account => Tier::AccountDay,
+        Scope::Conversation if raw_is_kept => Tier::Raw,
+        Scope::Conversation => Tier::ConversationDay,
+    };
+    let window = match (range, tier) {
+        (RangeRequest::Between { .. }, Tier::Raw) => asked,
+        (RangeRequest::Last(_), _) => Window {
+            from: floor(asked.from, window_unit(tier)),
+            // A sample of this very instant is part of the timeframe.
+            to: floor(asked.to, window_unit(tier)) + seconds(window_unit(tier)),
+        },
+        (RangeRequest::Between { .. }, _) => {
+            Window { from: floor(asked.from, window_unit(tier)), to: ceil(asked.to, window_unit(tier)) }
+        }
+    };
+    let previous = previous(window, tier, now);
+    let kept = match tier {
+        Tier::Raw => TimeDelta::hours(i64::from(retention.metrics_hours)),
+        _ => TimeDelta::days(i64::from(retention.days)),
+    };
+    Ok(Plan {
+        tier,
+        window,
+        previous,
+        previous_is_kept: previous.from >= now - kept,
+        step_seconds: step(tier, length),
+    })
+}
+
+/// The largest relative error of a tier's percentiles; `None` where it has none.
+pub(crate) fn percentile_error_bound(tier: Tier) -> Option<f64> {
+    match tier {
+        Tier::Raw => Some(0.0),
+        Tier::Minute | Tier::Hour | Tier::AccountDay => Some(kelly_schemas::histogram::RELATIVE_ERROR),
+        Tier::ConversationDay => None,
+    }
+}
+
+impl Resolution {
+    /// A resolution of so many seconds, labelled in the largest unit that divides it.
+    pub(crate) fn of_seconds(seconds: u32) -> Self {
+        let (count, unit) = match seconds {
+            whole if whole % DAY == 0 => (whole / DAY, 'd'),
+            whole if whole % HOUR == 0 => (whole / HOUR, 'h'),
+            whole if whole % MINUTE == 0 => (whole / MINUTE, 'm'),
+            other => (other, 's'),
+        };
+        Self { seconds, label: format!("{count}{unit}") }
+    }
+}
+
+fn asked(range: &RangeRequest, retention: &Retention, now: DateTime<Utc>) -> Result<Window, QueryError> {
+    let (from, to) = match *range {
+        RangeRequest::Last(timeframe) => (now - timeframe.length(), now),
+        RangeRequest::Between { from, to } => (from, to.unwrap_or(now)),
+    };
+    // Twice the length is looked at, so the first instant needs as much time before it.
+    if from.timestamp() < i64::from(2 * DAY) {
+        return Err(QueryError::bad("from", "lies before 1970-01-03, where no metric can be"));
+    }
+    if to.timestamp() > LAST_SECOND {
+        return Err(QueryError::bad("to", "lies beyond 2106, where no metric can be"));
+    }
+    if from >= to {
+        return Err(QueryError::bad("from", "is not before `to` (which is now when it is not given)"));
+    }
+    if to - from > TimeDelta::days(i64::from(retention.days)) {
+        return Err(QueryError::RangeTooLong { from, to, limit_days: retention.days });
+    }
+    Ok(Window { from, to })
+}
+
+fn previous(window: Window, tier: Tier, now: DateTime<Utc>) -> Window {
+    let unit = counting_unit(tier);
+    let end_of_past = floor(now, unit) + seconds(unit);
+    let to = if window.from < end_of_past { window.to.min(end_of_past) } else { window.to };
+    // Never before 1970: ClickHouse's times begin there.
+    let from = (window.from - (to - window.from)).max(DateTime::UNIX_EPOCH);
+    Window { from, to: window.from }
+}
+
+/// What the window is widened to: the interval below which the tier cannot answer everything it answers.
+fn window_unit(tier: Tier) -> u32 {
+    match tier {
+        Tier::Raw | Tier::Minute => MINUTE,
+        Tier::Hour => HOUR,
+        Tier::AccountDay | Tier::ConversationDay => DAY,
+    }
+}
+
+/// The interval at which the tier counts and sums, which may be finer than its percentiles.
+fn counting_unit(tier: Tier) -> u32 {
+    match tier {
+        Tier::AccountDay => HOUR,
+        tier => window_unit(tier),
+    }
+}
+
+fn step(tier: Tier, length: TimeDelta) -> u32 {
+    let least = match tier {
+        Tier::Raw => 1,
+        Tier::AccountDay if length > ACCOUNT_HOURS_LIMIT => DAY,
+        tier => counting_unit(tier),
+    };
+    STEPS
+        .into_iter()
+        .filter(|step| *step >= least)
+        .find(|step| length <= seconds(*step) * MAX_POINTS as i32)
+        .unwrap_or(DAY)
+}
+
+fn seconds(count: u32) -> TimeDelta {
+    TimeDelta::seconds(i64::from(count))
+}
+
+fn floor(instant: DateTime<Utc>, unit_seconds: u32) -> DateTime<Utc> {
+    let unit = i64::from(unit_seconds) * 1_000;
+    let milliseconds = instant.timestamp_millis().div_euclid(unit) * unit;
+    DateTime::from_timestamp_millis(milliseconds).expect("rounding down an instant after 1970 stays in range")
+}
+
+fn ceil(instant: DateTime<Utc>, unit_seconds: u32) -> DateTime<Utc> {
+    let floor = floor(instant, unit_seconds);
+    if floor == instant { floor } else { floor + seconds(unit_seconds) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::range::Timeframe;
+
+    const KEPT: Retention = Retention { metrics_hours: 72, days: 90 };
+
+    fn at(text: &str) -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+    }
+
+    fn window(from: &str, to: &str) -> Window {
+        Window { from: at(from), to: at(to) }
+    }
+
+    #[test]
+    fn each_question_gets_the_cheapest_tier_that_answers_it() {
+        use Scope::{Account, Conversation, Everything};
+        use Timeframe::{OneDay, OneHour, SevenDays, SixHours, ThirtyDays};
+        let cases = [
+            (OneHour, Everything, Tier::Minute, 60),
+            (SixHours, Everything, Tier::Minute, 300),
+            (OneDay, Everything, Tier::Minute, 900),
+            (SevenDays, Everything, Tier::Hour, 3_600),
+            (ThirtyDays, Everything, Tier::Hour, 21_600),
+            (OneHour, Account, Tier::Raw, 60),
+            (OneDay, Account, Tier::Raw, 900),
+            (SevenDays, Account, Tier::AccountDay, 3_600),
+            (ThirtyDays, Account, Tier::AccountDay, 86_400),
+            (OneDay, Conversation, Tier::Raw, 900),
+            (SevenDays, Conversation, Tier::ConversationDay, 86_400),
+        ];
+        let now = at("2026-03-10T12:34:56.789Z");
+        for (timeframe, scope, tier, step_seconds) in cases {
+            let plan = plan(&RangeRequest::Last(timeframe), scope, &KEPT, now).unwrap();
+            assert_eq!((plan.tier, plan.step_seconds), (tier, step_seconds), "{timeframe} {scope:?}");
+            assert!(plan.previous_is_kept, "{timeframe} {scope:?}");
+        }
+    }
+
+    #[test]
+    fn windows_are_widened_to_whole_units_and_compared_with_as_much_past() {
+        let now = at("2026-03-10T12:34:56.789Z");
+        let last = |timeframe, scope| plan(&RangeRequest::Last(timeframe), scope, &KEPT, now).unwrap();
+
+        let hour = last(Timeframe::OneHour, Scope::Everything);
+        assert_eq!(hour.window, window("2026-03-10T11:34:00Z", "2026-03-10T12:35:00Z"));
+        assert_eq!(hour.previous, window("2026-03-10T10:33:00Z", "2026-03-10T11:34:00Z"));
+
+        let month = last(Timeframe::ThirtyDays, Scope::Everything);
+        assert_eq!(month.window, window("2026-02-08T12:00:00Z", "2026-03-10T13:00:00Z"));
+        assert_eq!(month.previous, window("2026-01-09T11:00:00Z", "2026-02-08T12:00:00Z"));
+
+        // The day is not over: it is compared with as much of the days before.
+        let account = last(Timeframe::SevenDays, Scope::Account);
+        assert_eq!(account.window, window("2026-03-03T00:00:00Z", "2026-03-11T00:00:00Z"));
+        assert_eq!(account.previous, window("2026-02-23T11:00:00Z", "2026-03-03T00:00:00Z"));
+
+        let between = |from, to| RangeRequest::Between { from: at(from), to: Some(at(to)) };
+        let range = between("2026-03-01T00:00:30Z", "2026-03-01T01:00:30Z");
+        let minutes = plan(&range, Scope::Everything, &KEPT, now).unwrap();
+        assert_eq!(minutes.window, window("2026-03-01T00:00:00Z", "2026-03-01T01:01:00Z"));
+        let old_account = plan(&range, Scope::Account, &KEPT, now).unwrap();
+        assert_eq!(old_account.tier, Tier::AccountDay);
+        assert_eq!(old_account.window, window("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"));
+
+        let range = between("2026-03-10T00:00:00.250Z", "2026-03-10T00:05:00.750Z");
+        let exact = plan(&range, Scope::Conversation, &KEPT, now).unwrap();
+        assert_eq!(exact.tier, Tier::Raw);
+        assert_eq!(exact.window, window("2026-03-10T00:00:00.250Z", "2026-03-10T00:05:00.750Z"));
+        assert_eq!(exact.step_seconds, 5);
+    }
+
+    #[test]
+    fn a_previous_window_that_has_partly_expired_is_no_comparison() {
+        let now = at("2026-03-10T12:00:00Z");
+        let days = |days| RangeRequest::Between { from: now - TimeDelta::days(days), to: None };
+        assert!(plan(&days(44), Scope::Everything, &KEPT, now).unwrap().previous_is_kept);
+        assert!(!plan(&days(46), Scope::Everything, &KEPT, now).unwrap().previous_is_kept);
+        assert!(!plan(&days(2), Scope::Conversation, &KEPT, now).unwrap().previous_is_kept);
+    }
+
+    #[test]
+    fn impossible_ranges_are_refused_by_name() {
+        let now = at("2026-03-10T12:00:00Z");
+        let cases = [
+            (now, Some(now), "bad_parameter", "from"),
+            (now, None, "bad_parameter", "from"),
+            (now, Some(now - TimeDelta::hours(1)), "bad_parameter", "from"),
+            (at("1970-01-01T00:00:00Z"), None, "bad_parameter", "from"),
+            (now, Some(at("2222-01-01T00:00:00Z")), "bad_parameter", "to"),
+            (now - TimeDelta::days(91), None, "range_too_long", "from"),
+        ];
+        for (from, to, code, parameter) in cases {
+            let error = plan(&RangeRequest::Between { from, to }, Scope::Everything, &KEPT, now).unwrap_err();
+            assert_eq!((error.code(), error.parameter()), (code, Some(parameter)), "{from} {to:?}");
+        }
+        let message = plan(&RangeRequest::Between { from: now - TimeDelta::days(91), to: None }, Scope::Everything, &KEPT, now)
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("90 days"), "{message}");
+    }
+
+    #[test]
+    fn resolutions_are_labelled_as_people_write_them() {
+        for (seconds, label) in [(1, "1s"), (15, "15s"), (60, "1m"), (900, "15m"), (3_600, "1h"), (21_600, "6h"), (86_400, "1d")] {
+            assert_eq!(Resolution::of_seconds(seconds).label, label);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_plan_covers_what_was_asked_and_stays_bounded(
+            now_ms in 1_600_000_000_000_i64..4_000_000_000_000,
+            age_ms in 0_i64..90 * 86_400_000,
+            length_ms in 1_i64..90 * 86_400_000,
+            scope in prop::sample::select(vec![Scope::Everything, Scope::Account, Scope::Conversation]),
+        ) {
+            let now = DateTime::from_timestamp_millis(now_ms).unwrap();
+            let from = now - TimeDelta::milliseconds(age_ms);
+            let to = from + TimeDelta::milliseconds(length_ms);
+            let plan = plan(&RangeRequest::Between { from, to: Some(to) }, scope, &KEPT, now).unwrap();
+            prop_assert!(plan.window.from <= from && plan.window.to >= to);
+            let unit = seconds(window_unit(plan.tier));
+            prop_assert!(from - plan.window.from < unit && plan.window.to - to < unit);
+            prop_assert_eq!(plan.previous.to, plan.window.from);
+            prop_assert!(plan.previous.from < plan.previous.to);
+            prop_assert!(plan.previous.to - plan.previous.from <= plan.window.to - plan.window.from);
+            let points = (plan.window.to - plan.window.from).num_seconds() / i64::from(plan.step_seconds);
+            prop_assert!(points <= MAX_POINTS + 48, "{} points", points);
+        }
+
+        #[test]
+        fn the_plan_of_a_timeframe_changes_once_a_unit(
+            now_ms in 1_600_000_000_000_i64..4_000_000_000_000,
+            timeframe in prop::sample::select(Timeframe::ALL.to_vec()),
+        ) {
+            let now = floor(DateTime::from_timestamp_millis(now_ms).unwrap(), MINUTE);
+            let later = now + TimeDelta::milliseconds(59_999);
+            let range = RangeRequest::Last(timeframe);
+            for scope in [Scope::Everything, Scope::Account] {
+                prop_assert_eq!(plan(&range, scope, &KEPT, now).unwrap(), plan(&range, scope, &KEPT, later).unwrap());
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The time range of a question: a named timeframe that ends now, or two instants.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::error::QueryError;
+
+/// A named length of time that ends now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ToSchema)]
+pub enum Timeframe {
+    /// The last hour.
+    #[default]
+    #[serde(rename = "1h")]
+    OneHour,
+    /// The last six hours.
+    #[serde(rename = "6h")]
+    SixHours,
+    /// The last 24 hours.
+    #[serde(rename = "24h")]
+    OneDay,
+    /// The last seven days.
+    #[serde(rename = "7d")]
+    SevenDays,
+    /// The last thirty days.
+    #[serde(rename = "30d")]
+    ThirtyDays,
+}
+
+impl Timeframe {
+    /// Every timeframe, shortest first.
+    pub const ALL: [Self; 5] =
+        [Self::OneHour, Self::SixHours, Self::OneDay, Self::SevenDays, Self::ThirtyDays];
+
+    /// The name as it is asked for.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OneHour => "1h",
+            Self::SixHours => "6h",
+            Self::OneDay => "24h",
+            Self::SevenDays => "7d",
+            Self::ThirtyDays => "30d",
+        }
+    }
+
+    /// Its length.
+    #[must_use]
+    pub fn length(self) -> TimeDelta {
+        match self {
+            Self::OneHour => TimeDelta::hours(1),
+            Self::SixHours => TimeDelta::hours(6),
+            Self::OneDay => TimeDelta::hours(24),
+            Self::SevenDays => TimeDelta::days(7),
+            Self::ThirtyDays => TimeDelta::days(30),
+        }
+    }
+}
+
+impl fmt::Display for Timeframe {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for Timeframe {
+    type Err = QueryError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|timeframe| timeframe.name() == text).ok_or_else(|| {
+            QueryError::bad("timeframe", "is none of 1h, 6h, 24h, 7d, 30d; for another range give `from` and `to`")
+        })
+    }
+}
+
+/// The range of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RangeRequest {
+    /// A timeframe that ends now.
+    Last(Timeframe),
+    /// From one instant (included) to another (excluded).
+    Between {
+        /// First instant.
+        from: DateTime<Utc>,
+        /// End; `None` is now.
+        to: Option<DateTime<Utc>>,
+    },
+}
+
+impl RangeRequest {
+    /// Reads the three parameters a request may carry. Nothing at all is the default timeframe; `timeframe`
+    /// beside `from` or `to` is a contradiction and refused, as is `to` alone.
+    ///
+    /// # Errors
+    /// [`QueryError::BadParameter`] naming the parameter.
+    pub fn parse(timeframe: Option<&str>, from: Option<&str>, to: Option<&str>) -> Result<Self, QueryError> {
+        match (timeframe, from, to) {
+            (Some(name), None, None) => name.parse().map(Self::Last),
+            (None, None, None) => Ok(Self::Last(Timeframe::default())),
+            (Some(_), _, _) => {
+                Err(QueryError::bad("timeframe", "contradicts `from` and `to`; give the one or the others"))
+            }
+            (None, None, Some(_)) => Err(QueryError::bad("from", "is missing; `to` needs it")),
+            (None, Some(from), to) => Ok(Self::Between {
+                from: instant("from", from)?,
+                to: to.map(|to| instant("to", to)).transpose()?,
+            }),
+        }
+    }
+}
+
+impl Default for RangeRequest {
+    fn default() -> Self {
+        Self::Last(Timeframe::default())
+    }
+}
+
+/// An instant as RFC 3339 or as milliseconds since 1970, the same two forms producers may use.
+fn instant(parameter: &'static str, text: &str) -> Result<DateTime<Utc>, QueryError> {
+    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
+        return Ok(instant.with_timezone(&Utc));
+    }
+    text.parse().ok().and_then(DateTime::from_timestamp_millis).ok_or_else(|| {
+        QueryError::bad(
+            parameter,
+            "is neither RFC 3339 (2026-03-01T12:00:00Z; write + as %2B in a URL) nor milliseconds since 1970",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_make_a_range_or_name_the_one_at_fault() {
+        let noon = DateTime::parse_from_rfc3339("2026-03-01T12:00:00Z").unwrap().to_utc();
+        let accepted = [
+            ((None, None, None), RangeRequest::Last(Timeframe::OneHour)),
+            ((Some("30d"), None, None), RangeRequest::Last(Timeframe::ThirtyDays)),
+            ((None, Some("2026-03-01T13:00:00+01:00"), None), RangeRequest::Between { from: noon, to: None }),
+            (
+                (None, Some("1772366400000"), Some("2026-03-01T12:00:00Z")),
+                RangeRequest::Between { from: noon, to: Some(noon) },
+            ),
+        ];
+        for ((timeframe, from, to), expected) in accepted {
+            assert_eq!(RangeRequest::parse(timeframe, from, to).unwrap(), expected);
+        }
+        let refused = [
+            ((Some("2h"), None, None), "timeframe"),
+            ((Some(""), None, None), "timeframe"),
+            ((Some("1h"), Some("0"), None), "timeframe"),
+            ((None, None, Some("0")), "from"),
+            ((None, Some("yesterday"), None), "from"),
+            ((None, Some("0"), Some("99999999999999999999")), "to"),
+        ];
+        for ((timeframe, from, to), parameter) in refused {
+            let error = RangeRequest::parse(timeframe, from, to).unwrap_err();
+            assert_eq!(error.parameter(), Some(parameter), "{error}");
+            assert_eq!(error.code(), "bad_parameter");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The service: plans a question, asks the store, and puts the rows into an answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kelly_schemas::catalogue::Catalogue;
+use kelly_sql::Store;
+use kelly_sql::queries::SeriesQuestion;
+
+use crate::detailed::{Detailed, DetailedRequest};
+use crate::error::QueryError;
+use crate::feed::{FeedPage, FeedRequest};
+use crate::health::DatabaseHealth;
+use crate::overview::Overview;
+use crate::plan::{Retention, plan};
+
+/// What the service is made of.
+#[derive(Debug, Clone)]
+pub struct QueryServiceParts {
+    /// Where the rows are.
+    pub store: Store,
+    /// What metrics mean.
+    pub catalogue: Arc<Catalogue>,
+    /// How long rows are kept, as configured.
+    pub retention: Retention,
+    /// Tells the time.
+    pub clock: fn() -> DateTime<Utc>,
+}
+
+/// Answers questions. Clones are cheap and share the store's connections.
+#[derive(Debug, Clone)]
+pub struct QueryService {
+    parts: Arc<QueryServiceParts>,
+}
+
+impl QueryService {
+    /// A service of these parts.
+    #[must_use]
+    pub fn new(parts: QueryServiceParts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+
+    /// The figures of the whole house.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn overview(&self) -> Result<Overview, QueryError> {
+        let now = (self.parts.clock)();
+        let questions = crate::overview::questions(self.parts.catalogue.overview(), now);
+        let store = &self.parts.store;
+        let (metrics, conversations) = tokio::try_join!(
+            store.metrics_since(&questions.metrics),
+            store.conversations_since(&questions.conversations)
+        )
+        .map_err(QueryError::from_store("overview"))?;
+        Ok(questions.answer(&metrics, &conversations, now))
+    }
+
+    /// One metric over one range.
+    ///
+    /// # Errors
+    /// When a parameter is at fault or the store does not answer. A metric without samples is no error.
+    pub async fn detailed(&self, request: DetailedRequest) -> Result<Detailed, QueryError> {
+        request.check()?;
+        let now = (self.parts.clock)();
+        let plan = plan(&request.range, request.scope(), &self.parts.retention, now)?;
+        let definition = self.parts.catalogue.get(&request.metric_name);
+        let question = SeriesQuestion {
+            source: request.source(plan.tier),
+            metric: &request.metric_name,
+            previous_from_ms: plan.previous.from.timestamp_millis(),
+            from_ms: plan.window.from.timestamp_millis(),
+            to_ms: plan.window.to.timestamp_millis(),
+            step_seconds: plan.step_seconds,
+            aggregate: crate::detailed::aggregate(&definition),
+        };
+        let series = self.parts.store.series(&question).await.map_err(QueryError::from_store("detailed metric"))?;
+        Ok(crate::detailed::answer(request, &plan, &definition, &series, now))
+    }
+
+    /// Whether the store answers and what it holds.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn health_database(&self) -> Result<DatabaseHealth, QueryError> {
+        let now = (self.parts.clock)();
+        let started = Instant::now();
+        let store = &self.parts.store;
+        let unavailable = QueryError::from_store("database health");
+        let version = store.version().await.map_err(unavailable)?;
+        // A schema that is not ours answers no further question; that is a health, not an error.
+        let schema_problem = match store.verify_schema().await {
+            Ok(()) => None,
+            Err(kelly_sql::StoreError::Schema(problem)) => Some(problem.to_string()),
+            Err(error) => return Err(QueryError::from_store("database health")(error)),
+        };
+        let mut health = DatabaseHealth::of_version(version, now);
+        if schema_problem.is_none() {
+            let (storage, dead_letters, newest) = tokio::try_join!(
+                store.storage(),
+                store.dead_letter_counts((now - TimeDelta::hours(24)).timestamp_millis()),
+                store.newest_rows((now - TimeDelta::days(7)).timestamp_millis())
+            )
+            .map_err(QueryError::from_store("database health"))?;
+            health.fill(storage, dead_letters, newest);
+        }
+        health.schema_current = schema_problem.is_none();
+        health.schema_problem = schema_problem;
+        health.round_trip_ms = started.elapsed().as_secs_f64() * 1_000.0;
+        Ok(health)
+    }
+
+    /// A page of the activity feed.
+    ///
+    /// # Errors
+    /// When a parameter is at fault, the cursor is not one of this feed, or the store does not answer.
+    pub async fn feed(&self, request: FeedRequest) -> Result<FeedPage, QueryError> {
+        crate::feed::page(&self.parts.store, &request, false).await
+    }
+
+    /// A page of the feed of VIP events: see [`crate::feed::FeedEvent::is_vip`].
+    ///
+    /// # Errors
+    /// As of [`feed`](Self::feed). A cursor of the one is refused by the other.
+    pub async fn vip(&self, request: FeedRequest) -> Result<FeedPage, QueryError> {
+        crate::feed::page(&self.parts.store, &request, true).await
+    }
+}

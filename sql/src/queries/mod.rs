@@ -1,0 +1,12 @@
+//! The questions the store answers. Each is a parameterised view (`sql/views`), which Grafana and the command line
+//! may use too, and a typed function here. Parameters go to the server as parameters, never into the text.
+
+mod activity;
+mod overview;
+mod series;
+mod storage;
+
+pub use activity::{ActivityFilter, ActivityKey, ActivityRow};
+pub use overview::{ConversationsSince, FigureRow, MetricSince};
+pub use series::{Aggregate, Series, SeriesInterval, SeriesQuestion, SeriesSource};
+pub use storage::{DeadLetterCounts, NewestRows, TableStorage};

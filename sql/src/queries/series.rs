@@ -1,0 +1,230 @@
+//! Series: points of one metric over a window, the window as a whole, and the window before it.
+
+use clickhouse::Row;
+use serde::Deserialize;
+
+use crate::client::Store;
+use crate::error::{Result, StoreError};
+
+/// The table that answers, and whose samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeriesSource<'a> {
+    /// Minutes of the metric; window edges are whole minutes.
+    Minute,
+    /// Hours of the metric; window edges are whole hours.
+    Hour,
+    /// Samples of one account.
+    AccountRaw {
+        /// The account.
+        account: &'a str,
+    },
+    /// Hours of one account, percentiles from its days; window edges are whole days.
+    AccountDay {
+        /// The account.
+        account: &'a str,
+    },
+    /// Samples of one conversation.
+    ConversationRaw {
+        /// The conversation.
+        conversation: &'a str,
+        /// Only those of this account; `None` for any.
+        account: Option<&'a str>,
+    },
+    /// Days of one conversation, without percentiles; window edges are whole days.
+    ConversationDay {
+        /// The conversation.
+        conversation: &'a str,
+        /// Only those of this account; `None` for any.
+        account: Option<&'a str>,
+    },
+}
+
+/// How the samples of an interval become its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aggregate {
+    /// Their mean.
+    Mean,
+    /// Their sum.
+    Sum,
+    /// The newest; of several in one millisecond the greatest.
+    Last,
+    /// The greatest.
+    Max,
+}
+
+/// What is asked. Times are milliseconds since 1970; windows include their start and exclude their end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeriesQuestion<'a> {
+    /// Which table, whose samples.
+    pub source: SeriesSource<'a>,
+    /// The metric.
+    pub metric: &'a str,
+    /// Start of the window compared with; it ends where the window starts.
+    pub previous_from_ms: i64,
+    /// Start of the window.
+    pub from_ms: i64,
+    /// End of the window.
+    pub to_ms: i64,
+    /// Length of a point; points begin at multiples of it.
+    pub step_seconds: u32,
+    /// What `value` is.
+    pub aggregate: Aggregate,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Series {
+    /// Points that have samples, oldest first.
+    pub points: Vec<SeriesInterval>,
+    /// All samples of the window together; `None` when it has none.
+    pub window: Option<SeriesInterval>,
+    /// All samples of the window before; `None` when it has none. It has no percentiles.
+    pub previous: Option<SeriesInterval>,
+    /// Change of the window's value against the one before, in percent of the latter's magnitude; `None` when one
+    /// is missing or the latter is 0.
+    pub percentage_change: Option<f64>,
+}
+
+/// An interval that has samples.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SeriesInterval {
+    /// Start of a point, cut at the window's start; 0 for a whole window.
+    pub start_ms: i64,
+    /// Samples.
+    pub count: u64,
+    /// The samples under the question's aggregate.
+    pub value: f64,
+    /// Smallest sample.
+    pub min: f64,
+    /// Greatest sample.
+    pub max: f64,
+    /// Median, 95th and 99th percentile: the value at rank ceil(q * n); `None` where the source has none.
+    pub percentiles: Option<[f64; 3]>,
+    /// Time of the newest sample.
+    pub newest_ms: i64,
+}
+
+impl Store {
+    /// Answers a series in one query.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn series(&self, question: &SeriesQuestion<'_>) -> Result<Series> {
+        let view = question.source.view();
+        let subject = question.source.arguments();
+        let query = self
+            .client()
+            .query_raw(&format!(
+                "SELECT section, t, count, value, min, max, p50, p95, p99, newest, percentage_change FROM {view}({subject}\
+                 metric = {{metric:String}}, aggregate = {{aggregate:String}}, step_s = {{step_s:UInt32}}, \
+                 previous_from_ms = {{previous_from_ms:Int64}}, from_ms = {{from_ms:Int64}}, to_ms = {{to_ms:Int64}})"
+            ))
+            .param("metric", question.metric)
+            .param("aggregate", question.aggregate.name())
+            .param("step_s", question.step_seconds)
+            .param("previous_from_ms", question.previous_from_ms)
+            .param("from_ms", question.from_ms)
+            .param("to_ms", question.to_ms);
+        let query = match question.source {
+            SeriesSource::Minute | SeriesSource::Hour => query,
+            SeriesSource::AccountRaw { account } | SeriesSource::AccountDay { account } => {
+                query.param("account", account)
+            }
+            SeriesSource::ConversationRaw { conversation, account }
+            | SeriesSource::ConversationDay { conversation, account } => {
+                query.param("conversation", conversation).param("account", account.unwrap_or_default())
+            }
+        };
+        let rows: Vec<IntervalRow> = self.ask("read a metric's series", query.fetch_all()).await?;
+        collect(rows)
+    }
+}
+
+impl SeriesSource<'_> {
+    fn view(&self) -> &'static str {
+        match self {
+            Self::Minute => "metric_series_1m",
+            Self::Hour => "metric_series_1h",
+            Self::AccountRaw { .. } => "account_series_raw",
+            Self::AccountDay { .. } => "account_series_1d",
+            Self::ConversationRaw { .. } => "conversation_series_raw",
+            Self::ConversationDay { .. } => "conversation_series_1d",
+        }
+    }
+
+    fn arguments(&self) -> &'static str {
+        match self {
+            Self::Minute | Self::Hour => "",
+            Self::AccountRaw { .. } | Self::AccountDay { .. } => "account = {account:String}, ",
+            Self::ConversationRaw { .. } | Self::ConversationDay { .. } => {
+                "conversation = {conversation:String}, account = {account:String}, "
+            }
+        }
+    }
+}
+
+impl Aggregate {
+    /// Its name in the views.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mean => "mean",
+            Self::Sum => "sum",
+            Self::Last => "last",
+            Self::Max => "max",
+        }
+    }
+}
+
+#[derive(Debug, Row, Deserialize)]
+struct IntervalRow {
+    section: String,
+    t: i64,
+    count: u64,
+    value: f64,
+    min: f64,
+    max: f64,
+    p50: Option<f64>,
+    p95: Option<f64>,
+    p99: Option<f64>,
+    newest: i64,
+    percentage_change: Option<f64>,
+}
+
+impl IntervalRow {
+    fn interval(&self) -> SeriesInterval {
+        SeriesInterval {
+            start_ms: self.t,
+            count: self.count,
+            value: self.value,
+            min: self.min,
+            max: self.max,
+            percentiles: match (self.p50, self.p95, self.p99) {
+                (Some(p50), Some(p95), Some(p99)) => Some([p50, p95, p99]),
+                _ => None,
+            },
+            newest_ms: self.newest,
+        }
+    }
+}
+
+fn collect(rows: Vec<IntervalRow>) -> Result<Series> {
+    let mut series = Series::default();
+    for row in rows {
+        let interval = row.interval();
+        match row.section.as_str() {
+            "point" => series.points.push(interval),
+            "previous" => series.previous = Some(interval),
+            "window" => {
+                series.window = Some(interval);
+                series.percentage_change = row.percentage_change;
+            }
+            other => {
+                return Err(StoreError::Unexpected {
+                    action: "read a metric's series".to_owned(),
+                    detail: format!("a row of section {other:?}"),
+                });
+            }
+        }
+    }
+    Ok(series)
+}
