@@ -1,1 +1,138 @@
-//! What can go wrong on the log.
+//! What can go wrong on the log, said so that a person can mend it.
+
+use std::path::PathBuf;
+
+use crate::port::TopicPartition;
+
+/// Failure of a call on the port. A variant says what was attempted and how to go on; the cause is
+/// the error's `source` and stays out of the message.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// A bounded queue or the disk is full: nothing was taken.
+    #[error("the log is full: {what}; nothing was taken, try again later")]
+    Full {
+        /// Which bound was reached.
+        what: String,
+    },
+    /// The assignment is over: somebody else owns the partition now.
+    #[error(
+        "{topic}/{partition} is not assigned to this consumer any more (epoch {epoch}): \
+         its new owner goes on from the last committed position"
+    )]
+    Fenced {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: u32,
+        /// Epoch the refused commit carried.
+        epoch: u64,
+    },
+    /// The log cannot be reached or cannot do its work now.
+    #[error("could not {doing}: the log is unavailable; {mend}")]
+    Unavailable {
+        /// What was attempted.
+        doing: String,
+        /// What a person can do.
+        mend: String,
+        /// The cause.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// It did not answer in time: done or not done, nobody knows.
+    #[error("could not learn whether this was done: {doing}; it may have been, so repeat it only if that is harmless")]
+    Unknown {
+        /// What was attempted.
+        doing: String,
+        /// The cause.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// A topic is there, but not as it is needed.
+    #[error("topic {topic} has {found}, but {wanted} is needed; {mend}")]
+    TopicMismatch {
+        /// Topic.
+        topic: String,
+        /// What it has.
+        found: String,
+        /// What is needed.
+        wanted: String,
+        /// What a person can do.
+        mend: String,
+    },
+    /// No such topic.
+    #[error("there is no topic {topic}; create it first (Kelly creates its own at start-up)")]
+    UnknownTopic {
+        /// Topic.
+        topic: String,
+    },
+    /// The topic has no such partition.
+    #[error("topic {topic} has no partition {partition}")]
+    UnknownPartition {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: u32,
+    },
+    /// A record, an append or a commit's text is larger than the log takes.
+    #[error("{what} has {bytes} bytes, at most {limit} are taken; send it in smaller parts")]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// Its size.
+        bytes: usize,
+        /// The bound.
+        limit: usize,
+    },
+    /// Another process has the directory open.
+    #[error(
+        "the log in {dir} is in use by another process; stop that one first, or choose another directory",
+        dir = dir.display()
+    )]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// What lies on the disk, or what a position says, contradicts itself.
+    #[error("the log is damaged: {what}; {mend}")]
+    Corrupt {
+        /// What was found.
+        what: String,
+        /// What a person can do.
+        mend: String,
+    },
+    /// A setting cannot be used.
+    #[error("setting {property} cannot be used: {reason}")]
+    Config {
+        /// The setting.
+        property: String,
+        /// Why, and what to do instead.
+        reason: String,
+    },
+    /// The log refused for good: not allowed, or malformed.
+    #[error("could not {doing}: refused; {mend}")]
+    Refused {
+        /// What was attempted.
+        doing: String,
+        /// What a person can do.
+        mend: String,
+        /// The cause.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The log or the consumer was closed.
+    #[error("the log was closed")]
+    Closed,
+}
+
+impl LogError {
+    /// Whether the same call may succeed later without anybody mending anything. An append that is
+    /// repeated after [`LogError::Unknown`] may put its records on the log twice.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::Unavailable { .. } | Self::Unknown { .. })
+    }
+
+    pub(crate) fn fenced(partition: &TopicPartition, epoch: u64) -> Self {
+        Self::Fenced { topic: partition.topic.to_string(), partition: partition.partition, epoch }
+    }
+}

@@ -1,1 +1,16 @@
-//! kelly-stream.
+//! The ordered log behind one port: Apache Kafka ([`kafka::KafkaLog`]) and a store of this process
+//! ([`embedded::EmbeddedLog`]).
+//!
+//! What stands above uses only [`port`] and [`LogError`]; one conformance suite keeps the two
+//! implementations from drifting apart.
+
+pub mod embedded;
+pub mod error;
+pub mod kafka;
+pub mod partitioner;
+pub mod port;
+
+pub use embedded::{EmbeddedConfig, EmbeddedLog};
+pub use error::LogError;
+pub use kafka::{KafkaConfig, KafkaLog};
+pub use port::*;

@@ -1,0 +1,5 @@
+//! placeholder
+/// x
+pub struct EmbeddedConfig;
+/// x
+pub struct EmbeddedLog;

@@ -1,0 +1,270 @@
+//! Topics, watermarks and positions. What is not `async` blocks and belongs on a blocking thread.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+
+use super::batch;
+use super::config::{KafkaConfig, MAX_MESSAGE_BYTES};
+use super::context::LoggingContext;
+use super::failure::failure;
+use crate::error::LogError;
+use crate::port::{Committed, Result, TopicPartition, TopicSpec, Watermarks};
+
+/// `-1` lets the broker's `default.replication.factor` decide.
+const BROKERS_REPLICATION: i32 = -1;
+
+/// How long a readiness question may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often a topic just created is asked for until every broker knows it.
+const PROPAGATION_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Requests about the log, not through it.
+pub(super) struct Admin {
+    config: Arc<KafkaConfig>,
+    client: AdminClient<LoggingContext>,
+    closed: AtomicBool,
+}
+
+impl Admin {
+    pub(super) fn new(config: Arc<KafkaConfig>) -> Result<Self> {
+        let client = config
+            .admin()
+            .create_with_context(LoggingContext)
+            .map_err(|error| failure("create a Kafka client", error))?;
+        Ok(Self { config, client, closed: AtomicBool::new(false) })
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn refuse_when_closed(&self) -> Result<()> {
+        if self.closed.load(Ordering::SeqCst) { Err(LogError::Closed) } else { Ok(()) }
+    }
+
+    pub(super) fn partitions(&self, topic: &str) -> Result<u32> {
+        self.refuse_when_closed()?;
+        let doing = || format!("ask for the partitions of {topic}");
+        let metadata = self
+            .client
+            .inner()
+            .fetch_metadata(Some(topic), self.config.request_timeout)
+            .map_err(|error| failure(doing(), error))?;
+        let unknown = || LogError::UnknownTopic { topic: topic.into() };
+        let found = metadata.topics().iter().find(|found| found.name() == topic).ok_or_else(unknown)?;
+        match found.error() {
+            None => {}
+            Some(
+                RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+                | RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
+            ) => return Err(unknown()),
+            Some(code) => return Err(failure(doing(), KafkaError::MetadataFetch(code.into()))),
+        }
+        u32::try_from(found.partitions().len()).ok().filter(|count| *count > 0).ok_or_else(unknown)
+    }
+
+    pub(super) fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks> {
+        self.refuse_when_closed()?;
+        let count = self.partitions(&partition.topic)?;
+        if partition.partition >= count {
+            return Err(LogError::UnknownPartition {
+                topic: partition.topic.to_string(),
+                partition: partition.partition,
+            });
+        }
+        let (low, high) = self
+            .client
+            .inner()
+            .fetch_watermarks(&partition.topic, native(partition.partition), self.config.request_timeout)
+            .map_err(|error| failure(format!("ask for the ends of {}/{}", partition.topic, partition.partition), error))?;
+        Ok(Watermarks { low: low.max(0).unsigned_abs(), high: high.max(0).unsigned_abs() })
+    }
+
+    pub(super) fn committed(&self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>> {
+        let count = self.partitions(topic)?;
+        let doing = || format!("ask for the positions of group {group} on {topic}");
+        let reader: BaseConsumer<LoggingContext> = self
+            .config
+            .reader_of_positions(group)
+            .create_with_context(LoggingContext)
+            .map_err(|error| failure(doing(), error))?;
+        let mut list = TopicPartitionList::with_capacity(count as usize);
+        for partition in 0..count {
+            list.add_partition(topic, native(partition));
+        }
+        let list =
+            reader.committed_offsets(list, self.config.request_timeout).map_err(|error| failure(doing(), error))?;
+        let mut positions = vec![None; count as usize];
+        for (partition, committed) in batch::committed_of(&list).map_err(|error| failure(doing(), error))? {
+            if let Some(slot) = positions.get_mut(partition.partition as usize) {
+                *slot = committed;
+            }
+        }
+        Ok(positions)
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        self.refuse_when_closed()?;
+        // One topic that need not exist: an answer is what counts, and it stays small.
+        self.client
+            .inner()
+            .fetch_metadata(Some("kelly.metrics"), CHECK_TIMEOUT.min(self.config.request_timeout))
+            .map(drop)
+            .map_err(|error| failure(format!("reach Kafka at {}", self.config.brokers), error))
+    }
+
+    pub(super) async fn create_missing(&self, topics: &[TopicSpec]) -> Result<()> {
+        self.refuse_when_closed()?;
+        let settings: Vec<[(&str, String); 4]> = topics.iter().map(settings_of).collect();
+        let wanted: Vec<NewTopic<'_>> = topics
+            .iter()
+            .zip(&settings)
+            .map(|(topic, settings)| {
+                let new =
+                    NewTopic::new(&topic.name, native(topic.partitions), TopicReplication::Fixed(BROKERS_REPLICATION));
+                settings.iter().fold(new, |new, (name, value)| new.set(name, value))
+            })
+            .collect();
+        let options = AdminOptions::new()
+            .request_timeout(Some(self.config.request_timeout))
+            .operation_timeout(Some(self.config.request_timeout));
+        let outcomes = self
+            .client
+            .create_topics(&wanted, &options)
+            .await
+            .map_err(|error| failure("create topics", error))?;
+        for outcome in outcomes {
+            match outcome {
+                Ok(topic) => tracing::info!(topic, "created topic"),
+                Err((_, Code::TopicAlreadyExists)) => {}
+                Err((topic, code)) => {
+                    // Without the right to create, a topic somebody else created will do.
+                    if code != Code::TopicAuthorizationFailed && code != Code::ClusterAuthorizationFailed {
+                        return Err(failure(format!("create topic {topic}"), KafkaError::Global(code)));
+                    }
+                    tracing::debug!(topic, "may not create topics here");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the topic shows with its partitions, and compares their number.
+    pub(super) fn await_known(&self, topic: &TopicSpec) -> Result<()> {
+        let deadline = Instant::now() + self.config.request_timeout;
+        let found = loop {
+            match self.partitions(&topic.name) {
+                Ok(found) => break found,
+                // A broker announces nothing: one has to ask again.
+                Err(LogError::UnknownTopic { .. }) if Instant::now() < deadline => {
+                    std::thread::sleep(PROPAGATION_INTERVAL);
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        if found < topic.partitions {
+            return Err(LogError::TopicMismatch {
+                topic: topic.name.clone(),
+                found: format!("{found} partitions"),
+                wanted: format!("{} or more", topic.partitions),
+                mend: format!(
+                    "add them with kafka-topics.sh --alter --topic {} --partitions {}, or configure {found}",
+                    topic.name, topic.partitions
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) async fn verify_settings(&self, topics: &[TopicSpec]) -> Result<()> {
+        let resources: Vec<ResourceSpecifier<'_>> =
+            topics.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
+        let options = AdminOptions::new().request_timeout(Some(self.config.request_timeout));
+        let answers = self
+            .client
+            .describe_configs(&resources, &options)
+            .await
+            .map_err(|error| failure("read the settings of topics", error))?;
+        for (topic, answer) in topics.iter().zip(answers) {
+            let resource = match answer {
+                Ok(resource) => resource,
+                Err(code) => {
+                    tracing::warn!(topic = topic.name, %code, "could not read the topic's settings, so they are not verified");
+                    continue;
+                }
+            };
+            let value = |name: &str| resource.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
+            verify_topic(topic, &value)?;
+        }
+        Ok(())
+    }
+}
+
+/// What Kelly relies on. Retention is the operator's: a difference is told, not refused.
+fn verify_topic(topic: &TopicSpec, value: &dyn Fn(&str) -> String) -> Result<()> {
+    let mismatch = |found: String, wanted: &str, setting: &str| LogError::TopicMismatch {
+        topic: topic.name.clone(),
+        found,
+        wanted: wanted.into(),
+        mend: format!(
+            "set it with kafka-configs.sh --alter --entity-type topics --entity-name {} --add-config {setting}",
+            topic.name
+        ),
+    };
+    let time = value("message.timestamp.type");
+    if time != "LogAppendTime" {
+        return Err(mismatch(
+            format!("message.timestamp.type={time}"),
+            "LogAppendTime (the broker's time, which no producer can bend)",
+            "message.timestamp.type=LogAppendTime",
+        ));
+    }
+    let cleanup = value("cleanup.policy");
+    if cleanup.contains("compact") {
+        return Err(mismatch(
+            format!("cleanup.policy={cleanup}"),
+            "delete (compaction removes records of one key that are still to be read)",
+            "cleanup.policy=delete",
+        ));
+    }
+    if let Ok(limit) = value("max.message.bytes").parse::<usize>()
+        && limit < MAX_MESSAGE_BYTES
+    {
+        tracing::warn!(
+            topic = topic.name,
+            limit_bytes = limit,
+            "the topic takes smaller records than Kelly would send; larger ones will be refused by the broker"
+        );
+    }
+    for (name, wanted) in settings_of(topic).into_iter().filter(|(name, _)| name.starts_with("retention.")) {
+        let found = value(name);
+        if found != wanted {
+            tracing::info!(topic = topic.name, setting = name, found, configured = wanted, "the topic keeps its own retention");
+        }
+    }
+    Ok(())
+}
+
+fn settings_of(topic: &TopicSpec) -> [(&'static str, String); 4] {
+    let time = topic.retention.time.map_or("-1".into(), |time| time.as_millis().to_string());
+    let bytes = topic.retention.bytes.map_or("-1".into(), |bytes| bytes.to_string());
+    [
+        ("retention.ms", time),
+        ("retention.bytes", bytes),
+        ("message.timestamp.type", "LogAppendTime".into()),
+        ("max.message.bytes", MAX_MESSAGE_BYTES.to_string()),
+    ]
+}
+
+/// Kafka counts partitions in an i32; a larger number is one that does not exist.
+pub(super) fn native(partition: u32) -> i32 {
+    i32::try_from(partition).unwrap_or(i32::MAX)
+}

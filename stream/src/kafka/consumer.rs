@@ -1,0 +1,344 @@
+//! A member of a Kafka consumer group.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::Offset;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::TopicPartitionList;
+
+use super::admin::native;
+use super::batch::{self, Message, RecordQueue};
+use super::committer::{KafkaCommitter, Member};
+use super::config::KafkaConfig;
+use super::context::{GroupEvent, MemberContext};
+use super::failure::{failure, heals_itself};
+use crate::error::LogError;
+use crate::port::{
+    Assignment, Committed, Committer, Consumer, ConsumerSpec, Result, Sink, Start, TopicPartition,
+};
+
+/// While waiting for records, how often the group's events are looked at.
+const EVENT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Most records taken from librdkafka at once: bounds what a poll holds of its buffers.
+const MAX_BATCH: usize = 16_384;
+
+/// One member: the thread that owns it polls, its committer may be used anywhere.
+pub(super) struct KafkaConsumer {
+    /// Before `reader`: the queue must go before the client it belongs to.
+    queue: RecordQueue,
+    reader: Reader,
+}
+
+impl KafkaConsumer {
+    pub(super) fn open(config: &KafkaConfig, spec: ConsumerSpec) -> Result<Self> {
+        let doing = || format!("join the consumer group {}", spec.group);
+        let consumer: BaseConsumer<MemberContext> = config
+            .consumer(&spec.group)
+            .create_with_context(MemberContext::default())
+            .map_err(|error| failure(doing(), error))?;
+        let topics: Vec<&str> = spec.topics.iter().map(|topic| &**topic).collect();
+        consumer.subscribe(&topics).map_err(|error| failure(doing(), error))?;
+        Ok(Self {
+            queue: RecordQueue::new(&consumer),
+            reader: Reader {
+                member: Arc::new(Member::new(consumer)),
+                topics: topics.join(", "),
+                start: spec.start,
+                request_timeout: config.request_timeout,
+                assigned: Vec::new(),
+                next_epoch: 1,
+                failed: None,
+            },
+        })
+    }
+
+    fn fetch(&mut self, mut wait: Duration, max_records: usize, sink: &mut dyn Sink) -> Result<usize> {
+        let mut handed_over = 0;
+        while handed_over < max_records {
+            let limit = (max_records - handed_over).min(MAX_BATCH);
+            let messages = self.queue.take(wait, limit);
+            for message in messages.iter() {
+                // An error of one partition must not swallow the records behind it in the batch.
+                match self.reader.deliver(message, sink) {
+                    Ok(true) => handed_over += 1,
+                    Ok(false) => {}
+                    Err(error) => {
+                        self.reader.failed.get_or_insert(error);
+                    }
+                }
+            }
+            if messages.len() < limit || self.reader.failed.is_some() {
+                break;
+            }
+            wait = Duration::ZERO;
+        }
+        Ok(handed_over)
+    }
+}
+
+impl Consumer for KafkaConsumer {
+    fn poll(&mut self, max_wait: Duration, max_records: usize, sink: &mut dyn Sink) -> Result<usize> {
+        let deadline = Instant::now() + max_wait;
+        loop {
+            if let Some(error) = self.reader.failed.take() {
+                return Err(error);
+            }
+            let happened = self.reader.serve_events(&self.queue, sink)?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let wait = if happened { Duration::ZERO } else { left.min(EVENT_INTERVAL) };
+            let handed_over = self.fetch(wait, max_records, sink)?;
+            if handed_over > 0 || happened || left.is_zero() {
+                return Ok(handed_over);
+            }
+        }
+    }
+
+    fn committer(&self) -> Arc<dyn Committer> {
+        KafkaCommitter::of(&self.reader.member)
+    }
+
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.reader.set_paused(partitions, true)
+    }
+
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.reader.set_paused(partitions, false)
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        // Dropping leaves the group and waits for it.
+        drop(self);
+        Ok(())
+    }
+}
+
+impl Drop for KafkaConsumer {
+    fn drop(&mut self) {
+        // Waits for commits under way, and lets the client give everything up when it is dropped.
+        self.reader.member.end_all_epochs();
+    }
+}
+
+/// What a member has been given, and how far it has handed it over.
+struct Reader {
+    member: Arc<Member>,
+    topics: String,
+    start: Start,
+    request_timeout: Duration,
+    assigned: Vec<Assigned>,
+    next_epoch: u64,
+    /// An error that came among records; the next poll reports it.
+    failed: Option<LogError>,
+}
+
+struct Assigned {
+    partition: TopicPartition,
+    /// The next record to hand over; a smaller offset has been handed over already.
+    next: u64,
+    paused: bool,
+}
+
+impl Reader {
+    /// Acts on what the group decided. Returns whether anything happened.
+    fn serve_events(&mut self, queue: &RecordQueue, sink: &mut dyn Sink) -> Result<bool> {
+        let member = self.member.clone();
+        let mut happened = false;
+        loop {
+            while let Some(event) = member.consumer.context().next_event() {
+                happened = true;
+                match event {
+                    GroupEvent::Revoke(partitions) => self.give_up(&partitions, sink)?,
+                    GroupEvent::Assign(partitions) => {
+                        if let Err(error) = self.take_over(&partitions, queue, sink) {
+                            member.consumer.context().put_back(GroupEvent::Assign(partitions));
+                            return Err(error);
+                        }
+                    }
+                }
+            }
+            match member.consumer.poll(Duration::ZERO) {
+                None if !member.consumer.context().has_events() => return Ok(happened),
+                None => {}
+                // Records are led elsewhere; one that came here before that must not be lost.
+                Some(Ok(message)) => happened |= self.deliver(Message::of(&message), sink)?,
+                Some(Err(error)) => self.tolerate(error)?,
+            }
+        }
+    }
+
+    fn take_over(&mut self, partitions: &[TopicPartition], queue: &RecordQueue, sink: &mut dyn Sink) -> Result<()> {
+        let consumer = &self.member.consumer;
+        let doing = || "take over partitions".to_owned();
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            list.add_partition(&partition.topic, native(partition.partition));
+        }
+        let positions = if partitions.is_empty() {
+            Vec::new()
+        } else {
+            let list = consumer
+                .committed_offsets(list, self.request_timeout)
+                .map_err(|error| failure("read the group's positions", error))?;
+            batch::committed_of(&list).map_err(|error| failure("read the group's positions", error))?
+        };
+        let mut starts = TopicPartitionList::with_capacity(positions.len());
+        let mut taken = Vec::with_capacity(positions.len());
+        for (partition, committed) in &positions {
+            let next = self.start_of(partition, committed.as_ref())?;
+            starts
+                .add_partition_offset(&partition.topic, native(partition.partition), offset(next))
+                .map_err(|error| failure(doing(), error))?;
+            taken.push(Assigned { partition: partition.clone(), next, paused: false });
+        }
+        for (partition, _) in &positions {
+            queue.lead(consumer, partition);
+        }
+        consumer.incremental_assign(&starts).map_err(|error| failure(doing(), error))?;
+
+        let epoch = self.next_epoch;
+        self.next_epoch += 1;
+        self.member.open_epoch(partitions, epoch);
+        self.assigned.extend(taken);
+        sink.assigned(
+            positions
+                .into_iter()
+                .map(|(partition, committed)| Assignment { partition, committed, epoch })
+                .collect(),
+        );
+        Ok(())
+    }
+
+    fn start_of(&self, partition: &TopicPartition, committed: Option<&Committed>) -> Result<u64> {
+        if let Some(committed) = committed {
+            return Ok(committed.offset);
+        }
+        let (low, high) = self.ends(partition)?;
+        Ok(match self.start {
+            Start::Earliest => low,
+            Start::Latest => high,
+        })
+    }
+
+    fn ends(&self, partition: &TopicPartition) -> Result<(u64, u64)> {
+        let (low, high) = self
+            .member
+            .consumer
+            .fetch_watermarks(&partition.topic, native(partition.partition), self.request_timeout)
+            .map_err(|error| {
+                failure(format!("ask for the ends of {}/{}", partition.topic, partition.partition), error)
+            })?;
+        Ok((low.max(0).unsigned_abs(), high.max(0).unsigned_abs()))
+    }
+
+    fn give_up(&mut self, partitions: &[TopicPartition], sink: &mut dyn Sink) -> Result<()> {
+        self.member.end_epochs(partitions);
+        self.assigned.retain(|assigned| !partitions.contains(&assigned.partition));
+        sink.revoked(partitions);
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            list.add_partition(&partition.topic, native(partition.partition));
+        }
+        // Only now may the group hand them to another member.
+        self.member
+            .consumer
+            .incremental_unassign(&list)
+            .map_err(|error| failure("give up partitions", error))
+    }
+
+    /// Hands one message over; `false` when it was not a record to hand over.
+    fn deliver(&mut self, message: Message<'_>, sink: &mut dyn Sink) -> Result<bool> {
+        if let Some(code) = message.error() {
+            return self.handle_partition_error(message, code, sink).map(|()| false);
+        }
+        let Some(index) = self.index_of(message.topic(), message.partition()) else {
+            // Fetched before the partition was given up: its new owner reads it.
+            return Ok(false);
+        };
+        let assigned = &mut self.assigned[index];
+        if message.offset() < assigned.next || assigned.paused {
+            return Ok(false);
+        }
+        assigned.next = message.offset() + 1;
+        sink.record(message.record());
+        Ok(true)
+    }
+
+    fn handle_partition_error(&mut self, message: Message<'_>, code: Code, sink: &mut dyn Sink) -> Result<()> {
+        if code != Code::AutoOffsetReset && code != Code::OffsetOutOfRange {
+            return self.tolerate(KafkaError::MessageConsumption(code));
+        }
+        let Some(index) = self.index_of(message.topic(), message.partition()) else {
+            return Ok(());
+        };
+        let partition = self.assigned[index].partition.clone();
+        let expected = self.assigned[index].next;
+        let (low, high) = self.ends(&partition)?;
+        if expected > high {
+            return Err(LogError::Corrupt {
+                what: format!(
+                    "the group reads {}/{} at offset {expected}, but the partition ends at {high}",
+                    partition.topic, partition.partition
+                ),
+                mend: "the topic was made anew or the broker lost records; choose a new start with \
+                       kafka-consumer-groups.sh --reset-offsets while no member runs"
+                    .into(),
+            });
+        }
+        let found = expected.max(low);
+        self.member
+            .consumer
+            .seek(&partition.topic, native(partition.partition), offset(found), self.request_timeout)
+            .map_err(|error| failure(format!("go on at offset {found} of {}", partition.topic), error))?;
+        if found > expected {
+            self.assigned[index].next = found;
+            sink.gap(&partition, expected, found);
+        }
+        Ok(())
+    }
+
+    /// Errors after which librdkafka goes on by itself are told to the log only.
+    fn tolerate(&self, error: KafkaError) -> Result<()> {
+        let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
+        match error.rdkafka_error_code() {
+            Some(code) if !fatal && heals_itself(code) => {
+                tracing::debug!(%error, "kafka consumer goes on");
+                Ok(())
+            }
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
+                Err(LogError::UnknownTopic { topic: self.topics.clone() })
+            }
+            _ => Err(failure("read records", error)),
+        }
+    }
+
+    fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        for assigned in &mut self.assigned {
+            if assigned.paused != paused && partitions.contains(&assigned.partition) {
+                assigned.paused = paused;
+                list.add_partition(&assigned.partition.topic, native(assigned.partition.partition));
+            }
+        }
+        if list.count() == 0 {
+            return Ok(());
+        }
+        let consumer = &self.member.consumer;
+        let (doing, outcome) =
+            if paused { ("pause", consumer.pause(&list)) } else { ("resume", consumer.resume(&list)) };
+        outcome.map_err(|error| failure(format!("{doing} partitions"), error))
+    }
+
+    fn index_of(&self, topic: &str, partition: u32) -> Option<usize> {
+        self.assigned.iter().position(|assigned| {
+            assigned.partition.partition == partition && &*assigned.partition.topic == topic
+        })
+    }
+}
+
+fn offset(offset: u64) -> Offset {
+    // Kafka counts offsets in an i64.
+    Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX))
+}

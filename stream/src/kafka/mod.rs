@@ -1,0 +1,126 @@
+//! The log on Apache Kafka, through librdkafka.
+//!
+//! Invariants:
+//! - an append is answered when all in-sync replicas have it (`acks=all`, idempotent producer);
+//! - a consumer's positions are its own: librdkafka stores and commits none by itself, and never
+//!   chooses a start by itself (`auto.offset.reset=error`);
+//! - a partition is given up only after the commits under way for it have ended, so that no commit
+//!   of this process can land after the next owner has read the position.
+
+mod admin;
+mod batch;
+mod committer;
+mod config;
+mod consumer;
+mod context;
+mod failure;
+mod producer;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use config::KafkaConfig;
+
+use crate::error::LogError;
+use crate::port::{
+    Committed, Consumer, ConsumerSpec, Log, NewRecord, Position, Result, TopicPartition, TopicSpec, Watermarks,
+};
+
+/// Largest record (key and payload) an append takes, on either log.
+pub const MAX_RECORD_BYTES: usize = 8 * 1024 * 1024;
+
+/// The log on Apache Kafka.
+pub struct KafkaLog {
+    config: Arc<KafkaConfig>,
+    producer: Arc<producer::Producer>,
+    admin: Arc<admin::Admin>,
+}
+
+impl KafkaLog {
+    /// Prepares the clients. Brokers are looked for in the background: a broker that is away shows
+    /// in [`Log::check`] and in the calls, not here.
+    pub fn connect(config: KafkaConfig) -> Result<Self> {
+        config.verify()?;
+        let config = Arc::new(config);
+        Ok(Self {
+            producer: Arc::new(producer::Producer::new(config.clone())?),
+            admin: Arc::new(admin::Admin::new(config.clone())?),
+            config,
+        })
+    }
+}
+
+#[async_trait]
+impl Log for KafkaLog {
+    async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<()> {
+        self.admin.create_missing(topics).await?;
+        for topic in topics {
+            let topic = topic.clone();
+            self.blocking(move |admin| admin.await_known(&topic)).await?;
+        }
+        self.admin.verify_settings(topics).await
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<u32> {
+        let topic = topic.to_owned();
+        self.blocking(move |admin| admin.partitions(&topic)).await
+    }
+
+    async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Position>> {
+        self.producer.append(records).await
+    }
+
+    async fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks> {
+        let partition = partition.clone();
+        self.blocking(move |admin| admin.watermarks(&partition)).await
+    }
+
+    async fn committed(&self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>> {
+        let (group, topic) = (group.to_owned(), topic.to_owned());
+        self.blocking(move |admin| admin.committed(&group, &topic)).await
+    }
+
+    fn consumer(&self, spec: ConsumerSpec) -> Result<Box<dyn Consumer>> {
+        self.admin.refuse_when_closed()?;
+        Ok(Box::new(consumer::KafkaConsumer::open(&self.config, spec)?))
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.blocking(|admin| admin.check()).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.admin.close();
+        let producer = self.producer.clone();
+        run_blocking(move || producer.close()).await
+    }
+
+    fn describe(&self) -> String {
+        format!("Apache Kafka at {}", self.config.brokers)
+    }
+}
+
+impl KafkaLog {
+    /// librdkafka's admin calls block: they get a thread of their own.
+    async fn blocking<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&admin::Admin) -> Result<T> + Send + 'static,
+    {
+        let admin = self.admin.clone();
+        run_blocking(move || work(&admin)).await
+    }
+}
+
+async fn run_blocking<T, F>(work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    tokio::task::spawn_blocking(work).await.map_err(|source| LogError::Unavailable {
+        doing: "run a request to Kafka".into(),
+        mend: "the process is shutting down or the request panicked, see its log".into(),
+        source: Some(Box::new(source)),
+    })?
+}
