@@ -95,9 +95,7 @@ impl Activity<'_> {
     /// high or critical, or its category is `vip`.
     #[must_use]
     pub fn is_vip(&self) -> bool {
-        self.severity >= Severity::High
-            || self.category == VIP_CATEGORY
-            || metadata::says_vip(&self.metadata)
+        self.severity >= Severity::High || self.category == VIP_CATEGORY || metadata::says_vip(&self.metadata)
     }
 
     /// The key on the log: events of one conversation, else of one account, else of one type, keep their order.

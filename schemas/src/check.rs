@@ -1,6 +1,9 @@
 //! What a column may hold. Every way into Kelly asks here, so that JSON and other forms agree.
 
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
 
 use crate::decode::Origin;
 use crate::fault::{Fault, TimeFault};
@@ -12,7 +15,8 @@ pub fn name(field: &'static str, text: &str, limit: usize) -> Result<(), Fault> 
         return Err(Fault::EmptyField { field });
     }
     if !text.bytes().all(is_name_byte) {
-        let wrong = text.chars().zip(1..).find(|(character, _)| !u8::try_from(*character).is_ok_and(is_name_byte));
+        let wrong =
+            text.chars().zip(1..).find(|(character, _)| !u8::try_from(*character).is_ok_and(is_name_byte));
         if let Some((character, position)) = wrong {
             return Err(Fault::InvalidName { field, character, position });
         }
@@ -53,7 +57,8 @@ pub fn time(given: GivenTime, origin: &Origin<'_>) -> Result<i64, Fault> {
     let GivenTime { field, epoch_ms, numeric } = given;
     let earliest = origin.log_time_ms.saturating_sub(origin.limits.max_age_ms).max(0);
     let latest = origin.log_time_ms.saturating_add(origin.limits.max_future_ms).min(limits::LATEST_MS);
-    let fits = |converted: Option<i64>| converted.is_some_and(|converted| (earliest..=latest).contains(&converted));
+    let fits =
+        |converted: Option<i64>| converted.is_some_and(|converted| (earliest..=latest).contains(&converted));
     let fault = |bound_ms, seems| TimeFault { field, found_ms: epoch_ms, bound_ms, seems };
     if epoch_ms < earliest {
         let seems = (numeric && fits(epoch_ms.checked_mul(1000))).then_some("in seconds");
@@ -108,7 +113,8 @@ mod tests {
 
     fn check_time(epoch_ms: i64, numeric: bool) -> Result<i64, Fault> {
         let limits = Limits::default();
-        let origin = Origin { topic: "t", partition: 0, offset: 0, log_time_ms: LOG_TIME_MS, limits: &limits };
+        let origin =
+            Origin { topic: "t", partition: 0, offset: 0, log_time_ms: LOG_TIME_MS, limits: &limits };
         time(GivenTime { field: "timestamp", epoch_ms, numeric }, &origin)
     }
 
@@ -171,7 +177,8 @@ mod tests {
     #[test]
     fn no_retention_reaches_before_the_epoch_or_past_the_store() {
         let limits = Limits { max_age_ms: i64::MAX, max_future_ms: i64::MAX, ..Limits::default() };
-        let origin = Origin { topic: "t", partition: 0, offset: 0, log_time_ms: LOG_TIME_MS, limits: &limits };
+        let origin =
+            Origin { topic: "t", partition: 0, offset: 0, log_time_ms: LOG_TIME_MS, limits: &limits };
         let given = |epoch_ms| GivenTime { field: "timestamp", epoch_ms, numeric: false };
         assert_eq!(time(given(0), &origin), Ok(0));
         assert_eq!(time(given(-1), &origin).map_err(|fault| fault.code()), Err("too_old"));

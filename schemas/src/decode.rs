@@ -11,7 +11,10 @@
 //! | `null`, or "" where the column may be absent | absent |
 //! | a name of [`CONTENT_FIELDS`], at any depth | a fault: conversation content is never stored |
 
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
 
 mod columns;
 mod json_text;

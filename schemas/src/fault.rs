@@ -110,7 +110,9 @@ pub enum Fault {
         position: usize,
     },
     /// A value that is no finite number of a magnitude the store can hold.
-    #[error("`value` must be a finite number between -1e130 and 1e130; leave the row out when there is nothing to measure")]
+    #[error(
+        "`value` must be a finite number between -1e130 and 1e130; leave the row out when there is nothing to measure"
+    )]
     ValueOutOfRange,
     /// A timestamp that is neither RFC 3339 nor epoch milliseconds.
     #[error("`{field}` is no time: {reason}")]
@@ -130,7 +132,9 @@ pub enum Fault {
     #[error("`severity` must be one of low, medium, high, critical, in lower case")]
     UnknownSeverity,
     /// An event's id that is no UUID.
-    #[error("`id` of an event must be a UUID other than nil, best a UUIDv7; leave it out to have one derived")]
+    #[error(
+        "`id` of an event must be a UUID other than nil, best a UUIDv7; leave it out to have one derived"
+    )]
     InvalidId,
     /// Metadata larger than it may be.
     #[error("`metadata` with the unknown fields has {bytes} bytes, {limit} are allowed")]
@@ -200,9 +204,9 @@ impl Fault {
             | Self::InvalidName { field, .. }
             | Self::ControlCharacter { field, .. }
             | Self::InvalidTimestamp { field, .. } => Some(field),
-            Self::DuplicateField { field } | Self::TooDeep { field } | Self::ConversationContent { field } => {
-                Some(field)
-            }
+            Self::DuplicateField { field }
+            | Self::TooDeep { field }
+            | Self::ConversationContent { field } => Some(field),
             Self::TooOld(time) | Self::TooFarInFuture(time) => Some(time.field),
             Self::ValueOutOfRange => Some("value"),
             Self::UnknownSeverity => Some("severity"),
@@ -304,7 +308,9 @@ fn too_old(fault: &TimeFault) -> String {
     let TimeFault { field, found_ms, bound_ms, seems } = fault;
     let (found, bound) = (readable(*found_ms), readable(*bound_ms));
     match seems {
-        Some(unit) => format!("`{field}` is {found}, older than {bound}; the number seems to be {unit}, send milliseconds"),
+        Some(unit) => format!(
+            "`{field}` is {found}, older than {bound}; the number seems to be {unit}, send milliseconds"
+        ),
         None => format!("`{field}` is {found}, older than {bound}, before which nothing is kept"),
     }
 }
@@ -313,7 +319,9 @@ fn too_far_in_future(fault: &TimeFault) -> String {
     let TimeFault { field, found_ms, bound_ms, seems } = fault;
     let (found, bound) = (readable(*found_ms), readable(*bound_ms));
     match seems {
-        Some(unit) => format!("`{field}` is {found}, later than {bound}; the number seems to be {unit}, send milliseconds"),
+        Some(unit) => format!(
+            "`{field}` is {found}, later than {bound}; the number seems to be {unit}, send milliseconds"
+        ),
         None => format!("`{field}` is {found}, later than {bound}; check the producer's clock and time zone"),
     }
 }

@@ -18,7 +18,7 @@ pub const OFFSET: i16 = 15_500;
 pub const SMALLEST_MAGNITUDE: f64 = 1e-130;
 
 /// `ln(GAMMA)`, for which there is no constant function.
-const LN_GAMMA: f64 = 0.020_000_666_706_669_4;
+const LN_GAMMA: f64 = 0.020_000_666_706_669_435;
 
 /// The key of the bucket of a value. A magnitude beyond the largest a metric may have counts as that
 /// one, and NaN, which decoding refuses, as zero.
@@ -55,7 +55,8 @@ mod tests {
 
     fn accepted_value() -> impl Strategy<Value = f64> {
         prop_oneof![
-            prop::num::f64::NORMAL.prop_filter("of an accepted magnitude", |value| value.abs() <= VALUE_MAGNITUDE),
+            prop::num::f64::NORMAL
+                .prop_filter("of an accepted magnitude", |value| value.abs() <= VALUE_MAGNITUDE),
             (-14_900_i32..14_900, any::<bool>()).prop_map(|(index, negative)| {
                 let edge = GAMMA.powi(index);
                 if negative { -edge } else { edge }

@@ -50,7 +50,11 @@ impl<'a> Draft<'a> for MetricDraft<'a> {
                 check::name(field, text, limits::METRIC_NAME_CHARACTERS)
             }),
             4 => fields.text(&mut self.metric_type, |field, text| {
-                if text.is_empty() { Ok(()) } else { check::name(field, text, limits::METRIC_TYPE_CHARACTERS) }
+                if text.is_empty() {
+                    Ok(())
+                } else {
+                    check::name(field, text, limits::METRIC_TYPE_CHARACTERS)
+                }
             }),
             5 => read_value(fields, &mut self.value),
             6 => fields.time(&mut self.timestamp),
@@ -142,7 +146,9 @@ impl<'a> Draft<'a> for ActivityDraft<'a> {
             6 => fields.text(&mut self.description, |field, text| {
                 check::lines(field, text, limits::DESCRIPTION_CHARACTERS)
             }),
-            7 => read_parsed(fields, &mut self.severity, |text| Severity::parse(text).ok_or(Fault::UnknownSeverity)),
+            7 => read_parsed(fields, &mut self.severity, |text| {
+                Severity::parse(text).ok_or(Fault::UnknownSeverity)
+            }),
             8 => fields.text(&mut self.category, |field, text| {
                 check::label(field, text, limits::CATEGORY_CHARACTERS)
             }),
@@ -197,7 +203,10 @@ impl<'a> About<'a> {
 }
 
 /// Reads a number by the standard library's parser, which rounds correctly: what was measured is what is stored.
-fn read_value<'a, A: MapAccess<'a>>(fields: &mut Fields<'_, A>, target: &mut Option<f64>) -> ReadResult<A::Error> {
+fn read_value<'a, A: MapAccess<'a>>(
+    fields: &mut Fields<'_, A>,
+    target: &mut Option<f64>,
+) -> ReadResult<A::Error> {
     let field = fields.field();
     let raw = fields.raw()?;
     Ok(match kind(raw) {

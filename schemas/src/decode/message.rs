@@ -72,7 +72,11 @@ pub(super) fn row_texts(array: &str, max_rows: usize) -> Result<Vec<&RawValue>, 
     let mut deserializer = serde_json::Deserializer::from_str(array);
     let texts = deserializer.deserialize_seq(RowTexts { max_rows, too_many: &too_many });
     texts.and_then(|texts| deserializer.end().map(|()| texts)).map_err(|error| {
-        if too_many.get() { Fault::TooManyRows { limit: max_rows } } else { row::invalid_json(&error, None, array) }
+        if too_many.get() {
+            Fault::TooManyRows { limit: max_rows }
+        } else {
+            row::invalid_json(&error, None, array)
+        }
     })
 }
 
@@ -105,7 +109,9 @@ impl<'de, D: Draft<'de>> Visitor<'de> for GoodRows<'_, D> {
             let place = Place { origin: self.origin, row: number };
             match seq.next_element_seed(RowSeed::<D> { place, reading: &reading, draft: PhantomData })? {
                 None => break,
-                Some(_) if rows.len() == self.origin.limits.max_rows => return Err(A::Error::custom("too many rows")),
+                Some(_) if rows.len() == self.origin.limits.max_rows => {
+                    return Err(A::Error::custom("too many rows"));
+                }
                 Some(Err(_)) => return Err(A::Error::custom("a bad row")),
                 Some(Ok(row)) => rows.push(row),
             }

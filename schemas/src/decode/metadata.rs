@@ -150,7 +150,9 @@ fn may_overflow(run: &[u8]) -> bool {
 
 /// FNV-1a: short names, no adversary, since a collision only costs an exact look.
 fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The names at the top of an object's text, sorted; twice the same one is a fault.
@@ -230,7 +232,9 @@ mod tests {
             (!metadata.is_empty()).then(|| serde_json::from_str(metadata).expect("test metadata is JSON"));
         let extras = extras
             .iter()
-            .map(|(name, value)| (Cow::Borrowed(*name), serde_json::from_str(value).expect("test value is JSON")))
+            .map(|(name, value)| {
+                (Cow::Borrowed(*name), serde_json::from_str(value).expect("test value is JSON"))
+            })
             .collect();
         Aside { metadata, extras }.into_text(LIMIT).map(Cow::into_owned)
     }

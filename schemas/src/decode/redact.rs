@@ -73,7 +73,9 @@ pub fn redacted(bytes: &[u8]) -> Vec<u8> {
             Token::Text { body, key: true } => {
                 kept.extend_from_slice(format!("\"{} characters\"", characters(body)).as_bytes());
             }
-            Token::Text { body, key: false } => kept.extend_from_slice(characters(body).to_string().as_bytes()),
+            Token::Text { body, key: false } => {
+                kept.extend_from_slice(characters(body).to_string().as_bytes())
+            }
             Token::Open(byte) | Token::Close(byte) => kept.push(byte),
             Token::Other(run) => redact_run(run, &mut kept),
         }
@@ -92,10 +94,11 @@ fn redact_run(run: &[u8], kept: &mut Vec<u8>) {
     }
 }
 
-/// Digits, with the `e` of an exponent among them; signs and points are not part of a word.
+/// Digits, with a minus or the `e` of an exponent among them; plus and point are not part of a word.
 fn is_number(word: &[u8]) -> bool {
-    word.first().is_some_and(u8::is_ascii_digit)
-        && word.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'e' | b'E'))
+    let unsigned = word.strip_prefix(b"-").unwrap_or(word);
+    unsigned.first().is_some_and(u8::is_ascii_digit)
+        && unsigned.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'e' | b'E' | b'-'))
 }
 
 /// The words of the bytes, each with the first byte after it that is neither white space nor a quote.
@@ -135,10 +138,22 @@ mod tests {
 
     #[test]
     fn names_are_recognised_in_every_spelling() {
-        for name in ["text", "TEXT", "Text", "messageText", "message-text", "Message_Text", "responseText", "reply"] {
+        for name in
+            ["text", "TEXT", "Text", "messageText", "message-text", "Message_Text", "responseText", "reply"]
+        {
             assert!(content_field(name).is_some(), "{name} is content");
         }
-        for name in ["texts", "message_id", "messages", "context", "", "_", "content_type", "replying", "prompt_tokens"] {
+        for name in [
+            "texts",
+            "message_id",
+            "messages",
+            "context",
+            "",
+            "_",
+            "content_type",
+            "replying",
+            "prompt_tokens",
+        ] {
             assert_eq!(content_field(name), None, "{name} is no content");
         }
         assert_eq!(content_field("MessageBody"), Some("message_body"));
@@ -172,7 +187,10 @@ mod tests {
     #[test]
     fn the_shape_stays_and_the_words_go() {
         let cases = [
-            (r#"{"text": "hello", "n": -1.5e3, "ok": true}"#, r#"{"text": 5, "n": -1.5e3, "ok": true}"#),
+            (
+                r#"{"text": "hello", "n": -1.5e3, "m": 2E-7, "ok": true}"#,
+                r#"{"text": 5, "n": -1.5e3, "m": 2E-7, "ok": true}"#,
+            ),
             (r#"[{"a":["b",null]}]"#, r#"[{"a":[1,null]}]"#),
             (r#"{"text":"unfinished bus"#, r#"{"text":14"#),
             ("text: hello you", "????: ????? ???"),

@@ -51,7 +51,8 @@ pub(super) fn decode_row<'a, D: Draft<'a>>(
 }
 
 fn split_lines(body: &[u8], max_rows: usize) -> Result<Vec<RawRow<'_>>, Fault> {
-    let lines = body.split(|byte| *byte == b'\n').zip(1_u32..).map(|(bytes, line)| (bytes.trim_ascii(), line));
+    let lines =
+        body.split(|byte| *byte == b'\n').zip(1_u32..).map(|(bytes, line)| (bytes.trim_ascii(), line));
     let rows: Vec<_> = lines
         .filter(|(bytes, _)| !bytes.is_empty())
         .zip(0..)
@@ -81,26 +82,38 @@ mod tests {
         for (row, place) in rows.iter().zip(0..) {
             assert_eq!(row.index, place);
         }
-        Ok(rows.into_iter().map(|row| (row.line, std::str::from_utf8(row.bytes).expect("UTF-8 as given"))).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.line, std::str::from_utf8(row.bytes).expect("UTF-8 as given")))
+            .collect())
     }
 
     #[test]
     fn json_bodies() {
         assert_eq!(split(" {\"a\":1}\n", Form::Json), Ok(vec![(None, "{\"a\":1}")]));
-        assert_eq!(split("[ {\"a\":1} , 2,[3] ]", Form::Json), Ok(vec![(None, "{\"a\":1}"), (None, "2"), (None, "[3]")]));
+        assert_eq!(
+            split("[ {\"a\":1} , 2,[3] ]", Form::Json),
+            Ok(vec![(None, "{\"a\":1}"), (None, "2"), (None, "[3]")])
+        );
         assert_eq!(split("[]", Form::Json), Ok(vec![]));
         assert_eq!(split("{broken", Form::Json), Ok(vec![(None, "{broken")]), "found out when it is decoded");
         assert_eq!(split("[1,2,3,4]", Form::Json), Err("too_many_rows"));
         assert_eq!(split("[1,2", Form::Json), Err("invalid_json"));
         assert_eq!(split("[1] 2", Form::Json), Err("invalid_json"));
         assert_eq!(split(" \n", Form::Json), Err("empty_message"));
-        assert_eq!(split_rows(b"[\"\xff\"]", Form::Json, &Limits::default()), Err(Fault::InvalidUtf8 { at: 2 }));
+        assert_eq!(
+            split_rows(b"[\"\xff\"]", Form::Json, &Limits::default()),
+            Err(Fault::InvalidUtf8 { at: 2 })
+        );
     }
 
     #[test]
     fn lines_keep_their_numbers() {
         assert_eq!(split("1\r\n\n  \n2", Form::Ndjson), Ok(vec![(Some(1), "1"), (Some(4), "2")]));
-        assert_eq!(split("1\n2\n3\n", Form::Ndjson), Ok(vec![(Some(1), "1"), (Some(2), "2"), (Some(3), "3")]));
+        assert_eq!(
+            split("1\n2\n3\n", Form::Ndjson),
+            Ok(vec![(Some(1), "1"), (Some(2), "2"), (Some(3), "3")])
+        );
         assert_eq!(split("1\n2\n3\n4", Form::Ndjson), Err("too_many_rows"));
         assert_eq!(split("\n\n", Form::Ndjson), Err("empty_message"));
     }

@@ -22,7 +22,8 @@ pub(super) fn read(field: &'static str, raw: &RawValue) -> Result<Option<Written
         JsonKind::Number => Ok(Some(WrittenTime { epoch_ms: epoch_ms_of_number(text), numeric: true })),
         JsonKind::String => {
             let body = text.as_bytes().get(1..text.len() - 1).and_then(unescaped).unwrap_or_default();
-            let epoch_ms = parse_rfc3339(&body).map_err(|reason| Fault::InvalidTimestamp { field, reason })?;
+            let epoch_ms =
+                parse_rfc3339(&body).map_err(|reason| Fault::InvalidTimestamp { field, reason })?;
             Ok(Some(WrittenTime { epoch_ms, numeric: false }))
         }
         found => Err(Fault::WrongType { field, expected: "an RFC 3339 string or epoch milliseconds", found }),
@@ -41,7 +42,8 @@ pub(super) fn parse_rfc3339(text: &str) -> Result<i64, &'static str> {
 
 /// A number beyond every bound stays beyond every bound; a fraction is cut off.
 fn epoch_ms_of_number(text: &str) -> i64 {
-    text.parse::<i64>().unwrap_or_else(|_| text.parse::<f64>().map_or(i64::MAX, |number| number.floor() as i64))
+    text.parse::<i64>()
+        .unwrap_or_else(|_| text.parse::<f64>().map_or(i64::MAX, |number| number.floor() as i64))
 }
 
 fn reason(text: &str) -> &'static str {
@@ -63,8 +65,26 @@ fn reason(text: &str) -> &'static str {
 /// `None` says nothing against the text: leap seconds, for one, are left to the library.
 fn parse_common(text: &[u8]) -> Option<i64> {
     let [
-        year_1, year_2, year_3, year_4, b'-', month_1, month_2, b'-', day_1, day_2, b'T',
-        hour_1, hour_2, b':', minute_1, minute_2, b':', second_1, second_2, rest @ ..,
+        year_1,
+        year_2,
+        year_3,
+        year_4,
+        b'-',
+        month_1,
+        month_2,
+        b'-',
+        day_1,
+        day_2,
+        b'T',
+        hour_1,
+        hour_2,
+        b':',
+        minute_1,
+        minute_2,
+        b':',
+        second_1,
+        second_2,
+        rest @ ..,
     ] = text
     else {
         return None;
