@@ -80,7 +80,7 @@ pub enum Fault {
         field: &'static str,
     },
     /// A string longer than its column.
-    #[error("`{field}` has {characters} characters, {limit} are allowed")]
+    #[error("`{field}` has {characters} characters, {limit} are allowed; shorten it")]
     TooLong {
         /// The field.
         field: &'static str,
@@ -137,7 +137,9 @@ pub enum Fault {
     )]
     InvalidId,
     /// Metadata larger than it may be.
-    #[error("`metadata` with the unknown fields has {bytes} bytes, {limit} are allowed")]
+    #[error(
+        "`metadata` with the unknown fields has {bytes} bytes, {limit} are allowed; send less beside the columns"
+    )]
     MetadataTooLarge {
         /// Bytes found.
         bytes: usize,

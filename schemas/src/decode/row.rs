@@ -116,12 +116,19 @@ pub(super) fn decode<'a, D: Draft<'a>>(text: &'a str, place: Place<'_>) -> Resul
         .unwrap_or_else(|error| Err(invalid_json(&error, reading.get(), text)))
 }
 
-/// The fault of a text that is no JSON.
+/// The fault of a text that is no JSON, with advice where the cause is a usual one.
 pub(super) fn invalid_json(error: &serde_json::Error, field: Option<&'static str>, text: &str) -> Fault {
-    let has_non_number = field == Some("value") && (text.contains("NaN") || text.contains("Infinity"));
-    let hint = has_non_number
-        .then_some("JSON has neither NaN nor Infinity; leave the row out when there is nothing to measure");
-    Fault::InvalidJson { what: error.to_string(), field, hint }
+    let what = error.to_string();
+    let hint = if field == Some("value") && (text.contains("NaN") || text.contains("Infinity")) {
+        Some("JSON has neither NaN nor Infinity; leave the row out when there is nothing to measure")
+    } else if what.starts_with("trailing characters") {
+        Some("several rows in one message go into an array")
+    } else if error.is_eof() {
+        Some("the message breaks off; was it cut to a size?")
+    } else {
+        None
+    };
+    Fault::InvalidJson { what, field, hint }
 }
 
 /// Reads one row from the middle of a message.
