@@ -37,11 +37,6 @@ impl Dictionary {
         slice(&self.bytes, &self.ends, index)
     }
 
-    /// How many strings there are.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
     /// The values as an Arrow array, by number.
     pub fn values(&self) -> StringArray {
         StringArray::from_iter_values((0..self.ends.len() as u32).map(|index| self.get(index)))
@@ -80,7 +75,7 @@ mod tests {
         let numbers: Vec<u32> = ["a", "", "b", "a", "", "ab"].map(|text| dictionary.intern(text)).to_vec();
         assert_eq!(numbers, [0, 1, 2, 0, 1, 3]);
         assert_eq!(numbers.iter().map(|&n| dictionary.get(n)).collect::<Vec<_>>(), ["a", "", "b", "a", "", "ab"]);
-        assert_eq!(dictionary.len(), 4);
+        assert_eq!(dictionary.values().len(), 4);
         assert_eq!(dictionary.column(vec![3, 0]).len(), 2);
     }
 

@@ -1,0 +1,194 @@
+//! How fast a backlog reaches the store: exactly once, rollups on. The backlog is on the log before
+//! the clock starts; the clock stops when the last position is confirmed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use clap::{Args, ValueEnum};
+use comfy_table::Table as TextTable;
+use indicatif::{ProgressBar, ProgressStyle};
+use kelly_harness::{BrokerOptions, Engine, KafkaBroker, TestDatabase};
+use kelly_ingest::{IngestConfig, Pipeline, Rules};
+use kelly_schemas::{Limits, topics};
+use kelly_stream::partitioner::partition_of;
+use kelly_stream::{EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, NewRecord, Retention, TopicSpec};
+use serde_json::{Value, json};
+
+use crate::processes::CpuWatch;
+use crate::{Report, machine, traffic};
+
+/// Where the backlog lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Source {
+    /// Apache Kafka, one broker on this machine.
+    Kafka,
+    /// The embedded log.
+    Embedded,
+}
+
+/// What to measure.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Where the backlog lies; both when left out
+    #[arg(long)]
+    source: Option<Source>,
+    /// Metrics in the backlog
+    #[arg(long, default_value_t = 3_000_000)]
+    rows: u64,
+    /// Metrics in one message; 1 is a producer that sends each by itself
+    #[arg(long, default_value_t = 1)]
+    rows_a_message: u64,
+    /// Partitions of the topic
+    #[arg(long, default_value_t = 4)]
+    partitions: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { source: None, rows: 3_000_000, rows_a_message: 1, partitions: 4 }
+    }
+}
+
+/// Runs every case asked for.
+pub async fn run(options: &Options) -> Result<Report> {
+    let sources = match options.source {
+        Some(source) => vec![source],
+        None => vec![Source::Kafka, Source::Embedded],
+    };
+    let mut table = TextTable::new();
+    table.set_header(["ingest", "rows", "rows/s", "us CPU a row: kelly", "engine", "broker", "bytes a raw row"]);
+    let mut cases = Vec::new();
+    for source in sources {
+        let case = run_case(source, options).await?;
+        let cpu = &case["cpu_us_per_row"];
+        let shown = |value: &Value, digits: usize| {
+            value.as_f64().map_or_else(|| "-".to_owned(), |number| format!("{number:.digits$}"))
+        };
+        table.add_row([
+            case["source"].as_str().unwrap_or_default().to_owned(),
+            case["rows"].to_string(),
+            shown(&case["rows_per_s"], 0),
+            shown(&cpu["kelly"], 2),
+            shown(&cpu["engine"], 2),
+            shown(&cpu["broker"], 2),
+            shown(&case["bytes_per_row"], 1),
+        ]);
+        cases.push(case);
+    }
+    let json = match <[Value; 1]>::try_from(cases) {
+        Ok([case]) => case,
+        Err(cases) => json!({"bench": "ingest", "machine": machine::describe(), "cases": cases}),
+    };
+    Ok(Report { table, json })
+}
+
+async fn run_case(source: Source, options: &Options) -> Result<Value> {
+    let directory = tempfile::tempdir().context("making a directory for the log")?;
+    let (log, broker): (Arc<dyn Log>, Option<KafkaBroker>) = match source {
+        Source::Embedded => (Arc::new(EmbeddedLog::open(EmbeddedConfig::new(directory.path()))?), None),
+        Source::Kafka => {
+            let broker = KafkaBroker::start_with(&BrokerOptions {
+                heap_mb: 1024,
+                quick_start: false,
+                ..BrokerOptions::default()
+            })?;
+            (Arc::new(KafkaLog::connect(KafkaConfig::new(broker.bootstrap()))?), Some(broker))
+        }
+    };
+    let topic = |name: &str, partitions| TopicSpec { name: name.to_owned(), partitions, retention: Retention::default() };
+    log.ensure_topics(&[topic(topics::METRICS, options.partitions), topic(topics::ACTIVITY, 1)]).await?;
+    let database = TestDatabase::create().await?;
+    fill(&*log, options).await?;
+
+    let mut watched = vec![("kelly", std::process::id()), ("engine", Engine::shared().pid().context("the engine's pid")?)];
+    watched.extend(broker.as_ref().and_then(KafkaBroker::pid).map(|pid| ("broker", pid)));
+    let limits = Limits::default();
+    let config = IngestConfig::new(Rules { limits, raw_retention_ms: 72 * 3_600_000 });
+    let progress = progress("draining", options.rows);
+    let cpu = CpuWatch::start(&watched)?;
+    let begun = Instant::now();
+    let pipeline = Pipeline::start(Arc::clone(&log), Arc::new(database.store().clone()), config)?;
+    loop {
+        let counts = pipeline.counts();
+        progress.set_position(counts.rows);
+        if counts.rows >= options.rows {
+            break;
+        }
+        if begun.elapsed() > Duration::from_secs(600) {
+            bail!("not drained after ten minutes: {counts:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let took = begun.elapsed();
+    let used = cpu.used()?;
+    progress.finish_and_clear();
+    let counts = pipeline.shutdown().await?;
+    if counts.rows != options.rows || counts.dead_letters != 0 {
+        bail!("the backlog came out wrong: {counts:?}");
+    }
+    let tables = database.store().storage().await?;
+    let raw = tables.iter().find(|table| table.table == "system_metrics").context("the raw table is empty")?;
+    log.close().await?;
+    let per_row: serde_json::Map<String, Value> = used
+        .iter()
+        .map(|(name, used)| ((*name).to_owned(), json!(used.as_secs_f64() * 1e6 / options.rows as f64)))
+        .collect();
+    Ok(json!({
+        "bench": "ingest",
+        "source": if source == Source::Kafka { "kafka" } else { "embedded" },
+        "format": "json",
+        "rows": options.rows,
+        "rows_per_message": options.rows_a_message,
+        "partitions": options.partitions,
+        "seconds": took.as_secs_f64(),
+        "rows_per_s": options.rows as f64 / took.as_secs_f64(),
+        "cpu_us_per_row": per_row,
+        "bytes_per_row": raw.bytes_on_disk as f64 / raw.rows.max(1) as f64,
+        "machine": machine::describe(),
+    }))
+}
+
+async fn fill(log: &dyn Log, options: &Options) -> Result<()> {
+    const RECORDS_AN_APPEND: usize = 20_000;
+    let topic: Arc<str> = topics::METRICS.into();
+    let newest_ms = chrono::Utc::now().timestamp_millis();
+    let progress = progress("filling the log", options.rows);
+    let (mut number, mut records) = (0, Vec::with_capacity(RECORDS_AN_APPEND));
+    while number < options.rows {
+        let conversation = traffic::conversation(number);
+        let key = format!("conv-{conversation}");
+        // The backlog is of the last hour.
+        let time = |number: u64| newest_ms - 3_600_000 + (number * 3_600_000 / options.rows) as i64;
+        let payload = if options.rows_a_message == 1 {
+            traffic::metric_json(number, time(number))
+        } else {
+            let end = (number + options.rows_a_message).min(options.rows);
+            let rows: Vec<String> = (number..end).map(|number| traffic::metric_json(number, time(number))).collect();
+            format!("[{}]", rows.join(","))
+        };
+        records.push(NewRecord {
+            topic: Arc::clone(&topic),
+            partition: Some(partition_of(key.as_bytes(), options.partitions)),
+            key: Some(Bytes::from(key)),
+            payload: Bytes::from(payload),
+            content_type: None,
+        });
+        number += options.rows_a_message;
+        if records.len() == RECORDS_AN_APPEND {
+            log.append(std::mem::take(&mut records)).await?;
+            progress.set_position(number);
+        }
+    }
+    log.append(records).await?;
+    progress.finish_and_clear();
+    Ok(())
+}
+
+/// A bar on standard error; nothing when that is no terminal.
+pub fn progress(what: &'static str, length: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:20} {wide_bar} {human_pos}/{human_len} {per_sec}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length).with_style(style).with_message(what)
+}

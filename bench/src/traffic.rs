@@ -1,0 +1,45 @@
+//! Metrics as a busy producer sends them: skewed accounts, several metrics, plain JSON. Pure: the
+//! same number gives the same row.
+
+use std::fmt::Write;
+
+/// Metrics, their typical size and spread.
+const METRICS: [(&str, f64); 6] = [
+    ("response_time", 180.0),
+    ("ai_confidence", 0.8),
+    ("safety_score", 0.95),
+    ("messages", 1.0),
+    ("claude_requests", 1.0),
+    ("claude_cost", 0.012),
+];
+
+/// splitmix64: good spread, no state to carry.
+pub fn mix(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// The conversation of a row: its key on the log.
+pub fn conversation(number: u64) -> u64 {
+    mix(number / 12) % 5_000
+}
+
+/// One metric as JSON, about 130 bytes.
+pub fn metric_json(number: u64, timestamp_ms: i64) -> String {
+    let random = mix(number);
+    let (name, typical) = METRICS[(random % 6) as usize];
+    // A lognormal-like spread from the sum of a few uniform bytes.
+    let spread = (0..4).map(|byte| f64::from((random >> (16 + byte * 8)) as u8)).sum::<f64>() / 510.0 - 1.0;
+    let value = typical * (spread * 1.2).exp();
+    let conversation = conversation(number);
+    let mut json = String::with_capacity(160);
+    // Writing to a String cannot fail.
+    let _ = write!(
+        json,
+        r#"{{"metric_name":"{name}","value":{value:.3},"timestamp":{timestamp_ms},"account_id":"acct-{}","conversation_id":"conv-{conversation}"}}"#,
+        conversation % 200
+    );
+    json
+}

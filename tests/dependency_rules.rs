@@ -1,0 +1,76 @@
+//! Who may know whom. The table is the one of ARCHITECTURE.md.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// Crate, and which of ours its code (not its tests) may use.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("kelly-schemas", &[]),
+    ("kelly-stream", &["kelly-schemas"]),
+    ("kelly-sql", &["kelly-schemas"]),
+    ("kelly-ingest", &["kelly-schemas", "kelly-stream", "kelly-sql"]),
+    ("kelly-query", &["kelly-schemas", "kelly-sql"]),
+    ("kelly-api", &["kelly-schemas", "kelly-query"]),
+    ("kelly-harness", &["kelly-sql", "kelly-stream"]),
+    ("kelly-bench", &["kelly-schemas", "kelly-stream", "kelly-sql", "kelly-ingest", "kelly-query", "kelly-harness"]),
+    ("kelly", &["kelly-schemas", "kelly-stream", "kelly-sql", "kelly-ingest", "kelly-query", "kelly-api"]),
+];
+
+/// Heavy library, and its one owner.
+const OWNERS: &[(&str, &str)] = &[
+    ("rdkafka", "kelly-stream"),
+    ("fjall", "kelly-stream"),
+    ("clickhouse", "kelly-sql"),
+    ("libloading", "kelly-sql"),
+    ("arrow-ipc", "kelly-sql"),
+    ("axum", "kelly-api"),
+];
+
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = MetadataCommand::new().no_deps().exec().expect("cargo metadata runs in this workspace");
+    metadata
+        .packages
+        .iter()
+        .map(|package| {
+            let normal = package
+                .dependencies
+                .iter()
+                .filter(|dependency| dependency.kind == DependencyKind::Normal)
+                .map(|dependency| dependency.name.clone())
+                .collect();
+            (package.name.to_string(), normal)
+        })
+        .collect()
+}
+
+#[test]
+fn crates_know_only_whom_they_may() {
+    let allowed: BTreeMap<_, _> = ALLOWED.iter().copied().collect();
+    for (name, uses) in dependencies() {
+        let may = allowed.get(name.as_str()).unwrap_or_else(|| panic!("{name} is not in the table: add it, with a reason"));
+        for ours in uses.iter().filter(|dependency| dependency.starts_with("kelly")) {
+            assert!(may.contains(&ours.as_str()), "{name} may not use {ours}");
+        }
+    }
+}
+
+#[test]
+fn heavy_libraries_have_one_owner() {
+    let owners: BTreeMap<_, _> = OWNERS.iter().copied().collect();
+    for (name, uses) in dependencies() {
+        for library in &uses {
+            if let Some(owner) = owners.get(library.as_str()) {
+                assert_eq!(name, *owner, "{library} belongs to {owner}");
+            }
+        }
+    }
+}
+
+#[test]
+fn plain_cargo_commands_mean_every_crate() {
+    let metadata = MetadataCommand::new().no_deps().exec().expect("cargo metadata runs in this workspace");
+    let members: BTreeSet<_> = metadata.workspace_members.iter().collect();
+    let default: BTreeSet<_> = metadata.workspace_default_members.iter().collect();
+    assert_eq!(members, default);
+}

@@ -1,0 +1,216 @@
+//! A `kelly` started as its users start it: the real binary, a directory and a port of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take before a test fails; no test depends on how long it does take.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One running `kelly`. Dropping it kills it, and its engine with it.
+pub struct Kelly {
+    child: Child,
+    /// Base URL of its HTTP interface.
+    pub url: String,
+    data: PathBuf,
+    client: reqwest::Client,
+}
+
+/// What to start.
+pub struct Start<'a> {
+    /// Role and flags, e.g. `["up"]`.
+    pub arguments: &'a [&'a str],
+    /// Variables beside the inherited ones.
+    pub environment: &'a [(&'a str, &'a str)],
+    /// Where its data lies; the test owns it.
+    pub data: &'a Path,
+}
+
+impl Kelly {
+    /// Starts one and waits until it is ready.
+    pub async fn start(start: Start<'_>) -> Self {
+        let mut kelly = Self::spawn(start);
+        kelly.until_ready().await;
+        kelly
+    }
+
+    /// Starts one and does not wait: the kill tests kill it at any point of its life.
+    pub fn spawn(start: Start<'_>) -> Self {
+        let listen = free_address();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kelly"));
+        command
+            .args(start.arguments)
+            .envs(start.environment.iter().copied())
+            .env("KELLY_LISTEN", &listen)
+            .env("KELLY_DATA", start.data)
+            .env("RUST_LOG", std::env::var("KELLY_TEST_RUST_LOG").unwrap_or_else(|_| "warn".to_owned()))
+            .current_dir(start.data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the kelly binary starts");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        // Its words belong to the test's own output, which is shown when the test fails.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                eprintln!("kelly: {line}");
+            }
+        });
+        let client = reqwest::Client::builder().timeout(PATIENCE).build().expect("an HTTP client");
+        Self { child, url: format!("http://{listen}"), data: start.data.to_owned(), client }
+    }
+
+    /// Waits until `/readyz` says 200.
+    pub async fn until_ready(&mut self) {
+        let begun = Instant::now();
+        loop {
+            if let Ok(answer) = self.client.get(format!("{}/readyz", self.url)).send().await
+                && answer.status().is_success()
+            {
+                return;
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("kelly ended before it was ready: {status}");
+            }
+            assert!(begun.elapsed() < PATIENCE, "kelly was not ready in time");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL, and waits until the process is gone.
+    pub fn kill(mut self) {
+        self.end(true);
+    }
+
+    /// SIGKILL to the engine child alone.
+    pub fn kill_engine(&self) {
+        let Some(engine) = children(self.pid()).into_iter().next() else { return };
+        // SAFETY: kill takes two integers; a process that is gone already is an error we ignore.
+        unsafe { libc::kill(engine as i32, libc::SIGKILL) };
+    }
+
+    /// SIGTERM, waits for the drain, and gives the exit code.
+    pub fn terminate(mut self) -> Option<i32> {
+        // SAFETY: as above; the child is ours and not yet waited for.
+        unsafe { libc::kill(self.child.id() as i32, libc::SIGTERM) };
+        let status = wait_with_patience(&mut self.child);
+        status.code()
+    }
+
+    /// GET as JSON; the status must be 200.
+    pub async fn get(&self, path: &str) -> Value {
+        let answer = self.client.get(format!("{}{path}", self.url)).send().await.expect("an answer");
+        let (status, body) = (answer.status(), answer.text().await.expect("a body"));
+        assert!(status.is_success(), "GET {path}: {status} {body}");
+        serde_json::from_str(&body).unwrap_or_else(|fault| panic!("GET {path}: {fault}: {body}"))
+    }
+
+    /// POST JSON; gives the status and the body, or `None` when the connection broke.
+    pub async fn post(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
+        let answer = self.client.post(format!("{}{path}", self.url)).json(body).send().await.ok()?;
+        let status = answer.status().as_u16();
+        let body = answer.json().await.ok()?;
+        Some((status, body))
+    }
+
+    /// Asks the store itself, as the application user of the embedded engine.
+    pub async fn sql(&self, query: &str) -> String {
+        let engine: Value =
+            serde_json::from_slice(&std::fs::read(self.data.join("engine.json")).expect("engine.json"))
+                .expect("engine.json is JSON");
+        let port = engine["http_port"].as_u64().expect("http_port");
+        let user = engine["users"]["application"].as_str().expect("users.application");
+        let password = std::fs::read_to_string(self.data.join("secrets").join(user))
+            .or_else(|_| std::fs::read_to_string(self.data.join("secrets/application")))
+            .expect("the application user's password");
+        let answer = self
+            .client
+            .post(format!("http://127.0.0.1:{port}/?database=kelly"))
+            .header("X-ClickHouse-User", user)
+            .header("X-ClickHouse-Key", password.trim())
+            .body(query.to_owned())
+            .send()
+            .await
+            .expect("the engine answers");
+        let (status, body) = (answer.status(), answer.text().await.expect("a body"));
+        assert!(status.is_success(), "{query}: {body}");
+        body.trim().to_owned()
+    }
+
+    fn end(&mut self, kill: bool) {
+        let engines = children(self.child.id());
+        if kill {
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+        // The engine follows its parent by itself; the next start needs its directory to be free.
+        let begun = Instant::now();
+        while engines.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
+            assert!(begun.elapsed() < PATIENCE, "an engine outlived its kelly");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Kelly {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.end(true);
+        }
+    }
+}
+
+/// Runs `kelly` to its end: exit code, standard output, standard error.
+pub fn run(arguments: &[&str], environment: &[(&str, &str)], directory: &Path) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_kelly"))
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the kelly binary runs");
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+/// A loopback address nobody listens on.
+pub fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").to_string()
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+        .unwrap_or_default()
+        .split_whitespace()
+        .filter_map(|child| child.parse().ok())
+        .collect()
+}
+
+fn wait_with_patience(child: &mut Child) -> std::process::ExitStatus {
+    let (done, finished) = mpsc::sync_channel::<()>(1);
+    let pid = child.id() as i32;
+    let watch = std::thread::spawn(move || {
+        if finished.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            // SAFETY: kill takes two integers; the child is not reaped before `done` is sent.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+    });
+    let status = child.wait().expect("the child can be waited for");
+    let _ = done.send(());
+    let _ = watch.join();
+    status
+}

@@ -1,0 +1,10 @@
+//! End to end: the real binary, the real engine, real Apache Kafka. Every test owns its directory,
+//! its ports and, where it needs one, its broker.
+
+mod command_line;
+mod first_minutes;
+mod kelly_process;
+mod kills;
+mod other_producers;
+mod python;
+mod real_series;

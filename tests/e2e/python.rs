@@ -1,0 +1,28 @@
+//! The Python of the tests: a virtual environment that `scripts/setup python` makes.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Runs a script of this folder and gives what it printed.
+pub fn run(script: &str, arguments: &[&str]) -> String {
+    let python = std::env::var_os("KELLY_TEST_PYTHON").map_or_else(default, PathBuf::from);
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/e2e").join(script);
+    let output = Command::new(&python).arg(&script).args(arguments).output().unwrap_or_else(|fault| {
+        panic!("{} does not start ({fault}): run `scripts/setup python`, or name one with KELLY_TEST_PYTHON", python.display())
+    });
+    assert!(
+        output.status.success(),
+        "{} failed: {}",
+        script.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn default() -> PathBuf {
+    let cache = std::env::var_os("KELLY_CACHE").map(PathBuf::from).unwrap_or_else(|| {
+        let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
+        std::env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from).join("kelly")
+    });
+    cache.join("python/bin/python")
+}
