@@ -311,9 +311,9 @@ fn too_old(fault: &TimeFault) -> String {
     let (found, bound) = (readable(*found_ms), readable(*bound_ms));
     match seems {
         Some(unit) => format!(
-            "`{field}` is {found}, older than {bound}; the number seems to be {unit}, send milliseconds"
+            "the time in `{field}` is {found}, older than {bound}; the number seems to be {unit}, send milliseconds"
         ),
-        None => format!("`{field}` is {found}, older than {bound}, before which nothing is kept"),
+        None => format!("the time in `{field}` is {found}, older than {bound}, before which nothing is kept"),
     }
 }
 
@@ -322,9 +322,11 @@ fn too_far_in_future(fault: &TimeFault) -> String {
     let (found, bound) = (readable(*found_ms), readable(*bound_ms));
     match seems {
         Some(unit) => format!(
-            "`{field}` is {found}, later than {bound}; the number seems to be {unit}, send milliseconds"
+            "the time in `{field}` is {found}, later than {bound}; the number seems to be {unit}, send milliseconds"
         ),
-        None => format!("`{field}` is {found}, later than {bound}; check the producer's clock and time zone"),
+        None => format!(
+            "the time in `{field}` is {found}, later than {bound}; check the producer's clock and time zone"
+        ),
     }
 }
 
