@@ -1,0 +1,211 @@
+//! The HTTP side of `record` and `replay`: sends rows to a running Kelly and reads its answers.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::Deserialize;
+
+/// What the rows of a body are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RowKind {
+    /// Metrics.
+    Metrics,
+    /// Activity events.
+    Activity,
+}
+
+impl RowKind {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Metrics => "api/v1/kelly/monitoring/metrics/record",
+            Self::Activity => "api/v1/kelly/monitoring/activity/record",
+        }
+    }
+}
+
+/// Whom the client asks, and how.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: reqwest::Url,
+}
+
+/// What the server said to a body it did take.
+#[derive(Debug, Deserialize)]
+pub struct Recorded {
+    /// How many rows.
+    pub accepted: u64,
+}
+
+/// Why a body was not taken.
+#[derive(Debug)]
+pub enum Failure {
+    /// Rows of it are bad; nothing of it was recorded.
+    Rows(Vec<BadRow>),
+    /// The server has no room or is not ready; worth trying again after the pause.
+    Busy {
+        /// How long.
+        pause: Duration,
+        /// What it said.
+        told: String,
+    },
+    /// Anything else; trying again would not help, or might record rows twice.
+    Other(anyhow::Error),
+}
+
+/// A row the server refused.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct BadRow {
+    /// Its index in the body.
+    pub row: u64,
+    /// Why, and how to mend it.
+    pub reason: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Problem {
+    title: String,
+    detail: String,
+    code: String,
+    errors: Vec<serde_json::Value>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {} ({})", self.title, self.detail, self.code)
+    }
+}
+
+/// Until the connection stands.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Until the answer is there: above the server's own time for making a body durable.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest pause a server's Retry-After is followed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+impl Client {
+    /// A client of the Kelly at this address.
+    pub fn new(server: &str) -> anyhow::Result<Self> {
+        let base = reqwest::Url::parse(server)
+            .ok()
+            .filter(|url| url.scheme() == "http" && url.has_host())
+            .with_context(|| {
+                format!("--server {server:?} is no address: write http://host:port, e.g. http://127.0.0.1:8000")
+            })?;
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(ANSWER_TIMEOUT)
+            .user_agent(concat!("kelly/", env!("CARGO_PKG_VERSION")))
+            // A proxy of the environment is never between a person and their own machine.
+            .no_proxy()
+            .build()
+            .context("preparing the HTTP client")?;
+        Ok(Self { http, base })
+    }
+
+    /// Sends one object a line.
+    pub async fn send(&self, kind: RowKind, ndjson: Vec<u8>) -> Result<Recorded, Failure> {
+        let url = self.base.join(kind.path()).map_err(|error| Failure::Other(error.into()))?;
+        let request = self
+            .http
+            .post(url)
+            .header("content-type", "application/x-ndjson")
+            .body(ndjson);
+        let response = request.send().await.map_err(|error| Failure::Other(self.unreachable(error)))?;
+        let status = response.status();
+        let retry_after = response
+            .headers()
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .map(Duration::from_secs);
+        let body = response
+            .bytes()
+            .await
+            .context("the connection broke off before the answer's end; the rows may be recorded")
+            .map_err(Failure::Other)?;
+        if status.is_success() {
+            return serde_json::from_slice(&body)
+                .with_context(|| format!("{} is no Kelly: its answer is not one of Kelly's", self.base))
+                .map_err(Failure::Other);
+        }
+        Err(self.failure(status.as_u16(), retry_after, &body))
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> anyhow::Error {
+        let told = if error.is_connect() {
+            format!(
+                "no Kelly answers at {}: start one with `kelly up`, or say where it is with --server",
+                self.base
+            )
+        } else if error.is_timeout() {
+            format!("{} did not answer in time; the rows may be recorded", self.base)
+        } else {
+            format!("the request to {} broke off; the rows may be recorded", self.base)
+        };
+        anyhow::Error::new(error).context(told)
+    }
+
+    fn failure(&self, status: u16, retry_after: Option<Duration>, body: &[u8]) -> Failure {
+        let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
+            return Failure::Other(anyhow::anyhow!(
+                "{} answered {status} without saying why: is it a Kelly?",
+                self.base
+            ));
+        };
+        if problem.code == "rows_refused" {
+            let rows = problem
+                .errors
+                .iter()
+                .filter_map(|error| BadRow::deserialize(error).ok())
+                .collect();
+            return Failure::Rows(rows);
+        }
+        match retry_after {
+            // An unknown outcome carries no Retry-After: sending again might record twice.
+            Some(pause) if status == 503 => {
+                Failure::Busy { pause: pause.min(LONGEST_PAUSE), told: problem.to_string() }
+            }
+            _ => Failure::Other(anyhow::anyhow!("the server answered {status}: {problem}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client() -> Client {
+        Client::new("http://127.0.0.1:1").unwrap()
+    }
+
+    #[test]
+    fn addresses_that_are_none_are_refused() {
+        for wrong in ["", "localhost", "https://x", "ftp://x", "http://"] {
+            let told = Client::new(wrong).unwrap_err().to_string();
+            assert!(told.contains("write http://host:port"), "{wrong}: {told}");
+        }
+    }
+
+    #[test]
+    fn answers_are_sorted_by_what_can_be_done() {
+        let refused = br#"{"title":"t","detail":"d","code":"rows_refused",
+            "errors":[{"row":3,"code":"too_old","reason":"timestamp: too old"}]}"#;
+        match client().failure(422, None, refused) {
+            Failure::Rows(rows) => {
+                assert_eq!(rows, [BadRow { row: 3, reason: "timestamp: too old".into() }]);
+            }
+            other => panic!("{other:?}"),
+        }
+        let full = br#"{"title":"t","detail":"d","code":"log_full"}"#;
+        let pause = Some(Duration::from_secs(100));
+        match client().failure(503, pause, full) {
+            Failure::Busy { pause, .. } => assert_eq!(pause, LONGEST_PAUSE),
+            other => panic!("{other:?}"),
+        }
+        let unknown = br#"{"title":"t","detail":"d","code":"record_outcome_unknown"}"#;
+        assert!(matches!(client().failure(503, None, unknown), Failure::Other(_)));
+        assert!(matches!(client().failure(404, None, b"<html>"), Failure::Other(_)));
+    }
+}

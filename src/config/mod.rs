@@ -1,0 +1,204 @@
+//! Configuration: a TOML file, the environment over it, flags over both. `settings` is the table of
+//! what exists, `sources` merges, `values` types; both are pure. This file reads what they are given.
+
+mod settings;
+mod show;
+mod sources;
+mod values;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+pub use settings::Key;
+pub use show::{as_json, as_table};
+pub use sources::Fault;
+pub use values::{Config, LogTarget, Logging, StoreTarget};
+
+use sources::{Given, Merged, Origin};
+
+/// File that is read when nobody names another and it is there.
+pub const DEFAULT_FILE: &str = "kelly.toml";
+
+/// A value that no message, log line or listing shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps it.
+    pub fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    /// The value, for the one place that sends it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("(hidden)")
+    }
+}
+
+/// What the command line says about the configuration.
+#[derive(Debug, Default)]
+pub struct FromFlags {
+    /// `--config FILE`.
+    pub file: Option<PathBuf>,
+    /// Settings given as flags: which, by which flag, to what.
+    pub values: Vec<(Key, &'static str, String)>,
+}
+
+/// The configuration and what it was made of.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What is in force.
+    pub config: Config,
+    /// Every raw value with its origin, for `kelly config`.
+    pub merged: Merged,
+    /// Thresholds over the catalogue's, as JSON text.
+    pub thresholds: Option<String>,
+}
+
+/// Everything wrong with the configuration, one fault a line.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration is not right:{}", listed(.0))]
+pub struct Invalid(pub Vec<Fault>);
+
+/// A command that makes no sense with the configuration as it is.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+impl Invalid {
+    /// One fault in the value of a setting.
+    pub fn of(key: Key, merged: &Merged, what: impl Into<String>) -> Self {
+        let origin = merged.values.get(&key).map_or(Origin::Default, |raw| raw.origin.clone());
+        Self(vec![Fault::of(key, &origin, what)])
+    }
+}
+
+fn listed(faults: &[Fault]) -> String {
+    faults.iter().map(|fault| format!("\n  {fault}")).collect()
+}
+
+/// Reads file and environment and whatever files they name.
+pub fn load(flags: FromFlags) -> anyhow::Result<Loaded> {
+    let mut environment = BTreeMap::new();
+    let mut faults = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        // A name that is no UTF-8 is none of Kelly's; a value that is none can only be wrong.
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => {
+                environment.insert(name, value);
+            }
+            Err(_) if name.starts_with("KELLY_") => {
+                faults.push(Fault::new(name, "the value is not UTF-8"));
+            }
+            Err(_) => {}
+        }
+    }
+    let file = read_file(flags.file, &environment)?;
+    let given = Given {
+        file: file.as_ref().map(|(path, text)| (path.as_str(), text.as_str())),
+        environment,
+        flags: flags.values,
+    };
+    let mut merged = sources::merge(&given);
+    merged.faults.extend(faults);
+    let mut config = values::typed(&merged).map_err(Invalid)?;
+    let thresholds = read_named_files(&mut config).map_err(|fault| Invalid(vec![fault]))?;
+    Ok(Loaded { config, merged, thresholds })
+}
+
+/// The configuration file's path and text: the named one must be there, the default one may.
+fn read_file(
+    named: Option<PathBuf>,
+    environment: &BTreeMap<String, String>,
+) -> anyhow::Result<Option<(String, String)>> {
+    let from_environment = environment
+        .get(settings::CONFIG_VARIABLE)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from);
+    let path = match named.or(from_environment) {
+        Some(path) => path,
+        None if Path::new(DEFAULT_FILE).exists() => PathBuf::from(DEFAULT_FILE),
+        None => return Ok(None),
+    };
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| Invalid(vec![Fault::new(&shown, format!("cannot be read: {error}"))]))
+        .context("reading the configuration file")?;
+    Ok(Some((shown, text)))
+}
+
+/// Reads the password, the librdkafka properties and the thresholds from the files that hold them.
+fn read_named_files(config: &mut Config) -> Result<Option<String>, Fault> {
+    if let Some(path) = &config.store_password_file {
+        let text = read_named(settings::of(Key::StorePasswordFile).variable, path)?;
+        let password = text.lines().next().unwrap_or_default().to_owned();
+        config.store_password = Some(Secret::new(password));
+    }
+    if let Some(path) = &config.kafka_properties_file {
+        let variable = settings::of(Key::KafkaProperties).variable;
+        let text = read_named(variable, path)?;
+        config.kafka_properties = properties(&text)
+            .map_err(|what| Fault::new(format!("{variable}: {}", path.display()), what))?;
+    }
+    config
+        .monitoring
+        .thresholds
+        .as_ref()
+        .map(|path| read_named(settings::of(Key::AlertThresholds).variable, path))
+        .transpose()
+}
+
+fn read_named(variable: &str, path: &Path) -> Result<String, Fault> {
+    std::fs::read_to_string(path).map_err(|error| {
+        Fault::new(variable, format!("the file {} cannot be read: {error}", path.display()))
+    })
+}
+
+/// Java-style properties, as Kafka's own tools read them: `name=value`, `#` and `!` begin comments.
+fn properties(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let mut found = BTreeMap::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with(['#', '!']) {
+            continue;
+        }
+        match line.split_once('=') {
+            Some((name, value)) if !name.trim().is_empty() => {
+                found.insert(name.trim().to_owned(), value.trim().to_owned());
+            }
+            // The line is not echoed: it may hold a password.
+            _ => return Err(format!("line {}: not name=value", index + 1)),
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_are_read_and_a_bad_line_is_named_without_its_text() {
+        let text = "# TLS\n! too\n\nsecurity.protocol = SASL_SSL\nsasl.password=a=b\n";
+        let found = properties(text).unwrap();
+        assert_eq!(found["security.protocol"], "SASL_SSL");
+        assert_eq!(found["sasl.password"], "a=b");
+        let told = properties("x=1\nhunter2\n").unwrap_err();
+        assert_eq!(told, "line 2: not name=value");
+    }
+
+    #[test]
+    fn a_secret_does_not_print() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2".into())), "(hidden)");
+    }
+}

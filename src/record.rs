@@ -1,0 +1,155 @@
+//! `kelly record`: one metric or event to a running Kelly, or rows from standard input.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use indicatif::MultiProgress;
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{self, About, RecordEvent, RecordMetric, RecordWhat};
+use crate::client::{Client, Failure, RowKind};
+use crate::config::Config;
+use crate::output;
+use crate::replay::{self, Summary};
+
+/// Records what the command line says.
+pub async fn run(
+    what: &RecordWhat,
+    config: &Config,
+    bars: MultiProgress,
+    stop: CancellationToken,
+) -> anyhow::Result<Summary> {
+    match what {
+        RecordWhat::Metric(metric) => {
+            one(&metric.server.server, RowKind::Metrics, metric_row(metric)?).await
+        }
+        RecordWhat::Event(event) => {
+            one(&event.server.server, RowKind::Activity, event_row(event)?).await
+        }
+        RecordWhat::Stdin(stdin) => {
+            let arguments = cli::Replay {
+                files: vec![PathBuf::from("-")],
+                metric: None,
+                account: None,
+                rate: None,
+                speed: None,
+                shift_to_now: false,
+                check: false,
+                log: None,
+                server: cli::Server { server: stdin.server.server.clone() },
+            };
+            replay::run(&arguments, config, bars, stop).await
+        }
+    }
+}
+
+async fn one(server: &str, kind: RowKind, row: Map<String, Value>) -> anyhow::Result<Summary> {
+    let client = Client::new(server)?;
+    match client.send(kind, Value::Object(row).to_string().into_bytes()).await {
+        Ok(recorded) => {
+            output::line("recorded")?;
+            Ok(Summary { rows: recorded.accepted, ..Summary::default() })
+        }
+        Err(Failure::Rows(bad)) => {
+            for row in &bad {
+                eprintln!("refused: {}", row.reason);
+            }
+            Ok(Summary { bad: 1, ..Summary::default() })
+        }
+        Err(Failure::Busy { pause, told }) => {
+            bail!("{told}; nothing was recorded, try again in {} s", pause.as_secs())
+        }
+        Err(Failure::Other(error)) => Err(error),
+    }
+}
+
+fn metric_row(metric: &RecordMetric) -> anyhow::Result<Map<String, Value>> {
+    let Some(value) = serde_json::Number::from_f64(metric.value) else {
+        bail!("the value {} is not a finite number; record nothing for a value that is not known", metric.value);
+    };
+    let mut row = Map::new();
+    row.insert("metric_name".to_owned(), metric.name.as_str().into());
+    row.insert("value".to_owned(), value.into());
+    put(&mut row, "metric_type", &metric.metric_type);
+    about(&mut row, "timestamp", &metric.about);
+    Ok(row)
+}
+
+fn event_row(event: &RecordEvent) -> anyhow::Result<Map<String, Value>> {
+    let mut row = Map::new();
+    row.insert("event_type".to_owned(), event.event_type.as_str().into());
+    row.insert("title".to_owned(), event.title.as_str().into());
+    put(&mut row, "description", &event.description);
+    put(&mut row, "severity", &event.severity);
+    put(&mut row, "category", &event.category);
+    about(&mut row, "created_at", &event.about);
+    Ok(row)
+}
+
+fn about(row: &mut Map<String, Value>, time_field: &str, about: &About) {
+    put(row, "account_id", &about.account);
+    put(row, "conversation_id", &about.conversation);
+    put(row, "user_id", &about.user);
+    if let Some(at) = &about.at {
+        // Digits are epoch milliseconds; anything else is for the server to read or to refuse.
+        let time = at.parse::<i64>().map_or_else(|_| Value::from(at.as_str()), Value::from);
+        row.insert(time_field.to_owned(), time);
+    }
+    if !about.metadata.is_empty() {
+        let metadata = about.metadata.iter().map(|(name, text)| (name.clone(), plain(text))).collect();
+        row.insert("metadata".to_owned(), Value::Object(metadata));
+    }
+}
+
+/// What was typed, as the JSON value it looks like: `true`, `3` and `0.5` are no texts.
+fn plain(text: &str) -> Value {
+    match serde_json::from_str::<Value>(text) {
+        Ok(value @ (Value::Bool(_) | Value::Number(_))) => value,
+        _ => text.into(),
+    }
+}
+
+fn put(row: &mut Map<String, Value>, name: &str, value: &Option<String>) {
+    if let Some(value) = value {
+        row.insert(name.to_owned(), value.as_str().into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+
+    fn row(arguments: &[&str]) -> String {
+        let cli = Cli::parse_from([&["kelly", "record"], arguments].concat());
+        let Command::Record(record) = cli.command else { panic!("another command") };
+        let row = match record.what {
+            RecordWhat::Metric(metric) => metric_row(&metric).unwrap(),
+            RecordWhat::Event(event) => event_row(&event).unwrap(),
+            RecordWhat::Stdin(_) => panic!("no row"),
+        };
+        Value::Object(row).to_string()
+    }
+
+    #[test]
+    fn what_is_typed_becomes_a_row() {
+        assert_eq!(
+            row(&["metric", "ai_confidence", "0.85", "--account", "acme", "--at", "17"]),
+            r#"{"account_id":"acme","metric_name":"ai_confidence","timestamp":17,"value":0.85}"#
+        );
+        assert_eq!(
+            row(&["event", "e", "A title", "--meta", "vip=true", "--meta", "queue=gold", "--severity", "high"]),
+            r#"{"event_type":"e","metadata":{"queue":"gold","vip":true},"severity":"high","title":"A title"}"#
+        );
+    }
+
+    #[test]
+    fn an_infinite_value_is_refused_here() {
+        let cli = Cli::parse_from(["kelly", "record", "metric", "m", "inf"]);
+        let Command::Record(record) = cli.command else { panic!("another command") };
+        let RecordWhat::Metric(metric) = record.what else { panic!("another row") };
+        assert!(metric_row(&metric).is_err());
+    }
+}

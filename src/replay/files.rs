@@ -1,0 +1,230 @@
+//! Files as lines: which format, how long, and one row after the other with bounded memory.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use tokio::sync::mpsc;
+
+use super::read::{BadLine, Defaults, Format, Reader, Row};
+
+/// Bytes of a line at most: what one row may have on the log. A longer one is a bad line, not memory.
+const LONGEST_LINE: usize = 1 << 20;
+
+/// Rows read ahead of their sending; beyond it the reading waits.
+const READ_AHEAD: usize = 4_096;
+
+/// Name of standard input.
+const STDIN: &str = "-";
+
+/// A file to replay.
+#[derive(Debug, Clone)]
+pub struct Source {
+    path: PathBuf,
+    format: Format,
+    defaults: Defaults,
+}
+
+/// What a source yields.
+#[derive(Debug)]
+pub enum Found {
+    /// A row, and how many bytes were read for it.
+    Row(Row, u64),
+    /// A bad line, and how many bytes were read for it.
+    Bad(BadLine, u64),
+}
+
+impl Source {
+    /// The file at this path. `metric` and `account` are for rows that name none.
+    pub fn new(path: &Path, metric: Option<&str>, account: Option<&str>) -> anyhow::Result<Self> {
+        let ending = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
+        let format = match ending.as_deref() {
+            Some("csv") => Format::Csv,
+            Some("ndjson" | "jsonl" | "json") => Format::Ndjson,
+            _ if path.as_os_str() == STDIN => Format::Ndjson,
+            _ => bail!(
+                "{}: the name says neither .csv nor .ndjson (.jsonl, .json); rename the file, or send \
+                 NDJSON through standard input as `-`",
+                path.display()
+            ),
+        };
+        let stem = path.file_stem().and_then(OsStr::to_str).map(str::to_owned);
+        let named_by_file = if format == Format::Csv { stem } else { None };
+        Ok(Self {
+            path: path.to_owned(),
+            format,
+            defaults: Defaults {
+                metric: metric.map(str::to_owned).or(named_by_file),
+                account: account.map(str::to_owned),
+            },
+        })
+    }
+
+    /// Whether it can be read only once.
+    pub fn is_stdin(&self) -> bool {
+        self.path.as_os_str() == STDIN
+    }
+
+    /// Its name, for messages.
+    pub fn name(&self) -> String {
+        if self.is_stdin() { "standard input".to_owned() } else { self.path.display().to_string() }
+    }
+
+    /// Its size, where that is known.
+    pub fn bytes(&self) -> Option<u64> {
+        if self.is_stdin() { None } else { std::fs::metadata(&self.path).ok().map(|meta| meta.len()) }
+    }
+
+    /// Reads it on a thread of its own, so that waiting for standard input stops nobody. The thread
+    /// ends with the source, or when the receiver is gone and the next line was read.
+    pub fn stream(&self) -> anyhow::Result<mpsc::Receiver<anyhow::Result<Found>>> {
+        let mut lines = self.open()?;
+        let (rows, receiver) = mpsc::channel(READ_AHEAD);
+        std::thread::Builder::new()
+            .name("read".to_owned())
+            .spawn(move || {
+                while let Some(found) = lines.next().transpose() {
+                    let is_last = found.is_err();
+                    if rows.blocking_send(found).is_err() || is_last {
+                        return;
+                    }
+                }
+            })
+            .context("starting the reading thread")?;
+        Ok(receiver)
+    }
+
+    /// Opens it at its beginning.
+    pub fn open(&self) -> anyhow::Result<Lines> {
+        let input: Box<dyn Read + Send> = if self.is_stdin() {
+            Box::new(io::stdin())
+        } else {
+            let file = File::open(&self.path).with_context(|| format!("opening {}", self.name()))?;
+            Box::new(file)
+        };
+        Ok(Lines {
+            name: self.name(),
+            input: BufReader::with_capacity(1 << 16, input),
+            reader: Reader::new(self.format, self.defaults.clone()),
+            buffer: Vec::new(),
+            ended: false,
+        })
+    }
+}
+
+/// The rows of an open source.
+pub struct Lines {
+    name: String,
+    input: BufReader<Box<dyn Read + Send>>,
+    reader: Reader,
+    buffer: Vec<u8>,
+    ended: bool,
+}
+
+impl Lines {
+    /// The next row or bad line; blank lines and headers are passed over.
+    pub fn next(&mut self) -> anyhow::Result<Option<Found>> {
+        let mut bytes = 0;
+        while !self.ended {
+            let read = self.read_line().with_context(|| format!("reading {}", self.name))?;
+            if read == 0 {
+                break;
+            }
+            bytes += read;
+            match self.reader.line(&self.buffer) {
+                Ok(None) => {}
+                Ok(Some(row)) => return Ok(Some(Found::Row(row, bytes))),
+                Err(bad) => {
+                    self.ended = self.reader.is_stuck();
+                    return Ok(Some(Found::Bad(bad, bytes)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Fills the buffer with the next line, at most one byte more than [`LONGEST_LINE`] of it: the
+    /// decoder then says that it is too long.
+    fn read_line(&mut self) -> io::Result<u64> {
+        self.buffer.clear();
+        let room = LONGEST_LINE as u64 + 1;
+        let mut read = (&mut self.input).take(room).read_until(b'\n', &mut self.buffer)? as u64;
+        if read == room && !self.buffer.ends_with(b"\n") {
+            read += self.skip_line()?;
+        }
+        Ok(read)
+    }
+
+    fn skip_line(&mut self) -> io::Result<u64> {
+        let mut skipped = 0;
+        loop {
+            let available = self.input.fill_buf()?;
+            let end = available.iter().position(|byte| *byte == b'\n');
+            let length = end.map_or(available.len(), |end| end + 1);
+            skipped += length as u64;
+            let is_last = end.is_some() || available.is_empty();
+            self.input.consume(length);
+            if is_last {
+                return Ok(skipped);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(text: &[u8], name: &str) -> (usize, Vec<String>, u64) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let source = Source::new(&path, None, None).unwrap();
+        let mut lines = source.open().unwrap();
+        let (mut rows, mut bad, mut read) = (0, Vec::new(), 0);
+        while let Some(found) = lines.next().unwrap() {
+            match found {
+                Found::Row(_, bytes) => {
+                    rows += 1;
+                    read += bytes;
+                }
+                Found::Bad(line, bytes) => {
+                    bad.push(line.to_string());
+                    read += bytes;
+                }
+            }
+        }
+        (rows, bad, read)
+    }
+
+    #[test]
+    fn a_file_is_read_to_its_end_with_and_without_a_last_newline() {
+        assert_eq!(all(b"timestamp,value\n1,2\n3,4", "a.csv"), (2, vec![], 23));
+        assert_eq!(all(b"timestamp,value\n1,2\n3,4\n", "a.csv"), (2, vec![], 24));
+        assert_eq!(all(b"", "a.csv"), (0, vec![], 0));
+    }
+
+    #[test]
+    fn a_line_without_end_is_one_bad_line() {
+        let mut text = b"{\"value\":1}\n{\"value\":\"".to_vec();
+        text.extend(vec![b'x'; 3 * LONGEST_LINE]);
+        text.extend(b"\"}\n{\"value\":2}\n");
+        let (rows, bad, read) = all(&text, "a.ndjson");
+        assert_eq!((rows, bad.len(), read), (2, 1, text.len() as u64));
+        assert!(bad[0].starts_with("line 2:"), "{bad:?}");
+    }
+
+    #[test]
+    fn without_a_header_reading_stops_at_once() {
+        let (rows, bad, _) = all(b"1,2\n3,4\n5,6\n", "a.csv");
+        assert_eq!((rows, bad.len()), (0, 1));
+    }
+
+    #[test]
+    fn other_endings_are_refused() {
+        let told = Source::new(Path::new("a.parquet"), None, None).unwrap_err().to_string();
+        assert!(told.contains("neither .csv nor .ndjson"), "{told}");
+    }
+}

@@ -1,0 +1,298 @@
+//! `kelly replay`: files of metrics or events to a running Kelly or to the log, at a pace.
+
+mod files;
+mod pace;
+mod read;
+mod send;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use chrono::Utc;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use kelly_schemas::Limits;
+use kelly_stream::{KafkaConfig, KafkaLog, Log};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli;
+use crate::client::Client;
+use crate::config::{Config, LogTarget};
+use crate::output;
+use crate::roles::grouped;
+use files::{Found, Source};
+use pace::{Clockwork, Pace};
+use send::{Outgoing, Target};
+
+/// Rows sent at once at most: far under the server's limits, and large enough that the way there
+/// does not count.
+const ROWS_A_BATCH: usize = 2_000;
+/// Bytes sent at once at most, likewise.
+const BYTES_A_BATCH: usize = 1 << 20;
+/// A batch of a paced replay spans this much time at most, so that rows trickle and do not lurch.
+const BATCH_SPAN: Duration = Duration::from_millis(50);
+/// Bad lines told one by one; of more only the number is told.
+const BAD_LINES_TOLD: u64 = 20;
+
+/// How a replay ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// Rows that are durable (with `--check`: that would be sent).
+    pub rows: u64,
+    /// Lines that were left out.
+    pub bad: u64,
+    /// Whether it was stopped before its end.
+    pub stopped: bool,
+}
+
+/// Replays what the command line says.
+pub async fn run(
+    arguments: &cli::Replay,
+    config: &Config,
+    bars: MultiProgress,
+    stop: CancellationToken,
+) -> anyhow::Result<Summary> {
+    let sources: Vec<Source> = arguments
+        .files
+        .iter()
+        .map(|path| Source::new(path, arguments.metric.as_deref(), arguments.account.as_deref()))
+        .collect::<anyhow::Result<_>>()?;
+    let pace = match (arguments.rate, arguments.speed) {
+        (Some(rate), _) => Pace::Rate(rate),
+        (None, Some(factor)) => Pace::Speed(factor),
+        (None, None) => Pace::Fastest,
+    };
+    let needs_span = arguments.shift_to_now || arguments.speed.is_some();
+    if needs_span && sources.iter().any(Source::is_stdin) {
+        bail!("--shift-to-now and --speed read the files twice, and standard input can be read only once: put it into a file first");
+    }
+    let span = if needs_span { span(&sources)? } else { None };
+    let clockwork = Clockwork {
+        pace: if arguments.check { Pace::Fastest } else { pace },
+        shift: arguments.shift_to_now,
+        first_ms: span.map(|(first, _)| first),
+        last_ms: span.map(|(_, last)| last),
+        began_ms: Utc::now().timestamp_millis(),
+    };
+    let target = match arguments.check {
+        true => None,
+        false => Some(target(arguments, config).await?),
+    };
+    let mut replay = Replay {
+        limits: Limits::with_retention_days(config.monitoring.retention_days),
+        clockwork,
+        // The pace's zero.
+        began: Instant::now(),
+        names: sources.iter().map(Source::name).collect(),
+        bar: bar(&sources, &bars),
+        bars,
+        target,
+        batch: Vec::new(),
+        batch_bytes: 0,
+        seen: 0,
+        summary: Summary::default(),
+        stop,
+    };
+    let outcome = replay.files(&sources).await;
+    replay.bar.finish_and_clear();
+    outcome?;
+    if let Some(Target::Log(log)) = &replay.target {
+        log.close().await.context("closing the log")?;
+    }
+    replay.tell(arguments.check)?;
+    Ok(replay.summary)
+}
+
+/// The earliest and latest time of all files.
+fn span(sources: &[Source]) -> anyhow::Result<Option<(i64, i64)>> {
+    let mut span: Option<(i64, i64)> = None;
+    for source in sources {
+        let mut lines = source.open()?;
+        while let Some(found) = lines.next()? {
+            if let Found::Row(row, _) = found
+                && let Some(at) = row.at_ms
+            {
+                span = Some(span.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
+            }
+        }
+    }
+    Ok(span)
+}
+
+async fn target(arguments: &cli::Replay, config: &Config) -> anyhow::Result<Target> {
+    if arguments.log.is_none() {
+        return Ok(Target::Server(Client::new(&arguments.server.server)?));
+    }
+    let LogTarget::Kafka(brokers) = &config.log else {
+        bail!("--log takes kafka://host:port; the embedded log belongs to the running Kelly: use --server");
+    };
+    let log = KafkaLog::connect(KafkaConfig {
+        brokers: brokers.clone(),
+        properties: config.kafka_properties.clone(),
+        ..KafkaConfig::default()
+    })
+    .with_context(|| format!("connecting to Kafka at {brokers}"))?;
+    log.check().await.with_context(|| format!("connecting to Kafka at {brokers}"))?;
+    Ok(Target::Log(Arc::new(log)))
+}
+
+fn bar(sources: &[Source], bars: &MultiProgress) -> ProgressBar {
+    let total: Option<u64> = sources.iter().map(Source::bytes).sum();
+    let (bar, template) = match total {
+        Some(total) => (ProgressBar::new(total), "{bar:30} {percent:>3} % · {msg} · {eta} left"),
+        None => (ProgressBar::new_spinner(), "{spinner} {msg}"),
+    };
+    let style = ProgressStyle::with_template(template).expect("the templates name known placeholders");
+    bars.add(bar.with_style(style))
+}
+
+struct Replay {
+    limits: Limits,
+    clockwork: Clockwork,
+    began: Instant,
+    names: Vec<String>,
+    bar: ProgressBar,
+    bars: MultiProgress,
+    /// `None` only checks.
+    target: Option<Target>,
+    /// Rows of one kind, waiting to be sent together.
+    batch: Vec<Outgoing>,
+    batch_bytes: usize,
+    /// Rows read.
+    seen: u64,
+    summary: Summary,
+    stop: CancellationToken,
+}
+
+impl Replay {
+    async fn files(&mut self, sources: &[Source]) -> anyhow::Result<()> {
+        for (file, source) in sources.iter().enumerate() {
+            let mut lines = source.stream()?;
+            while let Some(found) = self.next(&mut lines).await? {
+                match found {
+                    Found::Bad(bad, bytes) => {
+                        self.bar.inc(bytes);
+                        self.bad(file, bad.line, &bad.what);
+                    }
+                    Found::Row(row, bytes) => {
+                        self.bar.inc(bytes);
+                        self.row(file, &row).await?;
+                    }
+                }
+            }
+            if self.summary.stopped {
+                return Ok(());
+            }
+        }
+        self.flush().await
+    }
+
+    /// The next row or bad line; `None` at the end, and when told to stop. Before it waits for input
+    /// it sends what it has.
+    async fn next(
+        &mut self,
+        lines: &mut mpsc::Receiver<anyhow::Result<Found>>,
+    ) -> anyhow::Result<Option<Found>> {
+        if let Ok(found) = lines.try_recv() {
+            self.summary.stopped |= self.stop.is_cancelled();
+            return if self.summary.stopped { Ok(None) } else { found.map(Some) };
+        }
+        self.flush().await?;
+        tokio::select! {
+            () = self.stop.cancelled() => {
+                self.summary.stopped = true;
+                Ok(None)
+            }
+            found = lines.recv() => found.transpose(),
+        }
+    }
+
+    async fn row(&mut self, file: usize, row: &read::Row) -> anyhow::Result<()> {
+        let due = self.began + self.clockwork.due(self.seen, row.at_ms);
+        self.seen += 1;
+        if self.clockwork.pace != Pace::Fastest && due > Instant::now() + BATCH_SPAN {
+            self.flush().await?;
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep_until(due) => {}
+            }
+        }
+        let json = row.json(self.clockwork.time(row.at_ms));
+        let key = match row.check(&json, Utc::now().timestamp_millis(), &self.limits) {
+            Ok(key) => key,
+            Err(bad) => {
+                self.bad(file, bad.line, &bad.what);
+                return Ok(());
+            }
+        };
+        if self.target.is_none() {
+            self.sent(1);
+            return Ok(());
+        }
+        let is_full = self.batch.len() >= ROWS_A_BATCH
+            || self.batch_bytes + json.len() > BYTES_A_BATCH
+            || self.batch.first().is_some_and(|first| first.kind != row.kind);
+        if is_full {
+            self.flush().await?;
+        }
+        self.batch_bytes += json.len() + 1;
+        self.batch.push(Outgoing { kind: row.kind, json, key, file, line: row.line });
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> anyhow::Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        self.batch_bytes = 0;
+        let Some(target) = &self.target else { return Ok(()) };
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let rows = batch.len() as u64;
+        match target.send(batch, &self.stop).await? {
+            Some(refused) => {
+                self.sent(rows - refused.len() as u64);
+                for row in refused {
+                    self.bad(row.file, row.line, &row.what);
+                }
+            }
+            None => self.summary.stopped = true,
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, rows: u64) {
+        self.summary.rows += rows;
+        let seconds = self.began.elapsed().as_secs_f64().max(0.001);
+        let rate = (self.summary.rows as f64 / seconds) as u64;
+        self.bar.set_message(format!("{} rows · {}/s", grouped(self.summary.rows), grouped(rate)));
+    }
+
+    fn bad(&mut self, file: usize, line: u64, what: &str) {
+        self.summary.bad += 1;
+        let told = match self.summary.bad {
+            count if count <= BAD_LINES_TOLD => format!("{}: line {line}: {what}", self.names[file]),
+            count if count == BAD_LINES_TOLD + 1 => "more bad lines follow; only their number is told".to_owned(),
+            _ => return,
+        };
+        self.bars.suspend(|| eprintln!("{told}"));
+    }
+
+    fn tell(&self, only_checked: bool) -> anyhow::Result<()> {
+        let Summary { rows, bad, stopped } = self.summary;
+        let seconds = self.began.elapsed().as_secs_f64();
+        let done = if only_checked { "are right" } else { "recorded" };
+        let mut told = format!("{} rows {done}", grouped(rows));
+        if !only_checked {
+            told.push_str(&format!(" in {seconds:.1} s"));
+        }
+        if bad > 0 {
+            told.push_str(&format!(", {} lines left out", grouped(bad)));
+        }
+        if stopped {
+            told.push_str(", stopped before the end");
+        }
+        output::line(told)
+    }
+}

@@ -1,0 +1,185 @@
+//! Where replayed rows go: to a running Kelly over HTTP, or to the log itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use kelly_schemas::topics;
+use kelly_stream::{Log, LogError, NewRecord};
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{Client, Failure, RowKind};
+
+/// A row on its way.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// What it is.
+    pub kind: RowKind,
+    /// Its JSON.
+    pub json: Vec<u8>,
+    /// Its key on the log.
+    pub key: String,
+    /// Index of its file.
+    pub file: usize,
+    /// Its line there.
+    pub line: u64,
+}
+
+/// A row the other side refused.
+#[derive(Debug)]
+pub struct Refused {
+    /// Index of its file.
+    pub file: usize,
+    /// Its line there.
+    pub line: u64,
+    /// Why.
+    pub what: String,
+}
+
+/// Takes batches of rows.
+pub enum Target {
+    /// A running Kelly.
+    Server(Client),
+    /// The log.
+    Log(Arc<dyn Log>),
+}
+
+/// Tries of one batch while the other side is busy; with the pauses it asks for, some minutes.
+const TRIES: u32 = 60;
+
+/// Pause before a log that is full or away is tried again.
+const LOG_PAUSE: Duration = Duration::from_secs(1);
+
+impl Target {
+    /// Sends rows of one kind, in order. Returns those that were refused; the others are durable.
+    /// `None` when told to stop before they were.
+    pub async fn send(
+        &self,
+        mut rows: Vec<Outgoing>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Option<Vec<Refused>>> {
+        let mut refused = Vec::new();
+        for _ in 0..TRIES {
+            if rows.is_empty() {
+                return Ok(Some(refused));
+            }
+            let pause = match self.attempt(&rows).await? {
+                Attempt::Done => return Ok(Some(refused)),
+                Attempt::Busy(pause, told) => {
+                    tracing::info!(pause_s = pause.as_secs_f64(), "the other side is busy: {told}");
+                    pause
+                }
+                Attempt::Bad(bad) => {
+                    let before = rows.len();
+                    rows = without(rows, &bad, &mut refused);
+                    anyhow::ensure!(rows.len() < before, "the server refused rows without naming them");
+                    continue;
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return Ok(None),
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        anyhow::bail!("gave up after {TRIES} tries: the other side stays busy")
+    }
+
+    async fn attempt(&self, rows: &[Outgoing]) -> anyhow::Result<Attempt> {
+        match self {
+            Self::Server(client) => match client.send(rows[0].kind, ndjson(rows)).await {
+                Ok(_) => Ok(Attempt::Done),
+                Err(Failure::Rows(bad)) => {
+                    Ok(Attempt::Bad(bad.into_iter().map(|row| (row.row, row.reason)).collect()))
+                }
+                Err(Failure::Busy { pause, told }) => Ok(Attempt::Busy(pause, told)),
+                Err(Failure::Other(error)) => Err(error),
+            },
+            Self::Log(log) => match log.append(records(rows)).await {
+                Ok(_) => Ok(Attempt::Done),
+                Err(error @ (LogError::Full { .. } | LogError::Unavailable { .. })) => {
+                    Ok(Attempt::Busy(LOG_PAUSE, error.to_string()))
+                }
+                Err(error) => Err(error).context("writing to the log"),
+            },
+        }
+    }
+}
+
+enum Attempt {
+    Done,
+    Busy(Duration, String),
+    /// Index in the batch, and why.
+    Bad(Vec<(u64, String)>),
+}
+
+fn without(rows: Vec<Outgoing>, bad: &[(u64, String)], refused: &mut Vec<Refused>) -> Vec<Outgoing> {
+    let mut kept = Vec::with_capacity(rows.len());
+    for (index, row) in rows.into_iter().enumerate() {
+        match bad.iter().find(|(at, _)| *at == index as u64) {
+            Some((_, what)) => {
+                refused.push(Refused { file: row.file, line: row.line, what: what.clone() });
+            }
+            None => kept.push(row),
+        }
+    }
+    kept
+}
+
+fn ndjson(rows: &[Outgoing]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(rows.iter().map(|row| row.json.len() + 1).sum());
+    for row in rows {
+        body.extend_from_slice(&row.json);
+        body.push(b'\n');
+    }
+    body
+}
+
+/// One row a message, as ordinary producers write.
+fn records(rows: &[Outgoing]) -> Vec<NewRecord> {
+    let topic_of = |kind| match kind {
+        RowKind::Metrics => topics::METRICS,
+        RowKind::Activity => topics::ACTIVITY,
+    };
+    rows.iter()
+        .map(|row| NewRecord {
+            topic: topic_of(row.kind).into(),
+            partition: None,
+            key: Some(Bytes::copy_from_slice(row.key.as_bytes())),
+            payload: Bytes::copy_from_slice(&row.json),
+            content_type: None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(line: u64) -> Outgoing {
+        Outgoing {
+            kind: RowKind::Metrics,
+            json: format!("{{\"value\":{line}}}").into_bytes(),
+            key: "k".into(),
+            file: 0,
+            line,
+        }
+    }
+
+    #[test]
+    fn refused_rows_are_taken_out_with_their_lines() {
+        let mut refused = Vec::new();
+        let kept = without(
+            vec![row(10), row(11), row(12)],
+            &[(1, "too old".to_owned()), (9, "not there".to_owned())],
+            &mut refused,
+        );
+        assert_eq!(kept.iter().map(|row| row.line).collect::<Vec<_>>(), [10, 12]);
+        assert_eq!((refused.len(), refused[0].line, refused[0].what.as_str()), (1, 11, "too old"));
+    }
+
+    #[test]
+    fn a_body_has_a_line_a_row() {
+        assert_eq!(ndjson(&[row(1), row(2)]), b"{\"value\":1}\n{\"value\":2}\n");
+    }
+}

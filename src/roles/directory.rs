@@ -1,0 +1,82 @@
+//! The data directory: it is there, it can be written, and one process has it.
+
+use std::fs::{File, TryLockError};
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+
+/// Name of the lock file; its text is the owner's process id, for people.
+const LOCK_FILE: &str = "kelly.lock";
+
+/// Holds the directory until it is dropped or the process ends in whatever way.
+#[derive(Debug)]
+pub struct Claim {
+    _lock: File,
+}
+
+/// Creates the directory when it is missing and claims it.
+pub fn claim(directory: &Path) -> anyhow::Result<Claim> {
+    let shown = directory.display();
+    std::fs::create_dir_all(directory).with_context(|| {
+        format!("the data directory {shown} cannot be created; choose another with --data")
+    })?;
+    let path = directory.join(LOCK_FILE);
+    let mut lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| {
+            format!("the data directory {shown} cannot be written; choose another with --data")
+        })?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let owner = std::fs::read_to_string(&path).unwrap_or_default();
+            let owner = match owner.trim() {
+                "" => String::new(),
+                process => format!(" (process {process})"),
+            };
+            bail!(
+                "the data directory {shown} is in use by another kelly{owner}: stop that one, or \
+                 choose another directory with --data"
+            );
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("locking {}", path.display()));
+        }
+    }
+    // Only for the message above: a failure to write it takes nothing away.
+    let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+    if let Err(error) = written {
+        tracing::debug!(%error, "the lock file does not name its owner");
+    }
+    Ok(Claim { _lock: lock })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_has_one_owner_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("a/b");
+        let first = claim(&data).unwrap();
+        let told = claim(&data).unwrap_err().to_string();
+        assert!(told.contains("is in use by another kelly"), "{told}");
+        assert!(told.contains(&std::process::id().to_string()), "{told}");
+        drop(first);
+        claim(&data).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        let told = format!("{:#}", claim(&file.join("data")).unwrap_err());
+        assert!(told.contains("cannot be created; choose another with --data"), "{told}");
+    }
+}

@@ -1,0 +1,110 @@
+//! The HTTP interface of a role: bound early, served late, stopped first.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use chrono::Utc;
+use kelly_api::{AppState, Drained, LatencyBook, Settings};
+use kelly_ingest::accept::Acceptor;
+use kelly_query::{QueryService, QueryServiceParts, Retention};
+use kelly_schemas::Catalogue;
+use kelly_sql::Store;
+use kelly_stream::Log;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::open;
+use super::ports::{Door, Parts};
+use super::progress::Progress;
+use crate::config::Config;
+
+/// Takes the address before anything is started, so that a taken port costs nothing.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => anyhow!(
+            "{address} is in use, perhaps by another kelly: stop that one, or choose another \
+             address with --listen, e.g. --listen 127.0.0.1:{}",
+            address.port().wrapping_add(1).max(1024)
+        ),
+        ErrorKind::PermissionDenied => anyhow!(
+            "this user may not listen on {address}: choose a port above 1023 with --listen"
+        ),
+        _ => anyhow::Error::new(error).context(format!(
+            "listening on {address}; choose another address with --listen"
+        )),
+    })
+}
+
+/// What the interface stands on.
+pub struct Behind<'a> {
+    /// Settings.
+    pub config: &'a Config,
+    /// Definitions and thresholds.
+    pub catalogue: Arc<Catalogue>,
+    /// Where recorded rows go.
+    pub log: Arc<dyn Log>,
+    /// What questions are asked of.
+    pub store: Store,
+    /// Ingest, where this process has it.
+    pub ingest: Option<Arc<Progress>>,
+}
+
+/// A served interface.
+pub struct Http {
+    /// Response times, for self-monitoring.
+    pub latencies: Arc<LatencyBook>,
+    serving: JoinHandle<Drained>,
+    stop: CancellationToken,
+}
+
+impl Http {
+    /// Serves from now on.
+    pub async fn start(listener: TcpListener, behind: Behind<'_>) -> anyhow::Result<Self> {
+        let Behind { config, catalogue, log, store, ingest } = behind;
+        let acceptor = Acceptor::new(log.clone(), open::limits(config))
+            .await
+            .context("reading the log's topics")?;
+        let queries = QueryService::new(QueryServiceParts {
+            store: store.clone(),
+            catalogue,
+            retention: Retention {
+                metrics_hours: config.monitoring.metrics_retention_hours,
+                days: config.monitoring.retention_days,
+            },
+            clock: Utc::now,
+        });
+        let latencies = Arc::new(LatencyBook::default());
+        let router = kelly_api::router(AppState {
+            queries: Arc::new(queries),
+            acceptor: Arc::new(Door::new(acceptor)),
+            health: Arc::new(Parts { log, store, ingest }),
+            observer: latencies.clone(),
+            settings: Settings {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started_at: Utc::now(),
+                clock: Utc::now,
+                allowed_hosts: Vec::new(),
+                limits: kelly_api::Limits::default(),
+            },
+        });
+        let stop = CancellationToken::new();
+        let serving =
+            tokio::spawn(kelly_api::serve(listener, router, stop.clone().cancelled_owned()));
+        Ok(Self { latencies, serving, stop })
+    }
+
+    /// Takes no more requests and waits for those in flight.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        match self.serving.await {
+            Ok(Drained::Complete) => {}
+            Ok(Drained::Cut { connections }) => {
+                tracing::warn!(connections, "requests took too long to end and were cut");
+            }
+            Err(error) => tracing::error!(%error, "serving HTTP ended with a defect"),
+        }
+    }
+}

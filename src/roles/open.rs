@@ -1,0 +1,135 @@
+//! Opens what roles run on: the catalogue, the log, the store.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use kelly_ingest::{BatchBounds, IngestConfig, Rules};
+use kelly_schemas::{Catalogue, Limits, topics};
+use kelly_sql::engine::{Engine, EngineSpec, LibraryPlaces, find_library};
+use kelly_sql::{MigrationParams, Store, StoreConfig};
+use kelly_stream::{
+    EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, Retention, TopicSpec,
+};
+
+use crate::config::{Config, Invalid, Key, Loaded, LogTarget, StoreTarget};
+
+/// The store, and the engine behind it when it is the embedded one.
+pub struct OpenStore {
+    /// The client.
+    pub store: Store,
+    /// The child process; `None` for a server.
+    pub engine: Option<Engine>,
+}
+
+/// The builtin catalogue, with the operator's thresholds over its own.
+pub fn catalogue(loaded: &Loaded) -> anyhow::Result<Arc<Catalogue>> {
+    let builtin = Catalogue::builtin();
+    let Some(thresholds) = &loaded.thresholds else { return Ok(Arc::new(builtin.clone())) };
+    let catalogue = builtin.with_thresholds(thresholds).map_err(|error| {
+        Invalid::of(Key::AlertThresholds, &loaded.merged, super::chain(&error))
+    })?;
+    Ok(Arc::new(catalogue))
+}
+
+/// Opens or connects to the log and makes sure of its topics.
+pub async fn log(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
+    let log: Arc<dyn Log> = match &config.log {
+        LogTarget::Embedded(directory) => {
+            let directory = directory.clone();
+            let opened = tokio::task::spawn_blocking(move || {
+                EmbeddedLog::open(EmbeddedConfig::new(directory))
+            });
+            Arc::new(opened.await.context("opening the embedded log")?.with_context(|| {
+                format!("opening the log ({})", config.log)
+            })?)
+        }
+        LogTarget::Kafka(brokers) => {
+            let connected = KafkaLog::connect(KafkaConfig {
+                brokers: brokers.clone(),
+                properties: config.kafka_properties.clone(),
+                ..KafkaConfig::default()
+            });
+            Arc::new(connected.with_context(|| format!("connecting to the log ({})", config.log))?)
+        }
+    };
+    let topics = topic_specs(config);
+    log.ensure_topics(&topics).await.with_context(|| format!("preparing the log ({})", config.log))?;
+    Ok(log)
+}
+
+fn topic_specs(config: &Config) -> Vec<TopicSpec> {
+    let retention = Retention {
+        time: Some(config.topics.retention_time),
+        bytes: Some(config.topics.retention_bytes),
+    };
+    [topics::METRICS, topics::ACTIVITY]
+        .into_iter()
+        .map(|name| TopicSpec {
+            name: name.to_owned(),
+            partitions: config.topics.partitions,
+            retention,
+        })
+        .collect()
+}
+
+/// Starts the engine or makes the client of a server.
+pub async fn store(config: &Config) -> anyhow::Result<OpenStore> {
+    match &config.store {
+        StoreTarget::Embedded(directory) => {
+            let library = find_library(&LibraryPlaces {
+                configured: config.libchdb.clone(),
+                ..LibraryPlaces::from_environment()
+            })?;
+            let program = std::env::current_exe().context("finding Kelly's own program")?;
+            let spec = EngineSpec {
+                memory_limit_bytes: config.engine_memory_bytes,
+                ..EngineSpec::new(directory.clone(), library, program, vec!["engine".into()])
+            };
+            let engine = Engine::start(spec).await.context("starting the embedded store")?;
+            let store = Store::new(engine.store_config()).context("preparing the store's client")?;
+            Ok(OpenStore { store, engine: Some(engine) })
+        }
+        StoreTarget::Server { url, user, database } => {
+            let store = Store::new(StoreConfig {
+                url: url.clone(),
+                database: database.clone(),
+                user: user.clone(),
+                password: config
+                    .store_password
+                    .as_ref()
+                    .map_or_else(String::new, |password| password.reveal().to_owned()),
+            })
+            .context("preparing the store's client")?;
+            Ok(OpenStore { store, engine: None })
+        }
+    }
+}
+
+/// What the tables depend on.
+pub fn migration_params(config: &Config) -> MigrationParams {
+    MigrationParams {
+        metrics_retention_hours: config.monitoring.metrics_retention_hours,
+        retention_days: config.monitoring.retention_days,
+        cluster: config.store_cluster.clone(),
+    }
+}
+
+/// What a row may be.
+pub fn limits(config: &Config) -> Limits {
+    Limits::with_retention_days(config.monitoring.retention_days)
+}
+
+/// How ingest runs.
+pub fn ingest_config(config: &Config) -> IngestConfig {
+    let mut ingest = IngestConfig::new(Rules {
+        limits: limits(config),
+        raw_retention_ms: i64::from(config.monitoring.metrics_retention_hours) * 3_600_000,
+    });
+    ingest.bounds = BatchBounds {
+        max_rows: config.ingest.batch_rows,
+        max_bytes: config.ingest.batch_bytes,
+        max_age: config.ingest.batch_time,
+        ..BatchBounds::default()
+    };
+    ingest
+}

@@ -1,0 +1,241 @@
+//! What the HTTP interface asks of the rest: acceptance over ingest's door, and how the parts are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use chrono::Utc;
+use kelly_api::{
+    Accept, Accepted, BodyForm, Health, NotAccepted, Part, PartStatus, RowFault, RowKind, Submission,
+};
+use kelly_ingest::accept::{AcceptError, Acceptor, Kind};
+use kelly_schemas::Fault;
+use kelly_schemas::decode::Form;
+use kelly_sql::Store;
+use kelly_stream::{Log, LogError};
+use serde_json::json;
+
+use super::progress::Progress;
+
+/// [`Accept`] over the door of ingest.
+pub struct Door {
+    acceptor: Acceptor,
+}
+
+impl Door {
+    /// A door to this log.
+    pub fn new(acceptor: Acceptor) -> Self {
+        Self { acceptor }
+    }
+}
+
+/// When a full log is worth another try: ingest or retention make room within seconds.
+const RETRY_FULL: Duration = Duration::from_secs(2);
+
+#[async_trait]
+impl Accept for Door {
+    async fn accept(&self, submission: Submission) -> Result<Accepted, NotAccepted> {
+        let kind = match submission.kind {
+            RowKind::Metrics => Kind::Metrics,
+            RowKind::Activity => Kind::Activity,
+        };
+        let form = match submission.form {
+            BodyForm::Json => Form::Json,
+            BodyForm::Ndjson => Form::Ndjson,
+            BodyForm::Detect => detect(&submission.body),
+        };
+        let now_ms = Utc::now().timestamp_millis();
+        self.acceptor
+            .accept(kind, &submission.body, form, now_ms)
+            .await
+            .map(|accepted| Accepted { accepted: accepted.rows as u64, ids: accepted.ids })
+            .map_err(not_accepted)
+    }
+}
+
+/// A body that does not say what it is: a first line that is a whole JSON value with more behind it
+/// is NDJSON, everything else is one JSON text.
+fn detect(body: &[u8]) -> Form {
+    let body = body.trim_ascii();
+    let Some(end) = body.iter().position(|byte| *byte == b'\n') else { return Form::Json };
+    match serde_json::from_slice::<serde::de::IgnoredAny>(&body[..end]) {
+        Ok(_) => Form::Ndjson,
+        Err(_) => Form::Json,
+    }
+}
+
+fn not_accepted(error: AcceptError) -> NotAccepted {
+    match error {
+        AcceptError::Body(fault @ (Fault::TooManyRows { .. } | Fault::MessageTooLarge { .. })) => {
+            NotAccepted::TooLarge { limit: fault.to_string() }
+        }
+        AcceptError::Body(fault) => NotAccepted::Malformed { reason: fault.to_string() },
+        AcceptError::Rows { bad, total, .. } => NotAccepted::Refused {
+            rows: bad
+                .into_iter()
+                .map(|row| RowFault {
+                    row: u64::from(row.index),
+                    line: row.line.map(u64::from),
+                    code: row.fault.code().to_owned(),
+                    reason: row.fault.to_string(),
+                })
+                .collect(),
+            total: total as u64,
+        },
+        AcceptError::Log(LogError::Full { .. }) => NotAccepted::Full { retry_after: RETRY_FULL },
+        AcceptError::Log(LogError::TooLarge { what, limit, .. }) => {
+            NotAccepted::TooLarge { limit: format!("{limit} bytes for {what}") }
+        }
+        AcceptError::Log(error @ LogError::Unknown { .. }) => {
+            NotAccepted::OutcomeUnknown { reason: chain(&error) }
+        }
+        AcceptError::Log(error) => NotAccepted::Unavailable { reason: chain(&error) },
+    }
+}
+
+/// [`Health`] of the parts a role has.
+pub struct Parts {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// The store.
+    pub store: Store,
+    /// Ingest, where this process has it.
+    pub ingest: Option<Arc<Progress>>,
+}
+
+/// Lag above which ingest is told to be behind. A burst of this size is gone within a second or two.
+const LAG_WORTH_TELLING: u64 = 1_000_000;
+
+#[async_trait]
+impl Health for Parts {
+    async fn parts(&self) -> Vec<Part> {
+        let (log, store, ingest) = tokio::join!(self.log(), self.store(), self.ingest());
+        [Some(log), Some(store), ingest].into_iter().flatten().collect()
+    }
+}
+
+impl Parts {
+    async fn log(&self) -> Part {
+        let began = Instant::now();
+        let outcome = self.log.check().await;
+        if let Err(error) = &outcome {
+            tracing::debug!(error = chain(error), "the log does not answer a check");
+        }
+        let kind = if self.log.describe().starts_with("Apache Kafka") { "Apache Kafka" } else { "embedded log" };
+        part("log", began, match outcome {
+            Ok(()) => Ok(format!("{kind} answers")),
+            Err(_) => Err(format!("{kind} does not answer; Kelly's own log says why")),
+        })
+    }
+
+    async fn store(&self) -> Part {
+        let began = Instant::now();
+        let outcome = self.store.version().await;
+        if let Err(error) = &outcome {
+            tracing::debug!(error = chain(error), "the store does not answer a check");
+        }
+        part("store", began, match outcome {
+            Ok(version) => Ok(format!("ClickHouse {version} answers")),
+            Err(_) => Err("ClickHouse does not answer; recording still works, queries do not".to_owned()),
+        })
+    }
+
+    async fn ingest(&self) -> Option<Part> {
+        let progress = self.ingest.as_ref()?;
+        let counts = progress.counts();
+        let lag = progress.lag().await;
+        let (status, summary) = if progress.has_ended() {
+            (PartStatus::Down, "ingest ended; restart Kelly, its log says why".to_owned())
+        } else if counts.last_error.is_some() {
+            (PartStatus::Degraded, "the store does not take rows now; they wait on the log".to_owned())
+        } else if counts.lost > 0 {
+            let told = "the log's retention removed records before they were read: give it more room";
+            (PartStatus::Degraded, told.to_owned())
+        } else {
+            match &lag {
+                Ok(lag) if *lag > LAG_WORTH_TELLING => {
+                    (PartStatus::Degraded, format!("{lag} records behind, catching up"))
+                }
+                Ok(lag) => (PartStatus::Healthy, format!("{lag} records behind")),
+                Err(_) => (PartStatus::Degraded, "the log does not tell how far ingest is".to_owned()),
+            }
+        };
+        let mut details = BTreeMap::from([
+            ("rows".to_owned(), json!(counts.rows)),
+            ("batches".to_owned(), json!(counts.batches)),
+            ("dead_letters".to_owned(), json!(counts.dead_letters)),
+            ("retries".to_owned(), json!(counts.retries)),
+            ("lost_records".to_owned(), json!(counts.lost)),
+            ("buffered_bytes".to_owned(), json!(counts.buffered_bytes)),
+            ("partitions".to_owned(), json!(counts.partitions)),
+        ]);
+        if let Ok(lag) = lag {
+            details.insert("lag".to_owned(), json!(lag));
+        }
+        if let Some(written) = counts.last_written_ms {
+            details.insert("last_written_ms".to_owned(), json!(written));
+        }
+        Some(Part { name: "ingest".to_owned(), status, required: true, summary, details })
+    }
+}
+
+fn part(name: &str, began: Instant, outcome: Result<String, String>) -> Part {
+    let latency_ms = (began.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+    let (status, summary) = match outcome {
+        Ok(summary) => (PartStatus::Healthy, summary),
+        Err(summary) => (PartStatus::Down, summary),
+    };
+    Part {
+        name: name.to_owned(),
+        status,
+        required: true,
+        summary,
+        details: BTreeMap::from([("latency_ms".to_owned(), json!(latency_ms))]),
+    }
+}
+
+/// An error with its causes, for the operator's log.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_says_nothing_is_recognised() {
+        let cases: [(&str, Form); 7] = [
+            ("{\"a\":1}", Form::Json),
+            ("{\"a\":1}\n", Form::Json),
+            ("{\n\"a\":1\n}", Form::Json),
+            ("[{\"a\":1},\n{\"a\":2}]", Form::Json),
+            ("{\"a\":1}\n{\"a\":2}\n", Form::Ndjson),
+            ("\n {\"a\":1}\r\n\n{\"a\":2}", Form::Ndjson),
+            ("", Form::Json),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(detect(body.as_bytes()), expected, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn faults_of_the_log_keep_their_meaning() {
+        let full = AcceptError::Log(LogError::Full { what: "the disk".into() });
+        assert!(matches!(not_accepted(full), NotAccepted::Full { .. }));
+        let unknown = AcceptError::Log(LogError::Unknown { doing: "append".into(), source: None });
+        assert!(matches!(not_accepted(unknown), NotAccepted::OutcomeUnknown { .. }));
+        assert!(matches!(
+            not_accepted(AcceptError::Log(LogError::Closed)),
+            NotAccepted::Unavailable { .. }
+        ));
+    }
+}

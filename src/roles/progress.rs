@@ -1,0 +1,49 @@
+//! How far ingest is: what health, self-monitoring and the status line read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kelly_ingest::{IngestConfig, IngestCounts, IngestStats};
+use kelly_stream::{Log, LogError};
+
+/// A view on a pipeline that outlives it.
+pub struct Progress {
+    stats: Arc<IngestStats>,
+    log: Arc<dyn Log>,
+    group: String,
+    topics: Vec<Arc<str>>,
+    ended: AtomicBool,
+}
+
+impl Progress {
+    /// The view on a pipeline with these counters.
+    pub fn new(stats: Arc<IngestStats>, log: Arc<dyn Log>, config: &IngestConfig) -> Self {
+        Self {
+            stats,
+            log,
+            group: config.group.clone(),
+            topics: config.topics.clone(),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// What was done since the start.
+    pub fn counts(&self) -> IngestCounts {
+        self.stats.counts()
+    }
+
+    /// Records on the log that are not confirmed yet.
+    pub async fn lag(&self) -> Result<u64, LogError> {
+        kelly_ingest::lag(&*self.log, &self.group, &self.topics).await
+    }
+
+    /// Notes that the pipeline ended by itself.
+    pub fn note_end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it did.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+}

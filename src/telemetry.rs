@@ -1,0 +1,67 @@
+//! Diagnostics: tracing to stderr, as text for people or one JSON object a line. stdout belongs to
+//! the commands' own answers.
+
+use std::io::{self, IsTerminal, Write};
+
+use indicatif::MultiProgress;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::Logging;
+
+/// What is logged when RUST_LOG says nothing: Kelly's own doings, and of the libraries what is wrong.
+const DEFAULT_FILTER: &str = "warn,kelly=info,kelly_stream=info,kelly_sql=info,kelly_ingest=info,\
+                              kelly_query=info,kelly_api=info";
+
+/// Starts diagnostics. `progress` is cleared while a line is written, so that bars and lines do not mix.
+pub fn start(logging: Logging, progress: &MultiProgress) {
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(directives) if !directives.trim().is_empty() => EnvFilter::new(directives),
+        _ => EnvFilter::new(DEFAULT_FILTER),
+    };
+    let writer = AroundProgress { progress: progress.clone() };
+    let registry = tracing_subscriber::registry().with(filter);
+    match logging {
+        Logging::Json => registry
+            .with(tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(writer))
+            .init(),
+        Logging::Text => registry
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+                    .with_target(false)
+                    .with_writer(writer),
+            )
+            .init(),
+    }
+}
+
+/// Writes to stderr above whatever bars are drawn there.
+struct AroundProgress {
+    progress: MultiProgress,
+}
+
+impl<'a> MakeWriter<'a> for AroundProgress {
+    type Writer = LineWriter<'a>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        LineWriter { progress: &self.progress }
+    }
+}
+
+/// One event's writer; the formatter hands over a whole line at once.
+struct LineWriter<'a> {
+    progress: &'a MultiProgress,
+}
+
+impl Write for LineWriter<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.progress.suspend(|| io::stderr().write(line))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
