@@ -99,7 +99,7 @@ async fn run_case(source: Source, options: &Options) -> Result<Value> {
     };
     let topic = |name: &str, partitions| TopicSpec { name: name.to_owned(), partitions, retention: Retention::default() };
     log.ensure_topics(&[topic(topics::METRICS, options.partitions), topic(topics::ACTIVITY, 1)]).await?;
-    let database = TestDatabase::create().await?;
+    let database = TestDatabase::create().await;
     fill(&*log, options).await?;
 
     let mut watched = vec![("kelly", std::process::id()), ("engine", Engine::shared().pid().context("the engine's pid")?)];

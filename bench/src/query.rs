@@ -43,7 +43,7 @@ impl Default for Options {
 
 /// Fills thirty days through the pipeline, then asks.
 pub async fn run(options: &Options) -> Result<Report> {
-    let database = TestDatabase::create().await?;
+    let database = TestDatabase::create().await;
     let rows = fill(&database, options).await?;
     let service = QueryService::new(QueryServiceParts {
         store: database.store().clone(),

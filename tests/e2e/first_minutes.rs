@@ -35,7 +35,7 @@ async fn kelly_watches_its_own_machine() {
     })
     .await;
     assert!(detailed["percentile_data"]["p50"].is_number(), "{detailed}");
-    until(&kelly, &format!("{BASE}/metrics/detailed/kelly_response_time"), |answer| {
+    until(&kelly, &format!("{BASE}/metrics/detailed/kelly.http.response_time"), |answer| {
         answer["sample_count"].as_u64() > Some(0)
     })
     .await;

@@ -5,8 +5,10 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub mod engine;
 pub mod kafka;
 
+pub use engine::{Engine, TestDatabase};
 pub use kafka::{BrokerOptions, KafkaBroker};
 
 /// A port of 127.0.0.1 that was free a moment ago.
