@@ -5,11 +5,12 @@
 
 mod client;
 mod embedded;
+pub mod engine;
 mod error;
 mod insert;
 pub mod migrate;
-mod retention;
 pub mod queries;
+mod retention;
 pub mod tables;
 mod template;
 

@@ -64,7 +64,7 @@ pub struct ActivityRow {
 }
 
 impl Store {
-    /// At least `max_rows` rows after `after` when there are as many, newest first; rows of one key come together.
+    /// The first `max_rows` rows after `after`, newest first.
     ///
     /// # Errors
     /// When the store does not answer.

@@ -7,6 +7,6 @@ mod series;
 mod storage;
 
 pub use activity::{ActivityFilter, ActivityKey, ActivityRow};
-pub use overview::{ConversationsSince, FigureRow, MetricSince};
+pub use overview::{FigureRow, MetricSince};
 pub use series::{Aggregate, Series, SeriesInterval, SeriesQuestion, SeriesSource};
 pub use storage::{DeadLetterCounts, NewestRows, TableStorage};

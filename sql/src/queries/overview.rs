@@ -26,15 +26,6 @@ pub struct FigureRow {
     pub last: f64,
 }
 
-/// Conversations since an instant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConversationsSince {
-    /// Only those with a sample of this metric; `None` for any sample or event.
-    pub metric: Option<String>,
-    /// The instant, in milliseconds since 1970.
-    pub since_ms: i64,
-}
-
 impl Store {
     /// One answer a question, in their order; `None` where there is no sample.
     ///
@@ -46,14 +37,16 @@ impl Store {
             return Ok(answers);
         }
         let metrics: Vec<&str> = questions.iter().map(|question| question.metric.as_str()).collect();
-        let starts: Vec<i64> = questions.iter().map(|question| question.since_ms.div_euclid(60_000) * 60_000).collect();
+        let starts: Vec<i64> =
+            questions.iter().map(|question| question.since_ms.div_euclid(60_000) * 60_000).collect();
         let query = self
             .client()
             .query_raw(
                 "SELECT figure, count, sum, last FROM overview_figures(\
-                 metrics = {metrics:Array(String)}, starts_ms = {starts_ms:Array(Int64)})",
+                 metrics = {metrics:Array(String)}, starts_ms = {starts_ms:Array(Int64)}, first_ms = {first_ms:Int64})",
             )
             .param("metrics", metrics)
+            .param("first_ms", starts.iter().min())
             .param("starts_ms", starts);
         let rows: Vec<MetricRow> = self.ask("read the overview's figures", query.fetch_all()).await?;
         for row in rows {
@@ -64,26 +57,24 @@ impl Store {
         Ok(answers)
     }
 
-    /// Different conversations, one answer a question, in their order; `None` where there are none.
+    /// Different conversations with a sample or an event since each of the instants (milliseconds since 1970), in their
+    /// order; `None` where there are none.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn conversations_since(&self, questions: &[ConversationsSince]) -> Result<Vec<Option<u64>>> {
-        let mut answers = vec![None; questions.len()];
-        if questions.is_empty() {
+    pub async fn conversations_since(&self, starts_ms: &[i64]) -> Result<Vec<Option<u64>>> {
+        let mut answers = vec![None; starts_ms.len()];
+        if starts_ms.is_empty() {
             return Ok(answers);
         }
-        let metrics: Vec<&str> =
-            questions.iter().map(|question| question.metric.as_deref().unwrap_or_default()).collect();
-        let starts: Vec<i64> = questions.iter().map(|question| question.since_ms).collect();
         let query = self
             .client()
             .query_raw(
                 "SELECT figure, conversations FROM conversations_seen(\
-                 metrics = {metrics:Array(String)}, starts_ms = {starts_ms:Array(Int64)})",
+                 starts_ms = {starts_ms:Array(Int64)}, first_ms = {first_ms:Int64})",
             )
-            .param("metrics", metrics)
-            .param("starts_ms", starts);
+            .param("first_ms", starts_ms.iter().min())
+            .param("starts_ms", starts_ms);
         let rows: Vec<ConversationsRow> = self.ask("count conversations", query.fetch_all()).await?;
         for row in rows {
             if let Some(answer) = one_based(&mut answers, row.figure) {

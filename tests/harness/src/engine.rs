@@ -42,7 +42,8 @@ impl Engine {
             }
         }
         SHARED.get_or_init(|| {
-            let engine = Engine::start().unwrap_or_else(|error| panic!("no engine to test against: {error:#}"));
+            let engine =
+                Engine::start().unwrap_or_else(|error| panic!("no engine to test against: {error:#}"));
             // SAFETY: `end` takes no arguments and touches only a static. Statics are not dropped at exit, so this
             // is what removes the engine's directory; the process itself would end without it.
             unsafe { libc::atexit(end) };
@@ -60,7 +61,8 @@ impl Engine {
             .enable_all()
             .build()
             .context("starting a runtime for the engine")?;
-        let directory = TempDir::with_prefix("kelly-test-engine-").context("creating the engine's directory")?;
+        let directory =
+            TempDir::with_prefix("kelly-test-engine-").context("creating the engine's directory")?;
         let spec = spec(directory.path())?;
         let (sender, started) = sync_channel(1);
         // Not block_on: the caller may be inside a runtime.

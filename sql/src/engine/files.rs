@@ -1,0 +1,217 @@
+//! The files of an engine's directory: secrets, configuration, and `engine.json`, by which others find it.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::EngineError;
+use super::{APPLICATION_USER, Credentials, GRAFANA_USER};
+
+/// Bytes of randomness in a password.
+const PASSWORD_BYTES: usize = 24;
+
+/// `engine.json`: where the engine listens and who its users are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct EngineFile {
+    /// Port of the HTTP interface, on loopback.
+    pub(super) http_port: u16,
+    /// Port of the native protocol, on loopback.
+    pub(super) tcp_port: u16,
+    /// Names of the users; the passwords are in `secrets/`.
+    pub(super) users: EngineUsers,
+    /// Process of the engine.
+    pub(super) pid: Option<u32>,
+}
+
+/// The users' names in `engine.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct EngineUsers {
+    pub(super) application: String,
+    pub(super) grafana: String,
+}
+
+/// Paths in an engine's directory.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// Creates the directories that are missing.
+    pub(super) fn create(root: &Path) -> Result<Layout, EngineError> {
+        let layout = Layout { root: absolute(root)? };
+        for (dir, mode) in
+            [(layout.root.clone(), 0o755), (layout.root.join("secrets"), 0o700), (layout.data(), 0o700)]
+        {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(mode)
+                .create(&dir)
+                .map_err(EngineError::files("create the directory", &dir))?;
+        }
+        Ok(layout)
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn data(&self) -> PathBuf {
+        self.root.join("engine")
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.root.join("engine.log")
+    }
+
+    pub(super) fn lock(&self) -> PathBuf {
+        self.root.join("engine.lock")
+    }
+
+    pub(super) fn server_config(&self) -> PathBuf {
+        self.root.join("secrets/engine-config.xml")
+    }
+
+    pub(super) fn users_config(&self) -> PathBuf {
+        self.root.join("secrets/engine-users.xml")
+    }
+
+    fn engine_file(&self) -> PathBuf {
+        self.root.join("engine.json")
+    }
+
+    /// The password of `user`, made at the first start and kept.
+    pub(super) fn credentials(&self, user: &str) -> Result<Credentials, EngineError> {
+        let path = self.root.join(format!("secrets/engine-{user}.password"));
+        let password = match fs::read_to_string(&path) {
+            Ok(text) => text.trim().to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let password = new_password()?;
+                write_secret(&path, &password)?;
+                password
+            }
+            Err(source) => return Err(EngineError::files("read", &path)(source)),
+        };
+        if password.is_empty() {
+            return Err(EngineError::Damaged { path, detail: "no password in it".to_owned() });
+        }
+        Ok(Credentials { user: user.to_owned(), password })
+    }
+
+    /// `engine.json` with ports that are free now: those of the last run where they are, so that dashboards which
+    /// were told them go on working.
+    pub(super) fn choose_ports(&self) -> Result<EngineFile, EngineError> {
+        let last: Option<EngineFile> =
+            fs::read(self.engine_file()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        // Both are held until both are chosen, so that they differ.
+        let http = listen(last.as_ref().map(|last| last.http_port))?;
+        let tcp = listen(last.as_ref().map(|last| last.tcp_port))?;
+        Ok(EngineFile {
+            http_port: port(&http)?,
+            tcp_port: port(&tcp)?,
+            users: EngineUsers { application: APPLICATION_USER.to_owned(), grafana: GRAFANA_USER.to_owned() },
+            pid: None,
+        })
+    }
+
+    /// Writes `engine.json`; a reader sees the old text or the new, never half of one.
+    pub(super) fn publish(&self, file: &EngineFile) -> Result<(), EngineError> {
+        let mut text = serde_json::to_vec_pretty(file).map_err(|error| EngineError::System {
+            action: "write engine.json",
+            detail: error.to_string(),
+        })?;
+        text.push(b'\n');
+        let path = self.engine_file();
+        let temporary = path.with_extension("json.new");
+        fs::write(&temporary, text).map_err(EngineError::files("write", &temporary))?;
+        fs::rename(&temporary, &path).map_err(EngineError::files("write", &path))
+    }
+}
+
+/// Writes a file only its owner may read, replacing what was there.
+pub(super) fn write_secret(path: &Path, text: &str) -> Result<(), EngineError> {
+    let temporary = path.with_extension("new");
+    // A left-over of a crash may have another mode.
+    let _ = fs::remove_file(&temporary);
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(EngineError::files("write", path))
+}
+
+fn new_password() -> Result<String, EngineError> {
+    let mut bytes = [0u8; PASSWORD_BYTES];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| EngineError::System { action: "make a password", detail: error.to_string() })?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn listen(preferred: Option<u16>) -> Result<TcpListener, EngineError> {
+    preferred
+        .and_then(|port| TcpListener::bind(("127.0.0.1", port)).ok())
+        .map_or_else(|| TcpListener::bind(("127.0.0.1", 0)), Ok)
+        .map_err(|error| EngineError::System {
+            action: "find a free port on 127.0.0.1",
+            detail: error.to_string(),
+        })
+}
+
+fn port(listener: &TcpListener) -> Result<u16, EngineError> {
+    listener.local_addr().map(|address| address.port()).map_err(|error| EngineError::System {
+        action: "find a free port on 127.0.0.1",
+        detail: error.to_string(),
+    })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
+    std::path::absolute(path).map_err(EngineError::files("find", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_made_once_and_only_their_owner_may_read_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(dir.path()).unwrap();
+        let first = layout.credentials("kelly").unwrap();
+        assert_eq!(layout.credentials("kelly").unwrap(), first);
+        assert_ne!(layout.credentials("grafana").unwrap().password, first.password);
+        assert_eq!(first.password.len(), 2 * PASSWORD_BYTES);
+        let mode =
+            fs::metadata(dir.path().join("secrets/engine-kelly.password")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn ports_of_the_last_run_are_taken_again_when_they_are_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(dir.path()).unwrap();
+        let first = layout.choose_ports().unwrap();
+        assert_ne!(first.http_port, first.tcp_port);
+        layout.publish(&first).unwrap();
+        let taken = TcpListener::bind(("127.0.0.1", first.http_port)).unwrap();
+        let second = layout.choose_ports().unwrap();
+        assert_ne!(second.http_port, first.http_port);
+        assert_eq!(second.tcp_port, first.tcp_port);
+        drop(taken);
+    }
+
+    #[test]
+    fn an_empty_password_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(dir.path()).unwrap();
+        fs::write(dir.path().join("secrets/engine-kelly.password"), "\n").unwrap();
+        let message = layout.credentials("kelly").unwrap_err().to_string();
+        assert!(message.contains("engine-kelly.password is damaged"), "{message}");
+    }
+}

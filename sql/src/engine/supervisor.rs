@@ -1,0 +1,229 @@
+//! Keeps an engine running: starts it, waits until it answers, starts it again when it dies.
+
+use std::fs::File;
+use std::io;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::child::ChildArgs;
+use super::config::{self, UserLimits};
+use super::error::EngineError;
+use super::files::{EngineFile, Layout, write_secret};
+use super::lock;
+use super::log_file::LogFile;
+use super::process::EngineProcess;
+use super::{
+    APPLICATION_USER, Credentials, EngineSpec, EngineState, GRAFANA_USER, READY_DEADLINE, SHUTDOWN_DEADLINE,
+};
+use crate::client::{Store, StoreConfig};
+
+/// First wait before a dead engine is started again; it doubles each time.
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+
+/// Longest wait before a dead engine is started again.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// An engine that answered for this long was healthy: its next death is a first one.
+const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+
+/// First pause between two questions whether a starting engine answers; it doubles up to [`ASK_MAX`].
+const ASK_FIRST: Duration = Duration::from_millis(5);
+
+/// Longest pause between two such questions.
+const ASK_MAX: Duration = Duration::from_millis(100);
+
+/// How long one such question may take.
+const ASK_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Everything a restart needs again.
+pub(super) struct Supervisor {
+    spec: EngineSpec,
+    layout: Layout,
+    lock: File,
+    file: EngineFile,
+    application: Credentials,
+    grafana: Credentials,
+    log: Arc<Mutex<LogFile>>,
+    store: Store,
+}
+
+impl Supervisor {
+    /// Takes the directory, and writes what the engine reads.
+    pub(super) async fn prepare(spec: EngineSpec) -> Result<Self, EngineError> {
+        let layout = Layout::create(&spec.data_dir)?;
+        let lock = lock::acquire(&layout).await?;
+        let application = layout.credentials(APPLICATION_USER)?;
+        let grafana = layout.credentials(GRAFANA_USER)?;
+        let file = layout.choose_ports()?;
+        let log = LogFile::open(layout.log()).map_err(EngineError::files("open", &layout.log()))?;
+        let limits = UserLimits { database: &spec.database, query_memory_bytes: spec.memory_limit_bytes / 2 };
+        write_secret(&layout.users_config(), &config::users(&application, &grafana, &limits))?;
+        let users_file = layout.users_config().display().to_string();
+        write_secret(&layout.server_config(), &config::server(&users_file, spec.memory_limit_bytes))?;
+        let store = Store::new(StoreConfig {
+            url: format!("http://127.0.0.1:{}", file.http_port),
+            database: spec.database.clone(),
+            user: application.user.clone(),
+            password: application.password.clone(),
+        })
+        .map_err(|error| EngineError::System { action: "reach the engine", detail: error.to_string() })?;
+        let log = Arc::new(Mutex::new(log));
+        Ok(Supervisor { spec, layout, lock, file, application, grafana, log, store })
+    }
+
+    pub(super) fn file(&self) -> &EngineFile {
+        &self.file
+    }
+
+    pub(super) fn credentials(&self) -> (Credentials, Credentials) {
+        (self.application.clone(), self.grafana.clone())
+    }
+
+    /// Starts a child and returns when it answers.
+    pub(super) async fn launch(&mut self) -> Result<EngineProcess, EngineError> {
+        let args = ChildArgs {
+            library: self.spec.library.clone(),
+            config: self.layout.server_config(),
+            data: self.layout.data(),
+            http_port: self.file.http_port,
+            tcp_port: self.file.tcp_port,
+        };
+        let mut process = EngineProcess::spawn(&self.spec, &args, &self.lock, Arc::clone(&self.log))
+            .map_err(EngineError::files("start", &self.spec.program))?;
+        self.wait_ready(&mut process).await?;
+        self.file.pid = Some(process.pid());
+        self.layout.publish(&self.file)?;
+        Ok(process)
+    }
+
+    /// Watches `process` until it is told to stop.
+    pub(super) async fn supervise(
+        mut self,
+        mut process: EngineProcess,
+        state: watch::Sender<EngineState>,
+        mut stopped: oneshot::Receiver<()>,
+    ) {
+        let mut attempt = 0;
+        loop {
+            let ready_at = Instant::now();
+            let status = tokio::select! {
+                biased;
+                _ = &mut stopped => {
+                    self.stop(process).await;
+                    state.send_replace(EngineState::Stopped);
+                    return;
+                }
+                status = process.wait() => status,
+            };
+            if ready_at.elapsed() >= HEALTHY_AFTER {
+                attempt = 0;
+            }
+            let mut reason = format!("{}: {}", describe(status), process.last_words());
+            process = loop {
+                attempt += 1;
+                let wait = backoff(attempt);
+                tracing::warn!(
+                    attempt,
+                    wait_ms = wait.as_millis() as u64,
+                    reason,
+                    "the embedded engine died, starting it again"
+                );
+                state.send_replace(EngineState::Restarting { attempt, reason });
+                let launched = async {
+                    sleep(wait).await;
+                    self.launch().await
+                };
+                tokio::select! {
+                    biased;
+                    _ = &mut stopped => {
+                        state.send_replace(EngineState::Stopped);
+                        return;
+                    }
+                    launched = launched => match launched {
+                        Ok(process) => break process,
+                        Err(error) => reason = error.to_string(),
+                    },
+                }
+            };
+            tracing::info!(pid = process.pid(), "the embedded engine answers again");
+            state.send_replace(EngineState::Ready { pid: process.pid() });
+        }
+    }
+
+    async fn wait_ready(&self, process: &mut EngineProcess) -> Result<(), EngineError> {
+        let deadline = Instant::now() + READY_DEADLINE;
+        let mut pause = ASK_FIRST;
+        loop {
+            tokio::select! {
+                biased;
+                status = process.wait() => {
+                    return Err(EngineError::Died {
+                        status: describe(status),
+                        detail: process.last_words(),
+                        log: self.layout.log(),
+                    });
+                }
+                answer = timeout(ASK_DEADLINE, self.store.ping()) => {
+                    if matches!(answer, Ok(Ok(()))) {
+                        return Ok(());
+                    }
+                }
+            }
+            if Instant::now() > deadline {
+                return Err(EngineError::NotReady {
+                    seconds: READY_DEADLINE.as_secs(),
+                    log: self.layout.log(),
+                });
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(ASK_MAX);
+        }
+    }
+
+    /// Asks it to end, and sees to it that it does.
+    async fn stop(&self, mut process: EngineProcess) {
+        let asked =
+            timeout(ASK_DEADLINE, self.store.execute("stop the engine", config::STOP_STATEMENT)).await;
+        if !matches!(asked, Ok(Ok(()))) {
+            process.let_go();
+        }
+        if timeout(SHUTDOWN_DEADLINE, process.wait()).await.is_err() {
+            tracing::warn!(pid = process.pid(), "the embedded engine did not end by itself, killing it");
+            if let Err(error) = process.kill().await {
+                tracing::error!(pid = process.pid(), %error, "the embedded engine could not be killed");
+            }
+        }
+    }
+}
+
+/// How long to wait before start number `attempt` (from 1) of an engine that keeps dying.
+fn backoff(attempt: u32) -> Duration {
+    let doublings = attempt.saturating_sub(1).min(16);
+    BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX)
+}
+
+fn describe(status: io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => status.to_string(),
+        Err(error) => format!("its end could not be observed: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_its_bound() {
+        assert_eq!(backoff(1), Duration::from_millis(100));
+        assert_eq!(backoff(2), Duration::from_millis(200));
+        assert_eq!(backoff(9), Duration::from_millis(25_600));
+        for attempt in 10..200 {
+            assert_eq!(backoff(attempt), BACKOFF_MAX);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The embedded engine as a process: its directory, its users, its deaths.
+
+use std::path::Path;
+
+use kelly_harness::engine::{query, spec};
+use kelly_sql::engine::{APPLICATION_USER, Engine, EngineError, EngineState, GRAFANA_USER};
+use kelly_sql::{MigrationParams, Store, StoreConfig};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn kill(pid: u32) {
+    // SAFETY: takes no pointers; the process is one this test started.
+    assert_eq!(unsafe { libc::kill(i32::try_from(pid).unwrap(), libc::SIGKILL) }, 0);
+}
+
+fn engine_file(directory: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(directory.join("engine.json")).unwrap()).unwrap()
+}
+
+fn pid(engine: &Engine) -> u32 {
+    match *engine.state().borrow() {
+        EngineState::Ready { pid } => pid,
+        ref other => panic!("the engine is not ready: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_second_start_finds_the_same_users_ports_and_data() {
+    let directory = TempDir::new().unwrap();
+    let first = Engine::start(spec(directory.path()).unwrap()).await.unwrap();
+    let config = first.store_config();
+    Store::new(config.clone()).unwrap().migrate(&MigrationParams::default()).await.unwrap();
+    let file = engine_file(directory.path());
+    assert_eq!(file["http_port"], first.url().rsplit(':').next().unwrap().parse::<u16>().unwrap());
+    assert_eq!(file["tcp_port"], first.tcp_port());
+    assert_eq!(file["users"]["application"], APPLICATION_USER);
+    assert_eq!(file["users"]["grafana"], GRAFANA_USER);
+    first.shutdown().await;
+
+    let second = Engine::start(spec(directory.path()).unwrap()).await.unwrap();
+    assert_eq!(second.store_config(), config);
+    Store::new(config).unwrap().verify_schema().await.unwrap();
+    second.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_killed_engine_comes_back_where_it_was() {
+    let directory = TempDir::new().unwrap();
+    let engine = Engine::start(spec(directory.path()).unwrap()).await.unwrap();
+    let store = Store::new(engine.store_config()).unwrap();
+    store.migrate(&MigrationParams::default()).await.unwrap();
+    let mut state = engine.state();
+    for _ in 0..3 {
+        let before = pid(&engine);
+        kill(before);
+        let after = state
+            .wait_for(|state| matches!(state, EngineState::Ready { pid } if *pid != before))
+            .await
+            .unwrap()
+            .clone();
+        assert_eq!(
+            after,
+            EngineState::Ready { pid: engine_file(directory.path())["pid"].as_u64().unwrap() as u32 }
+        );
+        store.verify_schema().await.unwrap();
+    }
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn two_engines_on_one_directory_are_refused() {
+    let directory = TempDir::new().unwrap();
+    let engine = Engine::start(spec(directory.path()).unwrap()).await.unwrap();
+    let error = Engine::start(spec(directory.path()).unwrap()).await.unwrap_err();
+    assert!(matches!(error, EngineError::InUse { .. }), "{error}");
+    assert!(error.to_string().contains("is in use by another Kelly"), "{error}");
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_library_that_is_none_is_named_with_the_log() {
+    let directory = TempDir::new().unwrap();
+    let library = directory.path().join("libchdb.so");
+    std::fs::write(&library, "not a library").unwrap();
+    let mut spec = spec(directory.path()).unwrap();
+    spec.library = library;
+    let error = Engine::start(spec).await.unwrap_err().to_string();
+    assert!(error.contains("cannot load"), "{error}");
+    assert!(error.contains("engine.log"), "{error}");
+}
+
+#[tokio::test]
+async fn each_user_may_do_what_it_is_for() {
+    let directory = TempDir::new().unwrap();
+    let engine = Engine::start(spec(directory.path()).unwrap()).await.unwrap();
+    Store::new(engine.store_config()).unwrap().migrate(&MigrationParams::default()).await.unwrap();
+    let grafana = StoreConfig {
+        user: engine.grafana_credentials().user.clone(),
+        password: engine.grafana_credentials().password.clone(),
+        ..engine.store_config()
+    };
+    let ask = async |config: &StoreConfig, sql: &str| query(config, "kelly", sql).await;
+    assert_eq!(ask(&grafana, "SELECT count() FROM system_metrics").await.unwrap(), "0");
+    assert_eq!(ask(&grafana, "SELECT 1 SETTINGS max_execution_time = 5").await.unwrap(), "1");
+    for refused in [
+        "INSERT INTO dead_letters (topic) VALUES ('x')",
+        "CREATE TABLE x (a UInt8) ENGINE = Memory",
+        "DROP TABLE system_metrics",
+        "ALTER TABLE system_metrics DELETE WHERE 1",
+        "SELECT 1 SETTINGS max_memory_usage = 0",
+        "SELECT 1 SETTINGS max_execution_time = 3600",
+        "SELECT * FROM file('/etc/hostname', 'LineAsString')",
+        "SELECT * FROM system.users",
+    ] {
+        let answer = ask(&grafana, refused).await;
+        assert!(answer.is_err(), "{refused}: {answer:?}");
+    }
+
+    // The user the engine starts as has no password: whoever is on this machine can log in as it.
+    let nobody = StoreConfig { user: "default".into(), password: String::new(), ..engine.store_config() };
+    for refused in [
+        "SYSTEM STOP LISTEN TCP",
+        "SELECT number FROM system.numbers LIMIT 1",
+        "SELECT count() FROM kelly.system_metrics",
+        "SELECT * FROM file('/etc/hostname', 'LineAsString')",
+    ] {
+        let answer = ask(&nobody, refused).await;
+        assert!(answer.is_err(), "{refused}: {answer:?}");
+    }
+    let wrong = StoreConfig { password: "wrong".into(), ..engine.store_config() };
+    assert!(ask(&wrong, "SELECT 1").await.is_err());
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn nothing_but_loopback_is_listened_on_and_no_system_log_grows() {
+    let directory = TempDir::new().unwrap();
+    let engine = Engine::start(spec(directory.path()).unwrap()).await.unwrap();
+    let pid = pid(&engine);
+    let listening = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
+    let ports = [engine.tcp_port(), engine.url().rsplit(':').next().unwrap().parse().unwrap()];
+    for port in ports {
+        let suffix = format!(":{port:04X}");
+        let addresses: Vec<&str> = listening
+            .lines()
+            .filter(|line| line.split_whitespace().nth(3) == Some("0A"))
+            .filter_map(|line| line.split_whitespace().nth(1))
+            .filter(|address| address.ends_with(&suffix))
+            .collect();
+        assert_eq!(addresses, [format!("0100007F{suffix}")]);
+    }
+    let logs = query(
+        &engine.store_config(),
+        "default",
+        "SELECT count() FROM system.tables WHERE database = 'system' AND name LIKE '%\\_log'",
+    );
+    assert_eq!(logs.await.unwrap(), "0");
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    assert!(!String::from_utf8_lossy(&environment).contains("KELLY_"));
+    engine.shutdown().await;
+}
