@@ -111,8 +111,10 @@ mod tests {
 
     use super::*;
 
-    const POSITION: Position =
-        Position { created_at_ms: 1_772_366_400_123, id: Uuid::from_u128(0x0195_0000_0000_7000_8000_0000_0000_002a) };
+    const POSITION: Position = Position {
+        created_at_ms: 1_772_366_400_123,
+        id: Uuid::from_u128(0x0195_0000_0000_7000_8000_0000_0000_002a),
+    };
 
     #[test]
     fn the_layout_is_fixed() {

@@ -282,7 +282,8 @@ pub(crate) fn answer(
         freshness: Freshness {
             newest_sample,
             // A producer's clock may run ahead; its sample is as new as can be, not from the future.
-            age_seconds: newest_sample.map(|newest| (now - newest).num_milliseconds().max(0) as f64 / 1_000.0),
+            age_seconds: newest_sample
+                .map(|newest| (now - newest).num_milliseconds().max(0) as f64 / 1_000.0),
         },
         sample_count: series.window.map_or(0, |window| window.count),
         percentile_error_bound: plan::percentile_error_bound(plan.tier),
@@ -313,7 +314,12 @@ impl From<&Definition> for MetricDefinition {
     }
 }
 
-fn trend_analysis(plan: &Plan, definition: &Definition, thresholds: &Thresholds, series: &Series) -> TrendAnalysis {
+fn trend_analysis(
+    plan: &Plan,
+    definition: &Definition,
+    thresholds: &Thresholds,
+    series: &Series,
+) -> TrendAnalysis {
     let previous = series.previous.filter(|_| plan.previous_is_kept);
     let comparison = Comparison {
         current: series.window.map(|window| window.value),

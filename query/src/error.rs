@@ -15,7 +15,9 @@ pub enum QueryError {
         problem: String,
     },
     /// The range is longer than what is kept.
-    #[error("the range from {from} to {to} is longer than the {limit_days} days that are kept; ask for a shorter one")]
+    #[error(
+        "the range from {from} to {to} is longer than the {limit_days} days that are kept; ask for a shorter one"
+    )]
     RangeTooLong {
         /// Start asked for.
         from: chrono::DateTime<chrono::Utc>,
@@ -28,7 +30,9 @@ pub enum QueryError {
     #[error("`cursor` is not one this service gave out; start again without it")]
     BadCursor,
     /// The cursor belongs to a feed with other filters.
-    #[error("`cursor` belongs to a feed with other filters; repeat the filters it was given out for, or start again without it")]
+    #[error(
+        "`cursor` belongs to a feed with other filters; repeat the filters it was given out for, or start again without it"
+    )]
     CursorOfOtherFilters,
     /// The store could not be reached or has no time; the same question may succeed later.
     #[error("the metrics store does not answer at the moment; try again shortly")]

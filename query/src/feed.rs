@@ -82,7 +82,11 @@ pub struct FeedEvent {
 
 /// Reads a page. The order is (created_at, id), both of which never change, so rows that arrive meanwhile move nothing:
 /// newer ones belong before the first page, older ones come where they belong.
-pub(crate) async fn page(store: &Store, request: &FeedRequest, vip_only: bool) -> Result<FeedPage, QueryError> {
+pub(crate) async fn page(
+    store: &Store,
+    request: &FeedRequest,
+    vip_only: bool,
+) -> Result<FeedPage, QueryError> {
     let limit = request.check()? as usize;
     let filters = request.filters(vip_only);
     let mut after = match &request.cursor {
@@ -100,11 +104,15 @@ pub(crate) async fn page(store: &Store, request: &FeedRequest, vip_only: bool) -
     };
     let mut rows: Vec<ActivityRow> = Vec::with_capacity(limit + 1);
     let mut exhausted = false;
-    // One more than the page holds tells whether there is another.
-    let mut read_rows = limit as u32 + 1;
+    // One row more than the page holds tells whether there is another page, and one is for `whole_keys`.
+    let mut read_rows = limit as u32 + 2;
     for _ in 0..MAX_READS {
-        let read = store.activity_page(&filter, after, read_rows).await.map_err(QueryError::from_store("activity feed"))?;
+        let read = store
+            .activity_page(&filter, after, read_rows)
+            .await
+            .map_err(QueryError::from_store("activity feed"))?;
         exhausted = read.len() < read_rows as usize;
+        let read = if exhausted { read } else { whole_keys(read) };
         after = read.last().map_or(after, |row| row.key);
         rows.extend(read.into_iter().filter(|row| row.counts));
         if exhausted || rows.len() > limit {
@@ -117,9 +125,22 @@ pub(crate) async fn page(store: &Store, request: &FeedRequest, vip_only: bool) -
     rows.truncate(limit);
     Ok(FeedPage {
         events: rows.into_iter().map(FeedEvent::from).collect(),
-        next_cursor: has_more.then(|| cursor::encode(Position { created_at_ms: last.created_at_ms, id: last.id }, &filters)),
+        next_cursor: has_more
+            .then(|| cursor::encode(Position { created_at_ms: last.created_at_ms, id: last.id }, &filters)),
         has_more,
     })
+}
+
+/// Leaves out the rows of the last key when there is another: the read may have ended amid them, and going on behind a
+/// key passes over all of its rows. A read of nothing but one key stays whole; one event is not recorded in one
+/// millisecond so often that the row that counts lies behind it.
+fn whole_keys(mut rows: Vec<ActivityRow>) -> Vec<ActivityRow> {
+    if let Some(last) = rows.last().map(|row| row.key)
+        && let Some(keep) = rows.iter().rposition(|row| row.key != last)
+    {
+        rows.truncate(keep + 1);
+    }
+    rows
 }
 
 impl FeedRequest {

@@ -18,9 +18,9 @@ mod trend;
 
 pub use detailed::{Detailed, DetailedRequest};
 pub use error::QueryError;
-pub use kelly_sql::StoreError;
 pub use feed::{FeedPage, FeedRequest};
 pub use health::DatabaseHealth;
+pub use kelly_sql::StoreError;
 pub use overview::Overview;
 pub use plan::Retention;
 pub use range::{RangeRequest, Timeframe};

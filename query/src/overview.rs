@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use kelly_schemas::overview::{OverviewFigure, Statistic, Window};
-use kelly_sql::queries::{ConversationsSince, FigureRow, MetricSince};
+use kelly_sql::queries::{FigureRow, MetricSince};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -40,7 +40,8 @@ pub struct Overview {
 #[derive(Debug, Default)]
 pub(crate) struct Questions<'a> {
     pub(crate) metrics: Vec<MetricSince>,
-    pub(crate) conversations: Vec<ConversationsSince>,
+    /// Instants, in milliseconds since 1970.
+    pub(crate) conversations: Vec<i64>,
     metric_figures: Vec<&'a OverviewFigure>,
     conversation_figures: Vec<&'a OverviewFigure>,
 }
@@ -51,16 +52,17 @@ pub(crate) fn questions(figures: &[OverviewFigure], now: DateTime<Utc>) -> Quest
     for figure in figures {
         let since_ms = start(figure.window, now).timestamp_millis();
         match (figure.statistic, &figure.metric) {
-            (Statistic::DistinctConversations, metric) => {
-                questions.conversations.push(ConversationsSince { metric: metric.clone(), since_ms });
+            (Statistic::DistinctConversations, None) => {
+                questions.conversations.push(since_ms);
                 questions.conversation_figures.push(figure);
             }
             (Statistic::Sum | Statistic::Mean | Statistic::Last, Some(metric)) => {
                 questions.metrics.push(MetricSince { metric: metric.clone(), since_ms });
                 questions.metric_figures.push(figure);
             }
-            // A statistic of values needs the metric they are of; the catalogue's own tests see to it.
-            (Statistic::Sum | Statistic::Mean | Statistic::Last, None) => {}
+            // Values are of a metric, conversations are of all: a test sees to it that the catalogue says no other.
+            (Statistic::Sum | Statistic::Mean | Statistic::Last, None)
+            | (Statistic::DistinctConversations, Some(_)) => {}
         }
     }
     questions

@@ -300,15 +300,22 @@ mod tests {
             let error = plan(&RangeRequest::Between { from, to }, Scope::Everything, &KEPT, now).unwrap_err();
             assert_eq!((error.code(), error.parameter()), (code, Some(parameter)), "{from} {to:?}");
         }
-        let message = plan(&RangeRequest::Between { from: now - TimeDelta::days(91), to: None }, Scope::Everything, &KEPT, now)
-            .unwrap_err()
-            .to_string();
+        let message = plan(
+            &RangeRequest::Between { from: now - TimeDelta::days(91), to: None },
+            Scope::Everything,
+            &KEPT,
+            now,
+        )
+        .unwrap_err()
+        .to_string();
         assert!(message.contains("90 days"), "{message}");
     }
 
     #[test]
     fn resolutions_are_labelled_as_people_write_them() {
-        for (seconds, label) in [(1, "1s"), (15, "15s"), (60, "1m"), (900, "15m"), (3_600, "1h"), (21_600, "6h"), (86_400, "1d")] {
+        for (seconds, label) in
+            [(1, "1s"), (15, "15s"), (60, "1m"), (900, "15m"), (3_600, "1h"), (21_600, "6h"), (86_400, "1d")]
+        {
             assert_eq!(Resolution::of_seconds(seconds).label, label);
         }
     }

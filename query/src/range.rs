@@ -71,7 +71,10 @@ impl FromStr for Timeframe {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::ALL.into_iter().find(|timeframe| timeframe.name() == text).ok_or_else(|| {
-            QueryError::bad("timeframe", "is none of 1h, 6h, 24h, 7d, 30d; for another range give `from` and `to`")
+            QueryError::bad(
+                "timeframe",
+                "is none of 1h, 6h, 24h, 7d, 30d; for another range give `from` and `to`",
+            )
         })
     }
 }

@@ -75,7 +75,8 @@ impl QueryService {
             step_seconds: plan.step_seconds,
             aggregate: crate::detailed::aggregate(&definition),
         };
-        let series = self.parts.store.series(&question).await.map_err(QueryError::from_store("detailed metric"))?;
+        let series =
+            self.parts.store.series(&question).await.map_err(QueryError::from_store("detailed metric"))?;
         Ok(crate::detailed::answer(request, &plan, &definition, &series, now))
     }
 

@@ -52,8 +52,7 @@ pub(crate) fn judge(comparison: &Comparison, bad: Bad, thresholds: &Thresholds) 
     // A previous value of 0 has no percentage: any change from nothing the bad way is a large one.
     let large = comparison.percentage_change.is_none_or(|percent| percent.abs() >= CONCERNING_PERCENT);
     let is_concerning = past(current, thresholds.critical)
-        || (worsens
-            && (large || past(current, thresholds.warning) || past(one_step_on, thresholds.warning)));
+        || (worsens && (large || past(current, thresholds.warning) || past(one_step_on, thresholds.warning)));
     Verdict {
         direction: Some(direction),
         percentage_change: comparison.percentage_change,
@@ -126,7 +125,9 @@ mod tests {
 
     #[test]
     fn too_few_samples_on_either_side_tell_nothing() {
-        for (current_samples, previous_samples, enough) in [(5, 5, true), (4, 500, false), (500, 4, false), (0, 0, false)] {
+        for (current_samples, previous_samples, enough) in
+            [(5, 5, true), (4, 500, false), (500, 4, false), (0, 0, false)]
+        {
             let comparison = Comparison { current_samples, previous_samples, ..windows(1.0, 2.0) };
             let verdict = judge(&comparison, Bad::Up, &NONE);
             assert_eq!(verdict.insufficient_data, !enough);

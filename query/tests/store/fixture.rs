@@ -1,0 +1,153 @@
+//! A database of a test's own with what it needs to hold, and a service over it.
+
+use std::sync::{Arc, OnceLock};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kelly_harness::TestDatabase;
+use kelly_query::QueryServiceParts;
+use kelly_query::detailed::Detailed;
+use kelly_query::{DetailedRequest, QueryService, RangeRequest, Retention};
+use kelly_schemas::Catalogue;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::samples::{self, Sample};
+
+/// The instant at which every question of this program is asked: near the real time, because the engine drops
+/// rows that are older than they are kept, and an odd one, because nothing may depend on round ones.
+pub(crate) fn now() -> DateTime<Utc> {
+    static NOW: OnceLock<DateTime<Utc>> = OnceLock::new();
+    *NOW.get_or_init(|| {
+        let now = Utc::now();
+        DateTime::from_timestamp_millis(now.timestamp() / 60 * 60_000 + 21_345).unwrap()
+    })
+}
+
+pub(crate) struct Fixture {
+    pub(crate) database: TestDatabase,
+    pub(crate) service: QueryService,
+}
+
+/// An event as it is recorded, with its place on the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recorded {
+    pub(crate) id: Uuid,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) offset: u64,
+    pub(crate) account: &'static str,
+    pub(crate) severity: &'static str,
+}
+
+impl Fixture {
+    pub(crate) async fn create() -> Self {
+        let database = TestDatabase::create().await;
+        let service = QueryService::new(QueryServiceParts {
+            store: database.store().clone(),
+            catalogue: Arc::new(Catalogue::builtin().clone()),
+            retention: Retention { metrics_hours: 72, days: 90 },
+            clock: now,
+        });
+        Self { database, service }
+    }
+
+    /// Stores samples as ingest does: raw while raw is kept, and in every rollup.
+    pub(crate) async fn record(&self, samples: &[Sample]) {
+        let raw_from = now() - TimeDelta::hours(72);
+        let raw =
+            samples.iter().filter(|sample| sample.at >= raw_from).enumerate().map(|(offset, sample)| {
+                json!({
+                    "metric_name": sample.metric, "metric_type": "gauge", "value": sample.value,
+                    "timestamp": samples::milliseconds(sample.at), "account_id": sample.account,
+                    "conversation_id": sample.conversation, "log_offset": offset,
+                })
+            });
+        self.insert("system_metrics", raw).await;
+        for (table, unit) in [("metrics_1m", 60), ("metrics_1h", 3_600)] {
+            let groups = samples::rolled_up(samples, unit, |sample| sample.metric);
+            let rows = groups.into_iter().map(|((metric, t), group)| {
+                with(
+                    samples::state(&group),
+                    json!({
+                        "metric_name": metric, "t": t, "histogram": samples::buckets(&group),
+                    }),
+                )
+            });
+            self.insert(table, rows).await;
+        }
+        let groups = samples::rolled_up(samples, 3_600, |sample| (sample.metric, sample.account));
+        let rows = groups.into_iter().map(|(((metric, account), t), group)| {
+            with(samples::state(&group), json!({ "metric_name": metric, "account_id": account, "t": t }))
+        });
+        self.insert("account_metrics_1h", rows).await;
+        let groups = samples::rolled_up(samples, 86_400, |sample| (sample.metric, sample.account));
+        let rows = groups.into_iter().flat_map(|(((metric, account), t), group)| {
+            samples::buckets(&group).into_iter().map(move |(bucket, count)| {
+                json!({ "metric_name": metric, "account_id": account, "t": t, "bucket": bucket, "count": count })
+            })
+        });
+        self.insert("account_metrics_1d", rows).await;
+        let groups = samples::rolled_up(samples, 86_400, |sample| {
+            (sample.conversation, sample.metric, sample.account)
+        });
+        let rows = groups.into_iter().map(|(((conversation, metric, account), t), group)| {
+            with(
+                samples::state(&group),
+                json!({
+                    "conversation_id": conversation, "metric_name": metric, "account_id": account, "t": t,
+                }),
+            )
+        });
+        self.insert("conversation_metrics_1d", rows).await;
+    }
+
+    /// Stores events as ingest does: every row, and for each id the least (created_at, place) of its rows.
+    pub(crate) async fn record_events(&self, events: &[Recorded]) {
+        let row = |event: &Recorded| {
+            json!({
+                "id": event.id, "event_type": "handover", "title": format!("event {}", event.offset),
+                "account_id": event.account, "conversation_id": "c-1", "severity": event.severity,
+                "category": "general", "created_at": samples::milliseconds(event.at),
+                "metadata": json!({ "offset": event.offset }).to_string(),
+                "is_vip": u8::from(["high", "critical"].contains(&event.severity)), "log_offset": event.offset,
+            })
+        };
+        let first = |event: &Recorded| {
+            json!({ "id": event.id, "first": {
+                "created_at": samples::milliseconds(event.at), "log_partition": 0, "log_offset": event.offset,
+                "log_row": 0,
+            }})
+        };
+        self.insert("activity_events", events.iter().map(row)).await;
+        self.insert("activity_first_seen", events.iter().map(first)).await;
+    }
+
+    /// Asks about one metric.
+    pub(crate) async fn detailed(
+        &self,
+        metric: &str,
+        range: RangeRequest,
+        account: Option<&str>,
+        conversation: Option<&str>,
+    ) -> Detailed {
+        let request = DetailedRequest {
+            metric_name: metric.to_owned(),
+            range,
+            account_id: account.map(str::to_owned),
+            conversation_id: conversation.map(str::to_owned),
+        };
+        self.service.detailed(request).await.unwrap()
+    }
+
+    pub(crate) async fn insert(&self, table: &str, rows: impl IntoIterator<Item = Value>) {
+        let rows: Vec<String> = rows.into_iter().map(|row| row.to_string()).collect();
+        if !rows.is_empty() {
+            let columns = "SETTINGS max_partitions_per_insert_block = 0, async_insert = 0 FORMAT JSONEachRow";
+            self.database.query(&format!("INSERT INTO {table} {columns}\n{}", rows.join("\n"))).await;
+        }
+    }
+}
+
+fn with(mut row: Value, more: Value) -> Value {
+    row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    row
+}

@@ -1,0 +1,7 @@
+//! Questions against the real engine, compared with answers worked out from the samples themselves.
+
+mod events;
+mod fixture;
+mod samples;
+mod series;
+mod whole;
