@@ -40,7 +40,9 @@ pub enum LogError {
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// It did not answer in time: done or not done, nobody knows.
-    #[error("could not learn whether this was done: {doing}; it may have been, so repeat it only if that is harmless")]
+    #[error(
+        "could not learn whether this was done: {doing}; it may have been, so repeat it only if that is harmless"
+    )]
     Unknown {
         /// What was attempted.
         doing: String,

@@ -1,5 +1,224 @@
-//! placeholder
-/// x
-pub struct EmbeddedConfig;
-/// x
-pub struct EmbeddedLog;
+//! The log of one machine: a store in a directory, for one process.
+//!
+//! ```text
+//! append ─► queue (bounded) ─┐                      ┌─► wake consumers
+//! commit ────────────────────┴─► writer: batch, fsync, answer
+//! retention ─► low marks ─► tables below them are dropped
+//! ```
+//! Invariants:
+//! - what was answered is on the disk: one writer thread, one sync before the answers;
+//! - a consumer sees only what is durable;
+//! - an assignment's end and a commit exclude each other (the group's lock is held over the write);
+//! - offsets have no holes except where retention, or damage the open reports, took records away.
+//!
+//! Deliberately absent: replication, a network protocol, several processes on one directory.
+
+mod config;
+mod consumer;
+mod frame;
+mod group;
+mod groups;
+mod journal;
+mod queue;
+mod retention;
+mod shared;
+mod store;
+mod wake;
+mod writer;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+pub use config::{Clock, EmbeddedConfig};
+
+use crate::bounds;
+use crate::error::LogError;
+use crate::partitioner::partition_of;
+use crate::port::{
+    Committed, Consumer, ConsumerSpec, Log, NewRecord, Position, Result, TopicPartition, TopicSpec,
+    Watermarks,
+};
+use queue::{Append, Job};
+use shared::Shared;
+
+/// The log in a directory of this machine.
+pub struct EmbeddedLog {
+    shared: Arc<Shared>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+impl EmbeddedLog {
+    /// Opens the directory, or makes it. [`LogError::Locked`] when another process has it.
+    pub fn open(config: EmbeddedConfig) -> Result<Self> {
+        let shared = Arc::new(Shared::open(config)?);
+        let log = Self { shared, threads: Arc::default() };
+        log.spawn("kelly-log-writer", writer::run)?;
+        log.spawn("kelly-log-retention", retention::run)?;
+        Ok(log)
+    }
+
+    /// Applies retention now instead of at the next interval. Blocks.
+    pub fn enforce_retention(&self) -> Result<()> {
+        let store = self.shared.store()?;
+        retention::enforce(&store, (self.shared.config.clock)())
+    }
+
+    fn spawn(&self, name: &str, work: fn(&Shared)) -> Result<()> {
+        let shared = self.shared.clone();
+        let thread =
+            thread::Builder::new().name(name.into()).spawn(move || work(&shared)).map_err(|source| {
+                LogError::Unavailable {
+                    doing: format!("start the thread {name}"),
+                    mend: "raise the limit on threads".into(),
+                    source: Some(Box::new(source)),
+                }
+            })?;
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        Ok(())
+    }
+
+    /// The store's calls block: they get a thread of their own.
+    async fn blocking<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Shared) -> Result<T> + Send + 'static,
+    {
+        let shared = self.shared.clone();
+        run_blocking(move || work(&shared)).await
+    }
+
+    /// Gives every record its partition.
+    fn place(&self, records: &mut [NewRecord]) -> Result<()> {
+        let store = self.shared.store()?;
+        let mut last: Option<(Arc<store::Topic>, u32)> = None;
+        for record in records {
+            bounds::verify_record(record)?;
+            // Records of one append mostly go to one topic; those without a key stay together.
+            let (topic, keyless) = match &last {
+                Some((topic, keyless)) if topic.name == record.topic => (topic.clone(), *keyless),
+                _ => {
+                    let topic = store.topic(&record.topic)?;
+                    let keyless = topic.next_keyless();
+                    last = Some((topic.clone(), keyless));
+                    (topic, keyless)
+                }
+            };
+            let partition = match (record.partition, &record.key) {
+                (Some(partition), _) => partition,
+                (None, Some(key)) => partition_of(key, topic.count()),
+                (None, None) => keyless,
+            };
+            topic.partition(partition)?;
+            record.partition = Some(partition);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Log for EmbeddedLog {
+    async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<()> {
+        let topics = topics.to_vec();
+        self.blocking(move |shared| {
+            let store = shared.store()?;
+            topics.iter().try_for_each(|topic| store.ensure_topic(topic))
+        })
+        .await
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<u32> {
+        Ok(self.shared.store()?.topic(topic)?.count())
+    }
+
+    async fn append(&self, mut records: Vec<NewRecord>) -> Result<Vec<Position>> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.place(&mut records)?;
+        let (reply, answer) = oneshot::channel();
+        self.shared.queue.push(Job::Append(Append { records, reply }))?;
+        answer.await.unwrap_or_else(|_| {
+            Err(LogError::Unknown { doing: "append records to the embedded log".into(), source: None })
+        })
+    }
+
+    async fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks> {
+        Ok(self.shared.store()?.topic(&partition.topic)?.partition(partition.partition)?.watermarks())
+    }
+
+    async fn committed(&self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>> {
+        let (group, topic) = (group.to_owned(), topic.to_owned());
+        self.blocking(move |shared| {
+            let store = shared.store()?;
+            let topic = store.topic(&topic)?;
+            (0..topic.count())
+                .map(|partition| {
+                    store.position(&group, &TopicPartition { topic: topic.name.clone(), partition })
+                })
+                .collect()
+        })
+        .await
+    }
+
+    fn consumer(&self, spec: ConsumerSpec) -> Result<Box<dyn Consumer>> {
+        Ok(Box::new(consumer::EmbeddedConsumer::open(self.shared.clone(), spec)?))
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.shared.store().map(drop)?;
+        self.shared.refuse_when_disk_is_full()
+    }
+
+    async fn close(&self) -> Result<()> {
+        let (shared, threads) = (self.shared.clone(), self.threads.clone());
+        run_blocking(move || close(&shared, &threads)).await
+    }
+
+    fn describe(&self) -> String {
+        format!("embedded log at {}", self.shared.config.dir.display())
+    }
+}
+
+impl Drop for EmbeddedLog {
+    fn drop(&mut self) {
+        if let Err(error) = close(&self.shared, &self.threads) {
+            tracing::error!(%error, "closing the embedded log failed");
+        }
+    }
+}
+
+/// Writes what is in the queue, ends the threads and lets go of the directory.
+fn close(shared: &Shared, threads: &Mutex<Vec<JoinHandle<()>>>) -> Result<()> {
+    shared.begin_closing();
+    let threads = std::mem::take(&mut *threads.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut panicked = false;
+    for thread in threads {
+        panicked |= thread.join().is_err();
+    }
+    shared.discard_store();
+    if panicked {
+        return Err(LogError::Unavailable {
+            doing: "write everything before closing".into(),
+            mend:
+                "a thread of the embedded log panicked, see the process's log; what was answered is durable"
+                    .into(),
+            source: None,
+        });
+    }
+    Ok(())
+}
+
+async fn run_blocking<T, F>(work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    tokio::task::spawn_blocking(work).await.map_err(|source| LogError::Unavailable {
+        doing: "use the embedded log".into(),
+        mend: "the process is shutting down or the call panicked, see its log".into(),
+        source: Some(Box::new(source)),
+    })?
+}

@@ -84,7 +84,9 @@ impl Admin {
             .client
             .inner()
             .fetch_watermarks(&partition.topic, native(partition.partition), self.config.request_timeout)
-            .map_err(|error| failure(format!("ask for the ends of {}/{}", partition.topic, partition.partition), error))?;
+            .map_err(|error| {
+                failure(format!("ask for the ends of {}/{}", partition.topic, partition.partition), error)
+            })?;
         Ok(Watermarks { low: low.max(0).unsigned_abs(), high: high.max(0).unsigned_abs() })
     }
 
@@ -100,8 +102,9 @@ impl Admin {
         for partition in 0..count {
             list.add_partition(topic, native(partition));
         }
-        let list =
-            reader.committed_offsets(list, self.config.request_timeout).map_err(|error| failure(doing(), error))?;
+        let list = reader
+            .committed_offsets(list, self.config.request_timeout)
+            .map_err(|error| failure(doing(), error))?;
         let mut positions = vec![None; count as usize];
         for (partition, committed) in batch::committed_of(&list).map_err(|error| failure(doing(), error))? {
             if let Some(slot) = positions.get_mut(partition.partition as usize) {
@@ -128,8 +131,11 @@ impl Admin {
             .iter()
             .zip(&settings)
             .map(|(topic, settings)| {
-                let new =
-                    NewTopic::new(&topic.name, native(topic.partitions), TopicReplication::Fixed(BROKERS_REPLICATION));
+                let new = NewTopic::new(
+                    &topic.name,
+                    native(topic.partitions),
+                    TopicReplication::Fixed(BROKERS_REPLICATION),
+                );
                 settings.iter().fold(new, |new, (name, value)| new.set(name, value))
             })
             .collect();
@@ -201,7 +207,8 @@ impl Admin {
                     continue;
                 }
             };
-            let value = |name: &str| resource.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
+            let value =
+                |name: &str| resource.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
             verify_topic(topic, &value)?;
         }
         Ok(())
@@ -247,7 +254,13 @@ fn verify_topic(topic: &TopicSpec, value: &dyn Fn(&str) -> String) -> Result<()>
     for (name, wanted) in settings_of(topic).into_iter().filter(|(name, _)| name.starts_with("retention.")) {
         let found = value(name);
         if found != wanted {
-            tracing::info!(topic = topic.name, setting = name, found, configured = wanted, "the topic keeps its own retention");
+            tracing::info!(
+                topic = topic.name,
+                setting = name,
+                found,
+                configured = wanted,
+                "the topic keeps its own retention"
+            );
         }
     }
     Ok(())

@@ -64,7 +64,12 @@ impl RecordQueue {
         MessageBatch { messages, _queue: PhantomData }
     }
 
-    fn fill(&self, messages: &mut Vec<*mut native::rd_kafka_message_t>, wait: Duration, limit: usize) -> usize {
+    fn fill(
+        &self,
+        messages: &mut Vec<*mut native::rd_kafka_message_t>,
+        wait: Duration,
+        limit: usize,
+    ) -> usize {
         messages.reserve(limit);
         let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: `reserve` made room for `limit` pointers behind the length; librdkafka writes as
@@ -184,8 +189,12 @@ impl<'a> Message<'a> {
         // SAFETY: out-pointers are live locals; the headers stay the message's own.
         let found = unsafe {
             native::rd_kafka_message_headers(self.raw, &mut headers) == NO_ERROR
-                && native::rd_kafka_header_get_last(headers, CONTENT_TYPE_NAME.as_ptr(), &mut value, &mut length)
-                    == NO_ERROR
+                && native::rd_kafka_header_get_last(
+                    headers,
+                    CONTENT_TYPE_NAME.as_ptr(),
+                    &mut value,
+                    &mut length,
+                ) == NO_ERROR
         };
         if !found {
             return None;
@@ -200,7 +209,9 @@ impl<'a> Message<'a> {
 }
 
 /// Positions in a list that `committed_offsets` filled; a partition without one has `None`.
-pub(super) fn committed_of(list: &TopicPartitionList) -> KafkaResult<Vec<(TopicPartition, Option<Committed>)>> {
+pub(super) fn committed_of(
+    list: &TopicPartitionList,
+) -> KafkaResult<Vec<(TopicPartition, Option<Committed>)>> {
     let elements = list.elements();
     let mut all = Vec::with_capacity(elements.len());
     for (index, element) in elements.iter().enumerate() {
@@ -233,7 +244,10 @@ pub(super) fn committed_of(list: &TopicPartitionList) -> KafkaResult<Vec<(TopicP
 
 /// Commits and waits for the coordinator's answer. Unlike `Consumer::commit` it also reports a
 /// partition that was refused while others were taken.
-pub(super) fn commit<C: ConsumerContext>(consumer: &BaseConsumer<C>, list: &TopicPartitionList) -> KafkaResult<()> {
+pub(super) fn commit<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    list: &TopicPartitionList,
+) -> KafkaResult<()> {
     let mut refused: RDKafkaRespErr = NO_ERROR;
     // SAFETY: without a queue the callback runs before the call returns, so the local outlives it.
     let outcome = unsafe {

@@ -12,6 +12,7 @@ use super::admin::native;
 use super::batch;
 use super::context::MemberContext;
 use super::failure::failure;
+use crate::bounds;
 use crate::error::LogError;
 use crate::port::{Commit, Committer, MAX_COMMIT_METADATA_BYTES, Result, TopicPartition};
 
@@ -54,13 +55,7 @@ impl Member {
             if epochs.get(&commit.partition) != Some(&commit.epoch) {
                 return Err(LogError::fenced(&commit.partition, commit.epoch));
             }
-            if commit.metadata.len() > MAX_COMMIT_METADATA_BYTES {
-                return Err(LogError::TooLarge {
-                    what: "the text of a commit".into(),
-                    bytes: commit.metadata.len(),
-                    limit: MAX_COMMIT_METADATA_BYTES,
-                });
-            }
+            bounds::verify_commit(commit)?;
             let mut element = list.add_partition(&commit.partition.topic, native(commit.partition.partition));
             let offset = i64::try_from(commit.offset).unwrap_or(i64::MAX);
             element
@@ -94,7 +89,9 @@ fn explain(error: rdkafka::error::KafkaError, commits: &[Commit]) -> LogError {
     let doing = || {
         let places: Vec<String> = commits
             .iter()
-            .map(|commit| format!("{}/{}@{}", commit.partition.topic, commit.partition.partition, commit.offset))
+            .map(|commit| {
+                format!("{}/{}@{}", commit.partition.topic, commit.partition.partition, commit.offset)
+            })
             .collect();
         format!("commit {}", places.join(", "))
     };
@@ -126,7 +123,9 @@ fn explain(error: rdkafka::error::KafkaError, commits: &[Commit]) -> LogError {
         ) => LogError::Unknown { doing: doing(), source: Some(Box::new(error)) },
         Some(Code::OffsetMetadataTooLarge) => LogError::Refused {
             doing: doing(),
-            mend: format!("let the broker's offset.metadata.max.bytes be {MAX_COMMIT_METADATA_BYTES} or more"),
+            mend: format!(
+                "let the broker's offset.metadata.max.bytes be {MAX_COMMIT_METADATA_BYTES} or more"
+            ),
             source: Some(Box::new(error)),
         },
         _ => failure(doing(), error),

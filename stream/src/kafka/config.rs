@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
-use super::MAX_RECORD_BYTES;
+use crate::bounds::MAX_RECORD_BYTES;
 use crate::error::LogError;
 use crate::port::Result;
 
@@ -73,6 +73,11 @@ const MESSAGE_OVERHEAD_BYTES: usize = 64 * 1024;
 pub(super) const MAX_MESSAGE_BYTES: usize = MAX_RECORD_BYTES + MESSAGE_OVERHEAD_BYTES;
 
 impl KafkaConfig {
+    /// The defaults, for `host:port[,host:port]`.
+    pub fn new(brokers: impl Into<String>) -> Self {
+        Self { brokers: brokers.into(), ..Self::default() }
+    }
+
     /// Refuses what cannot work: no broker, a reserved property, one librdkafka does not know.
     pub fn verify(&self) -> Result<()> {
         if self.brokers.split(',').any(|broker| broker.trim().is_empty()) {
@@ -88,10 +93,9 @@ impl KafkaConfig {
             });
         }
         self.base().create_native_config().map(drop).map_err(|error| match error {
-            rdkafka::error::KafkaError::ClientConfig(_, reason, property, value) => LogError::Config {
-                reason: format!("librdkafka says of {value:?}: {reason}"),
-                property,
-            },
+            rdkafka::error::KafkaError::ClientConfig(_, reason, property, value) => {
+                LogError::Config { reason: format!("librdkafka says of {value:?}: {reason}"), property }
+            }
             other => LogError::Config { property: "properties".into(), reason: other.to_string() },
         })
     }
@@ -213,7 +217,9 @@ mod tests {
         config.properties.insert("sasl.mechanism".into(), "SCRAM-SHA-256".into());
         config.properties.insert("session.timeout.ms".into(), "45000".into());
         config.verify().unwrap();
-        for client in [config.admin(), config.producer(), config.consumer("g"), config.reader_of_positions("g")] {
+        for client in
+            [config.admin(), config.producer(), config.consumer("g"), config.reader_of_positions("g")]
+        {
             assert_eq!(client.get("security.protocol"), Some("SASL_SSL"));
         }
         assert_eq!(config.consumer("g").get("session.timeout.ms"), Some("45000"));

@@ -169,7 +169,12 @@ impl Reader {
         }
     }
 
-    fn take_over(&mut self, partitions: &[TopicPartition], queue: &RecordQueue, sink: &mut dyn Sink) -> Result<()> {
+    fn take_over(
+        &mut self,
+        partitions: &[TopicPartition],
+        queue: &RecordQueue,
+        sink: &mut dyn Sink,
+    ) -> Result<()> {
         let consumer = &self.member.consumer;
         let doing = || "take over partitions".to_owned();
         let mut list = TopicPartitionList::with_capacity(partitions.len());
@@ -242,10 +247,7 @@ impl Reader {
             list.add_partition(&partition.topic, native(partition.partition));
         }
         // Only now may the group hand them to another member.
-        self.member
-            .consumer
-            .incremental_unassign(&list)
-            .map_err(|error| failure("give up partitions", error))
+        self.member.consumer.incremental_unassign(&list).map_err(|error| failure("give up partitions", error))
     }
 
     /// Hands one message over; `false` when it was not a record to hand over.
@@ -266,7 +268,12 @@ impl Reader {
         Ok(true)
     }
 
-    fn handle_partition_error(&mut self, message: Message<'_>, code: Code, sink: &mut dyn Sink) -> Result<()> {
+    fn handle_partition_error(
+        &mut self,
+        message: Message<'_>,
+        code: Code,
+        sink: &mut dyn Sink,
+    ) -> Result<()> {
         if code != Code::AutoOffsetReset && code != Code::OffsetOutOfRange {
             return self.tolerate(KafkaError::MessageConsumption(code));
         }

@@ -95,7 +95,11 @@ impl ConsumerContext for MemberContext {
             return;
         }
         let partitions = partitions_of(list);
-        self.lock().push_back(if assigning { GroupEvent::Assign(partitions) } else { GroupEvent::Revoke(partitions) });
+        self.lock().push_back(if assigning {
+            GroupEvent::Assign(partitions)
+        } else {
+            GroupEvent::Revoke(partitions)
+        });
     }
 }
 

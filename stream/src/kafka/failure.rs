@@ -20,13 +20,16 @@ pub(super) fn failure(doing: impl Into<String>, error: KafkaError) -> LogError {
             mend: "grant Kelly's principal the operation (kafka-acls.sh) or give it another one".into(),
             source,
         },
-        Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL | Code::UnsupportedSASLMechanism) => {
-            LogError::Refused {
-                doing,
-                mend: "check security.protocol, sasl.* and ssl.* against the broker's listener".into(),
-                source,
-            }
-        }
+        Some(
+            Code::Authentication
+            | Code::SaslAuthenticationFailed
+            | Code::SSL
+            | Code::UnsupportedSASLMechanism,
+        ) => LogError::Refused {
+            doing,
+            mend: "check security.protocol, sasl.* and ssl.* against the broker's listener".into(),
+            source,
+        },
         Some(
             Code::InvalidTopic
             | Code::InvalidPartitions
@@ -40,7 +43,8 @@ pub(super) fn failure(doing: impl Into<String>, error: KafkaError) -> LogError {
         ) => LogError::Refused { doing, mend: "the broker does not take it, see the cause".into(), source },
         _ => LogError::Unavailable {
             doing,
-            mend: "check that the brokers run and that their advertised addresses can be reached from here".into(),
+            mend: "check that the brokers run and that their advertised addresses can be reached from here"
+                .into(),
             source,
         },
     }

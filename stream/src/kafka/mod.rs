@@ -22,13 +22,12 @@ use async_trait::async_trait;
 
 pub use config::KafkaConfig;
 
+use crate::bounds;
 use crate::error::LogError;
 use crate::port::{
-    Committed, Consumer, ConsumerSpec, Log, NewRecord, Position, Result, TopicPartition, TopicSpec, Watermarks,
+    Committed, Consumer, ConsumerSpec, Log, NewRecord, Position, Result, TopicPartition, TopicSpec,
+    Watermarks,
 };
-
-/// Largest record (key and payload) an append takes, on either log.
-pub const MAX_RECORD_BYTES: usize = 8 * 1024 * 1024;
 
 /// The log on Apache Kafka.
 pub struct KafkaLog {
@@ -54,6 +53,7 @@ impl KafkaLog {
 #[async_trait]
 impl Log for KafkaLog {
     async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<()> {
+        topics.iter().try_for_each(bounds::verify_topic)?;
         self.admin.create_missing(topics).await?;
         for topic in topics {
             let topic = topic.clone();
@@ -83,6 +83,7 @@ impl Log for KafkaLog {
 
     fn consumer(&self, spec: ConsumerSpec) -> Result<Box<dyn Consumer>> {
         self.admin.refuse_when_closed()?;
+        bounds::verify_group(&spec.group)?;
         Ok(Box::new(consumer::KafkaConsumer::open(&self.config, spec)?))
     }
 

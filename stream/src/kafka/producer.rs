@@ -10,10 +10,10 @@ use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use tokio::sync::oneshot;
 
-use super::MAX_RECORD_BYTES;
 use super::config::KafkaConfig;
 use super::context::LoggingContext;
 use super::failure::failure;
+use crate::bounds::{self, MAX_RECORD_BYTES};
 use crate::error::LogError;
 use crate::port::{NewRecord, Position, Result};
 
@@ -125,15 +125,8 @@ fn create(config: &KafkaConfig) -> Result<Arc<Native>> {
 fn load_of(records: &[NewRecord]) -> Result<Load> {
     let mut bytes = 0;
     for record in records {
-        let own = record.payload.len() + record.key.as_ref().map_or(0, |key| key.len());
-        if own > MAX_RECORD_BYTES {
-            return Err(LogError::TooLarge {
-                what: format!("a record for {}", record.topic),
-                bytes: own,
-                limit: MAX_RECORD_BYTES,
-            });
-        }
-        bytes += own + RECORD_OVERHEAD_BYTES;
+        bounds::verify_record(record)?;
+        bytes += bounds::size_of(record) + RECORD_OVERHEAD_BYTES;
     }
     Ok(Load { records: records.len(), bytes })
 }
@@ -141,8 +134,8 @@ fn load_of(records: &[NewRecord]) -> Result<Load> {
 fn enqueue(native: &Native, records: &[NewRecord], pending: &Arc<Pending>) {
     for (index, record) in records.iter().enumerate() {
         let ticket = Box::new(Ticket { pending: pending.clone(), index, answered: false });
-        let mut native_record =
-            BaseRecord::<[u8], [u8], Box<Ticket>>::with_opaque_to(&record.topic, ticket).payload(&record.payload[..]);
+        let mut native_record = BaseRecord::<[u8], [u8], Box<Ticket>>::with_opaque_to(&record.topic, ticket)
+            .payload(&record.payload[..]);
         if let Some(key) = &record.key {
             native_record = native_record.key(&key[..]);
         }
@@ -172,16 +165,20 @@ fn explain(error: KafkaError, records: &[NewRecord]) -> LogError {
     let doing = format!("append {} records to {topic}", records.len());
     match error.rdkafka_error_code() {
         Some(Code::QueueFull) => LogError::Full { what: "the queue towards Kafka".into() },
-        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => LogError::UnknownTopic { topic: topic.into() },
+        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => {
+            LogError::UnknownTopic { topic: topic.into() }
+        }
         Some(Code::UnknownPartition) => LogError::UnknownPartition {
             topic: topic.into(),
             partition: records.iter().find_map(|record| record.partition).unwrap_or_default(),
         },
-        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge) => LogError::TooLarge {
-            what: format!("a record for {topic}, by the topic's own max.message.bytes,"),
-            bytes: records.iter().map(|record| record.payload.len()).max().unwrap_or_default(),
-            limit: MAX_RECORD_BYTES,
-        },
+        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge) => {
+            LogError::TooLarge {
+                what: format!("a record for {topic}, by the topic's own max.message.bytes,"),
+                bytes: records.iter().map(|record| record.payload.len()).max().unwrap_or_default(),
+                limit: MAX_RECORD_BYTES,
+            }
+        }
         Some(
             Code::TopicAuthorizationFailed
             | Code::ClusterAuthorizationFailed
@@ -216,7 +213,9 @@ impl Bounds {
             }
         }
         let mut waiting = bounds.lock();
-        if waiting.records + load.records > bounds.limit.records || waiting.bytes + load.bytes > bounds.limit.bytes {
+        if waiting.records + load.records > bounds.limit.records
+            || waiting.bytes + load.bytes > bounds.limit.bytes
+        {
             return Err(LogError::Full {
                 what: format!(
                     "{} records ({} bytes) wait for Kafka's acknowledgement",

@@ -1,0 +1,345 @@
+//! A member of a consumer group on the embedded log.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::group::MemberId;
+use super::groups::SharedGroup;
+use super::queue::{Committing, Job};
+use super::shared::Shared;
+use super::store::{Partition, Store, StoredFrame};
+use super::wake::Waker;
+use crate::bounds;
+use crate::error::LogError;
+use crate::port::{
+    Assignment, Commit, Committer, Consumer, ConsumerSpec, Result, Sink, Start, TopicPartition,
+};
+
+/// How often a member tells its group that it lives and looks for those that do not.
+const LIFE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Reads what its group gives it.
+pub(super) struct EmbeddedConsumer {
+    shared: Arc<Shared>,
+    group: Arc<SharedGroup>,
+    waker: Arc<Waker>,
+    spec: ConsumerSpec,
+    member: MemberId,
+    seen_changes: Option<u64>,
+    last_sign_of_life: Instant,
+    assigned: Vec<Assigned>,
+    /// Where the next poll begins, so that a busy partition does not starve the others.
+    turn: usize,
+}
+
+struct Assigned {
+    partition: TopicPartition,
+    next: u64,
+    paused: bool,
+    /// A frame handed over in part.
+    frame: Option<StoredFrame>,
+    /// Whether `next` is known to be the base of a frame or the end.
+    aligned: bool,
+}
+
+impl EmbeddedConsumer {
+    pub(super) fn open(shared: Arc<Shared>, spec: ConsumerSpec) -> Result<Self> {
+        bounds::verify_group(&spec.group)?;
+        let group = shared.groups.get(&spec.group);
+        let waker = shared.wakers.add();
+        let member = join(&shared, &group, &spec)?;
+        Ok(Self {
+            shared,
+            group,
+            waker,
+            spec,
+            member,
+            seen_changes: None,
+            last_sign_of_life: Instant::now(),
+            assigned: Vec::new(),
+            turn: 0,
+        })
+    }
+
+    /// Follows the group. Returns whether anything happened.
+    fn follow_group(&mut self, sink: &mut dyn Sink) -> Result<bool> {
+        let changes = self.group.changes();
+        let now = Instant::now();
+        let sign_of_life = now.saturating_duration_since(self.last_sign_of_life) >= LIFE_INTERVAL;
+        if self.seen_changes == Some(changes) && !sign_of_life {
+            return Ok(false);
+        }
+        let mut happened = false;
+        let mut group = self.group.lock();
+        group.polled(self.member, now);
+        self.last_sign_of_life = now;
+        let mut others_concerned = group.put_out_silent(now, self.shared.config.max_poll_interval);
+        if !group.has(self.member) {
+            // Put out for its silence: everything is lost, and it begins anew.
+            drop(group);
+            let lost: Vec<TopicPartition> =
+                self.assigned.drain(..).map(|assigned| assigned.partition).collect();
+            if !lost.is_empty() {
+                sink.revoked(&lost);
+            }
+            self.member = join(&self.shared, &self.group, &self.spec)?;
+            return Ok(true);
+        }
+        let change = group.reconcile(self.member);
+        drop(group);
+        self.seen_changes = Some(changes);
+        if !change.revoked.is_empty() {
+            self.assigned.retain(|assigned| !change.revoked.contains(&assigned.partition));
+            sink.revoked(&change.revoked);
+            others_concerned = true;
+            happened = true;
+        }
+        if !change.assigned.is_empty() {
+            self.take_over(change.assigned, sink)?;
+            happened = true;
+        }
+        if others_concerned {
+            self.group.changed();
+            self.shared.wakers.wake();
+        }
+        Ok(happened)
+    }
+
+    fn take_over(&mut self, partitions: Vec<(TopicPartition, u64)>, sink: &mut dyn Sink) -> Result<()> {
+        let read = || -> Result<Vec<(Assigned, Assignment)>> {
+            let store = self.shared.store()?;
+            partitions
+                .iter()
+                .map(|(partition, epoch)| {
+                    let committed = store.position(&self.spec.group, partition)?;
+                    let ends = store.topic(&partition.topic)?.partition(partition.partition)?.ends();
+                    let next = match (&committed, self.spec.start) {
+                        (Some(committed), _) => committed.offset,
+                        (None, Start::Earliest) => ends.low,
+                        (None, Start::Latest) => ends.high,
+                    };
+                    let assigned = Assigned {
+                        partition: partition.clone(),
+                        next,
+                        paused: false,
+                        frame: None,
+                        aligned: false,
+                    };
+                    Ok((assigned, Assignment { partition: partition.clone(), committed, epoch: *epoch }))
+                })
+                .collect()
+        };
+        let taken = match read() {
+            Ok(taken) => taken,
+            Err(error) => {
+                // Nobody was told of them: leave, so that the next poll joins and takes them anew.
+                self.group.lock().leave(self.member);
+                self.group.changed();
+                return Err(error);
+            }
+        };
+        let (assigned, assignments): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
+        self.assigned.extend(assigned);
+        sink.assigned(assignments);
+        Ok(())
+    }
+
+    /// Hands over what is there. Returns the number of records, and whether a gap was met.
+    fn read(&mut self, max_records: usize, sink: &mut dyn Sink) -> Result<(usize, bool)> {
+        let store = self.shared.store()?;
+        let mut handed_over = 0;
+        let mut gaps = false;
+        for step in 0..self.assigned.len() {
+            let index = (self.turn + step) % self.assigned.len();
+            let assigned = &mut self.assigned[index];
+            if assigned.paused {
+                continue;
+            }
+            let (records, gap) = assigned.read(&store, max_records - handed_over, sink)?;
+            handed_over += records;
+            gaps |= gap;
+            if handed_over >= max_records {
+                // This one may have more: the next poll begins behind it.
+                self.turn = index + 1;
+                break;
+            }
+        }
+        Ok((handed_over, gaps))
+    }
+}
+
+impl Consumer for EmbeddedConsumer {
+    fn poll(&mut self, max_wait: Duration, max_records: usize, sink: &mut dyn Sink) -> Result<usize> {
+        let deadline = Instant::now() + max_wait;
+        loop {
+            let calls = self.waker.calls();
+            if self.shared.is_closed() {
+                return Err(LogError::Closed);
+            }
+            let happened = self.follow_group(sink)?;
+            let (handed_over, gaps) = self.read(max_records, sink)?;
+            if handed_over > 0 || happened || gaps {
+                return Ok(handed_over);
+            }
+            // Signs of life go on through a long wait.
+            let wake_at = deadline.min(self.last_sign_of_life + LIFE_INTERVAL);
+            if !self.waker.wait(calls, wake_at) && Instant::now() >= deadline {
+                return Ok(0);
+            }
+        }
+    }
+
+    fn committer(&self) -> Arc<dyn Committer> {
+        Arc::new(EmbeddedCommitter { shared: self.shared.clone(), group: self.group.clone() })
+    }
+
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.set_paused(partitions, true);
+        Ok(())
+    }
+
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.set_paused(partitions, false);
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        drop(self);
+        Ok(())
+    }
+}
+
+impl EmbeddedConsumer {
+    fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) {
+        for assigned in &mut self.assigned {
+            if partitions.contains(&assigned.partition) {
+                assigned.paused = paused;
+            }
+        }
+    }
+}
+
+impl Drop for EmbeddedConsumer {
+    fn drop(&mut self) {
+        self.group.lock().leave(self.member);
+        self.group.changed();
+        self.shared.wakers.wake();
+    }
+}
+
+impl Assigned {
+    fn read(&mut self, store: &Store, limit: usize, sink: &mut dyn Sink) -> Result<(usize, bool)> {
+        let topic = store.topic(&self.partition.topic)?;
+        let partition = topic.partition(self.partition.partition)?;
+        let ends = partition.ends();
+        let mut gap = false;
+        if self.next < ends.low {
+            gap = true;
+            self.jump(ends.low, sink);
+        }
+        if self.next >= ends.high || limit == 0 {
+            return Ok((0, gap));
+        }
+        let mut handed_over = 0;
+        if let Some(frame) = self.frame.take() {
+            handed_over += self.hand_over(frame, limit, sink)?;
+        }
+        if handed_over < limit && self.next < ends.high {
+            let from = self.base_of_next(partition)?;
+            for stored in partition.frames(from, ends.high) {
+                let stored = stored?;
+                if stored.base > self.next {
+                    gap = true;
+                    self.jump(stored.base, sink);
+                }
+                handed_over += self.hand_over(stored, limit - handed_over, sink)?;
+                if handed_over >= limit {
+                    break;
+                }
+            }
+            if handed_over < limit && self.next < ends.high {
+                // Nothing is left up to the end: those offsets hold no records.
+                gap = true;
+                self.jump(ends.high, sink);
+            }
+        }
+        Ok((handed_over, gap))
+    }
+
+    fn jump(&mut self, to: u64, sink: &mut dyn Sink) {
+        sink.gap(&self.partition, self.next, to);
+        self.next = to;
+        self.frame = None;
+        self.aligned = true;
+    }
+
+    /// Where to begin to find the record `next`.
+    fn base_of_next(&mut self, partition: &Partition) -> Result<u64> {
+        if self.aligned {
+            return Ok(self.next);
+        }
+        let holder = partition.frame_at(self.next)?.filter(|stored| stored.base + stored.count > self.next);
+        Ok(holder.map_or(self.next, |stored| stored.base))
+    }
+
+    fn hand_over(&mut self, stored: StoredFrame, limit: usize, sink: &mut dyn Sink) -> Result<usize> {
+        let frame = stored.frame()?;
+        let first = self.next.saturating_sub(stored.base);
+        let last = stored.count.min(first.saturating_add(limit as u64));
+        for index in first..last {
+            let record = frame
+                .record(index, &self.partition.topic, self.partition.partition, stored.base)
+                .ok_or_else(|| LogError::Corrupt {
+                    what: format!(
+                        "record {} of {}/{} cannot be read",
+                        stored.base + index,
+                        self.partition.topic,
+                        self.partition.partition
+                    ),
+                    mend: "restore the directory from a backup, or commit a position behind it".into(),
+                })?;
+            self.next = stored.base + index + 1;
+            sink.record(record);
+        }
+        self.aligned = last == stored.count;
+        self.frame = (last < stored.count).then_some(stored);
+        Ok(usize::try_from(last.saturating_sub(first)).unwrap_or(usize::MAX))
+    }
+}
+
+fn join(shared: &Shared, group: &SharedGroup, spec: &ConsumerSpec) -> Result<MemberId> {
+    let store = shared.store()?;
+    let mut partitions = Vec::new();
+    for name in &spec.topics {
+        let topic = store.topic(name)?;
+        let all = (0..topic.count()).map(|partition| TopicPartition { topic: topic.name.clone(), partition });
+        partitions.extend(all);
+    }
+    let member = group.lock().join(spec.topics.clone(), &partitions, Instant::now());
+    group.changed();
+    shared.wakers.wake();
+    Ok(member)
+}
+
+/// Commits from any thread; the epochs say whose.
+struct EmbeddedCommitter {
+    shared: Arc<Shared>,
+    group: Arc<SharedGroup>,
+}
+
+impl Committer for EmbeddedCommitter {
+    fn commit(&self, commits: &[Commit]) -> Result<()> {
+        if commits.is_empty() {
+            return Ok(());
+        }
+        commits.iter().try_for_each(bounds::verify_commit)?;
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.shared.queue.push(Job::Commit(Committing {
+            group: self.group.clone(),
+            commits: commits.to_vec(),
+            reply,
+        }))?;
+        answer.recv().unwrap_or(Err(LogError::Closed))
+    }
+}

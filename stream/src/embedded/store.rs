@@ -1,0 +1,493 @@
+//! What lies on the disk: a fjall database with one keyspace a partition (frames by base offset)
+//! and one for everything else (topics, low marks, positions of groups).
+//!
+//! Low marks: retention moves the mark first and removes tables later, so a record below the mark
+//! is gone whether or not its bytes are. A mark also keeps what the frames alone would tell: if all
+//! of them are gone, offsets go on where they were.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use fjall::config::{CompressionPolicy, FilterPolicy};
+use fjall::{
+    AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, UserValue,
+};
+use serde::{Deserialize, Serialize};
+
+use super::config::EmbeddedConfig;
+use super::frame::Frame;
+use super::journal;
+use crate::bounds;
+use crate::error::LogError;
+use crate::port::{Committed, Result, Retention, TopicPartition, TopicSpec, Watermarks};
+
+const META: &str = "meta";
+const META_MEMTABLE_BYTES: u64 = 1024 * 1024;
+
+/// Bounds of one partition's part of the memtable memory.
+const PARTITION_MEMTABLE_BYTES: std::ops::RangeInclusive<u64> = 1024 * 1024..=16 * 1024 * 1024;
+
+/// Files the store keeps open.
+const MAX_OPEN_FILES: usize = 256;
+
+/// Threads that write tables: one can flush while the other compacts.
+const WORKERS: usize = 2;
+
+/// The open database.
+pub(super) struct Store {
+    database: Database,
+    meta: Keyspace,
+    topics: RwLock<HashMap<Arc<str>, Arc<Topic>>>,
+    memtable_bytes: u64,
+}
+
+/// A topic and its partitions.
+pub(super) struct Topic {
+    pub(super) name: Arc<str>,
+    pub(super) partitions: Vec<Partition>,
+    retention: Mutex<Retention>,
+    keyless: AtomicU32,
+}
+
+/// A partition's frames and its ends.
+pub(super) struct Partition {
+    pub(super) keyspace: Keyspace,
+    ends: Mutex<Ends>,
+}
+
+/// The ends of a partition: everything before `high` is durable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ends {
+    pub(super) low: u64,
+    pub(super) high: u64,
+    pub(super) last_time_ms: i64,
+    /// Bytes of records ever appended.
+    pub(super) bytes: u64,
+}
+
+/// A frame in the store's own buffer.
+#[derive(Clone)]
+pub(super) struct StoredFrame {
+    pub(super) base: u64,
+    bytes: UserValue,
+    /// Records in it.
+    pub(super) count: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredTopic {
+    partitions: u32,
+    retention_ms: Option<u64>,
+    retention_bytes: Option<u64>,
+}
+
+impl Store {
+    pub(super) fn open(config: &EmbeddedConfig) -> Result<Self> {
+        std::fs::create_dir_all(&config.dir).map_err(|source| LogError::Unavailable {
+            doing: format!("make the directory {}", config.dir.display()),
+            mend: "check that its parent exists and may be written".into(),
+            source: Some(Box::new(source)),
+        })?;
+        journal::cut_torn_tail(&config.dir)?;
+        let doing = || format!("open the log in {}", config.dir.display());
+        let fail = |error| failure(&config.dir, doing(), error);
+        let database = Database::builder(&config.dir)
+            .cache_size(config.cache_bytes)
+            .max_cached_files(Some(MAX_OPEN_FILES))
+            .max_journaling_size(config.journal_bytes)
+            .worker_threads(WORKERS)
+            .manual_journal_persist(true)
+            .open()
+            .map_err(fail)?;
+        let meta = database
+            .keyspace(META, || KeyspaceCreateOptions::default().max_memtable_size(META_MEMTABLE_BYTES))
+            .map_err(fail)?;
+        let store = Self { database, meta, topics: RwLock::default(), memtable_bytes: config.memtable_bytes };
+        store.load_topics().map_err(|error| match error {
+            LoadError::Store(error) => fail(error),
+            LoadError::Log(error) => error,
+        })?;
+        Ok(store)
+    }
+
+    pub(super) fn topic(&self, name: &str) -> Result<Arc<Topic>> {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        topics.get(name).cloned().ok_or_else(|| LogError::UnknownTopic { topic: name.into() })
+    }
+
+    pub(super) fn all_topics(&self) -> Vec<Arc<Topic>> {
+        self.topics.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Makes the topic or verifies it; its retention becomes the one asked for.
+    pub(super) fn ensure_topic(&self, spec: &TopicSpec) -> Result<()> {
+        bounds::verify_topic(spec)?;
+        // Held throughout, so that two callers do not make it twice.
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        let existing = topics.get(spec.name.as_str());
+        let partitions = existing.map_or(spec.partitions, |topic| topic.count());
+        if partitions < spec.partitions {
+            return Err(LogError::TopicMismatch {
+                topic: spec.name.clone(),
+                found: format!("{partitions} partitions"),
+                wanted: format!("{} or more", spec.partitions),
+                mend: format!("configure {partitions}: an embedded topic keeps the number it was made with"),
+            });
+        }
+        if existing.is_some_and(|topic| topic.retention() == spec.retention) {
+            return Ok(());
+        }
+        let fail = |error| failure(self.path(), format!("make topic {}", spec.name), error);
+        let made = match existing {
+            Some(_) => None,
+            None => {
+                Some(self.open_topic(spec.name.as_str().into(), partitions, spec.retention).map_err(fail)?)
+            }
+        };
+        let stored = StoredTopic {
+            partitions,
+            retention_ms: spec.retention.time.map(|time| time.as_millis() as u64),
+            retention_bytes: spec.retention.bytes,
+        };
+        let value = serde_json::to_vec(&stored).map_err(|error| LogError::Corrupt {
+            what: format!("topic {} cannot be written down: {error}", spec.name),
+            mend: "report this".into(),
+        })?;
+        let mut batch = self.batch();
+        batch.insert(&self.meta, topic_key(&spec.name), value);
+        batch.commit().map_err(fail)?;
+        match made {
+            Some(topic) => drop(topics.insert(topic.name.clone(), Arc::new(topic))),
+            None => {
+                if let Some(topic) = topics.get(spec.name.as_str()) {
+                    *topic.retention.lock().unwrap_or_else(PoisonError::into_inner) = spec.retention;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A batch that is on the disk when its commit returns.
+    pub(super) fn batch(&self) -> fjall::OwnedWriteBatch {
+        self.database.batch().durability(Some(PersistMode::SyncData))
+    }
+
+    pub(super) fn put_position(
+        &self,
+        batch: &mut fjall::OwnedWriteBatch,
+        group: &str,
+        partition: &TopicPartition,
+        position: (u64, &str),
+    ) {
+        let (offset, metadata) = position;
+        let mut value = offset.to_be_bytes().to_vec();
+        value.extend_from_slice(metadata.as_bytes());
+        batch.insert(&self.meta, position_key(group, partition), value);
+    }
+
+    pub(super) fn position(&self, group: &str, partition: &TopicPartition) -> Result<Option<Committed>> {
+        let stored = self.meta.get(position_key(group, partition)).map_err(|error| {
+            failure(self.path(), format!("read the position of group {group} on {}", partition.topic), error)
+        })?;
+        Ok(stored.and_then(|value| parse_position(&value)))
+    }
+
+    /// Moves the low mark durably, then lets go of tables that lie wholly below it.
+    pub(super) fn raise_low(&self, topic: &Topic, index: u32, low: u64) -> fjall::Result<()> {
+        let Some(partition) = topic.partitions.get(index as usize) else { return Ok(()) };
+        let mark = Ends { low, ..partition.ends() };
+        let mut batch = self.batch();
+        batch.insert(&self.meta, mark_key(&topic.name, index), encode_ends(mark));
+        batch.commit()?;
+        partition.lock().low = low;
+        // The last frame's table stays: the store tells by its sequence number which journals it
+        // may remove, and an empty keyspace would hold them all for ever.
+        let last = match partition.keyspace.last_key_value() {
+            Some(last) => last.key().map(|key| parse_offset(&key))?,
+            None => return Ok(()),
+        };
+        let end = low.min(last);
+        partition.keyspace.tree.drop_range(..end.to_be_bytes())?;
+        Ok(())
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.meta.path().ancestors().nth(2).unwrap_or(self.meta.path())
+    }
+
+    fn load_topics(&self) -> Result<(), LoadError> {
+        let mut committed: HashMap<(String, u32), u64> = HashMap::new();
+        for entry in self.meta.prefix([POSITION]) {
+            let (key, value) = entry.into_inner()?;
+            if let (Some((topic, partition)), Some(position)) = (place_of(&key), parse_position(&value)) {
+                let highest = committed.entry((topic, partition)).or_default();
+                *highest = position.offset.max(*highest);
+            }
+        }
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        for entry in self.meta.prefix([TOPIC]) {
+            let (key, value) = entry.into_inner()?;
+            let name: Arc<str> = String::from_utf8_lossy(&key[1..]).into();
+            let stored: StoredTopic = serde_json::from_slice(&value).map_err(|error| LogError::Corrupt {
+                what: format!("what is kept of topic {name} cannot be read: {error}"),
+                mend: "restore the directory from a backup".into(),
+            })?;
+            let retention = Retention {
+                time: stored.retention_ms.map(Duration::from_millis),
+                bytes: stored.retention_bytes,
+            };
+            let topic = self.open_topic(name.clone(), stored.partitions, retention)?;
+            for (index, partition) in topic.partitions.iter().enumerate() {
+                let mark = self.meta.get(mark_key(&name, index as u32))?;
+                let mark = mark.and_then(|value| decode_ends(&value)).unwrap_or_default();
+                let reached = committed.get(&(name.to_string(), index as u32)).copied().unwrap_or_default();
+                partition.load(mark, reached, &name, index as u32)?;
+            }
+            topics.insert(name, Arc::new(topic));
+        }
+        Ok(())
+    }
+
+    fn open_topic(&self, name: Arc<str>, partitions: u32, retention: Retention) -> fjall::Result<Topic> {
+        let memtable = (self.memtable_bytes / u64::from(partitions.max(1)))
+            .clamp(*PARTITION_MEMTABLE_BYTES.start(), *PARTITION_MEMTABLE_BYTES.end());
+        let options = || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(memtable)
+                .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+                // Frames are found by ranges, never by a point that may be missing.
+                .filter_policy(FilterPolicy::disabled())
+        };
+        let partitions = (0..partitions)
+            .map(|index| {
+                let keyspace = self.database.keyspace(&format!("{name}/{index}"), options)?;
+                Ok(Partition { keyspace, ends: Mutex::default() })
+            })
+            .collect::<fjall::Result<Vec<_>>>()?;
+        Ok(Topic { name, partitions, retention: Mutex::new(retention), keyless: AtomicU32::new(0) })
+    }
+}
+
+impl Topic {
+    pub(super) fn count(&self) -> u32 {
+        self.partitions.len() as u32
+    }
+
+    pub(super) fn retention(&self) -> Retention {
+        *self.retention.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn partition(&self, index: u32) -> Result<&Partition> {
+        self.partitions
+            .get(index as usize)
+            .ok_or_else(|| LogError::UnknownPartition { topic: self.name.to_string(), partition: index })
+    }
+
+    /// Where an append without keys goes: each to the next partition, so that frames stay large.
+    pub(super) fn next_keyless(&self) -> u32 {
+        self.keyless.fetch_add(1, Ordering::Relaxed) % self.count().max(1)
+    }
+}
+
+impl Partition {
+    pub(super) fn ends(&self) -> Ends {
+        *self.lock()
+    }
+
+    pub(super) fn watermarks(&self) -> Watermarks {
+        let ends = self.ends();
+        Watermarks { low: ends.low, high: ends.high }
+    }
+
+    /// Shows what is now durable.
+    pub(super) fn advance(&self, to: Ends) {
+        let mut ends = self.lock();
+        // Retention may have moved `low` meanwhile.
+        *ends = Ends { low: ends.low, ..to };
+    }
+
+    /// The frame with the greatest base at or below `offset`, if any is left.
+    pub(super) fn frame_at(&self, offset: u64) -> Result<Option<StoredFrame>> {
+        match self.keyspace.range(..=offset.to_be_bytes()).next_back() {
+            Some(entry) => StoredFrame::read(entry).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Frames from base `from` on, below `to`.
+    pub(super) fn frames(&self, from: u64, to: u64) -> impl Iterator<Item = Result<StoredFrame>> {
+        self.keyspace.range(from.to_be_bytes()..to.to_be_bytes()).map(StoredFrame::read)
+    }
+
+    fn load(&self, mark: Ends, committed: u64, topic: &str, index: u32) -> Result<(), LoadError> {
+        let mut ends = mark;
+        if let Some(last) = self.keyspace.last_key_value() {
+            let last = StoredFrame::read(last)?;
+            let frame = last.frame()?;
+            if last.base + last.count > ends.high {
+                ends.high = last.base + last.count;
+                ends.bytes = frame.bytes_after();
+            }
+            ends.last_time_ms = ends.last_time_ms.max(frame.time_ms());
+        }
+        if committed > ends.high {
+            tracing::error!(
+                topic,
+                partition = index,
+                high = ends.high,
+                committed,
+                "the log ends before a committed position: records were lost from the disk; offsets go on after it"
+            );
+            ends.high = committed;
+        }
+        *self.lock() = ends;
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Ends> {
+        // One assignment at a time is made under it, so it is never half-done.
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StoredFrame {
+    fn read(entry: fjall::Guard) -> Result<Self> {
+        let (key, bytes) = entry.into_inner().map_err(|error| LogError::Unavailable {
+            doing: "read records from the embedded log".into(),
+            mend: "check the disk and the process's log; damaged files show there".into(),
+            source: Some(Box::new(error)),
+        })?;
+        let mut stored = Self { base: parse_offset(&key), bytes, count: 0 };
+        stored.count = stored.frame()?.count();
+        Ok(stored)
+    }
+
+    /// The records, borrowed.
+    pub(super) fn frame(&self) -> Result<Frame<'_>> {
+        Frame::parse(&self.bytes).ok_or_else(|| LogError::Corrupt {
+            what: format!("the records at offset {} cannot be read", self.base),
+            mend: "restore the directory from a backup, or remove the topic".into(),
+        })
+    }
+}
+
+enum LoadError {
+    Store(fjall::Error),
+    Log(LogError),
+}
+
+impl From<fjall::Error> for LoadError {
+    fn from(error: fjall::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<LogError> for LoadError {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+/// The store's errors in the words of the port.
+pub(super) fn failure(dir: &Path, doing: String, error: fjall::Error) -> LogError {
+    match error {
+        fjall::Error::Locked => LogError::Locked { dir: dir.into() },
+        fjall::Error::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+            LogError::Full { what: format!("no space is left on the disk of {}", dir.display()) }
+        }
+        fjall::Error::InvalidVersion(_) => LogError::Corrupt {
+            what: format!("{} was written by another version of the store", dir.display()),
+            mend: "use the version of Kelly that wrote it, or another directory".into(),
+        },
+        fjall::Error::JournalRecovery(_) | fjall::Error::Unrecoverable | fjall::Error::InvalidTrailer => {
+            LogError::Corrupt {
+                what: format!("{}: {error}", dir.display()),
+                mend: "restore the directory from a backup".into(),
+            }
+        }
+        error => LogError::Unavailable {
+            doing,
+            mend: format!("check the disk and the rights of {}", dir.display()),
+            source: Some(Box::new(error)),
+        },
+    }
+}
+
+const TOPIC: u8 = b't';
+const MARK: u8 = b'l';
+const POSITION: u8 = b'p';
+
+fn topic_key(topic: &str) -> Vec<u8> {
+    [&[TOPIC], topic.as_bytes()].concat()
+}
+
+fn mark_key(topic: &str, partition: u32) -> Vec<u8> {
+    [&[MARK], topic.as_bytes(), &[0], &partition.to_be_bytes()].concat()
+}
+
+/// Group and topic have no zero byte, see `bounds`.
+fn position_key(group: &str, partition: &TopicPartition) -> Vec<u8> {
+    let topic = partition.topic.as_bytes();
+    [&[POSITION], group.as_bytes(), &[0], topic, &[0], &partition.partition.to_be_bytes()].concat()
+}
+
+/// Topic and partition of a position's key.
+fn place_of(key: &[u8]) -> Option<(String, u32)> {
+    let (rest, partition) = key.split_last_chunk::<4>()?;
+    let topic = rest.strip_suffix(&[0])?.rsplit(|byte| *byte == 0).next()?;
+    Some((String::from_utf8_lossy(topic).into_owned(), u32::from_be_bytes(*partition)))
+}
+
+fn parse_position(value: &[u8]) -> Option<Committed> {
+    let (offset, metadata) = value.split_first_chunk::<8>()?;
+    Some(Committed {
+        offset: u64::from_be_bytes(*offset),
+        metadata: String::from_utf8_lossy(metadata).into_owned(),
+    })
+}
+
+fn parse_offset(key: &[u8]) -> u64 {
+    // Keys of a partition are written by `writer` only and have eight bytes.
+    key.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+fn encode_ends(ends: Ends) -> Vec<u8> {
+    [
+        ends.low.to_be_bytes(),
+        ends.high.to_be_bytes(),
+        ends.last_time_ms.to_be_bytes(),
+        ends.bytes.to_be_bytes(),
+    ]
+    .concat()
+}
+
+fn decode_ends(value: &[u8]) -> Option<Ends> {
+    let mut words = value.chunks_exact(8).map(|word| <[u8; 8]>::try_from(word).unwrap_or_default());
+    Some(Ends {
+        low: u64::from_be_bytes(words.next()?),
+        high: u64::from_be_bytes(words.next()?),
+        last_time_ms: i64::from_be_bytes(words.next()?),
+        bytes: u64::from_be_bytes(words.next()?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_values_are_read_back() {
+        let place = TopicPartition { topic: "kelly.metrics".into(), partition: 0x0001_0203 };
+        let key = position_key("kelly-ingest", &place);
+        assert_eq!(place_of(&key), Some(("kelly.metrics".into(), 0x0001_0203)));
+        // A partition number may hold zero bytes of its own.
+        let zero = TopicPartition { topic: "t".into(), partition: 0 };
+        assert_eq!(place_of(&position_key("g", &zero)), Some(("t".into(), 0)));
+        let ends = Ends { low: 1, high: u64::MAX, last_time_ms: -5, bytes: 9 };
+        assert_eq!(decode_ends(&encode_ends(ends)), Some(ends));
+        assert_eq!(decode_ends(b"short"), None);
+    }
+}

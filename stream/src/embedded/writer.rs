@@ -1,0 +1,229 @@
+//! The one thread that writes: it gathers what waits, writes it as one batch, syncs, and only then
+//! answers. Appends and commits share their syncs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, MutexGuard};
+
+use super::frame::FrameBuilder;
+use super::group::Group;
+use super::queue::{Append, Committing, Job};
+use super::shared::Shared;
+use super::store::{Ends, Store, Topic, failure};
+use crate::error::LogError;
+use crate::port::{Position, Result};
+
+/// A frame is closed when its records reach this: bounds what reading one record may load.
+const FRAME_BYTES: usize = 1024 * 1024;
+
+/// Writes until the queue is closed and empty.
+pub(super) fn run(shared: &Shared) {
+    while let Some(jobs) = shared.queue.take_group() {
+        write(shared, jobs);
+    }
+}
+
+fn write(shared: &Shared, jobs: Vec<Job>) {
+    let mut appends = Vec::new();
+    let mut commits = Vec::new();
+    for job in jobs {
+        match job {
+            Job::Append(append) => appends.push(append),
+            Job::Commit(commit) => commits.push(commit),
+        }
+    }
+    let store = match shared.store_for_writing() {
+        Ok(store) => store,
+        Err(error) => {
+            refuse(appends, commits, &error);
+            return;
+        }
+    };
+    // Commits need no room to speak of, and refusing them would stop what empties the log.
+    if !appends.is_empty()
+        && let Err(error) = shared.refuse_when_disk_is_full()
+    {
+        refuse(std::mem::take(&mut appends), Vec::new(), &error);
+    }
+
+    let now_ms = (shared.config.clock)();
+    let mut batch = store.batch();
+    let mut frames = Frames { now_ms, partitions: BTreeMap::new() };
+    let mut accepted_appends = Vec::with_capacity(appends.len());
+    for append in appends {
+        match frames.add(&store, &append) {
+            Ok(positions) => accepted_appends.push((append, positions)),
+            Err(error) => answer(append, Err(error)),
+        }
+    }
+    let advanced = frames.insert_into(&mut batch);
+
+    let groups: BTreeMap<String, Arc<_>> =
+        commits.iter().map(|commit| (commit.group.name.clone(), commit.group.clone())).collect();
+    // Only this thread ever holds more than one of them.
+    let locked: HashMap<&str, MutexGuard<'_, Group>> =
+        groups.iter().map(|(name, group)| (name.as_str(), group.lock())).collect();
+    let mut accepted_commits = Vec::with_capacity(commits.len());
+    for commit in commits {
+        match check(&commit, locked.get(commit.group.name.as_str())) {
+            Ok(()) => {
+                for one in &commit.commits {
+                    let position = (one.offset, one.metadata.as_str());
+                    store.put_position(&mut batch, &commit.group.name, &one.partition, position);
+                }
+                accepted_commits.push(commit);
+            }
+            Err(error) => reply(commit, Err(error)),
+        }
+    }
+
+    let outcome = batch.commit();
+    drop(locked);
+    match outcome {
+        Ok(()) => {
+            for (topic, index, ends) in advanced {
+                if let Some(partition) = topic.partitions.get(index as usize) {
+                    partition.advance(ends);
+                }
+            }
+            let woken = !accepted_appends.is_empty();
+            for (append, positions) in accepted_appends {
+                answer(append, Ok(positions));
+            }
+            for commit in accepted_commits {
+                reply(commit, Ok(()));
+            }
+            if woken {
+                shared.wakers.wake();
+            }
+        }
+        Err(error) => {
+            let error = failure(&shared.config.dir, "write to the embedded log".into(), error);
+            tracing::error!(%error, "writing to the embedded log failed; it is opened anew");
+            // The store takes no more writes after a failed one; what it had is read back.
+            // The topics hold handles that must go before it can be opened anew.
+            drop((advanced, store));
+            shared.discard_store();
+            refuse(
+                accepted_appends.into_iter().map(|(append, _)| append).collect(),
+                accepted_commits,
+                &error,
+            );
+        }
+    }
+}
+
+fn check(commit: &Committing, group: Option<&MutexGuard<'_, Group>>) -> Result<()> {
+    for one in &commit.commits {
+        if !group.is_some_and(|group| group.owns(&one.partition, one.epoch)) {
+            return Err(LogError::fenced(&one.partition, one.epoch));
+        }
+    }
+    Ok(())
+}
+
+/// Frames being filled, by partition, in the order of their offsets.
+struct Frames {
+    now_ms: i64,
+    partitions: BTreeMap<(Arc<str>, u32), Filling>,
+}
+
+struct Filling {
+    topic: Arc<Topic>,
+    /// The partition's ends once everything here is durable.
+    ends: Ends,
+    open: FrameBuilder,
+    /// Base of the open frame.
+    base: u64,
+    closed: Vec<(u64, Vec<u8>)>,
+}
+
+impl Frames {
+    fn add(&mut self, store: &Store, append: &Append) -> Result<Vec<Position>> {
+        // All or nothing: an append is refused before any of its records is placed.
+        for record in &append.records {
+            store.topic(&record.topic)?.partition(record.partition.unwrap_or_default())?;
+        }
+        let mut positions = Vec::with_capacity(append.records.len());
+        for record in &append.records {
+            let index = record.partition.unwrap_or_default();
+            let filling = match self.partitions.entry((record.topic.clone(), index)) {
+                std::collections::btree_map::Entry::Occupied(found) => found.into_mut(),
+                std::collections::btree_map::Entry::Vacant(vacant) => {
+                    let topic = store.topic(&record.topic)?;
+                    let mut ends = topic.partition(index)?.ends();
+                    // Log time never goes back, whatever the clock does.
+                    ends.last_time_ms = ends.last_time_ms.max(self.now_ms);
+                    let open = FrameBuilder::new(ends.last_time_ms, ends.bytes);
+                    vacant.insert(Filling { topic, ends, open, base: ends.high, closed: Vec::new() })
+                }
+            };
+            positions.push(Position { partition: index, offset: filling.ends.high });
+            filling.open.push(record);
+            filling.ends.high += 1;
+            if filling.open.record_bytes() >= FRAME_BYTES {
+                filling.close_frame();
+            }
+        }
+        Ok(positions)
+    }
+
+    fn insert_into(self, batch: &mut fjall::OwnedWriteBatch) -> Vec<(Arc<Topic>, u32, Ends)> {
+        let mut advanced = Vec::with_capacity(self.partitions.len());
+        for ((_, index), mut filling) in self.partitions {
+            filling.close_frame();
+            if let Some(partition) = filling.topic.partitions.get(index as usize) {
+                for (base, frame) in filling.closed {
+                    batch.insert(&partition.keyspace, base.to_be_bytes(), frame);
+                }
+            }
+            advanced.push((filling.topic, index, filling.ends));
+        }
+        advanced
+    }
+}
+
+impl Filling {
+    fn close_frame(&mut self) {
+        if self.open.count() == 0 {
+            return;
+        }
+        let after = self.open.bytes_after();
+        let full = std::mem::replace(&mut self.open, FrameBuilder::new(self.ends.last_time_ms, after));
+        self.closed.push((self.base, full.finish()));
+        self.base = self.ends.high;
+        self.ends.bytes = after;
+    }
+}
+
+fn refuse(appends: Vec<Append>, commits: Vec<Committing>, error: &LogError) {
+    for append in appends {
+        answer(append, Err(again(error)));
+    }
+    for commit in commits {
+        reply(commit, Err(again(error)));
+    }
+}
+
+/// The same error for another caller; the cause goes to the log once and is not copied.
+fn again(error: &LogError) -> LogError {
+    match error {
+        LogError::Full { what } => LogError::Full { what: what.clone() },
+        LogError::Closed => LogError::Closed,
+        LogError::Corrupt { what, mend } => LogError::Corrupt { what: what.clone(), mend: mend.clone() },
+        LogError::Locked { dir } => LogError::Locked { dir: dir.clone() },
+        other => LogError::Unavailable {
+            doing: "write to the embedded log".into(),
+            mend: format!("see the process's log ({other})"),
+            source: None,
+        },
+    }
+}
+
+fn answer(append: Append, outcome: Result<Vec<Position>>) {
+    // The caller may have gone; the records are on the log all the same.
+    let _ = append.reply.send(outcome);
+}
+
+fn reply(commit: Committing, outcome: Result<()>) {
+    let _ = commit.reply.send(outcome);
+}
