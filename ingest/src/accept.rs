@@ -15,6 +15,9 @@ use uuid::Uuid;
 /// Bytes of payload gathered into one message, so that a large body becomes few messages and none
 /// comes near the size the log refuses.
 const MESSAGE_BYTES: usize = 256 << 10;
+/// Bytes that are added to a row on its way into a message: brackets, and an id where it has none.
+/// A row is checked with so much less room, so that what was accepted is never refused later.
+const ROOM_FOR_WRAPPING: usize = 64;
 /// Bad rows reported one by one; of more only their number is told.
 pub const MAX_REPORTED: usize = 50;
 
@@ -89,6 +92,8 @@ pub struct Acceptor {
 impl Acceptor {
     /// Reads how many partitions the topics have; they must exist.
     pub async fn new(log: Arc<dyn Log>, limits: Limits) -> Result<Self, LogError> {
+        let limits =
+            Limits { max_message_bytes: limits.max_message_bytes.saturating_sub(ROOM_FOR_WRAPPING), ..limits };
         let metric_partitions = log.partitions(topics::METRICS).await?;
         let activity_partitions = log.partitions(topics::ACTIVITY).await?;
         Ok(Self { log, limits, metric_partitions, activity_partitions })
@@ -129,7 +134,7 @@ impl Acceptor {
                     let derived = ids::derived_event_id(now_ms, origin.topic, 0, 0, row.index);
                     if event.id == derived {
                         // No id of its own: it gets one here, so that the answer can name it.
-                        let id = Uuid::now_v7();
+                        let id = id_at(now_ms);
                         messages.push(partition, &with_id(row, id));
                         ids.push(id);
                     } else {
@@ -156,6 +161,14 @@ struct Checked {
     rows: usize,
     ids: Vec<Uuid>,
     records: Vec<NewRecord>,
+}
+
+/// A UUIDv7 of the moment: an event without a time of its own takes it from there.
+fn id_at(now_ms: i64) -> Uuid {
+    let milliseconds = u64::try_from(now_ms).unwrap_or_default();
+    let mut random = [0; 10];
+    random.copy_from_slice(&Uuid::new_v4().as_bytes()[..10]);
+    uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid()
 }
 
 /// The row with an id. It was decoded before, so it is an object without doubled fields.

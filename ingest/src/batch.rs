@@ -12,6 +12,7 @@ use kelly_stream::{Record, TopicPartition};
 use crate::activity_blocks::ActivityBlocks;
 use crate::dead_letters::{DeadLetters, Letter};
 use crate::metric_blocks::MetricBlocks;
+use crate::journal::Horizon;
 use crate::shape::Range;
 
 /// What decides over rows beside the records themselves.
@@ -21,6 +22,19 @@ pub struct Rules {
     pub limits: Limits,
     /// How long raw metrics are kept, ms; older ones go to the rollups alone.
     pub raw_retention_ms: i64,
+}
+
+impl Rules {
+    /// The part of the rules that follows the configuration.
+    pub fn horizon(&self) -> Horizon {
+        Horizon { max_age_ms: self.limits.max_age_ms, raw_retention_ms: self.raw_retention_ms }
+    }
+
+    /// The same rules under another configuration.
+    pub fn under(self, horizon: Horizon) -> Self {
+        let limits = Limits { max_age_ms: horizon.max_age_ms, ..self.limits };
+        Self { limits, raw_retention_ms: horizon.raw_retention_ms }
+    }
 }
 
 /// Rows for one table.
@@ -53,6 +67,8 @@ pub struct Batch {
     pub blocks: Vec<Block>,
     /// Records, rows and refusals in it.
     pub size: Size,
+    /// The configuration under which its rows were made.
+    pub horizon: Horizon,
 }
 
 /// How much is in a batch.
@@ -111,7 +127,8 @@ impl BatchBuilder {
                 content_type,
                 code: "unsupported_content_type",
                 reason: "the content-type header is not application/json; send JSON, or leave the header out",
-                bytes: record.payload,
+                // Nothing says what these bytes are, so no text in them is kept.
+                bytes: &decode::redacted(record.payload),
             });
             return;
         }
@@ -142,12 +159,13 @@ impl BatchBuilder {
         }
     }
 
-    /// Notes that retention removed `[expected, found)` before it was read.
-    pub fn note_gap(&mut self, expected: u64, found: u64, now_ms: i64) {
+    /// Notes that retention removed `[expected, found)` before it was read; `log_time_ms` is that of
+    /// the next record, so that a replay dates the letter alike.
+    pub fn note_gap(&mut self, expected: u64, found: u64, log_time_ms: i64) {
         self.dead_letters.push(Letter {
             offset: expected,
             row: 0,
-            log_time_ms: now_ms,
+            log_time_ms,
             content_type: "",
             code: "lost_to_retention",
             reason: &format!(
@@ -157,11 +175,6 @@ impl BatchBuilder {
             bytes: b"",
         });
         self.next = self.next.max(found);
-    }
-
-    /// Whether nothing came yet.
-    pub fn is_empty(&self) -> bool {
-        self.size.records == 0 && self.dead_letters.rows() == 0
     }
 
     /// How much came.
@@ -192,7 +205,7 @@ impl BatchBuilder {
             Rows::Activity(rows) => rows.finish(partition),
         });
         blocks.retain(|block| block.rows.num_rows() > 0);
-        Batch { range, blocks, size }
+        Batch { range, blocks, size, horizon: self.rules.horizon() }
     }
 }
 

@@ -15,6 +15,9 @@ use crate::dictionary::Dictionary;
 /// has the rest for as long as it keeps it.
 pub const MAX_KEPT_BYTES: usize = 1 << 20;
 
+/// Bytes of a content-type header that are kept.
+const MAX_CONTENT_TYPE_BYTES: usize = 200;
+
 /// Why and where.
 #[derive(Debug, Clone, Copy)]
 pub struct Letter<'a> {
@@ -42,7 +45,6 @@ pub struct DeadLetters {
     reasons: StringBuilder,
     content_types: (Dictionary, Vec<i32>),
     bytes: BinaryBuilder,
-    kept_bytes: usize,
     origins: Origins,
 }
 
@@ -54,10 +56,9 @@ impl DeadLetters {
         let code = self.codes.0.intern(letter.code);
         self.codes.1.push(code as i32);
         self.reasons.append_value(letter.reason);
-        let content_type = self.content_types.0.intern(letter.content_type);
+        let content_type = self.content_types.0.intern(start_of(letter.content_type, MAX_CONTENT_TYPE_BYTES));
         self.content_types.1.push(content_type as i32);
         self.bytes.append_value(kept);
-        self.kept_bytes += kept.len();
         self.origins.push(letter.offset, letter.row);
     }
 
@@ -95,4 +96,9 @@ impl DeadLetters {
         ]);
         Block::new(Table::DeadLetters, all)
     }
+}
+
+/// The beginning of a text, cut between characters.
+fn start_of(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
 }

@@ -23,7 +23,19 @@ pub enum Journal {
         nonce: Nonce,
         /// First offset after the range.
         end: u64,
+        /// What was configured when it was declared. It decides over rows, so a replay uses it and
+        /// not what is configured by then.
+        horizon: Horizon,
     },
+}
+
+/// The configured bounds on time that decide which rows a range becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Horizon {
+    /// Older rows are refused, ms before the log's time of their record.
+    pub max_age_ms: i64,
+    /// Older rows go to the rollups alone, ms before the log's time of their record.
+    pub raw_retention_ms: i64,
 }
 
 /// Why a commit's metadata cannot be acted upon. Going on would risk writing rows twice.
@@ -51,20 +63,28 @@ impl Journal {
         if fields.next() != Some("kelly1") {
             return Err(foreign());
         }
-        let (mut nonce, mut end, mut shape) = (None, None, None);
+        let (mut nonce, mut end, mut shape, mut age, mut raw) = (None, None, None, None, None);
         for field in fields {
             match field.split_once('=') {
                 Some(("nonce", value)) => nonce = Nonce::parse(value),
                 Some(("end", value)) => end = Some(value.parse::<u64>().map_err(|_| foreign())?),
                 Some(("shape", value)) => shape = Some(value),
+                Some(("age", value)) => age = Some(value.parse::<i64>().map_err(|_| foreign())?),
+                Some(("raw", value)) => raw = Some(value.parse::<i64>().map_err(|_| foreign())?),
+                // Another shape may say more.
+                Some(_) if shape.is_some_and(|shape| shape != SHAPE) => {}
                 _ => return Err(foreign()),
             }
         }
         let nonce = nonce.ok_or_else(foreign)?;
-        match (end, shape) {
-            (None, None) => Ok(Some(Self::Idle { nonce })),
-            (Some(end), Some(SHAPE)) => Ok(Some(Self::Declared { nonce, end })),
-            (Some(_), Some(other)) => Err(JournalError::OtherShape { found: other.to_owned() }),
+        match (end, shape, age.zip(raw)) {
+            (None, None, None) => Ok(Some(Self::Idle { nonce })),
+            (Some(end), Some(SHAPE), Some((max_age_ms, raw_retention_ms))) => {
+                Ok(Some(Self::Declared { nonce, end, horizon: Horizon { max_age_ms, raw_retention_ms } }))
+            }
+            (Some(_), Some(other), _) if other != SHAPE => {
+                Err(JournalError::OtherShape { found: other.to_owned() })
+            }
             _ => Err(foreign()),
         }
     }
@@ -81,7 +101,9 @@ impl fmt::Display for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Idle { nonce } => write!(f, "kelly1;nonce={nonce}"),
-            Self::Declared { nonce, end } => write!(f, "kelly1;nonce={nonce};end={end};shape={SHAPE}"),
+            Self::Declared { nonce, end, horizon: Horizon { max_age_ms, raw_retention_ms } } => {
+                write!(f, "kelly1;nonce={nonce};end={end};shape={SHAPE};age={max_age_ms};raw={raw_retention_ms}")
+            }
         }
     }
 }
@@ -93,7 +115,8 @@ mod tests {
     #[test]
     fn round_trips() {
         let nonce = Nonce::parse("00c0ffee").unwrap();
-        for entry in [Journal::Idle { nonce }, Journal::Declared { nonce, end: u64::MAX }] {
+        let horizon = Horizon { max_age_ms: 7_776_000_000, raw_retention_ms: 0 };
+        for entry in [Journal::Idle { nonce }, Journal::Declared { nonce, end: u64::MAX, horizon }] {
             assert_eq!(Journal::parse(&entry.to_string()), Ok(Some(entry)));
         }
     }
@@ -111,13 +134,15 @@ mod tests {
             "kelly2;nonce=00c0ffee",
             "kelly1;nonce=00c0ffee;end=1",
             "kelly1;nonce=zz;end=1;shape=m1",
-            "kelly1;nonce=00c0ffee;end=-1;shape=m1",
+            "kelly1;nonce=00c0ffee;end=-1;shape=m1;age=1;raw=1",
+            "kelly1;nonce=00c0ffee;end=1;shape=m1",
+            "kelly1;nonce=00c0ffee;age=1;raw=1",
             "kelly1;nonce=00c0ffee;more=1",
         ] {
             assert!(matches!(Journal::parse(text), Err(JournalError::Foreign(_))), "{text}");
         }
         assert!(matches!(
-            Journal::parse("kelly1;nonce=00c0ffee;end=1;shape=m999"),
+            Journal::parse("kelly1;nonce=00c0ffee;end=1;shape=m999;colour=blue"),
             Err(JournalError::OtherShape { .. })
         ));
     }

@@ -1,8 +1,8 @@
 //! From the log into the store, exactly once, and from HTTP onto the log.
 //!
-//! The way of a record: [`reader`] polls it and decodes it into its partition's [`batch`]; a batch
-//! is closed by rows, bytes or time and handed to the partition's [`writer`], which declares the
-//! range in the [`journal`], inserts its blocks under one [token](shape) and confirms. [`rollup`]
+//! The way of a record: `reader` polls it and its partition's `lane` decodes it into a `batch`; a batch
+//! is closed by rows, bytes or time and handed to the partition's `writer`, which declares the
+//! range in the `journal`, inserts its blocks under one token (`shape`) and confirms. `rollup`
 //! computes the coarser tiers on the way. [`accept`] is the other door: bodies over HTTP.
 
 pub mod accept;
@@ -12,6 +12,7 @@ mod columns;
 mod dead_letters;
 mod dictionary;
 mod journal;
+mod lane;
 mod metric_blocks;
 mod pipeline;
 mod reader;
@@ -22,9 +23,9 @@ mod writer;
 
 pub use batch::{Batch, BatchBuilder, Block, Rules, Size};
 pub use dead_letters::MAX_KEPT_BYTES;
-pub use journal::{Journal, JournalError};
+pub use journal::{Horizon, Journal, JournalError};
 pub use pipeline::{IngestConfig, IngestError, Pipeline, lag};
 pub use reader::{BatchBounds, ReadError};
 pub use shape::{Nonce, Range, SHAPE, token};
 pub use stats::{IngestCounts, IngestStats};
-pub use writer::{InsertError, Tables};
+pub use writer::{InsertError, Tables, WriteError};

@@ -1,8 +1,7 @@
 //! One running pipeline: the reading thread, the writers, and the way to end them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use kelly_schemas::topics;
@@ -71,10 +70,11 @@ pub enum IngestError {
 
 /// A running pipeline. Dropping it asks it to stop and does not wait.
 pub struct Pipeline {
-    stop: Arc<AtomicBool>,
+    /// Dropped to stop the reader.
+    stop: SyncSender<()>,
     stats: Arc<IngestStats>,
     ended: watch::Receiver<bool>,
-    thread: Option<std::thread::JoinHandle<Result<(), ReadError>>>,
+    thread: std::thread::JoinHandle<Result<(), ReadError>>,
     log: Arc<dyn Log>,
     config: IngestConfig,
 }
@@ -101,7 +101,7 @@ impl Pipeline {
             stats: Arc::clone(&stats),
             inserting: Semaphore::new(config.concurrent_inserts.max(1)),
         });
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, told_to_stop) = sync_channel(0);
         let reader = Reader {
             consumer,
             lanes: Lanes {
@@ -109,11 +109,12 @@ impl Pipeline {
                 runtime: Handle::current(),
                 rules: config.rules,
                 bounds: config.bounds,
-                lanes: HashMap::new(),
+                lanes: Vec::new(),
+                last: 0,
                 leaving: Vec::new(),
                 refused: None,
             },
-            stop: Arc::clone(&stop),
+            stop: told_to_stop,
             drain_within: config.drain_within,
         };
         let (tell_ended, ended) = watch::channel(false);
@@ -125,7 +126,7 @@ impl Pipeline {
                 reader.run()
             })
             .map_err(IngestError::Thread)?;
-        Ok(Self { stop, stats, ended, thread: Some(thread), log, config })
+        Ok(Self { stop, stats, ended, thread, log, config })
     }
 
     /// What it has done so far.
@@ -151,21 +152,14 @@ impl Pipeline {
     }
 
     /// Stops reading, writes what was read, commits, leaves the group.
-    pub async fn shutdown(mut self) -> Result<IngestCounts, IngestError> {
-        self.stop.store(true, Ordering::Relaxed);
-        let Some(thread) = self.thread.take() else { return Ok(self.counts()) };
-        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-        match joined {
-            Ok(Ok(Ok(()))) => Ok(self.counts()),
+    pub async fn shutdown(self) -> Result<IngestCounts, IngestError> {
+        let Self { stop, stats, thread, .. } = self;
+        drop(stop);
+        match tokio::task::spawn_blocking(move || thread.join()).await {
+            Ok(Ok(Ok(()))) => Ok(stats.counts()),
             Ok(Ok(Err(fault))) => Err(IngestError::Read(fault)),
             Ok(Err(_)) | Err(_) => Err(IngestError::Panicked),
         }
-    }
-}
-
-impl Drop for Pipeline {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
     }
 }
 

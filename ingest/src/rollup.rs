@@ -10,10 +10,8 @@ use hashbrown::HashMap;
 use kelly_schemas::histogram;
 
 const MS_PER_MINUTE: i64 = 60_000;
-/// Minutes in the coarser tiers.
-pub const MINUTES_PER_HOUR: u32 = 60;
-/// The same.
-pub const MINUTES_PER_DAY: u32 = 24 * 60;
+const MINUTES_PER_HOUR: u32 = 60;
+const MINUTES_PER_DAY: u32 = 24 * 60;
 
 /// One row's share in the rollups; strings are numbers of the batch's dictionaries.
 #[derive(Debug, Clone, Copy)]
@@ -182,8 +180,11 @@ pub struct Rollups {
     account_hours: Groups<Summary>,
     /// (series, day and bucket).
     account_buckets: Groups<u64>,
-    /// (conversation, metric), with the first account that was named.
-    conversation_series: Groups<Option<u32>>,
+    /// (conversation, account plus one, or 0 for none): a conversation belongs to one account, but
+    /// where producers disagree no account may see another's numbers.
+    conversation_owners: Groups<()>,
+    /// (owner, metric).
+    conversation_series: Groups<()>,
     /// (series, day).
     conversation_days: Groups<Summary>,
 }
@@ -231,11 +232,9 @@ impl Rollups {
             self.account_buckets.upsert(pack(series, day_and_bucket), || 1, |count| *count += 1);
         }
         if let Some(conversation) = conversation {
-            let series = self.conversation_series.upsert(
-                pack(conversation, metric),
-                || account,
-                |known| *known = known.or(account),
-            );
+            let account = account.map_or(0, |account| account + 1);
+            let owner = self.conversation_owners.upsert(pack(conversation, account), || (), |()| ());
+            let series = self.conversation_series.upsert(pack(owner, metric), || (), |()| ());
             let day = minute / MINUTES_PER_DAY;
             self.conversation_days.upsert(pack(series, day), || one, |group| group.merge(&one));
         }
@@ -306,11 +305,11 @@ impl Rollups {
     pub fn conversation_days(&self) -> impl ExactSizeIterator<Item = SeriesGroup<Summary>> {
         self.conversation_days.entries.iter().map(|(key, summary)| {
             let (series, day) = unpack(*key);
-            let (series_key, account) = self.conversation_series.entries[series as usize];
-            let (conversation, metric) = unpack(series_key);
+            let (owner, metric) = unpack(self.conversation_series.entries[series as usize].0);
+            let (conversation, account) = unpack(self.conversation_owners.entries[owner as usize].0);
             SeriesGroup {
                 metric,
-                account,
+                account: account.checked_sub(1),
                 conversation: Some(conversation),
                 minute: day * MINUTES_PER_DAY,
                 value: *summary,
@@ -347,6 +346,16 @@ mod tests {
         rollups.add(Sample { account: None, conversation: None, ..sample(0, 1.0) });
         assert_eq!(rollups.minutes().len(), 1);
         assert_eq!(rollups.account_hours().len() + rollups.account_buckets().len() + rollups.conversation_days().len(), 0);
+    }
+
+    #[test]
+    fn a_conversation_of_two_accounts_stays_apart() {
+        let mut rollups = Rollups::default();
+        for account in [Some(3), None, Some(0), Some(3)] {
+            rollups.add(Sample { account, ..sample(0, 1.0) });
+        }
+        let found: Vec<_> = rollups.conversation_days().map(|group| (group.account, group.value.count)).collect();
+        assert_eq!(found, [(Some(3), 2), (None, 1), (Some(0), 1)]);
     }
 
     proptest! {

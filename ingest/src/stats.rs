@@ -1,6 +1,6 @@
 //! What the pipeline has done since it started, readable at any time.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::batch::Size;
@@ -17,7 +17,28 @@ pub struct IngestStats {
     buffered_bytes: AtomicU64,
     partitions: AtomicU64,
     last_written_ms: AtomicI64,
-    last_error: Mutex<Option<String>>,
+    /// What went wrong last, while it has not gone right since: reading, writing.
+    errors: Mutex<[Option<String>; 2]>,
+}
+
+/// Which half of the pipeline speaks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Half {
+    Reading,
+    Writing,
+}
+
+/// A batch's share in the buffered bytes, given back when the batch is gone, however it goes.
+#[derive(Debug)]
+pub struct Charge {
+    stats: Arc<IngestStats>,
+    bytes: u64,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.stats.buffered_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// The counters at one moment.
@@ -59,16 +80,14 @@ impl IngestStats {
             buffered_bytes: self.buffered_bytes(),
             partitions: self.partitions.load(Ordering::Relaxed),
             last_written_ms: (last_written_ms > 0).then_some(last_written_ms),
-            last_error: self.error_slot().clone(),
+            last_error: self.errors().iter().flatten().next().cloned(),
         }
     }
 
-    pub(crate) fn closed(&self, size: Size) {
-        self.buffered_bytes.fetch_add(size.bytes as u64, Ordering::Relaxed);
-    }
-
-    pub(crate) fn released(&self, size: Size) {
-        self.buffered_bytes.fetch_sub(size.bytes as u64, Ordering::Relaxed);
+    pub(crate) fn charge(self: &Arc<Self>, size: Size) -> Charge {
+        let bytes = size.bytes as u64;
+        self.buffered_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Charge { stats: Arc::clone(self), bytes }
     }
 
     pub(crate) fn buffered_bytes(&self) -> u64 {
@@ -81,12 +100,16 @@ impl IngestStats {
         self.dead_letters.fetch_add(size.dead_letters as u64, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.last_written_ms.store(now_ms, Ordering::Relaxed);
-        *self.error_slot() = None;
+        self.recovered(Half::Writing);
     }
 
-    pub(crate) fn failed(&self, what: &str) {
+    pub(crate) fn failed(&self, half: Half, what: &str) {
         self.retries.fetch_add(1, Ordering::Relaxed);
-        *self.error_slot() = Some(what.to_owned());
+        self.errors()[half as usize] = Some(what.to_owned());
+    }
+
+    pub(crate) fn recovered(&self, half: Half) {
+        self.errors()[half as usize] = None;
     }
 
     pub(crate) fn lost(&self, offsets: u64) {
@@ -97,7 +120,7 @@ impl IngestStats {
         self.partitions.store(partitions as u64, Ordering::Relaxed);
     }
 
-    fn error_slot(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn errors(&self) -> std::sync::MutexGuard<'_, [Option<String>; 2]> {
+        self.errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@
 //! interrupted between is done again by whoever holds the partition next, under the same token.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use kelly_sql::{Store, StoreError, Table};
@@ -14,12 +14,18 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, Block};
-use crate::journal::Journal;
+use crate::journal::{Horizon, Journal};
 use crate::shape::{self, Nonce};
-use crate::stats::IngestStats;
+use crate::stats::{Charge, Half, IngestStats};
 
 /// Batches that may wait for one partition's writer. At the bound the reader pauses the partition.
-pub const BATCHES_WAITING: usize = 1;
+/// More than one, because a pause throws away what the client has fetched ahead.
+pub(crate) const BATCHES_WAITING: usize = 3;
+
+/// Age of a declaration, by the wall clock so that a suspended machine counts, after which it is
+/// committed again before anything more of its range is sent: whoever was away for longer may have
+/// been replaced, and the tokens of his range may have left the store's window.
+const RECHECK_AFTER: Duration = Duration::from_secs(30);
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
@@ -38,6 +44,8 @@ pub trait Tables: Send + Sync + 'static {
 pub struct InsertError {
     /// The table.
     pub table: Table,
+    /// The block itself is wrong for the table: no repetition will help.
+    pub permanent: bool,
     /// Why.
     #[source]
     pub source: Box<dyn std::error::Error + Send + Sync>,
@@ -48,7 +56,11 @@ impl Tables for Store {
     async fn insert(&self, block: &Block, token: &str) -> Result<(), InsertError> {
         Store::insert(self, block.table, &block.rows, token)
             .await
-            .map_err(|fault: StoreError| InsertError { table: block.table, source: Box::new(fault) })
+            .map_err(|fault: StoreError| InsertError {
+                table: block.table,
+                permanent: matches!(fault, StoreError::WrongBatch { .. }),
+                source: Box::new(fault),
+            })
     }
 }
 
@@ -61,6 +73,12 @@ pub(crate) struct Shared {
     pub inserting: Semaphore,
 }
 
+/// A closed batch with its share of the buffered bytes.
+pub(crate) struct Charged {
+    pub batch: Batch,
+    pub charge: Charge,
+}
+
 /// One partition's writer.
 pub(crate) struct Writer {
     pub shared: Arc<Shared>,
@@ -69,38 +87,60 @@ pub(crate) struct Writer {
     pub nonce: Nonce,
     /// End of the range that stands declared at the committed position.
     pub declared: Option<u64>,
+    /// When the declaration was last known to be ours.
+    pub confirmed_at: SystemTime,
     /// Ends the work at once: the partition was taken away, or the drain took too long.
     pub abandon: CancellationToken,
 }
 
+/// How a writer ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// A block can never be inserted: a defect of this program, or tables of another version.
+    #[error("a batch can never be written")]
+    Insert(#[source] InsertError),
+    /// A position can never be committed.
+    #[error("a position can never be committed")]
+    Commit(#[source] LogError),
+    /// The commit was not run.
+    #[error("the commit of a position did not run")]
+    NotRun(#[source] tokio::task::JoinError),
+}
+
+enum End {
+    /// The assignment is over; its next owner goes on.
+    Fenced,
+    Failed(WriteError),
+}
+
 impl Writer {
     /// Writes batches until there are no more, the partition is taken away, or it is abandoned.
-    pub(crate) async fn run(mut self, mut batches: mpsc::Receiver<Batch>) {
+    /// What is not confirmed by then will be read again by the partition's next owner.
+    pub(crate) async fn run(mut self, mut batches: mpsc::Receiver<Charged>) -> Result<(), WriteError> {
         let abandon = self.abandon.clone();
-        let ended = abandon.run_until_cancelled(self.write_all(&mut batches)).await;
-        match ended {
-            Some(Err(Over)) => tracing::info!(partition = %self.name(), "the partition has another owner"),
-            Some(Ok(())) | None => {}
-        }
-        // What is not written will be read again by the next owner.
-        batches.close();
-        while let Ok(batch) = batches.try_recv() {
-            self.shared.stats.released(batch.size);
+        match abandon.run_until_cancelled(self.write_all(&mut batches)).await {
+            Some(Err(End::Failed(fault))) => Err(fault),
+            Some(Err(End::Fenced)) => {
+                tracing::info!(partition = %self.name(), "the partition has another owner");
+                Ok(())
+            }
+            Some(Ok(())) | None => Ok(()),
         }
     }
 
-    async fn write_all(&mut self, batches: &mut mpsc::Receiver<Batch>) -> Result<(), Over> {
+    async fn write_all(&mut self, batches: &mut mpsc::Receiver<Charged>) -> Result<(), End> {
         let mut next = batches.recv().await;
-        while let Some(batch) = next {
-            let _released = ReleaseOnDrop { stats: Arc::clone(&self.shared.stats), size: batch.size };
+        while let Some(Charged { batch, charge }) = next {
             if self.declared != Some(batch.range.end) {
-                self.commit(batch.range.start, Some(batch.range.end)).await?;
+                self.declare(&batch).await?;
             }
-            self.insert(&batch).await;
+            self.insert(&batch).await?;
             next = batches.try_recv().ok();
             // One commit confirms this range and declares the next.
-            self.commit(batch.range.end, next.as_ref().map(|batch| batch.range.end)).await?;
+            let journal = next.as_ref().map_or(Journal::Idle { nonce: self.nonce }, |next| self.declaration(&next.batch));
+            self.commit(batch.range.end, journal).await?;
             self.shared.stats.written(batch.size, chrono::Utc::now().timestamp_millis());
+            drop(charge);
             if next.is_none() {
                 next = batches.recv().await;
             }
@@ -110,75 +150,77 @@ impl Writer {
 
     /// Inserts every block, each until it succeeds. The batch is never split and never skipped:
     /// only the same block under the same token is known to be written once.
-    async fn insert(&self, batch: &Batch) {
+    async fn insert(&mut self, batch: &Batch) -> Result<(), End> {
         let token = shape::token(&self.partition, batch.range, self.nonce);
-        // The semaphore is never closed; without a permit we would only be less polite.
-        let _permit = self.shared.inserting.acquire().await;
         for block in &batch.blocks {
             let mut backoff = Backoff::default();
-            while let Err(fault) = self.shared.tables.insert(block, &token).await {
+            loop {
+                if self.confirmed_at.elapsed().unwrap_or_default() > RECHECK_AFTER {
+                    self.declare(batch).await?;
+                }
+                let fault = {
+                    // The semaphore is never closed. The permit is held while inserting, not while waiting.
+                    let _permit = self.shared.inserting.acquire().await;
+                    match self.shared.tables.insert(block, &token).await {
+                        Ok(()) => break,
+                        Err(fault) => fault,
+                    }
+                };
+                if fault.permanent {
+                    return Err(End::Failed(WriteError::Insert(fault)));
+                }
                 let reason = chain(&fault);
-                self.shared.stats.failed(&reason);
+                self.shared.stats.failed(Half::Writing, &reason);
                 tracing::warn!(partition = %self.name(), token, reason, "insert failed, trying the same block again");
                 backoff.wait().await;
             }
         }
+        Ok(())
+    }
+
+    fn declaration(&self, batch: &Batch) -> Journal {
+        let horizon: Horizon = batch.horizon;
+        Journal::Declared { nonce: self.nonce, end: batch.range.end, horizon }
+    }
+
+    async fn declare(&mut self, batch: &Batch) -> Result<(), End> {
+        let journal = self.declaration(batch);
+        self.commit(batch.range.start, journal).await
     }
 
     /// Commits a position, until it is committed or turns out to be no longer ours.
-    async fn commit(&mut self, offset: u64, declared_end: Option<u64>) -> Result<(), Over> {
-        let journal = match declared_end {
-            Some(end) => Journal::Declared { nonce: self.nonce, end },
-            None => Journal::Idle { nonce: self.nonce },
-        };
-        let commit = [Commit {
+    async fn commit(&mut self, offset: u64, journal: Journal) -> Result<(), End> {
+        let commit = Arc::new([Commit {
             partition: self.partition.clone(),
             epoch: self.epoch,
             offset,
             metadata: journal.to_string(),
-        }];
-        let commit = Arc::new(commit);
+        }]);
         let mut backoff = Backoff::default();
         loop {
             let (committer, commit) = (Arc::clone(&self.shared.committer), Arc::clone(&commit));
-            let committed = tokio::task::spawn_blocking(move || committer.commit(&*commit)).await;
-            match committed {
+            let fault = match tokio::task::spawn_blocking(move || committer.commit(&*commit)).await {
                 Ok(Ok(())) => break,
-                Ok(Err(LogError::Fenced { .. })) => return Err(Over),
-                Ok(Err(fault)) => {
-                    let reason = chain(&fault);
-                    self.shared.stats.failed(&reason);
-                    tracing::warn!(partition = %self.name(), offset, reason, "commit failed, trying again");
-                }
-                Err(fault) => {
-                    // Only a shutdown of the runtime or a panic in the client ends here.
-                    tracing::error!(partition = %self.name(), offset, %fault, "the commit did not run");
-                    return Err(Over);
-                }
-            }
+                Ok(Err(LogError::Fenced { .. })) => return Err(End::Fenced),
+                Ok(Err(fault)) if !fault.is_retryable() => return Err(End::Failed(WriteError::Commit(fault))),
+                Ok(Err(fault)) => fault,
+                Err(fault) => return Err(End::Failed(WriteError::NotRun(fault))),
+            };
+            let reason = chain(&fault);
+            self.shared.stats.failed(Half::Writing, &reason);
+            tracing::warn!(partition = %self.name(), offset, reason, "commit failed, trying again");
             backoff.wait().await;
         }
-        self.declared = declared_end;
+        self.confirmed_at = SystemTime::now();
+        self.declared = match journal {
+            Journal::Declared { end, .. } => Some(end),
+            Journal::Idle { .. } => None,
+        };
         Ok(())
     }
 
     fn name(&self) -> String {
         format!("{}/{}", self.partition.topic, self.partition.partition)
-    }
-}
-
-/// The assignment is over.
-struct Over;
-
-/// Takes a batch off the buffered bytes, also when its writing is abandoned half-way.
-struct ReleaseOnDrop {
-    stats: Arc<IngestStats>,
-    size: crate::batch::Size,
-}
-
-impl Drop for ReleaseOnDrop {
-    fn drop(&mut self) {
-        self.stats.released(self.size);
     }
 }
 

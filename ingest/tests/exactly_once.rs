@@ -80,7 +80,7 @@ impl Tables for Ledger {
                 if number % 2 == 0 {
                     self.take(block, token);
                 }
-                Err(InsertError { table: block.table, source: "no answer in time".into() })
+                Err(InsertError { table: block.table, permanent: false, source: "no answer in time".into() })
             }
             _ => {
                 self.take(block, token);

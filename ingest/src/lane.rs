@@ -1,0 +1,221 @@
+//! One partition on the reading side: the batch being built, the batches waiting for the writer.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant, SystemTime};
+
+use kelly_stream::{Assignment, Record, TopicPartition};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::{BatchBuilder, Rules};
+use crate::journal::{Horizon, Journal, JournalError};
+use crate::reader::BatchBounds;
+use crate::shape::Nonce;
+use crate::writer::{BATCHES_WAITING, Charged, Shared, WriteError, Writer};
+
+/// A paused partition is resumed when this many batches fit its writer's channel again: a gap
+/// between the two bounds keeps it from being paused and resumed with every batch.
+const RESUME_WITH_ROOM: usize = BATCHES_WAITING - 1;
+
+/// One partition.
+pub(crate) struct Lane {
+    pub partition: TopicPartition,
+    pub paused: bool,
+    builder: Option<BatchBuilder>,
+    opened: Instant,
+    /// Where the next batch begins; unknown until the first record when the group has no position.
+    position: Option<u64>,
+    /// The range that was declared and is under way: it must be closed at this end and nowhere
+    /// else, under the configuration of its declaration.
+    declared: Option<(u64, Horizon)>,
+    /// Offsets that retention removed, until the next record dates them.
+    gap: Option<(u64, u64)>,
+    /// Closed batches the writer has no room for yet. While there is one the partition is paused,
+    /// so no more come than one poll hands over.
+    waiting: VecDeque<Charged>,
+    to_writer: mpsc::Sender<Charged>,
+    /// `None` once its end has been seen.
+    writer: Option<JoinHandle<Result<(), WriteError>>>,
+    abandon: CancellationToken,
+}
+
+/// What is left of a lane in a drain.
+pub(crate) struct Closing {
+    pub partition: TopicPartition,
+    pub writer: Option<JoinHandle<Result<(), WriteError>>>,
+    pub abandon: CancellationToken,
+    /// Hands over what waited, then lets the writer end.
+    pub rest: (mpsc::Sender<Charged>, VecDeque<Charged>),
+}
+
+impl Lane {
+    /// Takes a partition up where its committed position and journal say.
+    pub(crate) fn open(
+        assignment: Assignment,
+        shared: &Arc<Shared>,
+        runtime: &Handle,
+    ) -> Result<Self, JournalError> {
+        let journal = match &assignment.committed {
+            Some(committed) => Journal::parse(&committed.metadata)?,
+            None => None,
+        };
+        let position = assignment.committed.as_ref().map(|committed| committed.offset);
+        let declared = match journal {
+            Some(Journal::Declared { end, horizon, .. }) => Some((end, horizon)),
+            Some(Journal::Idle { .. }) | None => None,
+        };
+        tracing::info!(
+            topic = &*assignment.partition.topic,
+            partition = assignment.partition.partition,
+            position,
+            replay_to = declared.map(|(end, _)| end),
+            "partition assigned"
+        );
+        let (to_writer, batches) = mpsc::channel(BATCHES_WAITING);
+        let abandon = CancellationToken::new();
+        let writer = Writer {
+            shared: Arc::clone(shared),
+            partition: assignment.partition.clone(),
+            epoch: assignment.epoch,
+            nonce: journal.map_or_else(Nonce::random, |entry| entry.nonce()),
+            declared: declared.map(|(end, _)| end),
+            confirmed_at: SystemTime::now(),
+            abandon: abandon.clone(),
+        };
+        Ok(Self {
+            partition: assignment.partition,
+            paused: false,
+            builder: None,
+            opened: Instant::now(),
+            position,
+            declared,
+            gap: None,
+            waiting: VecDeque::new(),
+            to_writer,
+            writer: Some(runtime.spawn(writer.run(batches))),
+            abandon,
+        })
+    }
+
+    /// Adds a record, and closes the batch where it is full or where its declared end is.
+    pub(crate) fn push(&mut self, record: &Record<'_>, rules: Rules, bounds: &BatchBounds, shared: &Shared) {
+        if let Some((end, _)) = self.declared
+            && record.offset >= end
+        {
+            // The end of the declared range is no longer there: it is closed with what is left of it.
+            let gap = self.gap.take();
+            let builder = self.builder(record.offset, rules);
+            if let Some((expected, found)) = gap {
+                builder.note_gap(expected, found, record.timestamp_ms);
+            }
+            self.close(shared);
+        }
+        let gap = self.gap.take();
+        let first = gap.map_or(record.offset, |(expected, _)| expected);
+        let builder = self.builder(first, rules);
+        if let Some((expected, found)) = gap {
+            builder.note_gap(expected, found, record.timestamp_ms);
+        }
+        builder.push(record);
+        let (next, size) = (builder.next_offset(), builder.size());
+        let full = match self.declared {
+            Some((end, _)) => next >= end,
+            None => {
+                (size.rows + size.dead_letters).max(size.records) >= bounds.max_rows
+                    || size.bytes >= bounds.max_bytes
+            }
+        };
+        if full {
+            self.close(shared);
+        }
+    }
+
+    /// Notes that retention removed `[expected, found)`.
+    pub(crate) fn note_gap(&mut self, expected: u64, found: u64) {
+        self.gap = Some((expected, found));
+    }
+
+    /// Closes the batch when its time has come. A range under replay is closed at its declared end,
+    /// never by time.
+    pub(crate) fn close_if_due(&mut self, now: Instant, max_age: Duration, shared: &Shared) {
+        let due = self.declared.is_none()
+            && self.builder.is_some()
+            && now.duration_since(self.opened) >= max_age;
+        if due {
+            self.close(shared);
+        }
+    }
+
+    /// How long the reader may wait for records before this lane needs it; `None` is as long as it likes.
+    pub(crate) fn next_due(&self, now: Instant, max_age: Duration) -> Option<Duration> {
+        (self.builder.is_some() && self.declared.is_none())
+            .then(|| (self.opened + max_age).saturating_duration_since(now))
+    }
+
+    /// Whether a batch waits for room at the writer.
+    pub(crate) fn is_blocked(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Hands over what waits, and says whether the partition ought to be paused now.
+    pub(crate) fn regulate(&mut self) -> bool {
+        while let Some(charged) = self.waiting.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(charged) | mpsc::error::TrySendError::Closed(charged)) =
+                self.to_writer.try_send(charged)
+            {
+                self.waiting.push_front(charged);
+                return true;
+            }
+        }
+        self.paused && self.to_writer.capacity() < RESUME_WITH_ROOM
+    }
+
+    /// Why the writer ended by itself, if it did so for anything but the end of the assignment.
+    pub(crate) fn failure(&mut self, runtime: &Handle) -> Option<Result<WriteError, tokio::task::JoinError>> {
+        let writer = self.writer.take_if(|writer| writer.is_finished())?;
+        match runtime.block_on(writer) {
+            Ok(Ok(())) => None,
+            Ok(Err(fault)) => Some(Ok(fault)),
+            Err(fault) => Some(Err(fault)),
+        }
+    }
+
+    /// Gives the partition up: what is not confirmed is for its next owner.
+    pub(crate) fn abandon(self) -> Option<JoinHandle<Result<(), WriteError>>> {
+        self.abandon.cancel();
+        self.writer
+    }
+
+    /// Closes what is open and takes the lane apart for a drain.
+    pub(crate) fn finish(mut self, close_open_batch: bool, shared: &Shared) -> Closing {
+        if close_open_batch && self.declared.is_none() && self.builder.is_some() {
+            self.close(shared);
+        }
+        Closing {
+            partition: self.partition,
+            writer: self.writer,
+            abandon: self.abandon,
+            rest: (self.to_writer, self.waiting),
+        }
+    }
+
+    fn builder(&mut self, first_offset: u64, rules: Rules) -> &mut BatchBuilder {
+        if self.builder.is_none() {
+            self.opened = Instant::now();
+        }
+        let rules = self.declared.map_or(rules, |(_, horizon)| rules.under(horizon));
+        let start = *self.position.get_or_insert(first_offset);
+        self.builder.get_or_insert_with(|| BatchBuilder::new(self.partition.clone(), start, rules))
+    }
+
+    fn close(&mut self, shared: &Shared) {
+        let Some(builder) = self.builder.take() else { return };
+        let batch = builder.close(self.declared.take().map(|(end, _)| end));
+        self.position = Some(batch.range.end);
+        let charge = shared.stats.charge(batch.size);
+        self.waiting.push_back(Charged { batch, charge });
+    }
+}
