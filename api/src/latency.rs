@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(taken.counts.values().sum::<u64>(), 100_000);
         let stride = taken.requests_per_sample as f64;
         for (index, sample) in taken.samples.iter().enumerate() {
-            assert_eq!(sample.milliseconds, index as f64 * stride);
+            assert_eq!(sample.milliseconds.round(), index as f64 * stride);
         }
     }
 }

@@ -67,14 +67,12 @@ impl From<QueryError> for Problem {
                 return Self::internal(format!("asking for {question}: {source}"));
             }
         };
-        let reason = error.to_string();
-        let errors = error.parameter().map(|parameter| {
-            Fault::Parameter(ParameterFault {
-                parameter: parameter.to_owned(),
-                reason: reason.clone(),
-            })
-        });
-        Self::new(code, sentence(&reason)).with_errors(errors.into_iter().collect(), None)
+        let detail = sentence(&error.to_string());
+        let QueryError::BadParameter { parameter, problem } = error else {
+            return Self::new(code, detail);
+        };
+        let fault = ParameterFault { parameter: parameter.to_owned(), reason: problem };
+        Self::new(code, detail).with_errors(vec![Fault::Parameter(fault)], None)
     }
 }
 

@@ -225,3 +225,125 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::{Notify, oneshot};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3_600);
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+
+    struct Server {
+        address: SocketAddr,
+        stop: oneshot::Sender<()>,
+        ended: JoinHandle<Drained>,
+    }
+
+    async fn start(router: Router, bounds: Bounds) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async move {
+            stopped.await.unwrap();
+        };
+        let ended = tokio::spawn(serve_bounded(listener, router, shutdown, bounds));
+        Server { address, stop, ended }
+    }
+
+    async fn request(address: SocketAddr) -> TcpStream {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(REQUEST).await.unwrap();
+        client
+    }
+
+    /// Everything until the server closes, which it may do with a reset.
+    async fn read_all(mut client: TcpStream) -> String {
+        let mut text = String::new();
+        let _ = client.read_to_string(&mut text).await;
+        text
+    }
+
+    #[tokio::test]
+    async fn a_request_in_flight_is_answered_after_the_stop() {
+        let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (enter, wait) = (Arc::clone(&entered), Arc::clone(&go_on));
+        let handler = move || async move {
+            enter.notify_one();
+            wait.notified().await;
+            "done"
+        };
+        let bounds = Bounds { connections: 8, idle: LONG, drain: LONG };
+        let server = start(Router::new().route("/", get(handler)), bounds).await;
+        let client = request(server.address).await;
+        entered.notified().await;
+        server.stop.send(()).unwrap();
+        go_on.notify_one();
+        assert!(read_all(client).await.ends_with("done"));
+        assert_eq!(server.ended.await.unwrap(), Drained::Complete);
+        assert!(TcpStream::connect(server.address).await.is_err());
+    }
+
+    /// Tells when it is dropped.
+    struct Dropped(Arc<AtomicBool>);
+
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_outlasts_the_drain_is_cut() {
+        let (entered, dropped) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        let (enter, guard) = (Arc::clone(&entered), Dropped(Arc::clone(&dropped)));
+        let guard = Arc::new(std::sync::Mutex::new(Some(guard)));
+        let handler = move || async move {
+            let _guard = guard.lock().unwrap().take();
+            enter.notify_one();
+            std::future::pending::<()>().await;
+        };
+        let bounds = Bounds { connections: 8, idle: LONG, drain: Duration::ZERO };
+        let server = start(Router::new().route("/", get(handler)), bounds).await;
+        let client = request(server.address).await;
+        entered.notified().await;
+        server.stop.send(()).unwrap();
+        assert_eq!(server.ended.await.unwrap(), Drained::Cut { connections: 1 });
+        assert!(dropped.load(Ordering::SeqCst), "the handler still runs");
+        assert_eq!(read_all(client).await, "");
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_is_closed() {
+        let bounds = Bounds { connections: 8, idle: Duration::from_millis(1), drain: LONG };
+        let server = start(Router::new(), bounds).await;
+        let client = TcpStream::connect(server.address).await.unwrap();
+        assert_eq!(read_all(client).await, "");
+        server.stop.send(()).unwrap();
+        assert_eq!(server.ended.await.unwrap(), Drained::Complete);
+    }
+
+    #[tokio::test]
+    async fn connections_beyond_the_bound_wait_for_their_turn() {
+        let bounds = Bounds { connections: 1, idle: LONG, drain: LONG };
+        let server = start(Router::new().route("/", get(async || "done")), bounds).await;
+        let first = TcpStream::connect(server.address).await.unwrap();
+        let second = tokio::spawn(read_all(request(server.address).await));
+        // The first holds the only place and is served, while the second waits in the backlog.
+        let mut first = first;
+        first.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut byte = [0];
+        first.read_exact(&mut byte).await.unwrap();
+        assert!(!second.is_finished());
+        drop(first);
+        assert!(second.await.unwrap().ends_with("done"));
+        server.stop.send(()).unwrap();
+        assert_eq!(server.ended.await.unwrap(), Drained::Complete);
+    }
+}

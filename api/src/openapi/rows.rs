@@ -55,8 +55,8 @@ pub(crate) struct Metric {
     /// Whatever else; an object of at most 8 KiB. No conversation text.
     #[schema(value_type = Option<Object>)]
     metadata: Option<serde_json::Value>,
-    /// An id of yours; kept in `metadata`.
-    id: Option<String>,
+    /// An id of yours, of any type; kept in `metadata`.
+    id: Option<serde_json::Value>,
 }
 
 /// Something that happened. Fields beyond these go to `metadata`.
@@ -67,7 +67,7 @@ pub(crate) struct ActivityEvent {
     #[schema(format = "uuid", value_type = Option<String>)]
     id: Option<String>,
     /// Its type: letters, digits and `_.:/-`.
-    #[schema(example = "user_interaction", min_length = 1, max_length = 100)]
+    #[schema(example = "user_interaction", min_length = 1, max_length = 100, pattern = "^[A-Za-z0-9_.:/-]+$")]
     event_type: String,
     /// One line.
     #[schema(example = "User started conversation", min_length = 1, max_length = 200)]
@@ -105,5 +105,5 @@ pub(crate) enum Timestamp {
     /// RFC 3339.
     Text(chrono::DateTime<chrono::Utc>),
     /// Milliseconds since 1970.
-    Milliseconds(i64),
+    Milliseconds(f64),
 }

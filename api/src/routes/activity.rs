@@ -30,12 +30,20 @@ const MAX_CURSOR_CHARACTERS: usize = 1_024;
     params(
         ("limit" = Option<u32>, Query, description = "Events a page, 1 to 200; 50 unless said.", example = 50, minimum = 1, maximum = 200),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before, unchanged."),
-        ("severity" = Option<Severity>, Query, description = "Only events of this severity."),
+        ("severity" = inline(Option<Severity>), Query, description = "Only events of this severity."),
         ("event_type" = Option<String>, Query, description = "Only events of this type.", example = "user_interaction", max_length = 100),
         ("account_id" = Option<String>, Query, description = "Only events of this account.", example = "account123", max_length = 50),
     ),
     responses(
-        (status = 200, description = "A page.", body = FeedPage),
+        (status = 200, description = "A page.", body = FeedPage, example = json!({
+            "events": [{
+                "id": "0198f3c2-a4b7-7e21-b0c3-d9a1f2e4c6d8", "event_type": "user_interaction", "title": "User started conversation",
+                "description": null, "account_id": "account123", "conversation_id": "conv456", "user_id": null,
+                "severity": "low", "category": "general", "created_at": "2024-09-11T15:30:45Z", "is_vip": false, "metadata": null
+            }],
+            "next_cursor": null,
+            "has_more": false
+        })),
         QueryProblems,
     )
 )]
@@ -57,12 +65,20 @@ pub(crate) async fn feed(State(shared): State<Shared>, uri: Uri) -> Result<Json<
     params(
         ("limit" = Option<u32>, Query, description = "Events a page, 1 to 200; 50 unless said.", example = 50, minimum = 1, maximum = 200),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before, unchanged."),
-        ("severity" = Option<Severity>, Query, description = "Only events of this severity."),
+        ("severity" = inline(Option<Severity>), Query, description = "Only events of this severity."),
         ("event_type" = Option<String>, Query, description = "Only events of this type.", example = "user_interaction", max_length = 100),
         ("account_id" = Option<String>, Query, description = "Only events of this account.", example = "account123", max_length = 50),
     ),
     responses(
-        (status = 200, description = "A page.", body = FeedPage),
+        (status = 200, description = "A page.", body = FeedPage, example = json!({
+            "events": [{
+                "id": "0198f3c2-a4b7-7e21-b0c3-d9a1f2e4c6d8", "event_type": "safety_concern", "title": "Safety score fell",
+                "description": null, "account_id": "account123", "conversation_id": "conv456", "user_id": null,
+                "severity": "high", "category": "general", "created_at": "2024-09-11T15:30:45Z", "is_vip": true, "metadata": null
+            }],
+            "next_cursor": null,
+            "has_more": false
+        })),
         QueryProblems,
     )
 )]

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::extract::rejection::PathRejection;
 use axum::http::Uri;
-use kelly_query::{Detailed, DetailedRequest, Overview, RangeRequest};
+use kelly_query::{Detailed, DetailedRequest, Overview, QueryError, RangeRequest};
 use kelly_schemas::limits::{
     ACCOUNT_ID_CHARACTERS, CONVERSATION_ID_CHARACTERS, METRIC_NAME_CHARACTERS,
 };
@@ -59,14 +59,35 @@ const DETAILED_PARAMETERS: [&str; 5] =
     operation_id = "metric_detailed",
     params(
         ("metric_type" = String, Path, description = "Name of the metric, e.g. conversations, messages, ai_confidence, safety_score, response_time; letters, digits and `_.:/-` (`/` as %2F).", example = "ai_confidence", max_length = 100),
-        ("timeframe" = Option<kelly_query::Timeframe>, Query, description = "Length of time that ends now; 1h unless said. Not together with `from`.", example = "24h"),
+        ("timeframe" = inline(Option<kelly_query::Timeframe>), Query, description = "Length of time that ends now; 1h unless said. Not together with `from`.", example = "24h"),
         ("from" = Option<String>, Query, description = "First instant, included: RFC 3339 or milliseconds since 1970.", example = "2024-09-11T12:00:00Z"),
         ("to" = Option<String>, Query, description = "End, excluded; now unless said. Needs `from`.", example = "2024-09-11T15:00:00Z"),
         ("account_id" = Option<String>, Query, description = "Only this account.", example = "account123", max_length = 50),
         ("conversation_id" = Option<String>, Query, description = "Only this conversation.", example = "conv456", max_length = 100),
     ),
     responses(
-        (status = 200, description = "The drill-down.", body = Detailed),
+        (status = 200, description = "The drill-down.", body = Detailed, example = json!({
+            "metric_name": "ai_confidence",
+            "current_value": 0.85,
+            "historical_data": [
+                {"timestamp": "2024-09-11T15:00:00Z", "value": 0.83, "count": 61, "min": 0.41, "max": 0.99, "p50": 0.84, "p95": 0.95, "p99": 0.98},
+                {"timestamp": "2024-09-11T15:05:00Z", "value": 0.87, "count": 58, "min": 0.52, "max": 0.99, "p50": 0.88, "p95": 0.96, "p99": 0.98}
+            ],
+            "percentile_data": {"p50": 0.82, "p95": 0.94, "p99": 0.98},
+            "thresholds": {"warning": 0.6, "critical": 0.4},
+            "trend_analysis": {
+                "direction": "up", "percentage_change": 5.2, "is_concerning": false, "insufficient_data": false,
+                "samples_needed": 5, "current": 0.85, "previous": 0.808, "current_samples": 119, "previous_samples": 240,
+                "previous_window": {"from": "2024-09-11T13:30:00Z", "to": "2024-09-11T14:30:00Z"}
+            },
+            "window": {"from": "2024-09-11T14:30:00Z", "to": "2024-09-11T15:30:00Z"},
+            "resolution": {"seconds": 300, "label": "5m"},
+            "tier": "minute",
+            "freshness": {"newest_sample": "2024-09-11T15:29:58Z", "age_seconds": 1.4},
+            "sample_count": 119,
+            "percentile_error_bound": 0.01,
+            "definition": {"unit": "", "kind": "gauge", "aggregate": "mean", "bad_direction": "down", "description": "How sure the AI is of its replies."}
+        })),
         QueryProblems,
     )
 )]
@@ -88,8 +109,16 @@ pub(crate) async fn detailed(
     let (from, to) = (parameters.take("from"), parameters.take("to"));
     let account_id = parameters.identifier("account_id", ACCOUNT_ID_CHARACTERS);
     let conversation_id = parameters.identifier("conversation_id", CONVERSATION_ID_CHARACTERS);
+    let range = match RangeRequest::parse(timeframe.as_deref(), from.as_deref(), to.as_deref()) {
+        Ok(range) => range,
+        Err(QueryError::BadParameter { parameter, problem }) => {
+            parameters.fault(parameter, problem);
+            RangeRequest::default()
+        }
+        Err(other) => return Err(other.into()),
+    };
+    // After this every fault has been told, so the default above is never asked for.
     parameters.finish()?;
-    let range = RangeRequest::parse(timeframe.as_deref(), from.as_deref(), to.as_deref())?;
 
     let request = DetailedRequest { metric_name, range, account_id, conversation_id };
     let detailed = shared.gates.query(shared.app.queries.detailed(request)).await??;

@@ -1,0 +1,10 @@
+//! The API over fakes of its ports, request by request.
+
+mod contract;
+mod errors;
+mod health;
+mod openapi;
+mod pages;
+mod queries;
+mod record;
+mod support;

@@ -1,0 +1,260 @@
+//! Queries: parameters in, questions to the port, answers and failures out.
+
+use std::time::Duration;
+
+use kelly_api::Limits;
+use kelly_query::{QueryError, StoreError};
+
+use crate::support::{Api, Fate, Setup};
+
+const DETAILED: &str = "/api/v1/kelly/monitoring/metrics/detailed";
+const FEED: &str = "/api/v1/kelly/monitoring/activity/feed";
+
+/// What the fake store holds.
+pub(crate) mod answers {
+    use kelly_query::detailed::{
+        Direction, Freshness, MetricDefinition, Percentiles, Point, Resolution, Thresholds, Tier,
+        TrendAnalysis, Window,
+    };
+    use kelly_query::feed::FeedEvent;
+    use kelly_query::health::{DeadLetters, TableStorage};
+    use kelly_query::{DatabaseHealth, Detailed, FeedPage, Overview};
+    use uuid::Uuid;
+
+    use crate::support::now;
+
+    pub(crate) fn overview() -> Overview {
+        Overview {
+            conversations_active: Some(45),
+            conversations_total_today: Some(234),
+            messages_processed: Some(1_567),
+            ai_confidence_avg: Some(0.85),
+            safety_score_avg: None,
+            human_interventions: Some(3),
+            alert_count: Some(2),
+            system_load: Some(67.5),
+            response_time_avg: Some(145.2),
+            claude_requests_today: Some(892),
+            claude_cost_today: Some(12.45),
+            timestamp: now(),
+        }
+    }
+
+    pub(crate) fn detailed() -> Detailed {
+        let window = Window { from: now(), to: now() };
+        Detailed {
+            metric_name: "ai_confidence".to_owned(),
+            current_value: Some(0.85),
+            historical_data: vec![Point {
+                timestamp: now(),
+                value: 0.83,
+                count: 6,
+                min: 0.7,
+                max: 0.9,
+                p50: Some(0.84),
+                p95: None,
+                p99: None,
+            }],
+            percentile_data: Percentiles { p50: Some(0.82), p95: Some(0.94), p99: Some(0.98) },
+            thresholds: Thresholds { warning: Some(0.6), critical: Some(0.4) },
+            trend_analysis: TrendAnalysis {
+                direction: Some(Direction::Up),
+                percentage_change: Some(5.2),
+                is_concerning: false,
+                insufficient_data: false,
+                samples_needed: 5,
+                current: Some(0.85),
+                previous: Some(0.8),
+                current_samples: 6,
+                previous_samples: 9,
+                previous_window: window,
+            },
+            account_id: None,
+            conversation_id: None,
+            window,
+            resolution: Resolution { seconds: 60, label: "1m".to_owned() },
+            tier: Tier::Minute,
+            freshness: Freshness { newest_sample: Some(now()), age_seconds: Some(0.5) },
+            sample_count: 6,
+            percentile_error_bound: Some(0.01),
+            definition: MetricDefinition {
+                unit: String::new(),
+                kind: "gauge".to_owned(),
+                aggregate: "mean".to_owned(),
+                bad_direction: "down".to_owned(),
+                description: "How sure the AI is.".to_owned(),
+            },
+        }
+    }
+
+    pub(crate) fn page() -> FeedPage {
+        let event = FeedEvent {
+            id: Uuid::from_u128(7),
+            event_type: "user_interaction".to_owned(),
+            title: "User started conversation".to_owned(),
+            description: None,
+            account_id: Some("account123".to_owned()),
+            conversation_id: None,
+            user_id: None,
+            severity: "low".to_owned(),
+            category: "general".to_owned(),
+            created_at: now(),
+            is_vip: false,
+            metadata: None,
+        };
+        FeedPage { events: vec![event], next_cursor: Some("abc".to_owned()), has_more: true }
+    }
+
+    pub(crate) fn database() -> DatabaseHealth {
+        DatabaseHealth {
+            version: "26.7.1".to_owned(),
+            schema_current: true,
+            schema_problem: None,
+            round_trip_ms: 1.5,
+            tables: vec![TableStorage {
+                table: "system_metrics".to_owned(),
+                rows: 10,
+                bytes_on_disk: 130,
+                parts: 1,
+            }],
+            bytes_on_disk: 130,
+            dead_letters: DeadLetters { total: 0, last_24_hours: 0, newest: None },
+            newest_metric: Some(now()),
+            newest_event: None,
+            timestamp: now(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_are_what_the_query_says() {
+    let api = Api::new(Setup::default());
+    insta::assert_json_snapshot!("overview", api.get("/api/v1/kelly/monitoring/metrics").await.json());
+    insta::assert_json_snapshot!("detailed", api.get(&format!("{DETAILED}/ai_confidence")).await.json());
+    insta::assert_json_snapshot!("feed", api.get(FEED).await.json());
+    let database = api.get("/health/database").await;
+    insta::assert_json_snapshot!("database", database.json());
+    let same = api.get("/api/v1/kelly/monitoring/health/database").await;
+    assert_eq!(same.body, database.body);
+}
+
+#[tokio::test]
+async fn parameters_become_the_question() {
+    let api = Api::new(Setup::default());
+    for path in [
+        format!("{DETAILED}/ai_confidence"),
+        format!("{DETAILED}/a%2Fb?timeframe=30d&account_id=account%20123"),
+        format!("{DETAILED}/m?from=2024-09-11T12:00:00Z&to=1726068645000&conversation_id=c%2F1"),
+        FEED.to_owned(),
+        format!("{FEED}?limit=200&severity=critical&event_type=x&account_id=a&cursor=abc"),
+        "/api/v1/kelly/monitoring/activity/vip?limit=1".to_owned(),
+    ] {
+        assert_eq!(api.get(&path).await.status, 200, "{path}");
+    }
+    let asked = api.queries.asked.lock().unwrap().join("\n");
+    insta::assert_snapshot!("questions", asked);
+}
+
+#[tokio::test]
+async fn wrong_parameters_are_refused_with_what_is_allowed() {
+    let api = Api::new(Setup::default());
+    let mut details = Vec::new();
+    for path in [
+        format!("{DETAILED}/m?timeframe=2h"),
+        format!("{DETAILED}/m?timeframe=1h&from=2024-09-11T12:00:00Z"),
+        format!("{DETAILED}/m?to=2024-09-11T12:00:00Z"),
+        format!("{DETAILED}/m?from=yesterday"),
+        format!("{DETAILED}/m?time_frame=1h"),
+        format!("{DETAILED}/bad%20name"),
+        format!("{DETAILED}/%FF"),
+        format!("{DETAILED}/{}", "x".repeat(101)),
+        format!("{FEED}?limit=0"),
+        format!("{FEED}?limit=201"),
+        format!("{FEED}?severity=HIGH&limit=&x=1"),
+        format!("{FEED}?limit=1&limit=2"),
+        "/api/v1/kelly/monitoring/metrics?timeframe=1h".to_owned(),
+        "/api/v1/kelly/monitoring/health?verbose=1".to_owned(),
+    ] {
+        let answer = api.get(&path).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "invalid_parameter"), "{path}");
+        let problem = answer.json();
+        details.push(format!("{path}\n  {}\n  {}", problem["detail"], problem["errors"]));
+    }
+    assert_eq!(api.queries.asked.lock().unwrap().len(), 0);
+    insta::assert_snapshot!("wrong_parameters", details.join("\n"));
+}
+
+#[tokio::test]
+async fn failures_of_queries_say_whose_they_are() {
+    let cases: [(&str, fn() -> QueryError, u16, &str); 5] = [
+        ("cursor", || QueryError::BadCursor, 400, "invalid_cursor"),
+        ("filters", || QueryError::CursorOfOtherFilters, 400, "invalid_cursor"),
+        (
+            "range",
+            || QueryError::RangeTooLong {
+                from: crate::support::now(),
+                to: crate::support::now(),
+                limit_days: 90,
+            },
+            400,
+            "range_too_long",
+        ),
+        (
+            "away",
+            || QueryError::StoreUnavailable {
+                question: "the feed",
+                source: StoreError::TimedOut { action: "secret-of-the-house".to_owned() },
+            },
+            503,
+            "store_unavailable",
+        ),
+        (
+            "refused",
+            || QueryError::StoreRefused {
+                question: "the feed",
+                source: StoreError::Refused {
+                    action: "ask".to_owned(),
+                    code: 47,
+                    message: "secret-of-the-house".to_owned(),
+                },
+            },
+            500,
+            "internal",
+        ),
+    ];
+    for (name, error, status, code) in cases {
+        let api = Api::new(Setup { queries: Fate::Fail(error), ..Setup::default() });
+        let answer = api.get(FEED).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (status, code), "{name}");
+        assert_eq!(answer.header("retry-after"), if status == 503 { "5" } else { "" });
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(!text.contains("secret-of-the-house"), "{text}");
+        insta::assert_json_snapshot!(format!("query_failure_{name}"), answer.json());
+    }
+}
+
+#[tokio::test]
+async fn a_query_without_end_is_cut_off() {
+    let limits = Limits { query_timeout: Duration::from_millis(1), ..Limits::default() };
+    let api = Api::new(Setup { queries: Fate::Never, limits, ..Setup::default() });
+    let answer = api.get(FEED).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (504, "query_timeout"));
+}
+
+#[tokio::test]
+async fn queries_beyond_those_that_may_wait_are_refused_at_once() {
+    let limits = Limits { max_running_queries: 1, max_waiting_queries: 1, ..Limits::default() };
+    let api = Api::new(Setup { queries: Fate::Never, limits, ..Setup::default() });
+    let (first, second, third) = (api.get(FEED), api.get(FEED), api.get(FEED));
+    tokio::select! {
+        biased;
+        _ = first => panic!("it never ends"),
+        _ = second => panic!("it never ends"),
+        answer = third => {
+            assert_eq!(answer.code(), "server_busy");
+            assert_eq!(answer.header("retry-after"), "1");
+        }
+    }
+    // Only the first of the two had its turn.
+    assert_eq!(api.queries.asked.lock().unwrap().len(), 1);
+}

@@ -1,0 +1,237 @@
+//! Fakes of the ports, and a small client for a router.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use kelly_api::{
+    Accept, Accepted, AppState, Health, LatencyBook, Limits, NotAccepted, Part, PartStatus,
+    Queries, Settings, Submission, router,
+};
+use kelly_query::{
+    DatabaseHealth, Detailed, DetailedRequest, FeedPage, FeedRequest, Overview, QueryError,
+};
+use serde_json::Value;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+use crate::contract;
+use crate::queries::answers;
+
+/// The trace id every request of these tests brings along.
+pub(crate) const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+pub(crate) fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(1_726_068_645_000).unwrap()
+}
+
+/// What a fake does when it is asked.
+pub(crate) enum Fate<E> {
+    Answer,
+    Fail(fn() -> E),
+    Never,
+    Panic,
+}
+
+impl<E> Fate<E> {
+    async fn befall<T>(&self, answer: T) -> Result<T, E> {
+        match self {
+            Self::Answer => Ok(answer),
+            Self::Fail(error) => Err(error()),
+            Self::Never => std::future::pending().await,
+            Self::Panic => panic!("secret-of-the-house"),
+        }
+    }
+}
+
+pub(crate) struct FakeQueries {
+    fate: Fate<QueryError>,
+    pub(crate) asked: Mutex<Vec<String>>,
+}
+
+impl FakeQueries {
+    async fn answer<T>(&self, asked: String, answer: T) -> Result<T, QueryError> {
+        self.asked.lock().unwrap().push(asked);
+        self.fate.befall(answer).await
+    }
+}
+
+#[async_trait]
+impl Queries for FakeQueries {
+    async fn overview(&self) -> Result<Overview, QueryError> {
+        self.answer("overview".to_owned(), answers::overview()).await
+    }
+
+    async fn detailed(&self, request: DetailedRequest) -> Result<Detailed, QueryError> {
+        self.answer(format!("{request:?}"), answers::detailed()).await
+    }
+
+    async fn feed(&self, request: FeedRequest) -> Result<FeedPage, QueryError> {
+        self.answer(format!("feed {request:?}"), answers::page()).await
+    }
+
+    async fn vip(&self, request: FeedRequest) -> Result<FeedPage, QueryError> {
+        self.answer(format!("vip {request:?}"), answers::page()).await
+    }
+
+    async fn health_database(&self) -> Result<DatabaseHealth, QueryError> {
+        self.answer("health_database".to_owned(), answers::database()).await
+    }
+}
+
+pub(crate) struct FakeAccept {
+    fate: Fate<NotAccepted>,
+    pub(crate) taken: Mutex<Vec<Submission>>,
+}
+
+#[async_trait]
+impl Accept for FakeAccept {
+    async fn accept(&self, submission: Submission) -> Result<Accepted, NotAccepted> {
+        self.taken.lock().unwrap().push(submission);
+        let ids = vec![Uuid::from_u128(0x0198_f3c2_a4b7_8e21_b0c3_d9a1_f2e4_c6d8)];
+        self.fate.befall(Accepted { accepted: 1, ids }).await
+    }
+}
+
+pub(crate) struct FakeHealth {
+    parts: Vec<(PartStatus, bool)>,
+    answers: bool,
+}
+
+#[async_trait]
+impl Health for FakeHealth {
+    async fn parts(&self) -> Vec<Part> {
+        if !self.answers {
+            return std::future::pending().await;
+        }
+        self.parts
+            .iter()
+            .zip(["log", "store"])
+            .map(|(&(status, required), name)| Part {
+                name: name.to_owned(),
+                status,
+                required,
+                summary: format!("the {name} speaks"),
+                details: BTreeMap::from([("lag_rows".to_owned(), 7.into())]),
+            })
+            .collect()
+    }
+}
+
+/// How an [`Api`] is made.
+pub(crate) struct Setup {
+    pub(crate) queries: Fate<QueryError>,
+    pub(crate) accept: Fate<NotAccepted>,
+    pub(crate) parts: Vec<(PartStatus, bool)>,
+    pub(crate) health_answers: bool,
+    pub(crate) limits: Limits,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            queries: Fate::Answer,
+            accept: Fate::Answer,
+            parts: vec![(PartStatus::Healthy, true), (PartStatus::Healthy, true)],
+            health_answers: true,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A router over fakes.
+pub(crate) struct Api {
+    router: Router,
+    pub(crate) queries: Arc<FakeQueries>,
+    pub(crate) accept: Arc<FakeAccept>,
+    pub(crate) latencies: Arc<LatencyBook>,
+}
+
+impl Api {
+    pub(crate) fn new(setup: Setup) -> Self {
+        let queries = Arc::new(FakeQueries { fate: setup.queries, asked: Mutex::default() });
+        let accept = Arc::new(FakeAccept { fate: setup.accept, taken: Mutex::default() });
+        let latencies = Arc::new(LatencyBook::default());
+        let router = router(AppState {
+            queries: queries.clone(),
+            acceptor: accept.clone(),
+            health: Arc::new(FakeHealth { parts: setup.parts, answers: setup.health_answers }),
+            observer: latencies.clone(),
+            settings: Settings {
+                version: "1.2.3".to_owned(),
+                started_at: now() - TimeDelta::seconds(90),
+                clock: now,
+                allowed_hosts: Vec::new(),
+                limits: setup.limits,
+            },
+        });
+        Self { router, queries, accept, latencies }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], Body::empty()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, content_type: &str, body: &str) -> Answer {
+        let headers = [("content-type", content_type)];
+        self.send("POST", path, &headers, Body::from(body.to_owned())).await
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body,
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("traceparent", format!("00-{TRACE_ID}-00f067aa0ba902b7-01"));
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", "localhost:8000");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        let answer = Answer { status: parts.status, headers: parts.headers, body };
+        contract::check(method, path, &answer);
+        answer
+    }
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The code of a problem document, after the checks that hold for each of them.
+    pub(crate) fn code(&self) -> String {
+        let problem = self.json();
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!(problem["status"], self.status.as_u16());
+        assert_eq!(problem["trace_id"], self.header("x-trace-id"));
+        let code = problem["code"].as_str().unwrap().to_owned();
+        assert_eq!(problem["type"], format!("/api/problems/{code}"));
+        code
+    }
+}
