@@ -6,6 +6,7 @@ use std::time::Duration;
 use clickhouse::{Client, Compression};
 
 use crate::error::{Result, StoreError};
+use crate::queries::ViewTexts;
 
 /// How long a query may run on the server before it is refused there.
 pub const QUERY_DEADLINE: Duration = Duration::from_secs(30);
@@ -42,6 +43,8 @@ impl std::fmt::Debug for StoreConfig {
 pub struct Store {
     client: Client,
     config: Arc<StoreConfig>,
+    /// The views' own texts, read when the first question is asked.
+    pub(crate) views: Arc<ViewTexts>,
 }
 
 impl Store {
@@ -65,7 +68,7 @@ impl Store {
             .with_compression(if is_loopback(&config.url) { Compression::None } else { Compression::Lz4 })
             .with_product_info("kelly", env!("CARGO_PKG_VERSION"))
             .with_setting("max_execution_time", QUERY_DEADLINE.as_secs().to_string());
-        Ok(Store { client, config: Arc::new(config) })
+        Ok(Store { client, config: Arc::new(config), views: Arc::default() })
     }
 
     /// Asks the server for a trivial answer as the configured user.

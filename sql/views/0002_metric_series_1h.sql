@@ -4,7 +4,13 @@
 -- Percentiles are the value at rank ceil(q * n) of all samples, within 1 percent.
 CREATE OR REPLACE VIEW ${database}.metric_series_1h ${on_cluster} AS
 WITH
-    fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AS window_start
+    fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AS window_start,
+    sumMap(state.histogram) AS buckets,
+    -- The value a bucket stands for, 2 * gamma^i / (1 + gamma) = 0.99 * gamma^i where gamma = 1.01 / 0.99, never beyond what was seen.
+    arrayMap(
+        bucket -> greatest(min, least(max, sign(bucket) * 0.99 * exp((abs(bucket) - 15500) * 0.020000666706669435))),
+        arrayReduce('quantilesExactWeighted(0.5, 0.95, 0.99)', mapKeys(buckets), mapValues(buckets))) AS percentiles,
+    anyOrNullIf(value, section = 'previous') OVER () AS previous_value
 SELECT
     multiIf(grouping(state.point) = 0, 'point', state.is_current, 'window', 'previous') AS section,
     state.point AS t,
@@ -12,16 +18,10 @@ SELECT
     multiIf({aggregate:String} = 'mean', sum(state.sum) / count, {aggregate:String} = 'sum', sum(state.sum), {aggregate:String} = 'max', max, tupleElement(max(state.last), 'value')) AS value,
     min(state.min) AS min,
     max(state.max) AS max,
-    sumMap(state.histogram) AS histogram,
-    -- The value a bucket stands for, 2 * gamma^i / (1 + gamma) = 0.99 * gamma^i where gamma = 1.01 / 0.99, never beyond what was seen.
-    arrayMap(
-        bucket -> greatest(min, least(max, sign(bucket) * 0.99 * exp((abs(bucket) - 15500) * 0.020000666706669435))),
-        arrayReduce('quantilesExactWeighted(0.5, 0.95, 0.99)', mapKeys(histogram), mapValues(histogram))) AS percentiles,
-    percentiles[1] AS p50,
-    percentiles[2] AS p95,
-    percentiles[3] AS p99,
+    toNullable(percentiles[1]) AS p50,
+    toNullable(percentiles[2]) AS p95,
+    toNullable(percentiles[3]) AS p99,
     tupleElement(max(state.last), 'at') AS newest,
-    anyOrNullIf(value, section = 'previous') OVER () AS previous_value,
     if(section = 'window', (value - previous_value) / nullIf(abs(previous_value), 0) * 100, NULL) AS percentage_change
 FROM
 (

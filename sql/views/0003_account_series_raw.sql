@@ -4,7 +4,9 @@
 -- Percentiles are the value at rank ceil(q * n) of all samples, exactly.
 CREATE OR REPLACE VIEW ${database}.account_series_raw ${on_cluster} AS
 WITH
-    fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AS window_start
+    fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AS window_start,
+    quantilesExactWeighted(0.5, 0.95, 0.99)(state.value, 1) AS percentiles,
+    anyOrNullIf(value, section = 'previous') OVER () AS previous_value
 SELECT
     multiIf(grouping(state.point) = 0, 'point', state.is_current, 'window', 'previous') AS section,
     state.point AS t,
@@ -12,12 +14,10 @@ SELECT
     multiIf({aggregate:String} = 'mean', sum(state.value) / count, {aggregate:String} = 'sum', sum(state.value), {aggregate:String} = 'max', max, tupleElement(max(state.last), 'value')) AS value,
     min(state.value) AS min,
     max(state.value) AS max,
-    quantilesExactWeighted(0.5, 0.95, 0.99)(state.value, 1) AS percentiles,
-    percentiles[1] AS p50,
-    percentiles[2] AS p95,
-    percentiles[3] AS p99,
+    toNullable(percentiles[1]) AS p50,
+    toNullable(percentiles[2]) AS p95,
+    toNullable(percentiles[3]) AS p99,
     tupleElement(max(state.last), 'at') AS newest,
-    anyOrNullIf(value, section = 'previous') OVER () AS previous_value,
     if(section = 'window', (value - previous_value) / nullIf(abs(previous_value), 0) * 100, NULL) AS percentage_change
 FROM
 (

@@ -4,7 +4,13 @@
 -- Percentiles are the value at rank ceil(q * n) of all samples, within 1 percent; 'previous' and a point shorter than a day have none.
 CREATE OR REPLACE VIEW ${database}.account_series_1d ${on_cluster} AS
 WITH
-    fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AS window_start
+    fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AS window_start,
+    sum(state.weight) > 0 AND (section = 'window' OR {step_s:UInt32} >= 86400) AS has_percentiles,
+    -- The value a bucket stands for, 2 * gamma^i / (1 + gamma) = 0.99 * gamma^i where gamma = 1.01 / 0.99, never beyond what was seen.
+    arrayMap(
+        bucket -> greatest(min, least(max, sign(bucket) * 0.99 * exp((abs(bucket) - 15500) * 0.020000666706669435))),
+        quantilesExactWeighted(0.5, 0.95, 0.99)(state.bucket, state.weight)) AS percentiles,
+    anyOrNullIf(value, section = 'previous') OVER () AS previous_value
 SELECT
     multiIf(grouping(state.point) = 0, 'point', state.is_current, 'window', 'previous') AS section,
     state.point AS t,
@@ -12,16 +18,10 @@ SELECT
     multiIf({aggregate:String} = 'mean', sum(state.sum) / count, {aggregate:String} = 'sum', sum(state.sum), {aggregate:String} = 'max', max, tupleElement(max(state.last), 'value')) AS value,
     min(state.min) AS min,
     max(state.max) AS max,
-    sum(state.weight) > 0 AND (section = 'window' OR {step_s:UInt32} >= 86400) AS has_percentiles,
-    -- The value a bucket stands for, 2 * gamma^i / (1 + gamma) = 0.99 * gamma^i where gamma = 1.01 / 0.99, never beyond what was seen.
-    arrayMap(
-        bucket -> greatest(min, least(max, sign(bucket) * 0.99 * exp((abs(bucket) - 15500) * 0.020000666706669435))),
-        quantilesExactWeighted(0.5, 0.95, 0.99)(state.bucket, state.weight)) AS percentiles,
     if(has_percentiles, percentiles[1], NULL) AS p50,
     if(has_percentiles, percentiles[2], NULL) AS p95,
     if(has_percentiles, percentiles[3], NULL) AS p99,
     tupleElement(max(state.last), 'at') AS newest,
-    anyOrNullIf(value, section = 'previous') OVER () AS previous_value,
     if(section = 'window', (value - previous_value) / nullIf(abs(previous_value), 0) * 100, NULL) AS percentage_change
 FROM
 (

@@ -4,7 +4,8 @@
 -- There are no percentiles: p50, p95 and p99 are null.
 CREATE OR REPLACE VIEW ${database}.conversation_series_1d ${on_cluster} AS
 WITH
-    fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AS window_start
+    fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AS window_start,
+    anyOrNullIf(value, section = 'previous') OVER () AS previous_value
 SELECT
     multiIf(grouping(state.point) = 0, 'point', state.is_current, 'window', 'previous') AS section,
     state.point AS t,
@@ -13,10 +14,9 @@ SELECT
     min(state.min) AS min,
     max(state.max) AS max,
     CAST(NULL, 'Nullable(Float64)') AS p50,
-    p50 AS p95,
-    p50 AS p99,
+    CAST(NULL, 'Nullable(Float64)') AS p95,
+    CAST(NULL, 'Nullable(Float64)') AS p99,
     tupleElement(max(state.last), 'at') AS newest,
-    anyOrNullIf(value, section = 'previous') OVER () AS previous_value,
     if(section = 'window', (value - previous_value) / nullIf(abs(previous_value), 0) * 100, NULL) AS percentage_change
 FROM
 (

@@ -123,7 +123,7 @@ async fn filters_choose_and_the_vip_feed_is_a_filter() {
     let both = FeedRequest { account_id: Some("acme".to_owned()), ..high.clone() };
     assert_eq!(chosen(both).await, all(|number| number % 12 == 6));
     let other = FeedRequest { event_type: Some("never".to_owned()), ..limit(4) };
-    assert_eq!(chosen(other).await, []);
+    assert!(chosen(other).await.is_empty());
 
     let vip = fixture.service.vip(limit(200)).await.unwrap();
     assert_eq!(offsets(std::slice::from_ref(&vip)), all(|number| number % 4 >= 2));

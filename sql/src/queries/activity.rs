@@ -75,14 +75,8 @@ impl Store {
         max_rows: u32,
     ) -> Result<Vec<ActivityRow>> {
         let query = self
-            .client()
-            .query_raw(
-                "SELECT id, created_at, event_type, title, description, account_id, conversation_id, user_id, severity, \
-                 category, is_vip, metadata, counts FROM activity_page(\
-                 before_ms = {before_ms:Int64}, before_id = {before_id:String}, severity = {severity:String}, \
-                 event_type = {event_type:String}, account = {account:String}, vip_only = {vip_only:UInt8}, \
-                 max_rows = {max_rows:UInt32})",
-            )
+            .view("activity_page")
+            .await?
             .param("before_ms", after.created_at_ms)
             .param("before_id", after.id.to_string())
             .param("severity", filter.severity.unwrap_or_default())

@@ -5,8 +5,11 @@ mod activity;
 mod overview;
 mod series;
 mod storage;
+mod view;
 
 pub use activity::{ActivityFilter, ActivityKey, ActivityRow};
 pub use overview::{FigureRow, MetricSince};
 pub use series::{Aggregate, Series, SeriesInterval, SeriesQuestion, SeriesSource};
+pub(crate) use view::ViewTexts;
+
 pub use storage::{DeadLetterCounts, NewestRows, TableStorage};

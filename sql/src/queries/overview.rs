@@ -40,11 +40,8 @@ impl Store {
         let starts: Vec<i64> =
             questions.iter().map(|question| question.since_ms.div_euclid(60_000) * 60_000).collect();
         let query = self
-            .client()
-            .query_raw(
-                "SELECT figure, count, sum, last FROM overview_figures(\
-                 metrics = {metrics:Array(String)}, starts_ms = {starts_ms:Array(Int64)}, first_ms = {first_ms:Int64})",
-            )
+            .view("overview_figures")
+            .await?
             .param("metrics", metrics)
             .param("first_ms", starts.iter().min())
             .param("starts_ms", starts);
@@ -68,11 +65,8 @@ impl Store {
             return Ok(answers);
         }
         let query = self
-            .client()
-            .query_raw(
-                "SELECT figure, conversations FROM conversations_seen(\
-                 starts_ms = {starts_ms:Array(Int64)}, first_ms = {first_ms:Int64})",
-            )
+            .view("conversations_seen")
+            .await?
             .param("first_ms", starts_ms.iter().min())
             .param("starts_ms", starts_ms);
         let rows: Vec<ConversationsRow> = self.ask("count conversations", query.fetch_all()).await?;

@@ -110,15 +110,9 @@ impl Store {
     /// # Errors
     /// When the store does not answer.
     pub async fn series(&self, question: &SeriesQuestion<'_>) -> Result<Series> {
-        let view = question.source.view();
-        let subject = question.source.arguments();
         let query = self
-            .client()
-            .query_raw(&format!(
-                "SELECT section, t, count, value, min, max, p50, p95, p99, newest, percentage_change FROM {view}({subject}\
-                 metric = {{metric:String}}, aggregate = {{aggregate:String}}, step_s = {{step_s:UInt32}}, \
-                 previous_from_ms = {{previous_from_ms:Int64}}, from_ms = {{from_ms:Int64}}, to_ms = {{to_ms:Int64}})"
-            ))
+            .view(question.source.view())
+            .await?
             .param("metric", question.metric)
             .param("aggregate", question.aggregate.name())
             .param("step_s", question.step_seconds)
@@ -149,16 +143,6 @@ impl SeriesSource<'_> {
             Self::AccountDay { .. } => "account_series_1d",
             Self::ConversationRaw { .. } => "conversation_series_raw",
             Self::ConversationDay { .. } => "conversation_series_1d",
-        }
-    }
-
-    fn arguments(&self) -> &'static str {
-        match self {
-            Self::Minute | Self::Hour => "",
-            Self::AccountRaw { .. } | Self::AccountDay { .. } => "account = {account:String}, ",
-            Self::ConversationRaw { .. } | Self::ConversationDay { .. } => {
-                "conversation = {conversation:String}, account = {account:String}, "
-            }
         }
     }
 }

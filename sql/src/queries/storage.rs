@@ -45,7 +45,7 @@ impl Store {
     /// # Errors
     /// When the store does not answer.
     pub async fn storage(&self) -> Result<Vec<TableStorage>> {
-        let query = self.client().query_raw("SELECT table, rows, bytes_on_disk, parts FROM storage");
+        let query = self.view("storage").await?;
         self.ask("measure its tables", query.fetch_all()).await
     }
 
@@ -54,10 +54,7 @@ impl Store {
     /// # Errors
     /// When the store does not answer.
     pub async fn dead_letter_counts(&self, since_ms: i64) -> Result<DeadLetterCounts> {
-        let query = self
-            .client()
-            .query_raw("SELECT total, recent, newest FROM dead_letter_counts(since_ms = {since_ms:Int64})")
-            .param("since_ms", since_ms);
+        let query = self.view("dead_letter_counts").await?.param("since_ms", since_ms);
         self.ask("count dead letters", query.fetch_one()).await
     }
 
@@ -66,10 +63,7 @@ impl Store {
     /// # Errors
     /// When the store does not answer.
     pub async fn newest_rows(&self, since_ms: i64) -> Result<NewestRows> {
-        let query = self
-            .client()
-            .query_raw("SELECT metric, event FROM newest_rows(since_ms = {since_ms:Int64})")
-            .param("since_ms", since_ms);
+        let query = self.view("newest_rows").await?.param("since_ms", since_ms);
         self.ask("look for its newest rows", query.fetch_one()).await
     }
 }

@@ -1,0 +1,49 @@
+//! Asking a view by its own text.
+//!
+//! `SELECT … FROM view(parameter = …)` makes ClickHouse analyse the view's text twice, which for these views takes longer
+//! than reading the rows. The text of a parameterised view is a query with the same parameters, so it is read once
+//! from the database, where it stands as the migration put it, and sent as it is.
+
+use std::collections::HashMap;
+
+use clickhouse::Row;
+use clickhouse::query::Query;
+use serde::Deserialize;
+use tokio::sync::OnceCell;
+
+use crate::client::Store;
+use crate::error::Result;
+use crate::migrate::SchemaError;
+
+/// View -> the SELECT it stands for.
+pub(crate) type ViewTexts = OnceCell<HashMap<String, String>>;
+
+impl Store {
+    /// The question a view answers, its parameters still to be given.
+    pub(super) async fn view(&self, name: &'static str) -> Result<Query> {
+        let texts = self.views.get_or_try_init(|| self.read_views(name)).await?;
+        let text = texts.get(name).ok_or_else(|| self.lacks(name))?;
+        Ok(self.client().query_raw(text))
+    }
+
+    /// Reads all views, of which there must be `name`: a database that is not migrated yet is asked again later.
+    async fn read_views(&self, name: &'static str) -> Result<HashMap<String, String>> {
+        let query = self
+            .client()
+            .query_raw("SELECT name, as_select FROM system.tables WHERE database = {database:String} AND engine = 'View'")
+            .param("database", &self.config().database);
+        let rows: Vec<ViewRow> = self.ask("read its views", query.fetch_all()).await?;
+        let texts: HashMap<String, String> = rows.into_iter().map(|row| (row.name, row.as_select)).collect();
+        if texts.contains_key(name) { Ok(texts) } else { Err(self.lacks(name)) }
+    }
+
+    fn lacks(&self, name: &'static str) -> crate::StoreError {
+        SchemaError::View { database: self.config().database.clone(), name }.into()
+    }
+}
+
+#[derive(Debug, Row, Deserialize)]
+struct ViewRow {
+    name: String,
+    as_select: String,
+}
