@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::Deserialize;
 
+use crate::config::Usage;
+
 /// What the rows of a body are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RowKind {
@@ -59,6 +61,8 @@ pub enum Failure {
 pub struct BadRow {
     /// Its index in the body.
     pub row: u64,
+    /// Stable code of the fault.
+    pub code: String,
     /// Why, and how to mend it.
     pub reason: String,
 }
@@ -91,8 +95,11 @@ impl Client {
         let base = reqwest::Url::parse(server)
             .ok()
             .filter(|url| url.scheme() == "http" && url.has_host())
-            .with_context(|| {
-                format!("--server {server:?} is no address: write http://host:port, e.g. http://127.0.0.1:8000")
+            .ok_or_else(|| {
+                Usage(format!(
+                    "--server {server:?} is no address: write http://host:port, e.g. \
+                     http://127.0.0.1:8000"
+                ))
             })?;
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -108,11 +115,7 @@ impl Client {
     /// Sends one object a line.
     pub async fn send(&self, kind: RowKind, ndjson: Vec<u8>) -> Result<Recorded, Failure> {
         let url = self.base.join(kind.path()).map_err(|error| Failure::Other(error.into()))?;
-        let request = self
-            .http
-            .post(url)
-            .header("content-type", "application/x-ndjson")
-            .body(ndjson);
+        let request = self.http.post(url).header("content-type", "application/x-ndjson").body(ndjson);
         let response = request.send().await.map_err(|error| Failure::Other(self.unreachable(error)))?;
         let status = response.status();
         let retry_after = response
@@ -144,7 +147,12 @@ impl Client {
         } else {
             format!("the request to {} broke off; the rows may be recorded", self.base)
         };
-        anyhow::Error::new(error).context(told)
+        // The causes repeat one another, down to the one that says something.
+        let mut root: &dyn std::error::Error = &error;
+        while let Some(cause) = root.source() {
+            root = cause;
+        }
+        anyhow::anyhow!("{told} ({root})")
     }
 
     fn failure(&self, status: u16, retry_after: Option<Duration>, body: &[u8]) -> Failure {
@@ -155,11 +163,7 @@ impl Client {
             ));
         };
         if problem.code == "rows_refused" {
-            let rows = problem
-                .errors
-                .iter()
-                .filter_map(|error| BadRow::deserialize(error).ok())
-                .collect();
+            let rows = problem.errors.iter().filter_map(|error| BadRow::deserialize(error).ok()).collect();
             return Failure::Rows(rows);
         }
         match retry_after {
@@ -194,7 +198,8 @@ mod tests {
             "errors":[{"row":3,"code":"too_old","reason":"timestamp: too old"}]}"#;
         match client().failure(422, None, refused) {
             Failure::Rows(rows) => {
-                assert_eq!(rows, [BadRow { row: 3, reason: "timestamp: too old".into() }]);
+                let reason = "timestamp: too old".to_owned();
+                assert_eq!(rows, [BadRow { row: 3, code: "too_old".into(), reason }]);
             }
             other => panic!("{other:?}"),
         }

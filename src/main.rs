@@ -52,10 +52,8 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     }
     let bars = MultiProgress::new();
     telemetry::start(loaded.config.logging, &bars);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("starting the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     let outcome = runtime.block_on(command(cli.command, loaded, bars));
     // What still runs is a blocking call nobody waits for.
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -65,15 +63,11 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
 async fn command(command: Command, loaded: config::Loaded, bars: MultiProgress) -> anyhow::Result<u8> {
     let stop = roles::listen()?;
     match command {
-        Command::Record(record) => {
-            record::run(&record.what, &loaded.config, bars, stop).await.map(exit_code)
-        }
+        Command::Record(record) => record::run(&record.what, &loaded.config, bars, stop).await.map(exit_code),
         Command::Replay(arguments) => {
             replay::run(&arguments, &loaded.config, bars, stop).await.map(exit_code)
         }
-        Command::Up(arguments) => {
-            roles::up(Base { loaded, bars, stop }, &arguments).await.map(|()| 0)
-        }
+        Command::Up(arguments) => roles::up(Base { loaded, bars, stop }, &arguments).await.map(|()| 0),
         Command::Ingest(_) => roles::ingest(Base { loaded, bars, stop }).await.map(|()| 0),
         Command::Serve(_) => roles::serve(Base { loaded, bars, stop }).await.map(|()| 0),
         Command::Migrate(_) => roles::migrate(Base { loaded, bars, stop }).await.map(|()| 0),

@@ -21,12 +21,8 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<Summary> {
     match what {
-        RecordWhat::Metric(metric) => {
-            one(&metric.server.server, RowKind::Metrics, metric_row(metric)?).await
-        }
-        RecordWhat::Event(event) => {
-            one(&event.server.server, RowKind::Activity, event_row(event)?).await
-        }
+        RecordWhat::Metric(metric) => one(&metric.server.server, RowKind::Metrics, metric_row(metric)?).await,
+        RecordWhat::Event(event) => one(&event.server.server, RowKind::Activity, event_row(event)?).await,
         RecordWhat::Stdin(stdin) => {
             let arguments = cli::Replay {
                 files: vec![PathBuf::from("-")],
@@ -66,7 +62,10 @@ async fn one(server: &str, kind: RowKind, row: Map<String, Value>) -> anyhow::Re
 
 fn metric_row(metric: &RecordMetric) -> anyhow::Result<Map<String, Value>> {
     let Some(value) = serde_json::Number::from_f64(metric.value) else {
-        bail!("the value {} is not a finite number; record nothing for a value that is not known", metric.value);
+        bail!(
+            "the value {} is not a finite number; record nothing for a value that is not known",
+            metric.value
+        );
     };
     let mut row = Map::new();
     row.insert("metric_name".to_owned(), metric.name.as_str().into());
@@ -140,7 +139,17 @@ mod tests {
             r#"{"account_id":"acme","metric_name":"ai_confidence","timestamp":17,"value":0.85}"#
         );
         assert_eq!(
-            row(&["event", "e", "A title", "--meta", "vip=true", "--meta", "queue=gold", "--severity", "high"]),
+            row(&[
+                "event",
+                "e",
+                "A title",
+                "--meta",
+                "vip=true",
+                "--meta",
+                "queue=gold",
+                "--severity",
+                "high"
+            ]),
             r#"{"event_type":"e","metadata":{"queue":"gold","vip":true},"severity":"high","title":"A title"}"#
         );
     }

@@ -125,8 +125,12 @@ mod tests {
         for record in &records {
             let packed: Vec<serde_json::Value> = serde_json::from_slice(&record.payload).unwrap();
             assert!(packed.len() <= ROWS_A_MESSAGE);
-            assert!(packed.iter().all(|row| row["account_id"].as_str().unwrap().as_bytes()
-                == record.key.as_deref().unwrap()));
+            assert!(
+                packed
+                    .iter()
+                    .all(|row| row["account_id"].as_str().unwrap().as_bytes()
+                        == record.key.as_deref().unwrap())
+            );
             assert!(packed.is_sorted_by(|a, b| a["value"].as_f64() <= b["value"].as_f64()));
             seen += packed.len();
         }

@@ -12,8 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::config::Logging;
 
 /// What is logged when RUST_LOG says nothing: Kelly's own doings, and of the libraries what is wrong.
-const DEFAULT_FILTER: &str = "warn,kelly=info,kelly_stream=info,kelly_sql=info,kelly_ingest=info,\
-                              kelly_query=info,kelly_api=info";
+const DEFAULT_FILTER: &str = "warn,kelly=info,kelly_sql=info,kelly_query=info,kelly_api=info";
 
 /// Starts diagnostics. `progress` is cleared while a line is written, so that bars and lines do not mix.
 pub fn start(logging: Logging, progress: &MultiProgress) {

@@ -121,10 +121,8 @@ fn read_file(
     named: Option<PathBuf>,
     environment: &BTreeMap<String, String>,
 ) -> anyhow::Result<Option<(String, String)>> {
-    let from_environment = environment
-        .get(settings::CONFIG_VARIABLE)
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from);
+    let from_environment =
+        environment.get(settings::CONFIG_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
     let path = match named.or(from_environment) {
         Some(path) => path,
         None if Path::new(DEFAULT_FILE).exists() => PathBuf::from(DEFAULT_FILE),
@@ -147,8 +145,8 @@ fn read_named_files(config: &mut Config) -> Result<Option<String>, Fault> {
     if let Some(path) = &config.kafka_properties_file {
         let variable = settings::of(Key::KafkaProperties).variable;
         let text = read_named(variable, path)?;
-        config.kafka_properties = properties(&text)
-            .map_err(|what| Fault::new(format!("{variable}: {}", path.display()), what))?;
+        config.kafka_properties =
+            properties(&text).map_err(|what| Fault::new(format!("{variable}: {}", path.display()), what))?;
     }
     config
         .monitoring
@@ -159,9 +157,8 @@ fn read_named_files(config: &mut Config) -> Result<Option<String>, Fault> {
 }
 
 fn read_named(variable: &str, path: &Path) -> Result<String, Fault> {
-    std::fs::read_to_string(path).map_err(|error| {
-        Fault::new(variable, format!("the file {} cannot be read: {error}", path.display()))
-    })
+    std::fs::read_to_string(path)
+        .map_err(|error| Fault::new(variable, format!("the file {} cannot be read: {error}", path.display())))
 }
 
 /// Java-style properties, as Kafka's own tools read them: `name=value`, `#` and `!` begin comments.

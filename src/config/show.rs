@@ -84,9 +84,7 @@ pub fn as_json(loaded: &Loaded) -> String {
 fn lines(loaded: &Loaded) -> impl Iterator<Item = Line> {
     SETTINGS.iter().map(|setting| {
         let raw = loaded.merged.values.get(&setting.key);
-        let value = raw.map(|raw| {
-            if setting.secret { HIDDEN.to_owned() } else { raw.text.clone() }
-        });
+        let value = raw.map(|raw| if setting.secret { HIDDEN.to_owned() } else { raw.text.clone() });
         let derived = || derived(setting, &loaded.config);
         Line {
             setting,
@@ -137,8 +135,7 @@ mod tests {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
         let text = "[kafka.properties]\nsasl.password = \"hunter2\"\nsasl.mechanism = \"PLAIN\"";
-        let merged =
-            merge(&Given { file: Some(("kelly.toml", text)), environment, ..Given::default() });
+        let merged = merge(&Given { file: Some(("kelly.toml", text)), environment, ..Given::default() });
         Loaded { config: typed(&merged).unwrap(), merged, thresholds: None }
     }
 

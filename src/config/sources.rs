@@ -127,8 +127,7 @@ impl Merged {
 
     fn read_table(&mut self, path: &str, prefix: &str, table: &toml::Table) {
         for (name, value) in table {
-            let dotted =
-                if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            let dotted = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
             if dotted == settings::KAFKA_PROPERTIES_TABLE {
                 self.read_kafka_properties(path, value);
                 continue;
@@ -221,8 +220,7 @@ fn is_known_stranger(variable: &str, value: &str) -> bool {
     let names_a_port = variable.ends_with("_PORT") || variable.contains("_PORT_");
     let part_of_a_link = ["_ADDR", "_PORT", "_PROTO"].iter().any(|end| variable.ends_with(end))
         && (variable.contains("_TCP_") || variable.contains("_UDP_"));
-    names_a_port
-        && (value.starts_with("tcp://") || value.starts_with("udp://") || part_of_a_link)
+    names_a_port && (value.starts_with("tcp://") || value.starts_with("udp://") || part_of_a_link)
 }
 
 fn scalar(value: &toml::Value) -> Option<String> {
@@ -301,8 +299,7 @@ mod tests {
 
     #[test]
     fn an_empty_variable_is_an_unset_one() {
-        let given =
-            Given { environment: environment(&[("KELLY_METRICS_INTERVAL", "")]), ..Given::default() };
+        let given = Given { environment: environment(&[("KELLY_METRICS_INTERVAL", "")]), ..Given::default() };
         assert_eq!(merge(&given).values[&Key::MetricsInterval].text, "15");
     }
 

@@ -448,11 +448,9 @@ mod tests {
     use crate::config::sources::{Given, merge};
 
     fn parse(pairs: &[(&str, &str)]) -> Result<Config, String> {
-        let environment =
-            pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        typed(&merge(&Given { environment, ..Given::default() })).map_err(|faults| {
-            faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
-        })
+        let environment = pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        typed(&merge(&Given { environment, ..Given::default() }))
+            .map_err(|faults| faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n"))
     }
 
     #[test]
@@ -481,10 +479,17 @@ mod tests {
         assert_eq!(log_target("kafka://a:9092"), kafka("a:9092"));
         assert_eq!(log_target("kafka://a:9092,b:1/"), kafka("a:9092,b:1"));
         assert_eq!(log_target("kafka://[::1]:9092"), kafka("[::1]:9092"));
-        for wrong in
-            ["", "embedded:", "kafka://", "kafka://a", "kafka://a:0", "kafka://a:b", "kafka://a:1,",
-             "kafka://u@a:1", "http://a:1"]
-        {
+        for wrong in [
+            "",
+            "embedded:",
+            "kafka://",
+            "kafka://a",
+            "kafka://a:0",
+            "kafka://a:b",
+            "kafka://a:1,",
+            "kafka://u@a:1",
+            "http://a:1",
+        ] {
             assert!(log_target(wrong).is_err(), "{wrong}");
         }
     }
@@ -494,16 +499,20 @@ mod tests {
         let server = |url: &str, user: &str, database: &str| {
             Ok(StoreTarget::Server { url: url.into(), user: user.into(), database: database.into() })
         };
-        assert_eq!(
-            store_target("http://kelly@ch:8124/live"),
-            server("http://ch:8124", "kelly", "live")
-        );
+        assert_eq!(store_target("http://kelly@ch:8124/live"), server("http://ch:8124", "kelly", "live"));
         assert_eq!(store_target("http://ch"), server("http://ch:8123", "default", "kelly"));
         assert_eq!(store_target("http://[::1]:1/"), server("http://[::1]:1", "default", "kelly"));
-        for wrong in
-            ["", "ch:8123", "embedded:", "https://ch", "http://u:p@ch", "http://ch/a/b", "http://ch/a;b",
-             "http://ch/a?x=1", "ftp://ch"]
-        {
+        for wrong in [
+            "",
+            "ch:8123",
+            "embedded:",
+            "https://ch",
+            "http://u:p@ch",
+            "http://ch/a/b",
+            "http://ch/a;b",
+            "http://ch/a?x=1",
+            "ftp://ch",
+        ] {
             assert!(store_target(wrong).is_err(), "{wrong}");
         }
         let told = store_target("http://u:hunter2@ch/kelly").unwrap_err();

@@ -45,8 +45,7 @@ pub fn of_day(seed: u64, day: i64, accounts: usize) -> Option<Incident> {
     if !chance.happens(SHARE_OF_DAYS) {
         return None;
     }
-    let trouble =
-        *chance.pick(&[Trouble::SlowProvider, Trouble::Unsure, Trouble::Unsafe, Trouble::Rush]);
+    let trouble = *chance.pick(&[Trouble::SlowProvider, Trouble::Unsure, Trouble::Unsafe, Trouble::Rush]);
     let from_ms = day * DAY_MS + chance.below(DAY_MS as u64) as i64;
     let minutes = chance.between(15.0, LONGEST_MINUTES);
     Some(Incident {
@@ -111,9 +110,7 @@ mod tests {
     fn an_incident_over_midnight_is_found_on_both_days() {
         let long = (0..5_000)
             .filter_map(|day| of_day(3, day, 20))
-            .find(|incident| {
-                incident.from_ms.div_euclid(DAY_MS) != incident.until_ms.div_euclid(DAY_MS)
-            })
+            .find(|incident| incident.from_ms.div_euclid(DAY_MS) != incident.until_ms.div_euclid(DAY_MS))
             .unwrap();
         for at in [long.from_ms, long.until_ms - 1] {
             assert!(overlapping(3, at, at + 1, 20).contains(&long));
@@ -123,13 +120,8 @@ mod tests {
 
     #[test]
     fn it_strikes_only_whom_and_when_it_should() {
-        let incident = Incident {
-            from_ms: 1_000,
-            until_ms: 2_000,
-            trouble: Trouble::Unsure,
-            account: 2,
-            strength: 0.8,
-        };
+        let incident =
+            Incident { from_ms: 1_000, until_ms: 2_000, trouble: Trouble::Unsure, account: 2, strength: 0.8 };
         let cases = [
             (Trouble::Unsure, 2, 1_500, 0.8),
             (Trouble::Unsure, 2, 1_100, 0.4),

@@ -105,7 +105,12 @@ impl Demo {
         Ok(until_ms)
     }
 
-    async fn live(&self, traffic: &Traffic, mut from_ms: i64, stop: &CancellationToken) -> anyhow::Result<()> {
+    async fn live(
+        &self,
+        traffic: &Traffic,
+        mut from_ms: i64,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
         let mut ticks = tokio::time::interval(LIVE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -147,8 +152,9 @@ impl Demo {
     }
 
     fn bar(&self, steps: u64) -> ProgressBar {
-        let style = ProgressStyle::with_template("demo: thirty days of traffic {bar:30} {percent:>3} % {msg}")
-            .expect("the template names known placeholders");
+        let style =
+            ProgressStyle::with_template("demo: thirty days of traffic {bar:30} {percent:>3} % {msg}")
+                .expect("the template names known placeholders");
         self.bars.add(ProgressBar::new(steps).with_style(style))
     }
 }

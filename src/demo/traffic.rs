@@ -71,12 +71,8 @@ impl Traffic {
         }
         let begin = (from_ms - LOOK_BACK_MS).div_euclid(SLOT_MS);
         let end = (until_ms - 1).div_euclid(SLOT_MS);
-        let incidents = incident::overlapping(
-            self.seed,
-            begin * SLOT_MS,
-            until_ms + LOOK_BACK_MS,
-            self.accounts.len(),
-        );
+        let incidents =
+            incident::overlapping(self.seed, begin * SLOT_MS, until_ms + LOOK_BACK_MS, self.accounts.len());
         for slot in begin..=end {
             for index in 0..self.accounts.len() {
                 self.slot(slot, index, &incidents, &mut span);
@@ -105,8 +101,7 @@ impl Traffic {
     /// The events that tell of an incident.
     fn tell(&self, incident: &Incident, span: &mut Span) {
         let account = &self.accounts[incident.account];
-        let account_id =
-            if incident.trouble == Trouble::SlowProvider { "platform" } else { account.id };
+        let account_id = if incident.trouble == Trouble::SlowProvider { "platform" } else { account.id };
         let title = incident.title(account.id);
         let mut event = |at_ms: i64, event_type, severity, title: String| {
             let mut chance = Chance::of(&[self.seed, 0x7e11, at_ms as u64]);
@@ -147,8 +142,7 @@ impl Traffic {
             let going_on = |one: &&Incident| (one.from_ms..one.until_ms).contains(&at_ms);
             reading("alert_count", incidents.iter().filter(going_on).count() as f64);
             if self.with_system_load {
-                let hourly: f64 =
-                    self.accounts.iter().map(|one| one.conversations_an_hour(at_ms)).sum();
+                let hourly: f64 = self.accounts.iter().map(|one| one.conversations_an_hour(at_ms)).sum();
                 let slow = strongest(incidents, Trouble::SlowProvider, 0, at_ms);
                 let mut chance = Chance::of(&[self.seed, 0x10ad, tick as u64]);
                 let load = 18.0 + hourly * 0.55 + 25.0 * slow + 4.0 * chance.normal();
@@ -223,9 +217,8 @@ impl Conversation {
             let confidence = (account.confidence + 0.06 * self.mood - 0.35 * unsure
                 + 0.05 * self.chance.normal())
             .clamp(0.05, 0.999);
-            let safety = (account.safety - 0.25 * unsafe_
-                - 0.02 * self.chance.lognormal(0.6, 0.9))
-            .clamp(0.05, 1.0);
+            let safety =
+                (account.safety - 0.25 * unsafe_ - 0.02 * self.chance.lognormal(0.6, 0.9)).clamp(0.05, 1.0);
             let requests = if self.chance.happens(0.15) { 2.0 } else { 1.0 };
             let cost = account.request_cost * requests * self.chance.lognormal(1.0, 0.4);
             for (name, value, digits) in [
@@ -246,7 +239,8 @@ impl Conversation {
             if !taken_over && turn > 0 && self.chance.happens(if doubtful { 0.3 } else { 0.003 }) {
                 taken_over = true;
                 self.metric(account, "human_interventions", 1.0, at_ms, span);
-                let told = ("human_intervention", "A person took the conversation over", "medium", "intervention");
+                let told =
+                    ("human_intervention", "A person took the conversation over", "medium", "intervention");
                 self.event(account, told, at_ms, span);
             }
             let pause = self.chance.lognormal(40_000.0, 0.7).min(LONGEST_PAUSE_MS);
@@ -260,14 +254,7 @@ impl Conversation {
         self.event(account, ending, at_ms - 1, span);
     }
 
-    fn metric(
-        &self,
-        account: &Account,
-        metric_name: &'static str,
-        value: f64,
-        at_ms: i64,
-        span: &mut Span,
-    ) {
+    fn metric(&self, account: &Account, metric_name: &'static str, value: f64, at_ms: i64, span: &mut Span) {
         span.metric(MetricRow {
             metric_name,
             value,
@@ -313,10 +300,7 @@ fn event_id(at_ms: i64, chance: &mut Chance) -> Uuid {
 }
 
 fn strongest(incidents: &[Incident], trouble: Trouble, account: usize, at_ms: i64) -> f64 {
-    incidents
-        .iter()
-        .map(|incident| incident.strikes(trouble, account, at_ms))
-        .fold(0.0, f64::max)
+    incidents.iter().map(|incident| incident.strikes(trouble, account, at_ms)).fold(0.0, f64::max)
 }
 
 fn rounded(value: f64, digits: i32) -> f64 {
@@ -394,13 +378,20 @@ mod tests {
         let day = Traffic::new(1).between(NOON, NOON + 24 * HOUR);
         let names: BTreeSet<&str> = day.metrics.iter().map(|row| row.metric_name).collect();
         for name in [
-            "conversations", "messages", "response_time", "ai_confidence", "safety_score",
-            "claude_requests", "claude_cost", "human_interventions", "system_load", "alert_count",
+            "conversations",
+            "messages",
+            "response_time",
+            "ai_confidence",
+            "safety_score",
+            "claude_requests",
+            "claude_cost",
+            "human_interventions",
+            "system_load",
+            "alert_count",
         ] {
             assert!(names.contains(name), "{name}");
         }
-        let conversations =
-            day.metrics.iter().filter(|row| row.metric_name == "conversations").count();
+        let conversations = day.metrics.iter().filter(|row| row.metric_name == "conversations").count();
         assert!((800..1_400).contains(&conversations), "{conversations}");
         let confidence: Vec<f64> = day
             .metrics

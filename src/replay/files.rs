@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tokio::sync::mpsc;
 
 use super::read::{BadLine, Defaults, Format, Reader, Row};
+use crate::config::Usage;
 
 /// Bytes of a line at most: what one row may have on the log. A longer one is a bad line, not memory.
 const LONGEST_LINE: usize = 1 << 20;
@@ -44,12 +45,19 @@ impl Source {
             Some("csv") => Format::Csv,
             Some("ndjson" | "jsonl" | "json") => Format::Ndjson,
             _ if path.as_os_str() == STDIN => Format::Ndjson,
-            _ => bail!(
-                "{}: the name says neither .csv nor .ndjson (.jsonl, .json); rename the file, or send \
-                 NDJSON through standard input as `-`",
-                path.display()
-            ),
+            _ => {
+                return Err(Usage(format!(
+                    "{}: the name says neither .csv nor .ndjson (.jsonl, .json); rename the file, or \
+                     send NDJSON through standard input as `-`",
+                    path.display()
+                ))
+                .into());
+            }
         };
+        if path.as_os_str() != STDIN {
+            // Every file is there before the first row of the first one is sent.
+            File::open(path).with_context(|| format!("opening {}", path.display()))?;
+        }
         let stem = path.file_stem().and_then(OsStr::to_str).map(str::to_owned);
         let named_by_file = if format == Format::Csv { stem } else { None };
         Ok(Self {
@@ -223,7 +231,9 @@ mod tests {
     }
 
     #[test]
-    fn other_endings_are_refused() {
+    fn other_endings_and_absent_files_are_refused() {
+        let told = format!("{:#}", Source::new(Path::new("absent.csv"), None, None).unwrap_err());
+        assert!(told.starts_with("opening absent.csv"), "{told}");
         let told = Source::new(Path::new("a.parquet"), None, None).unwrap_err().to_string();
         assert!(told.contains("neither .csv nor .ndjson"), "{told}");
     }

@@ -5,10 +5,12 @@ mod pace;
 mod read;
 mod send;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use chrono::Utc;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kelly_schemas::Limits;
@@ -19,11 +21,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli;
 use crate::client::Client;
-use crate::config::{Config, LogTarget};
+use crate::config::{Config, LogTarget, Usage};
 use crate::output;
 use crate::roles::grouped;
 use files::{Found, Source};
 use pace::{Clockwork, Pace};
+use read::BadLine;
 use send::{Outgoing, Target};
 
 /// Rows sent at once at most: far under the server's limits, and large enough that the way there
@@ -33,8 +36,8 @@ const ROWS_A_BATCH: usize = 2_000;
 const BYTES_A_BATCH: usize = 1 << 20;
 /// A batch of a paced replay spans this much time at most, so that rows trickle and do not lurch.
 const BATCH_SPAN: Duration = Duration::from_millis(50);
-/// Bad lines told one by one; of more only the number is told.
-const BAD_LINES_TOLD: u64 = 20;
+/// Bad lines told one by one for each kind of fault; of more only the number is told.
+const BAD_LINES_TOLD: u64 = 3;
 
 /// How a replay ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,7 +69,12 @@ pub async fn run(
     };
     let needs_span = arguments.shift_to_now || arguments.speed.is_some();
     if needs_span && sources.iter().any(Source::is_stdin) {
-        bail!("--shift-to-now and --speed read the files twice, and standard input can be read only once: put it into a file first");
+        return Err(Usage(
+            "--shift-to-now and --speed read the files twice, and standard input can be read only \
+             once: put it into a file first"
+                .to_owned(),
+        )
+        .into());
     }
     let span = if needs_span { span(&sources)? } else { None };
     let clockwork = Clockwork {
@@ -93,6 +101,7 @@ pub async fn run(
         batch_bytes: 0,
         seen: 0,
         summary: Summary::default(),
+        bad_by_code: BTreeMap::new(),
         stop,
     };
     let outcome = replay.files(&sources).await;
@@ -126,7 +135,11 @@ async fn target(arguments: &cli::Replay, config: &Config) -> anyhow::Result<Targ
         return Ok(Target::Server(Client::new(&arguments.server.server)?));
     }
     let LogTarget::Kafka(brokers) = &config.log else {
-        bail!("--log takes kafka://host:port; the embedded log belongs to the running Kelly: use --server");
+        return Err(Usage(
+            "--log takes kafka://host:port; the embedded log belongs to the running Kelly: use --server"
+                .to_owned(),
+        )
+        .into());
     };
     let log = KafkaLog::connect(KafkaConfig {
         brokers: brokers.clone(),
@@ -163,6 +176,8 @@ struct Replay {
     /// Rows read.
     seen: u64,
     summary: Summary,
+    /// Bad lines by kind of fault: as many entries as there are kinds.
+    bad_by_code: BTreeMap<Cow<'static, str>, u64>,
     stop: CancellationToken,
 }
 
@@ -174,7 +189,7 @@ impl Replay {
                 match found {
                     Found::Bad(bad, bytes) => {
                         self.bar.inc(bytes);
-                        self.bad(file, bad.line, &bad.what);
+                        self.bad(file, &bad);
                     }
                     Found::Row(row, bytes) => {
                         self.bar.inc(bytes);
@@ -223,7 +238,7 @@ impl Replay {
         let key = match row.check(&json, Utc::now().timestamp_millis(), &self.limits) {
             Ok(key) => key,
             Err(bad) => {
-                self.bad(file, bad.line, &bad.what);
+                self.bad(file, &bad);
                 return Ok(());
             }
         };
@@ -254,7 +269,7 @@ impl Replay {
             Some(refused) => {
                 self.sent(rows - refused.len() as u64);
                 for row in refused {
-                    self.bad(row.file, row.line, &row.what);
+                    self.bad(row.file, &row.bad);
                 }
             }
             None => self.summary.stopped = true,
@@ -269,14 +284,14 @@ impl Replay {
         self.bar.set_message(format!("{} rows · {}/s", grouped(self.summary.rows), grouped(rate)));
     }
 
-    fn bad(&mut self, file: usize, line: u64, what: &str) {
+    fn bad(&mut self, file: usize, bad: &BadLine) {
         self.summary.bad += 1;
-        let told = match self.summary.bad {
-            count if count <= BAD_LINES_TOLD => format!("{}: line {line}: {what}", self.names[file]),
-            count if count == BAD_LINES_TOLD + 1 => "more bad lines follow; only their number is told".to_owned(),
-            _ => return,
-        };
-        self.bars.suspend(|| eprintln!("{told}"));
+        let count = self.bad_by_code.entry(bad.code.clone()).or_default();
+        *count += 1;
+        if *count <= BAD_LINES_TOLD {
+            let name = &self.names[file];
+            self.bars.suspend(|| eprintln!("{name}: {bad}"));
+        }
     }
 
     fn tell(&self, only_checked: bool) -> anyhow::Result<()> {
@@ -288,7 +303,9 @@ impl Replay {
             told.push_str(&format!(" in {seconds:.1} s"));
         }
         if bad > 0 {
-            told.push_str(&format!(", {} lines left out", grouped(bad)));
+            let kinds: Vec<String> =
+                self.bad_by_code.iter().map(|(code, count)| format!("{} {code}", grouped(*count))).collect();
+            told.push_str(&format!(", {} lines left out: {}", grouped(bad), kinds.join(", ")));
         }
         if stopped {
             told.push_str(", stopped before the end");

@@ -1,5 +1,7 @@
 //! From a file's lines to rows. Pure: lines in, rows or faults out, each with its line number.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use kelly_schemas::{Limits, decode, topics};
 use serde_json::{Map, Value};
@@ -43,9 +45,14 @@ pub struct Row {
 pub struct BadLine {
     /// Line in its file, from 1.
     pub line: u64,
+    /// What kind of fault it is: the decoder's code, or [`UNREADABLE`].
+    pub code: Cow<'static, str>,
     /// What is wrong and what would be right.
     pub what: String,
 }
+
+/// The code of a line that is no row at all.
+pub const UNREADABLE: &str = "unreadable";
 
 impl Row {
     /// The row's JSON with this time; `None` leaves it out, so that the log's time holds.
@@ -64,20 +71,19 @@ impl Row {
     /// What the decoder would say to this JSON of the row at this instant, and the key it goes under.
     pub fn check(&self, json: &[u8], now_ms: i64, limits: &Limits) -> Result<String, BadLine> {
         let row = decode::RawRow { index: 0, line: None, bytes: json };
-        let origin = |topic| decode::Origin {
-            topic,
-            partition: 0,
-            offset: 0,
-            log_time_ms: now_ms,
-            limits,
-        };
+        let origin = |topic| decode::Origin { topic, partition: 0, offset: 0, log_time_ms: now_ms, limits };
         let key = match self.kind {
-            RowKind::Metrics => decode::metric(&row, &origin(topics::METRICS))
-                .map(|metric| metric.partition_key().to_owned()),
+            RowKind::Metrics => {
+                decode::metric(&row, &origin(topics::METRICS)).map(|metric| metric.partition_key().to_owned())
+            }
             RowKind::Activity => decode::activity(&row, &origin(topics::ACTIVITY))
                 .map(|activity| activity.partition_key().to_owned()),
         };
-        key.map_err(|reject| BadLine { line: self.line, what: reject.fault.to_string() })
+        key.map_err(|reject| BadLine {
+            line: self.line,
+            code: reject.fault.code().into(),
+            what: reject.fault.to_string(),
+        })
     }
 }
 
@@ -98,8 +104,7 @@ enum Column {
     Text(&'static str),
 }
 
-const TEXT_COLUMNS: [&str; 5] =
-    ["metric_name", "metric_type", "account_id", "conversation_id", "user_id"];
+const TEXT_COLUMNS: [&str; 5] = ["metric_name", "metric_type", "account_id", "conversation_id", "user_id"];
 
 impl Reader {
     /// A reader at the beginning of a file.
@@ -133,7 +138,7 @@ impl Reader {
     }
 
     fn bad(&self, what: impl Into<String>) -> BadLine {
-        BadLine { line: self.line, what: what.into() }
+        BadLine { line: self.line, code: UNREADABLE.into(), what: what.into() }
     }
 
     fn csv(&mut self, text: &str) -> Result<Option<Row>, BadLine> {
@@ -158,8 +163,8 @@ impl Reader {
                 }
                 Column::Value => {
                     let number = cell.parse::<f64>().ok().and_then(serde_json::Number::from_f64);
-                    let number = number
-                        .ok_or_else(|| self.bad(format!("value {cell:?} is no finite number")))?;
+                    let number =
+                        number.ok_or_else(|| self.bad(format!("value {cell:?} is no finite number")))?;
                     fields.insert("value".to_owned(), number.into());
                 }
                 Column::Text(_) if cell.is_empty() => {}
@@ -180,9 +185,7 @@ impl Reader {
         };
         let at_ms = match fields.remove(field) {
             None | Some(Value::Null) => None,
-            Some(Value::String(text)) => {
-                Some(time(&text).ok_or_else(|| self.bad(not_a_time(&text)))?)
-            }
+            Some(Value::String(text)) => Some(time(&text).ok_or_else(|| self.bad(not_a_time(&text)))?),
             Some(Value::Number(number)) => Some(
                 number
                     .as_i64()
@@ -302,7 +305,9 @@ pub fn time(text: &str) -> Option<i64> {
 }
 
 fn not_a_time(text: &str) -> String {
-    format!("{text:?} is no time: write 2026-01-31T12:00:00Z, 2026-01-31 12:00:00 (UTC) or epoch milliseconds")
+    format!(
+        "{text:?} is no time: write 2026-01-31T12:00:00Z, 2026-01-31 12:00:00 (UTC) or epoch milliseconds"
+    )
 }
 
 /// serde_json counts lines of its own; there is only one here.
@@ -359,7 +364,8 @@ mod tests {
 
     #[test]
     fn bad_lines_are_told_with_their_numbers_and_the_others_pass() {
-        let text = "timestamp,value\nnever,1\n2026-01-01,much\n2026-01-01,NaN\n2026-01-01\n\"x,1\n2026-01-01,5";
+        let text =
+            "timestamp,value\nnever,1\n2026-01-01,much\n2026-01-01,NaN\n2026-01-01\n\"x,1\n2026-01-01,5";
         let (rows, bad) = read(Format::Csv, &Defaults::default(), text);
         assert_eq!(rows.len(), 1);
         let begins: Vec<&str> = bad.iter().map(|told| &told[..7]).collect();

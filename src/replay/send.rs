@@ -9,7 +9,8 @@ use kelly_schemas::topics;
 use kelly_stream::{Log, LogError, NewRecord};
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Client, Failure, RowKind};
+use super::read::BadLine;
+use crate::client::{BadRow, Client, Failure, RowKind};
 
 /// A row on its way.
 #[derive(Debug, Clone)]
@@ -31,10 +32,8 @@ pub struct Outgoing {
 pub struct Refused {
     /// Index of its file.
     pub file: usize,
-    /// Its line there.
-    pub line: u64,
-    /// Why.
-    pub what: String,
+    /// What is wrong with its line.
+    pub bad: BadLine,
 }
 
 /// Takes batches of rows.
@@ -89,9 +88,7 @@ impl Target {
         match self {
             Self::Server(client) => match client.send(rows[0].kind, ndjson(rows)).await {
                 Ok(_) => Ok(Attempt::Done),
-                Err(Failure::Rows(bad)) => {
-                    Ok(Attempt::Bad(bad.into_iter().map(|row| (row.row, row.reason)).collect()))
-                }
+                Err(Failure::Rows(bad)) => Ok(Attempt::Bad(bad)),
                 Err(Failure::Busy { pause, told }) => Ok(Attempt::Busy(pause, told)),
                 Err(Failure::Other(error)) => Err(error),
             },
@@ -109,17 +106,17 @@ impl Target {
 enum Attempt {
     Done,
     Busy(Duration, String),
-    /// Index in the batch, and why.
-    Bad(Vec<(u64, String)>),
+    Bad(Vec<BadRow>),
 }
 
-fn without(rows: Vec<Outgoing>, bad: &[(u64, String)], refused: &mut Vec<Refused>) -> Vec<Outgoing> {
+fn without(rows: Vec<Outgoing>, bad: &[BadRow], refused: &mut Vec<Refused>) -> Vec<Outgoing> {
     let mut kept = Vec::with_capacity(rows.len());
     for (index, row) in rows.into_iter().enumerate() {
-        match bad.iter().find(|(at, _)| *at == index as u64) {
-            Some((_, what)) => {
-                refused.push(Refused { file: row.file, line: row.line, what: what.clone() });
-            }
+        match bad.iter().find(|bad| bad.row == index as u64) {
+            Some(bad) => refused.push(Refused {
+                file: row.file,
+                bad: BadLine { line: row.line, code: bad.code.clone().into(), what: bad.reason.clone() },
+            }),
             None => kept.push(row),
         }
     }
@@ -166,16 +163,18 @@ mod tests {
         }
     }
 
+    fn bad(row: u64) -> BadRow {
+        BadRow { row, code: "too_old".into(), reason: "too old indeed".into() }
+    }
+
     #[test]
     fn refused_rows_are_taken_out_with_their_lines() {
         let mut refused = Vec::new();
-        let kept = without(
-            vec![row(10), row(11), row(12)],
-            &[(1, "too old".to_owned()), (9, "not there".to_owned())],
-            &mut refused,
-        );
+        let kept = without(vec![row(10), row(11), row(12)], &[bad(1), bad(9)], &mut refused);
         assert_eq!(kept.iter().map(|row| row.line).collect::<Vec<_>>(), [10, 12]);
-        assert_eq!((refused.len(), refused[0].line, refused[0].what.as_str()), (1, 11, "too old"));
+        assert_eq!(refused.len(), 1);
+        assert_eq!(refused[0].bad.to_string(), "line 11: too old indeed");
+        assert_eq!(refused[0].bad.code, "too_old");
     }
 
     #[test]

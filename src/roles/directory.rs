@@ -22,12 +22,8 @@ pub fn claim(directory: &Path) -> anyhow::Result<Claim> {
         format!("the data directory {shown} cannot be created; choose another with --data")
     })?;
     let path = directory.join(LOCK_FILE);
-    let mut lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .with_context(|| {
+    let mut lock =
+        File::options().create(true).truncate(false).write(true).open(&path).with_context(|| {
             format!("the data directory {shown} cannot be written; choose another with --data")
         })?;
     match lock.try_lock() {

@@ -29,12 +29,11 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
              address with --listen, e.g. --listen 127.0.0.1:{}",
             address.port().wrapping_add(1).max(1024)
         ),
-        ErrorKind::PermissionDenied => anyhow!(
-            "this user may not listen on {address}: choose a port above 1023 with --listen"
-        ),
-        _ => anyhow::Error::new(error).context(format!(
-            "listening on {address}; choose another address with --listen"
-        )),
+        ErrorKind::PermissionDenied => {
+            anyhow!("this user may not listen on {address}: choose a port above 1023 with --listen")
+        }
+        _ => anyhow::Error::new(error)
+            .context(format!("listening on {address}; choose another address with --listen")),
     })
 }
 
@@ -64,9 +63,8 @@ impl Http {
     /// Serves from now on.
     pub async fn start(listener: TcpListener, behind: Behind<'_>) -> anyhow::Result<Self> {
         let Behind { config, catalogue, log, store, ingest } = behind;
-        let acceptor = Acceptor::new(log.clone(), open::limits(config))
-            .await
-            .context("reading the log's topics")?;
+        let acceptor =
+            Acceptor::new(log.clone(), open::limits(config)).await.context("reading the log's topics")?;
         let queries = QueryService::new(QueryServiceParts {
             store: store.clone(),
             catalogue,
@@ -91,8 +89,7 @@ impl Http {
             },
         });
         let stop = CancellationToken::new();
-        let serving =
-            tokio::spawn(kelly_api::serve(listener, router, stop.clone().cancelled_owned()));
+        let serving = tokio::spawn(kelly_api::serve(listener, router, stop.clone().cancelled_owned()));
         Ok(Self { latencies, serving, stop })
     }
 

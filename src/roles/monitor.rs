@@ -178,12 +178,7 @@ impl Machine {
     }
 
     fn read(&mut self, data: &Path) -> Readings {
-        Readings {
-            load: self.load(),
-            memory: self.memory(),
-            disk: self.disk(data),
-            own: self.own(),
-        }
+        Readings { load: self.load(), memory: self.memory(), disk: self.disk(data), own: self.own() }
     }
 
     fn memory(&mut self) -> Option<f64> {
@@ -200,9 +195,8 @@ impl Machine {
             true,
             ProcessRefreshKind::nothing().with_memory().with_cpu(),
         );
-        let is_own = |process: &&Process| {
-            process.pid() == self.process || process.parent() == Some(self.process)
-        };
+        let is_own =
+            |process: &&Process| process.pid() == self.process || process.parent() == Some(self.process);
         system
             .processes()
             .values()
@@ -248,12 +242,7 @@ mod tests {
         let told: Vec<(&str, f64)> = rows.iter().map(|row| (row.metric_name, row.value)).collect();
         assert_eq!(
             told,
-            [
-                ("system_load", 12.346),
-                ("memory_usage", 50.0),
-                ("kelly.cpu", 1.5),
-                ("kelly.memory", 1_000.0),
-            ]
+            [("system_load", 12.346), ("memory_usage", 50.0), ("kelly.cpu", 1.5), ("kelly.memory", 1_000.0),]
         );
         assert!(rows.iter().all(|row| row.account_id == ACCOUNT && row.at_ms == 5));
     }

@@ -7,9 +7,7 @@ use kelly_ingest::{BatchBounds, IngestConfig, Rules};
 use kelly_schemas::{Catalogue, Limits, topics};
 use kelly_sql::engine::{Engine, EngineSpec, LibraryPlaces, find_library};
 use kelly_sql::{MigrationParams, Store, StoreConfig};
-use kelly_stream::{
-    EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, Retention, TopicSpec,
-};
+use kelly_stream::{EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, Retention, TopicSpec};
 
 use crate::config::{Config, Invalid, Key, Loaded, LogTarget, StoreTarget};
 
@@ -25,9 +23,9 @@ pub struct OpenStore {
 pub fn catalogue(loaded: &Loaded) -> anyhow::Result<Arc<Catalogue>> {
     let builtin = Catalogue::builtin();
     let Some(thresholds) = &loaded.thresholds else { return Ok(Arc::new(builtin.clone())) };
-    let catalogue = builtin.with_thresholds(thresholds).map_err(|error| {
-        Invalid::of(Key::AlertThresholds, &loaded.merged, super::chain(&error))
-    })?;
+    let catalogue = builtin
+        .with_thresholds(thresholds)
+        .map_err(|error| Invalid::of(Key::AlertThresholds, &loaded.merged, super::chain(&error)))?;
     Ok(Arc::new(catalogue))
 }
 
@@ -36,12 +34,14 @@ pub async fn log(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
     let log: Arc<dyn Log> = match &config.log {
         LogTarget::Embedded(directory) => {
             let directory = directory.clone();
-            let opened = tokio::task::spawn_blocking(move || {
-                EmbeddedLog::open(EmbeddedConfig::new(directory))
-            });
-            Arc::new(opened.await.context("opening the embedded log")?.with_context(|| {
-                format!("opening the log ({})", config.log)
-            })?)
+            let opened =
+                tokio::task::spawn_blocking(move || EmbeddedLog::open(EmbeddedConfig::new(directory)));
+            Arc::new(
+                opened
+                    .await
+                    .context("opening the embedded log")?
+                    .with_context(|| format!("opening the log ({})", config.log))?,
+            )
         }
         LogTarget::Kafka(brokers) => {
             let connected = KafkaLog::connect(KafkaConfig {
@@ -58,17 +58,11 @@ pub async fn log(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
 }
 
 fn topic_specs(config: &Config) -> Vec<TopicSpec> {
-    let retention = Retention {
-        time: Some(config.topics.retention_time),
-        bytes: Some(config.topics.retention_bytes),
-    };
+    let retention =
+        Retention { time: Some(config.topics.retention_time), bytes: Some(config.topics.retention_bytes) };
     [topics::METRICS, topics::ACTIVITY]
         .into_iter()
-        .map(|name| TopicSpec {
-            name: name.to_owned(),
-            partitions: config.topics.partitions,
-            retention,
-        })
+        .map(|name| TopicSpec { name: name.to_owned(), partitions: config.topics.partitions, retention })
         .collect()
 }
 

@@ -122,11 +122,16 @@ impl Parts {
         if let Err(error) = &outcome {
             tracing::debug!(error = chain(error), "the log does not answer a check");
         }
-        let kind = if self.log.describe().starts_with("Apache Kafka") { "Apache Kafka" } else { "embedded log" };
-        part("log", began, match outcome {
-            Ok(()) => Ok(format!("{kind} answers")),
-            Err(_) => Err(format!("{kind} does not answer; Kelly's own log says why")),
-        })
+        let kind =
+            if self.log.describe().starts_with("Apache Kafka") { "Apache Kafka" } else { "embedded log" };
+        part(
+            "log",
+            began,
+            match outcome {
+                Ok(()) => Ok(format!("{kind} answers")),
+                Err(_) => Err(format!("{kind} does not answer; Kelly's own log says why")),
+            },
+        )
     }
 
     async fn store(&self) -> Part {
@@ -135,10 +140,14 @@ impl Parts {
         if let Err(error) = &outcome {
             tracing::debug!(error = chain(error), "the store does not answer a check");
         }
-        part("store", began, match outcome {
-            Ok(version) => Ok(format!("ClickHouse {version} answers")),
-            Err(_) => Err("ClickHouse does not answer; recording still works, queries do not".to_owned()),
-        })
+        part(
+            "store",
+            began,
+            match outcome {
+                Ok(version) => Ok(format!("ClickHouse {version} answers")),
+                Err(_) => Err("ClickHouse does not answer; recording still works, queries do not".to_owned()),
+            },
+        )
     }
 
     async fn ingest(&self) -> Option<Part> {
@@ -233,9 +242,6 @@ mod tests {
         assert!(matches!(not_accepted(full), NotAccepted::Full { .. }));
         let unknown = AcceptError::Log(LogError::Unknown { doing: "append".into(), source: None });
         assert!(matches!(not_accepted(unknown), NotAccepted::OutcomeUnknown { .. }));
-        assert!(matches!(
-            not_accepted(AcceptError::Log(LogError::Closed)),
-            NotAccepted::Unavailable { .. }
-        ));
+        assert!(matches!(not_accepted(AcceptError::Log(LogError::Closed)), NotAccepted::Unavailable { .. }));
     }
 }

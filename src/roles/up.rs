@@ -29,13 +29,7 @@ pub async fn up(base: Base, arguments: &cli::Up) -> anyhow::Result<()> {
     };
     let Opened { log, store: OpenStore { store, engine } } = opened;
     let ingest = Ingest::start(config, &log, &store)?;
-    let behind = Behind {
-        config,
-        catalogue,
-        log: log.clone(),
-        store,
-        ingest: Some(ingest.progress.clone()),
-    };
+    let behind = Behind { config, catalogue, log: log.clone(), store, ingest: Some(ingest.progress.clone()) };
     let http = Http::start(listener, behind).await?;
     let beside = Beside::new();
     beside.monitor(
