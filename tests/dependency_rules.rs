@@ -13,7 +13,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kelly-query", &["kelly-schemas", "kelly-sql"]),
     ("kelly-api", &["kelly-schemas", "kelly-query"]),
     ("kelly-harness", &["kelly-sql", "kelly-stream"]),
-    ("kelly-bench", &["kelly-schemas", "kelly-stream", "kelly-sql", "kelly-ingest", "kelly-query", "kelly-harness"]),
+    (
+        "kelly-bench",
+        &["kelly-schemas", "kelly-stream", "kelly-sql", "kelly-ingest", "kelly-query", "kelly-harness"],
+    ),
     ("kelly", &["kelly-schemas", "kelly-stream", "kelly-sql", "kelly-ingest", "kelly-query", "kelly-api"]),
 ];
 
@@ -48,7 +51,9 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 fn crates_know_only_whom_they_may() {
     let allowed: BTreeMap<_, _> = ALLOWED.iter().copied().collect();
     for (name, uses) in dependencies() {
-        let may = allowed.get(name.as_str()).unwrap_or_else(|| panic!("{name} is not in the table: add it, with a reason"));
+        let may = allowed
+            .get(name.as_str())
+            .unwrap_or_else(|| panic!("{name} is not in the table: add it, with a reason"));
         for ours in uses.iter().filter(|dependency| dependency.starts_with("kelly")) {
             assert!(may.contains(&ours.as_str()), "{name} may not use {ours}");
         }

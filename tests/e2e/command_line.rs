@@ -33,7 +33,8 @@ fn an_unknown_variable_is_an_error_with_a_suggestion() {
 #[test]
 fn secrets_are_not_shown() {
     let directory = tempfile::tempdir().expect("a directory");
-    let (code, shown, told) = run(&["config"], &[("KELLY_STORE_PASSWORD", "hunter2-canary")], directory.path());
+    let (code, shown, told) =
+        run(&["config"], &[("KELLY_STORE_PASSWORD", "hunter2-canary")], directory.path());
     assert_eq!(code, Some(0), "{told}");
     assert!(!shown.contains("hunter2-canary") && !told.contains("hunter2-canary"), "{shown}{told}");
 }
@@ -42,10 +43,12 @@ fn secrets_are_not_shown() {
 async fn a_second_kelly_on_the_same_directory_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let environment = [("KELLY_MONITORING_ENABLED", "false")];
-    let first = Kelly::start(Start { arguments: &["up"], environment: &environment, data: directory.path() }).await;
+    let first =
+        Kelly::start(Start { arguments: &["up"], environment: &environment, data: directory.path() }).await;
     let data = directory.path().to_str().expect("a plain path");
     let elsewhere = tempfile::tempdir().expect("a directory");
-    let (code, _, told) = run(&["up", "--data", data, "--listen", "127.0.0.1:0"], &environment, elsewhere.path());
+    let (code, _, told) =
+        run(&["up", "--data", data, "--listen", "127.0.0.1:0"], &environment, elsewhere.path());
     assert_ne!(code, Some(0), "{told}");
     assert!(told.contains(data), "the directory is named: {told}");
     assert_eq!(first.get("/livez").await["status"].is_null(), false, "the first goes on");

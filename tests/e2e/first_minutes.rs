@@ -25,8 +25,10 @@ async fn until(kelly: &Kelly, path: &str, wanted: impl Fn(&Value) -> bool) -> Va
 async fn kelly_watches_its_own_machine() {
     let directory = tempfile::tempdir().expect("a directory");
     let environment = [("KELLY_METRICS_INTERVAL", "1")];
-    let kelly = Kelly::start(Start { arguments: &["up"], environment: &environment, data: directory.path() }).await;
-    let overview = until(&kelly, &format!("{BASE}/metrics"), |answer| answer["system_load"].is_number()).await;
+    let kelly =
+        Kelly::start(Start { arguments: &["up"], environment: &environment, data: directory.path() }).await;
+    let overview =
+        until(&kelly, &format!("{BASE}/metrics"), |answer| answer["system_load"].is_number()).await;
     let load = overview["system_load"].as_f64().expect("a number");
     assert!((0.0..=100.0).contains(&load), "the host's load in percent: {load}");
     assert!(overview["ai_confidence_avg"].is_null(), "nobody measured a confidence: {overview}");
@@ -58,7 +60,8 @@ async fn recorded_rows_come_back() {
                    "account_id": "acme", "conversation_id": "conv-1"})
         })
         .collect();
-    let (status, answer) = kelly.post(&format!("{BASE}/metrics/record"), &json!(rows)).await.expect("an answer");
+    let (status, answer) =
+        kelly.post(&format!("{BASE}/metrics/record"), &json!(rows)).await.expect("an answer");
     assert_eq!((status, &answer["accepted"]), (202, &json!(100)), "{answer}");
     for scope in ["", "&account_id=acme", "&conversation_id=conv-1"] {
         let path = format!("{BASE}/metrics/detailed/ai_confidence?timeframe=1h{scope}");
@@ -77,7 +80,8 @@ async fn recorded_rows_come_back() {
     let id = "018f0e6e-0000-4000-8000-000000000001";
     let event = json!({"id": id, "event_type": "user_interaction", "title": "Twice", "severity": "high"});
     for _ in 0..2 {
-        let (status, answer) = kelly.post(&format!("{BASE}/activity/record"), &event).await.expect("an answer");
+        let (status, answer) =
+            kelly.post(&format!("{BASE}/activity/record"), &event).await.expect("an answer");
         assert_eq!((status, &answer["ids"]), (202, &json!([id])), "{answer}");
     }
     let (_, answer) = kelly
@@ -107,7 +111,8 @@ async fn recorded_rows_come_back() {
 async fn bad_input_is_refused_whole_and_explained() {
     let directory = tempfile::tempdir().expect("a directory");
     let environment = [("KELLY_MONITORING_ENABLED", "false")];
-    let kelly = Kelly::start(Start { arguments: &["up"], environment: &environment, data: directory.path() }).await;
+    let kelly =
+        Kelly::start(Start { arguments: &["up"], environment: &environment, data: directory.path() }).await;
     let canary = "the customer said something private";
     let body = json!([
         {"metric_name": "fine", "value": 1},
@@ -117,8 +122,12 @@ async fn bad_input_is_refused_whole_and_explained() {
     ]);
     let (status, problem) = kelly.post(&format!("{BASE}/metrics/record"), &body).await.expect("an answer");
     assert_eq!(status, 422, "{problem}");
-    let codes: Vec<_> =
-        problem["errors"].as_array().expect("errors").iter().filter_map(|error| error["code"].as_str()).collect();
+    let codes: Vec<_> = problem["errors"]
+        .as_array()
+        .expect("errors")
+        .iter()
+        .filter_map(|error| error["code"].as_str())
+        .collect();
     assert_eq!(codes, ["conversation_content", "empty_field", "too_far_in_future"]);
     assert!(!problem.to_string().contains(canary), "content is not echoed");
     assert_eq!(kelly.sql("SELECT count() FROM metrics_1m").await, "0", "nothing of the body was taken");

@@ -42,7 +42,7 @@ impl Kelly {
     /// Starts one and does not wait: the kill tests kill it at any point of its life.
     pub fn spawn(start: Start<'_>) -> Self {
         let listen = free_address();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kelly"));
+        let mut command = kelly();
         command
             .args(start.arguments)
             .envs(start.environment.iter().copied())
@@ -130,9 +130,9 @@ impl Kelly {
                 .expect("engine.json is JSON");
         let port = engine["http_port"].as_u64().expect("http_port");
         let user = engine["users"]["application"].as_str().expect("users.application");
-        let password = std::fs::read_to_string(self.data.join("secrets").join(user))
-            .or_else(|_| std::fs::read_to_string(self.data.join("secrets/application")))
-            .expect("the application user's password");
+        let password = self.data.join("secrets").join(format!("engine-{user}.password"));
+        let secret = self.data.join("secrets").join(format!("engine-{user}.password"));
+        let password = std::fs::read_to_string(secret).expect("the application user's password");
         let answer = self
             .client
             .post(format!("http://127.0.0.1:{port}/?database=kelly"))
@@ -171,8 +171,12 @@ impl Drop for Kelly {
 }
 
 /// Runs `kelly` to its end: exit code, standard output, standard error.
-pub fn run(arguments: &[&str], environment: &[(&str, &str)], directory: &Path) -> (Option<i32>, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_kelly"))
+pub fn run(
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    directory: &Path,
+) -> (Option<i32>, String, String) {
+    let output = kelly()
         .args(arguments)
         .envs(environment.iter().copied())
         .current_dir(directory)
@@ -184,6 +188,18 @@ pub fn run(arguments: &[&str], environment: &[(&str, &str)], directory: &Path) -
         String::from_utf8_lossy(&output.stdout).into_owned(),
         String::from_utf8_lossy(&output.stderr).into_owned(),
     )
+}
+
+/// The binary, without the variables of the tests themselves: it refuses those it does not know.
+fn kelly() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kelly"));
+    for (name, _) in std::env::vars_os() {
+        let ours = name.to_str().is_some_and(|name| name.starts_with("KELLY_"));
+        if ours && name != "KELLY_LIBCHDB" && name != "KELLY_CACHE" {
+            command.env_remove(&name);
+        }
+    }
+    command
 }
 
 /// A loopback address nobody listens on.

@@ -24,9 +24,10 @@ struct Points(u64);
 
 impl Points {
     fn new() -> Self {
-        let seed = std::env::var("KELLY_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
-            std::time::UNIX_EPOCH.elapsed().expect("the clock is past 1970").as_nanos() as u64
-        });
+        let seed =
+            std::env::var("KELLY_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
+                std::time::UNIX_EPOCH.elapsed().expect("the clock is past 1970").as_nanos() as u64
+            });
         eprintln!("kill points: KELLY_TEST_SEED={seed}");
         Self(seed | 1)
     }
@@ -49,14 +50,15 @@ async fn assert_tiers_agree(kelly: &Kelly) -> u64 {
     )
     .await;
     assert_eq!(raw, distinct, "a row of the log is there twice");
-    for tier in ["metrics_1m", "metrics_1h", "account_metrics_1h", "account_metrics_1d", "conversation_metrics_1d"] {
+    for tier in
+        ["metrics_1m", "metrics_1h", "account_metrics_1h", "account_metrics_1d", "conversation_metrics_1d"]
+    {
         let counted = number(&format!("SELECT sum(count) FROM {tier} WHERE metric_name = 'killed'")).await;
         assert_eq!(counted, raw, "{tier} disagrees with the raw rows");
     }
-    let buckets = number(
-        "SELECT sum(arraySum(mapValues(histogram))) FROM metrics_1m WHERE metric_name = 'killed'",
-    )
-    .await;
+    let buckets =
+        number("SELECT sum(arraySum(mapValues(histogram))) FROM metrics_1m WHERE metric_name = 'killed'")
+            .await;
     assert_eq!(buckets, raw, "the histograms disagree with the raw rows");
     raw
 }
@@ -109,7 +111,9 @@ async fn embedded_log() {
                 let request = next;
                 next += ROWS;
                 // Acknowledged counts; a broken connection leaves its rows unknown: there once or not at all.
-                if let Some((202, _)) = kelly.post("/api/v1/kelly/monitoring/metrics/record", &json!(body)).await {
+                if let Some((202, _)) =
+                    kelly.post("/api/v1/kelly/monitoring/metrics/record", &json!(body)).await
+                {
                     acknowledged.push(request);
                 }
             }
@@ -185,7 +189,8 @@ async fn kafka() {
     let kelly = Kelly::start(start()).await;
     until_drained(&kelly).await;
     assert_eq!(assert_tiers_agree(&kelly).await, MESSAGES);
-    let behind = kelly_ingest::lag(&log, topics::INGEST_GROUP, &[topics::METRICS.into()]).await.expect("positions");
+    let behind =
+        kelly_ingest::lag(&log, topics::INGEST_GROUP, &[topics::METRICS.into()]).await.expect("positions");
     assert_eq!(behind, 0, "the committed positions are at the end of the log");
     assert_eq!(kelly.terminate(), Some(0));
 }

@@ -14,7 +14,8 @@ async fn rows_of_confluent_kafka_are_there() {
     let directory = tempfile::tempdir().expect("a directory");
     let log_url = format!("kafka://{}", broker.bootstrap());
     let environment = [("KELLY_LOG", log_url.as_str()), ("KELLY_MONITORING_ENABLED", "false")];
-    let kelly = Kelly::start(Start { arguments: &["up"], environment: &environment, data: directory.path() }).await;
+    let kelly =
+        Kelly::start(Start { arguments: &["up"], environment: &environment, data: directory.path() }).await;
     python::run("producer.py", &[broker.bootstrap(), &COUNT.to_string()]);
     let begun = Instant::now();
     let wanted = (2 * COUNT).to_string();
@@ -23,9 +24,12 @@ async fn rows_of_confluent_kafka_are_there() {
         assert!(begun.elapsed() < PATIENCE, "only {} of {wanted} rows came", kelly.sql(count).await);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let metadata = kelly.sql("SELECT any(metadata) FROM system_metrics WHERE account_id = 'other-make'").await;
+    let metadata =
+        kelly.sql("SELECT any(metadata) FROM system_metrics WHERE account_id = 'other-make'").await;
     assert_eq!(metadata, r#"{"region":"north"}"#, "an unknown field goes to the metadata");
-    while kelly.get("/api/v1/kelly/monitoring/activity/feed").await["events"][0]["title"] != "Greetings from Python" {
+    while kelly.get("/api/v1/kelly/monitoring/activity/feed").await["events"][0]["title"]
+        != "Greetings from Python"
+    {
         assert!(begun.elapsed() < PATIENCE, "the event did not come");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

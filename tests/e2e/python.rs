@@ -8,7 +8,10 @@ pub fn run(script: &str, arguments: &[&str]) -> String {
     let python = std::env::var_os("KELLY_TEST_PYTHON").map_or_else(default, PathBuf::from);
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/e2e").join(script);
     let output = Command::new(&python).arg(&script).args(arguments).output().unwrap_or_else(|fault| {
-        panic!("{} does not start ({fault}): run `scripts/setup python`, or name one with KELLY_TEST_PYTHON", python.display())
+        panic!(
+            "{} does not start ({fault}): run `scripts/setup python`, or name one with KELLY_TEST_PYTHON",
+            python.display()
+        )
     });
     assert!(
         output.status.success(),

@@ -32,7 +32,8 @@ fn files(directory: &Path) -> Vec<PathBuf> {
             let path = directory.join(format!("series_{number}.csv"));
             let rows: String = (0..4000)
                 .map(|row| {
-                    let time = chrono::DateTime::from_timestamp(1_400_000_000 + row * 300, 0).expect("a time");
+                    let time =
+                        chrono::DateTime::from_timestamp(1_400_000_000 + row * 300, 0).expect("a time");
                     let value = ((row * 7919 % 1000) as f64 / 100.0).exp() - number as f64 * 50.0;
                     format!("{},{value}\n", time.format("%Y-%m-%d %H:%M:%S"))
                 })
@@ -51,7 +52,9 @@ fn last_timestamp_ms(file: &Path) -> i64 {
 }
 
 fn moment_ms(value: &Value) -> i64 {
-    chrono::DateTime::parse_from_rfc3339(value.as_str().expect("a time")).expect("RFC 3339").timestamp_millis()
+    chrono::DateTime::parse_from_rfc3339(value.as_str().expect("a time"))
+        .expect("RFC 3339")
+        .timestamp_millis()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,7 +63,8 @@ async fn percentiles_stay_within_the_stated_bound() {
     let directory = tempfile::tempdir().expect("a directory");
     let log_url = format!("kafka://{}", broker.bootstrap());
     let environment = [("KELLY_LOG", log_url.as_str()), ("KELLY_MONITORING_ENABLED", "false")];
-    let kelly = Kelly::start(Start { arguments: &["up"], environment: &environment, data: directory.path() }).await;
+    let kelly =
+        Kelly::start(Start { arguments: &["up"], environment: &environment, data: directory.path() }).await;
     let files = files(directory.path());
     for (number, file) in files.iter().enumerate() {
         let metric = format!("series_{number}");
@@ -72,7 +76,9 @@ async fn percentiles_stay_within_the_stated_bound() {
     }
     for (number, file) in files.iter().enumerate() {
         let metric = format!("series_{number}");
-        let newest = format!("SELECT toUnixTimestamp64Milli(max(last).at) FROM metrics_1h WHERE metric_name = '{metric}'");
+        let newest = format!(
+            "SELECT toUnixTimestamp64Milli(max(last).at) FROM metrics_1h WHERE metric_name = '{metric}'"
+        );
         until_settled(&kelly, &metric).await;
         let shift: i64 = kelly.sql(&newest).await.parse::<i64>().expect("a time") - last_timestamp_ms(file);
         for timeframe in ["24h", "7d", "30d"] {
@@ -82,7 +88,12 @@ async fn percentiles_stay_within_the_stated_bound() {
             let (from, to) = (moment_ms(&answer["window"]["from"]), moment_ms(&answer["window"]["to"]));
             let exact = python::run(
                 "oracle.py",
-                &[file.to_str().expect("a plain path"), &shift.to_string(), &from.to_string(), &to.to_string()],
+                &[
+                    file.to_str().expect("a plain path"),
+                    &shift.to_string(),
+                    &from.to_string(),
+                    &to.to_string(),
+                ],
             );
             let exact: Value = serde_json::from_str(&exact).expect("the oracle's answer");
             assert_eq!(
@@ -92,7 +103,8 @@ async fn percentiles_stay_within_the_stated_bound() {
             );
             let bound = answer["percentile_error_bound"].as_f64().expect("a stated bound");
             for (place, name) in ["p50", "p95", "p99"].iter().enumerate() {
-                let found = answer["percentile_data"][name].as_f64().unwrap_or_else(|| panic!("{name}: {answer}"));
+                let found =
+                    answer["percentile_data"][name].as_f64().unwrap_or_else(|| panic!("{name}: {answer}"));
                 let wanted = exact["percentiles"][place].as_f64().expect("a number");
                 // The last term is for the sum's own rounding, not for the histogram.
                 let allowed = bound * wanted.abs() + 1e-9;
@@ -112,8 +124,10 @@ async fn until_settled(kelly: &Kelly, metric: &str) {
     loop {
         let health = kelly.get("/api/v1/kelly/monitoring/health").await;
         let parts = health["parts"].as_array().expect("parts");
-        let lag = parts.iter().find(|part| part["name"] == "ingest").map(|part| part["details"]["lag"].clone());
-        let found = kelly.sql(&format!("SELECT count() FROM metrics_1h WHERE metric_name = '{metric}'")).await;
+        let lag =
+            parts.iter().find(|part| part["name"] == "ingest").map(|part| part["details"]["lag"].clone());
+        let found =
+            kelly.sql(&format!("SELECT count() FROM metrics_1h WHERE metric_name = '{metric}'")).await;
         if lag == Some(Value::from(0)) && found != "0" {
             return;
         }
