@@ -3,14 +3,13 @@
 use chrono::{DateTime, Utc};
 use kelly_schemas::catalogue::{self, Definition};
 use kelly_schemas::limits;
-use kelly_sql::queries::{Aggregate, Series, SeriesInterval, SeriesSource};
+use kelly_sql::queries::{Aggregate, SeriesSource};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::QueryError;
-use crate::plan::{self, Plan, Scope};
+use crate::plan::Scope;
 use crate::range::RangeRequest;
-use crate::trend::{self, Comparison};
 
 /// What to answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -255,116 +254,4 @@ pub(crate) fn aggregate(definition: &Definition) -> Aggregate {
         catalogue::Aggregate::Last => Aggregate::Last,
         catalogue::Aggregate::Max => Aggregate::Max,
     }
-}
-
-/// Puts the store's rows into the answer. Pure.
-pub(crate) fn answer(
-    request: DetailedRequest,
-    plan: &Plan,
-    definition: &Definition,
-    series: &Series,
-    now: DateTime<Utc>,
-) -> Detailed {
-    let thresholds = Thresholds { warning: definition.warning, critical: definition.critical };
-    let newest_sample = series.window.and_then(|window| instant(window.newest_ms));
-    Detailed {
-        metric_name: request.metric_name,
-        current_value: series.points.last().map(|point| point.value),
-        historical_data: series.points.iter().filter_map(point).collect(),
-        percentile_data: series.window.as_ref().map(percentiles).unwrap_or_default(),
-        thresholds,
-        trend_analysis: trend_analysis(plan, definition, &thresholds, series),
-        account_id: request.account_id,
-        conversation_id: request.conversation_id,
-        window: plan.window,
-        resolution: Resolution::of_seconds(plan.step_seconds),
-        tier: plan.tier,
-        freshness: Freshness {
-            newest_sample,
-            // A producer's clock may run ahead; its sample is as new as can be, not from the future.
-            age_seconds: newest_sample
-                .map(|newest| (now - newest).num_milliseconds().max(0) as f64 / 1_000.0),
-        },
-        sample_count: series.window.map_or(0, |window| window.count),
-        percentile_error_bound: plan::percentile_error_bound(plan.tier),
-        definition: MetricDefinition::from(definition),
-    }
-}
-
-impl From<&Definition> for MetricDefinition {
-    fn from(definition: &Definition) -> Self {
-        Self {
-            unit: definition.unit.clone(),
-            kind: definition.kind.as_str().to_owned(),
-            aggregate: match definition.aggregate {
-                catalogue::Aggregate::Mean => "mean",
-                catalogue::Aggregate::Sum => "sum",
-                catalogue::Aggregate::Last => "last",
-                catalogue::Aggregate::Max => "max",
-            }
-            .to_owned(),
-            bad_direction: match definition.bad {
-                catalogue::Bad::Up => "up",
-                catalogue::Bad::Down => "down",
-                catalogue::Bad::Neither => "neither",
-            }
-            .to_owned(),
-            description: definition.description.clone(),
-        }
-    }
-}
-
-fn trend_analysis(
-    plan: &Plan,
-    definition: &Definition,
-    thresholds: &Thresholds,
-    series: &Series,
-) -> TrendAnalysis {
-    let previous = series.previous.filter(|_| plan.previous_is_kept);
-    let comparison = Comparison {
-        current: series.window.map(|window| window.value),
-        previous: previous.map(|window| window.value),
-        current_samples: series.window.map_or(0, |window| window.count),
-        previous_samples: previous.map_or(0, |window| window.count),
-        percentage_change: series.percentage_change,
-    };
-    let verdict = trend::judge(&comparison, definition.bad, thresholds);
-    TrendAnalysis {
-        direction: verdict.direction,
-        percentage_change: verdict.percentage_change,
-        is_concerning: verdict.is_concerning,
-        insufficient_data: verdict.insufficient_data,
-        samples_needed: trend::SAMPLES_NEEDED,
-        current: comparison.current,
-        previous: comparison.previous,
-        current_samples: comparison.current_samples,
-        previous_samples: comparison.previous_samples,
-        previous_window: plan.previous,
-    }
-}
-
-fn point(interval: &SeriesInterval) -> Option<Point> {
-    let Percentiles { p50, p95, p99 } = percentiles(interval);
-    Some(Point {
-        timestamp: instant(interval.start_ms)?,
-        value: interval.value,
-        count: interval.count,
-        min: interval.min,
-        max: interval.max,
-        p50,
-        p95,
-        p99,
-    })
-}
-
-fn percentiles(interval: &SeriesInterval) -> Percentiles {
-    match interval.percentiles {
-        Some([p50, p95, p99]) => Percentiles { p50: Some(p50), p95: Some(p95), p99: Some(p99) },
-        None => Percentiles::default(),
-    }
-}
-
-/// An instant of the store, whose times all lie between 1970 and 2106.
-fn instant(milliseconds: i64) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_millis(milliseconds)
 }

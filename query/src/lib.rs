@@ -1,10 +1,12 @@
 //! Questions and answers: detailed metrics, percentiles, trends, the overview and the activity feed.
 //!
 //! The crate has two halves. Pure: [`range`] (what is asked), `plan` (which tier answers it, over which
-//! aligned window, in which steps), `trend` (what a change means), `cursor` (where a feed goes on).
+//! aligned window, in which steps), `trend` (what a change means), `answer` (rows into an answer), `cursor` (where a
+//! feed goes on).
 //! I/O: [`QueryService`], which hands plans to the typed queries of `kelly_sql` and puts their rows into
 //! the answers of [`detailed`], [`overview`], [`feed`] and [`health`]. No SQL lives here and no HTTP.
 
+mod answer;
 mod cursor;
 pub mod detailed;
 mod error;

@@ -148,3 +148,30 @@ fn start(window: Window, now: DateTime<Utc>) -> DateTime<Utc> {
         Window::Seconds(seconds) => now - TimeDelta::seconds(i64::from(seconds)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kelly_schemas::Catalogue;
+
+    use super::*;
+
+    #[test]
+    fn the_answer_has_the_fields_of_the_specification() {
+        let now = DateTime::parse_from_rfc3339("2024-09-11T15:30:45Z").unwrap().to_utc();
+        let questions = questions(Catalogue::builtin().overview(), now);
+        let row = FigureRow { count: 4, sum: 10.5, last: 3.0 };
+        let metrics = vec![Some(row); questions.metrics.len()];
+        let full = questions.answer(&metrics, &[Some(45), Some(234)], now);
+        insta::assert_json_snapshot!("full", full);
+        // Somebody was here today, nobody is now: that is known to be none.
+        let quiet = questions.answer(&vec![None; questions.metrics.len()], &[None, Some(234)], now);
+        assert_eq!((quiet.conversations_active, quiet.messages_processed), (Some(0), None));
+    }
+
+    #[test]
+    fn today_began_at_midnight_utc() {
+        let at = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
+        assert_eq!(start(Window::Today, at("2024-09-12T01:30:00+02:00")), at("2024-09-11T00:00:00Z"));
+        assert_eq!(start(Window::Seconds(90), at("2024-09-11T00:01:00Z")), at("2024-09-10T23:59:30Z"));
+    }
+}

@@ -77,7 +77,7 @@ impl QueryService {
         };
         let series =
             self.parts.store.series(&question).await.map_err(QueryError::from_store("detailed metric"))?;
-        Ok(crate::detailed::answer(request, &plan, &definition, &series, now))
+        Ok(crate::answer::answer(request, &plan, &definition, &series, now))
     }
 
     /// Whether the store answers and what it holds.

@@ -22,7 +22,7 @@ pub struct OverviewFigure {
     pub meaning: String,
 }
 
-/// What is computed of the rows in the window. Without a row a sum and a count are 0, the others null.
+/// What is computed of the rows in the window. Without a row it is null: nothing recorded is not zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Statistic {

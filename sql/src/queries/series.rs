@@ -212,3 +212,23 @@ fn collect(rows: Vec<IntervalRow>) -> Result<Series> {
     }
     Ok(series)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::embedded::VIEWS;
+
+    /// The text of a view from its statement on, without what names its own tier.
+    fn statement(name: &str, own: [&str; 2]) -> String {
+        let file = VIEWS.iter().find(|file| file.name == name).unwrap();
+        let (_, statement) = file.text.split_once("CREATE").unwrap();
+        own.iter().fold(statement.to_owned(), |text, own| text.replace(own, "tier"))
+    }
+
+    #[test]
+    fn minutes_and_hours_are_asked_alike() {
+        assert_eq!(
+            statement("0001_metric_series_1m", ["metric_series_1m", "metrics_1m"]),
+            statement("0002_metric_series_1h", ["metric_series_1h", "metrics_1h"]),
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! From the store's rows to the answer about a metric. Pure.
+
+use chrono::{DateTime, Utc};
+use kelly_schemas::catalogue::{self, Definition};
+use kelly_sql::queries::{Series, SeriesInterval};
+
+use crate::detailed::{
+    Detailed, DetailedRequest, Freshness, MetricDefinition, Percentiles, Point, Resolution, Thresholds,
+    TrendAnalysis,
+};
+use crate::plan::{self, Plan};
+use crate::trend::{self, Comparison};
+
+/// Puts what the store found into the answer.
+pub(crate) fn answer(
+    request: DetailedRequest,
+    plan: &Plan,
+    definition: &Definition,
+    series: &Series,
+    now: DateTime<Utc>,
+) -> Detailed {
+    let thresholds = Thresholds { warning: definition.warning, critical: definition.critical };
+    let newest_sample = series.window.and_then(|window| instant(window.newest_ms));
+    Detailed {
+        metric_name: request.metric_name,
+        current_value: series.points.last().map(|point| point.value),
+        historical_data: series.points.iter().filter_map(point).collect(),
+        percentile_data: series.window.as_ref().map(percentiles).unwrap_or_default(),
+        thresholds,
+        trend_analysis: trend_analysis(plan, definition, &thresholds, series),
+        account_id: request.account_id,
+        conversation_id: request.conversation_id,
+        window: plan.window,
+        resolution: Resolution::of_seconds(plan.step_seconds),
+        tier: plan.tier,
+        freshness: Freshness {
+            newest_sample,
+            // A producer's clock may run ahead; its sample is as new as can be, not from the future.
+            age_seconds: newest_sample
+                .map(|newest| (now - newest).num_milliseconds().max(0) as f64 / 1_000.0),
+        },
+        sample_count: series.window.map_or(0, |window| window.count),
+        percentile_error_bound: plan::percentile_error_bound(plan.tier),
+        definition: MetricDefinition::from(definition),
+    }
+}
+
+impl From<&Definition> for MetricDefinition {
+    fn from(definition: &Definition) -> Self {
+        Self {
+            unit: definition.unit.clone(),
+            kind: definition.kind.as_str().to_owned(),
+            aggregate: match definition.aggregate {
+                catalogue::Aggregate::Mean => "mean",
+                catalogue::Aggregate::Sum => "sum",
+                catalogue::Aggregate::Last => "last",
+                catalogue::Aggregate::Max => "max",
+            }
+            .to_owned(),
+            bad_direction: match definition.bad {
+                catalogue::Bad::Up => "up",
+                catalogue::Bad::Down => "down",
+                catalogue::Bad::Neither => "neither",
+            }
+            .to_owned(),
+            description: definition.description.clone(),
+        }
+    }
+}
+
+fn trend_analysis(
+    plan: &Plan,
+    definition: &Definition,
+    thresholds: &Thresholds,
+    series: &Series,
+) -> TrendAnalysis {
+    let previous = series.previous.filter(|_| plan.previous_is_kept);
+    let comparison = Comparison {
+        current: series.window.map(|window| window.value),
+        previous: previous.map(|window| window.value),
+        current_samples: series.window.map_or(0, |window| window.count),
+        previous_samples: previous.map_or(0, |window| window.count),
+        percentage_change: series.percentage_change,
+    };
+    let verdict = trend::judge(&comparison, definition.bad, thresholds);
+    TrendAnalysis {
+        direction: verdict.direction,
+        percentage_change: verdict.percentage_change,
+        is_concerning: verdict.is_concerning,
+        insufficient_data: verdict.insufficient_data,
+        samples_needed: trend::SAMPLES_NEEDED,
+        current: comparison.current,
+        previous: comparison.previous,
+        current_samples: comparison.current_samples,
+        previous_samples: comparison.previous_samples,
+        previous_window: plan.previous,
+    }
+}
+
+fn point(interval: &SeriesInterval) -> Option<Point> {
+    let Percentiles { p50, p95, p99 } = percentiles(interval);
+    Some(Point {
+        timestamp: instant(interval.start_ms)?,
+        value: interval.value,
+        count: interval.count,
+        min: interval.min,
+        max: interval.max,
+        p50,
+        p95,
+        p99,
+    })
+}
+
+fn percentiles(interval: &SeriesInterval) -> Percentiles {
+    match interval.percentiles {
+        Some([p50, p95, p99]) => Percentiles { p50: Some(p50), p95: Some(p95), p99: Some(p99) },
+        None => Percentiles::default(),
+    }
+}
+
+/// An instant of the store, whose times all lie between 1970 and 2106.
+fn instant(milliseconds: i64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(milliseconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use kelly_schemas::Catalogue;
+
+    use super::*;
+    use crate::plan::Retention;
+    use crate::range::{RangeRequest, Timeframe};
+
+    fn asked(account_id: Option<&str>, series: &Series) -> Detailed {
+        let now = DateTime::parse_from_rfc3339("2026-03-10T12:34:56.789Z").unwrap().to_utc();
+        let request = DetailedRequest {
+            metric_name: "ai_confidence".to_owned(),
+            range: RangeRequest::Last(Timeframe::OneHour),
+            account_id: account_id.map(str::to_owned),
+            conversation_id: None,
+        };
+        let retention = Retention { metrics_hours: 72, days: 90 };
+        let plan = plan::plan(&request.range, request.scope(), &retention, now).unwrap();
+        answer(request, &plan, &Catalogue::builtin().get("ai_confidence"), series, now)
+    }
+
+    fn interval(start_ms: i64, count: u64, value: f64) -> SeriesInterval {
+        SeriesInterval {
+            start_ms,
+            count,
+            value,
+            min: 0.25,
+            max: 1.0,
+            percentiles: Some([0.5, 0.75, 0.875]),
+            newest_ms: 1_773_146_090_500,
+        }
+    }
+
+    #[test]
+    fn the_answer_has_the_fields_of_the_specification() {
+        let series = Series {
+            points: vec![interval(1_773_145_980_000, 60, 0.5), interval(1_773_146_040_000, 6, 0.625)],
+            window: Some(interval(0, 66, 0.5)),
+            previous: Some(interval(0, 70, 0.8)),
+            percentage_change: Some(-37.5),
+        };
+        insta::assert_json_snapshot!(asked(None, &series));
+    }
+
+    #[test]
+    fn an_empty_answer_is_of_nulls() {
+        insta::assert_json_snapshot!(asked(Some("acme"), &Series::default()));
+    }
+
+    #[test]
+    fn a_clock_that_runs_ahead_makes_no_negative_age() {
+        let future = SeriesInterval { newest_ms: 1_773_149_999_000, ..interval(0, 1, 1.0) };
+        let series = Series { window: Some(future), ..Series::default() };
+        assert_eq!(asked(None, &series).freshness.age_seconds, Some(0.0));
+    }
+}
