@@ -82,8 +82,7 @@ pub(crate) fn on_panic(payload: Box<dyn Any + Send>) -> Response {
 
 fn is_bare_error(response: &Response) -> bool {
     let status = response.status();
-    (status.is_client_error() || status.is_server_error())
-        && response.extensions().get::<OwnBody>().is_none()
+    (status.is_client_error() || status.is_server_error()) && response.extensions().get::<OwnBody>().is_none()
 }
 
 fn as_problem(mut response: Response, method: &Method, route: &str, trace_id: TraceId) -> Response {
@@ -106,17 +105,11 @@ fn as_problem(mut response: Response, method: &Method, route: &str, trace_id: Tr
 fn describe_bare(status: StatusCode, method: &Method, allow: Option<&HeaderValue>) -> Problem {
     let code = Code::of_status(status);
     match code {
-        Code::RouteNotFound => Problem::new(
-            code,
-            "No route has this path. /api/docs lists all of them.",
-        ),
+        Code::RouteNotFound => Problem::new(code, "No route has this path. /api/docs lists all of them."),
         Code::MethodNotAllowed => {
             let allowed = allow.and_then(|allow| allow.to_str().ok()).unwrap_or("another method");
             let allowed = allowed.replace(',', ", ");
-            Problem::new(
-                code,
-                format!("This route does not take {}; use {allowed}.", method_name(method)),
-            )
+            Problem::new(code, format!("This route does not take {}; use {allowed}.", method_name(method)))
         }
         Code::Internal => Problem::internal(format!("a layer answered {status} without a problem")),
         _ => Problem::new(code, code.definition().remedy),

@@ -17,24 +17,15 @@ const LOOPBACK_NAME: &str = "localhost";
 
 /// Refuses requests that a foreign page may have made.
 pub(crate) async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let verdict = check(
-        request.method(),
-        request.uri(),
-        request.headers(),
-        &shared.app.settings.allowed_hosts,
-    );
+    let verdict =
+        check(request.method(), request.uri(), request.headers(), &shared.app.settings.allowed_hosts);
     match verdict {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
 }
 
-fn check(
-    method: &Method,
-    uri: &Uri,
-    headers: &HeaderMap,
-    allowed_hosts: &[String],
-) -> Result<(), Problem> {
+fn check(method: &Method, uri: &Uri, headers: &HeaderMap, allowed_hosts: &[String]) -> Result<(), Problem> {
     let host = host_of(uri, headers)?;
     if !is_allowed(host.host(), allowed_hosts) {
         return Err(Problem::new(
@@ -93,9 +84,7 @@ fn is_foreign_page(host: &Authority, headers: &HeaderMap) -> bool {
             .and_then(|origin| origin.into_parts().authority)
             .is_some_and(|authority| authority == *host);
     }
-    headers
-        .get("sec-fetch-site")
-        .is_some_and(|site| site != "same-origin" && site != "none")
+    headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none")
 }
 
 #[cfg(test)]

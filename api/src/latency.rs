@@ -73,12 +73,7 @@ impl Observe for LatencyBook {
 
 impl Default for Latencies {
     fn default() -> Self {
-        Self {
-            counts: BTreeMap::new(),
-            samples: Vec::new(),
-            requests_per_sample: 1,
-            seen: 0,
-        }
+        Self { counts: BTreeMap::new(), samples: Vec::new(), requests_per_sample: 1, seen: 0 }
     }
 }
 

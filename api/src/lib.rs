@@ -25,8 +25,8 @@ pub use edge::{OTHER_METHOD, UNMATCHED_ROUTE};
 pub use latency::{Latencies, LatencyBook, MAX_SAMPLES, RequestClass, Sample};
 pub use limits::{DRAIN_TIME, IDLE_CONNECTION, Limits, MAX_CONNECTIONS, MAX_ROW_FAULTS};
 pub use ports::{
-    Accept, Accepted, BodyForm, Health, NotAccepted, Observation, Observe, Part, PartStatus,
-    RowFault, RowKind, Submission,
+    Accept, Accepted, BodyForm, Health, NotAccepted, Observation, Observe, Part, PartStatus, RowFault,
+    RowKind, Submission,
 };
 pub use problem::{Code, Definition, PROBLEM_JSON, Problem, ProblemDocument};
 pub use queries::Queries;

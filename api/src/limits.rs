@@ -73,9 +73,7 @@ impl Gates {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             requests: Arc::new(Semaphore::new(limits.max_requests)),
-            queries_admitted: Semaphore::new(
-                limits.max_running_queries + limits.max_waiting_queries,
-            ),
+            queries_admitted: Semaphore::new(limits.max_running_queries + limits.max_waiting_queries),
             queries_running: Semaphore::new(limits.max_running_queries),
             buffered: Arc::new(Semaphore::new(limits.max_buffered_bytes / BUFFER_UNIT)),
             limits,
@@ -104,27 +102,23 @@ impl Gates {
 
     /// Runs a query in its turn and within its time.
     pub(crate) async fn query<T>(&self, query: impl Future<Output = T>) -> Result<T, Problem> {
-        let _admitted = self
-            .queries_admitted
-            .try_acquire()
-            .map_err(|_| busy("too many queries are waiting"))?;
+        let _admitted =
+            self.queries_admitted.try_acquire().map_err(|_| busy("too many queries are waiting"))?;
         let in_turn = async {
             // The semaphore is never closed; without a permit the query would only run unbounded.
             let _running = self.queries_running.acquire().await.ok();
             query.await
         };
-        tokio::time::timeout(self.limits.query_timeout, in_turn)
-            .await
-            .map_err(|_| {
-                Problem::new(
-                    Code::QueryTimeout,
-                    format!(
-                        "The query did not finish within {} s. Ask for a shorter timeframe, or \
+        tokio::time::timeout(self.limits.query_timeout, in_turn).await.map_err(|_| {
+            Problem::new(
+                Code::QueryTimeout,
+                format!(
+                    "The query did not finish within {} s. Ask for a shorter timeframe, or \
                          for one account, and try again.",
-                        self.limits.query_timeout.as_secs_f64()
-                    ),
-                )
-            })
+                    self.limits.query_timeout.as_secs_f64()
+                ),
+            )
+        })
     }
 }
 

@@ -9,9 +9,7 @@ use utoipa::IntoResponses;
 use utoipa::OpenApi as _;
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::{
-    ContentBuilder, Object, OpenApi, Ref, RefOr, Response, ResponseBuilder, Type,
-};
+use utoipa::openapi::{ContentBuilder, Object, OpenApi, Ref, RefOr, Response, ResponseBuilder, Type};
 
 use crate::problem::{Code, Definition, PROBLEM_JSON, ProblemDocument};
 use crate::trace::TRACE_HEADER;
@@ -107,13 +105,10 @@ fn problem_responses(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
 }
 
 fn problem_response(definitions: &[Definition]) -> Response {
-    let names: Vec<String> =
-        definitions.iter().map(|definition| format!("`{}`", definition.name)).collect();
+    let names: Vec<String> = definitions.iter().map(|definition| format!("`{}`", definition.name)).collect();
     let examples = definitions.iter().map(|definition| {
-        let example = ExampleBuilder::new()
-            .summary(definition.title)
-            .value(Some(example_of(definition)))
-            .build();
+        let example =
+            ExampleBuilder::new().summary(definition.title).value(Some(example_of(definition))).build();
         (definition.name, example)
     });
     let content = ContentBuilder::new()
@@ -125,8 +120,7 @@ fn problem_response(definitions: &[Definition]) -> Response {
         .content(PROBLEM_JSON, content)
         .header(TRACE_HEADER, header("The request's id in Kelly's log.", Type::String));
     if definitions.iter().any(|definition| definition.status.as_u16() == 503) {
-        response = response
-            .header("retry-after", header("Seconds after which to try again.", Type::Integer));
+        response = response.header("retry-after", header("Seconds after which to try again.", Type::Integer));
     }
     response.build()
 }

@@ -26,9 +26,8 @@ impl Parameters {
     pub(crate) fn read(uri: &Uri, known: &[&str]) -> Self {
         let mut parameters = Self { values: BTreeMap::new(), faults: Vec::new() };
         // Pairs of strings always deserialise: broken escapes are replaced, not refused.
-        let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri)
-            .map(|Query(pairs)| pairs)
-            .unwrap_or_default();
+        let pairs =
+            Query::<Vec<(String, String)>>::try_from_uri(uri).map(|Query(pairs)| pairs).unwrap_or_default();
         for (name, value) in pairs {
             if !known.contains(&name.as_str()) {
                 parameters.fault(&echo(&name), unknown(known));
@@ -145,9 +144,7 @@ mod tests {
                 "account_id is longer than 5 characters; no stored value is",
             ]
         );
-        assert_eq!(reasons("account_id=%00"), [
-            "account_id holds a control character; no stored value does"
-        ]);
+        assert_eq!(reasons("account_id=%00"), ["account_id holds a control character; no stored value does"]);
     }
 
     #[test]

@@ -2,8 +2,7 @@
 
 use async_trait::async_trait;
 use kelly_query::{
-    DatabaseHealth, Detailed, DetailedRequest, FeedPage, FeedRequest, Overview, QueryError,
-    QueryService,
+    DatabaseHealth, Detailed, DetailedRequest, FeedPage, FeedRequest, Overview, QueryError, QueryService,
 };
 
 use crate::problem::{Code, Fault, ParameterFault, Problem};

@@ -24,14 +24,14 @@ use crate::state::{AppState, Shared};
 /// checks of Host and Origin; the bound on requests; routing; panics.
 pub fn router(app: AppState) -> Router {
     let shared = Shared::new(app);
-    let (documented, document) = documented(&shared).split_for_parts();
-    let bounded = documented
-        .merge(pages())
-        .merge(documentation(&document))
-        .layer(from_fn_with_state(shared.clone(), bound_requests));
-    // `/livez` stands outside the bound: a busy process is alive.
+    let settings = &shared.app.settings;
+    let (bounded, _) = bounded().split_for_parts();
     let (unbounded, _) = unbounded().split_for_parts();
     let routes = bounded
+        .merge(pages())
+        .merge(documentation(&openapi_document(&settings.version)))
+        .layer(DefaultBodyLimit::max(settings.limits.max_body_bytes))
+        .layer(from_fn_with_state(shared.clone(), bound_requests))
         .merge(unbounded)
         .layer(CatchPanicLayer::custom(on_panic))
         .layer(from_fn(note_route))
@@ -43,34 +43,20 @@ pub fn router(app: AppState) -> Router {
         .layer(from_fn_with_state(shared, edge))
 }
 
-/// The OpenAPI document of the router, for the file that is held against it.
+/// The OpenAPI document of the router, under the version given.
 pub fn openapi_document(version: &str) -> OpenApi {
-    let bounded: OpenApiRouter<Shared> = resources(OpenApiRouter::with_openapi(head(version)), 0);
-    bounded.merge(unbounded()).into_openapi()
+    OpenApiRouter::with_openapi(head(version)).merge(bounded()).merge(unbounded()).into_openapi()
 }
 
-fn documented(shared: &Shared) -> OpenApiRouter<Shared> {
-    let settings = &shared.app.settings;
-    let mut router = resources(
-        OpenApiRouter::with_openapi(head(&settings.version)),
-        settings.limits.max_body_bytes,
-    );
-    // What is documented but routed elsewhere.
-    let elsewhere = unbounded().into_openapi();
-    router.get_openapi_mut().merge(elsewhere);
-    router
-}
-
-fn resources(base: OpenApiRouter<Shared>, max_body_bytes: usize) -> OpenApiRouter<Shared> {
-    let recording = OpenApiRouter::new()
-        .routes(routes!(record::metrics))
-        .routes(routes!(record::activity))
-        .layer(DefaultBodyLimit::max(max_body_bytes));
-    base.routes(routes!(metrics::overview))
+/// The routes that count among the requests being worked on.
+fn bounded() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default()
+        .routes(routes!(metrics::overview))
         .routes(routes!(metrics::detailed))
         .routes(routes!(activity::feed))
         .routes(routes!(activity::vip))
-        .merge(recording)
+        .routes(routes!(record::metrics))
+        .routes(routes!(record::activity))
         .routes(routes!(health::report))
         .routes(routes!(health::monitoring_database))
         .routes(routes!(health::database))
@@ -79,6 +65,7 @@ fn resources(base: OpenApiRouter<Shared>, max_body_bytes: usize) -> OpenApiRoute
         .routes(routes!(problems::one))
 }
 
+/// The routes outside that bound: a busy process is alive.
 fn unbounded() -> OpenApiRouter<Shared> {
     OpenApiRouter::default().routes(routes!(health::livez))
 }
@@ -95,9 +82,8 @@ fn documentation(document: &OpenApi) -> Router<Shared> {
     // Serialised once: it never changes while the process runs. Its maps have string keys and its
     // numbers are finite, so it always serialises.
     let text: Arc<str> = serde_json::to_string_pretty(document).unwrap_or_default().into();
-    let document = move || async move {
-        ([(CONTENT_TYPE, "application/json")], text.to_string()).into_response()
-    };
+    let document =
+        move || async move { ([(CONTENT_TYPE, "application/json")], text.to_string()).into_response() };
     let config = Config::from(DOCUMENT_PATH).validator_url("none").try_it_out_enabled(true);
     let pages: Router<Shared> = SwaggerUi::new(DOCS_PATH).config(config).into();
     Router::new().route(DOCUMENT_PATH, get(document)).merge(pages)

@@ -36,11 +36,7 @@ pub async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Drained {
-    let bounds = Bounds {
-        connections: MAX_CONNECTIONS,
-        idle: IDLE_CONNECTION,
-        drain: DRAIN_TIME,
-    };
+    let bounds = Bounds { connections: MAX_CONNECTIONS, idle: IDLE_CONNECTION, drain: DRAIN_TIME };
     serve_bounded(listener, router, shutdown, bounds).await
 }
 
@@ -59,12 +55,8 @@ async fn serve_bounded(
 ) -> Drained {
     let free = Arc::new(Semaphore::new(bounds.connections));
     let (cut, cut_seen) = watch::channel(false);
-    let listener = BoundedListener {
-        inner: listener,
-        free: Arc::clone(&free),
-        cut: cut_seen,
-        idle: bounds.idle,
-    };
+    let listener =
+        BoundedListener { inner: listener, free: Arc::clone(&free), cut: cut_seen, idle: bounds.idle };
     let (began, mut draining) = watch::channel(false);
     let announced = async move {
         shutdown.await;

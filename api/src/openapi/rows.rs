@@ -67,7 +67,12 @@ pub(crate) struct ActivityEvent {
     #[schema(format = "uuid", value_type = Option<String>)]
     id: Option<String>,
     /// Its type: letters, digits and `_.:/-`.
-    #[schema(example = "user_interaction", min_length = 1, max_length = 100, pattern = "^[A-Za-z0-9_.:/-]+$")]
+    #[schema(
+        example = "user_interaction",
+        min_length = 1,
+        max_length = 100,
+        pattern = "^[A-Za-z0-9_.:/-]+$"
+    )]
     event_type: String,
     /// One line.
     #[schema(example = "User started conversation", min_length = 1, max_length = 200)]

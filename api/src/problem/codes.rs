@@ -146,12 +146,9 @@ impl Code {
                 "There is no such route",
                 "Look the path up under /api/docs or in /api/openapi.json.",
             ),
-            Self::NotFound => (
-                "not_found",
-                StatusCode::NOT_FOUND,
-                "There is no such thing",
-                "Check the name in the path.",
-            ),
+            Self::NotFound => {
+                ("not_found", StatusCode::NOT_FOUND, "There is no such thing", "Check the name in the path.")
+            }
             Self::MethodNotAllowed => (
                 "method_not_allowed",
                 StatusCode::METHOD_NOT_ALLOWED,

@@ -1,13 +1,11 @@
 //! Metrics: the live figures and the drill-down into one of them.
 
 use axum::Json;
-use axum::extract::{Path, State};
 use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::Uri;
 use kelly_query::{Detailed, DetailedRequest, Overview, QueryError, RangeRequest};
-use kelly_schemas::limits::{
-    ACCOUNT_ID_CHARACTERS, CONVERSATION_ID_CHARACTERS, METRIC_NAME_CHARACTERS,
-};
+use kelly_schemas::limits::{ACCOUNT_ID_CHARACTERS, CONVERSATION_ID_CHARACTERS, METRIC_NAME_CHARACTERS};
 
 use crate::openapi::{PlainQueryProblems, QueryProblems};
 use crate::parameters::{Parameters, echo};
@@ -34,17 +32,13 @@ use crate::state::Shared;
         PlainQueryProblems,
     )
 )]
-pub(crate) async fn overview(
-    State(shared): State<Shared>,
-    uri: Uri,
-) -> Result<Json<Overview>, Problem> {
+pub(crate) async fn overview(State(shared): State<Shared>, uri: Uri) -> Result<Json<Overview>, Problem> {
     Parameters::read(&uri, &[]).finish()?;
     let overview = shared.gates.query(shared.app.queries.overview()).await??;
     Ok(Json(overview))
 }
 
-const DETAILED_PARAMETERS: [&str; 5] =
-    ["timeframe", "from", "to", "account_id", "conversation_id"];
+const DETAILED_PARAMETERS: [&str; 5] = ["timeframe", "from", "to", "account_id", "conversation_id"];
 
 /// Drill-down into one metric
 ///

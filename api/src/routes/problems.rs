@@ -53,13 +53,9 @@ pub(crate) async fn all() -> Json<Vec<ProblemKind>> {
     )
 )]
 pub(crate) async fn one(Path(code): Path<String>) -> Result<Json<ProblemKind>, Problem> {
-    Code::ALL
-        .into_iter()
-        .find(|known| known.name() == code)
-        .map(|known| Json(kind(known)))
-        .ok_or_else(|| {
-            Problem::new(Code::NotFound, "No error has this code; /api/problems lists all of them.")
-        })
+    Code::ALL.into_iter().find(|known| known.name() == code).map(|known| Json(kind(known))).ok_or_else(|| {
+        Problem::new(Code::NotFound, "No error has this code; /api/problems lists all of them.")
+    })
 }
 
 fn kind(code: Code) -> ProblemKind {

@@ -142,9 +142,7 @@ fn body_form(headers: &HeaderMap) -> Result<BodyForm, Problem> {
     let mut fields = content_type.split(';').map(str::trim);
     let form = match fields.next() {
         Some("application/json") => BodyForm::Json,
-        Some("application/x-ndjson" | "application/ndjson" | "application/jsonl") => {
-            BodyForm::Ndjson
-        }
+        Some("application/x-ndjson" | "application/ndjson" | "application/jsonl") => BodyForm::Ndjson,
         _ => {
             return Err(unsupported(
                 "Send the rows with `Content-Type: application/json` (an object or an array) or \

@@ -6,18 +6,12 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, E
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-const HTML: Asset = Asset {
-    body: include_str!("../../assets/start.html"),
-    content_type: "text/html; charset=utf-8",
-};
-const STYLE: Asset = Asset {
-    body: include_str!("../../assets/start.css"),
-    content_type: "text/css; charset=utf-8",
-};
-const SCRIPT: Asset = Asset {
-    body: include_str!("../../assets/start.js"),
-    content_type: "text/javascript; charset=utf-8",
-};
+const HTML: Asset =
+    Asset { body: include_str!("../../assets/start.html"), content_type: "text/html; charset=utf-8" };
+const STYLE: Asset =
+    Asset { body: include_str!("../../assets/start.css"), content_type: "text/css; charset=utf-8" };
+const SCRIPT: Asset =
+    Asset { body: include_str!("../../assets/start.js"), content_type: "text/javascript; charset=utf-8" };
 
 /// The page may load and call this server only, and runs no inline script.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
@@ -73,7 +67,7 @@ impl Asset {
 
 /// Weak comparison, as If-None-Match wants it.
 fn matches_tag(tags: &str, tag: &str) -> bool {
-    tags.split(',').map(str::trim).any(|candidate| {
-        candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == tag
-    })
+    tags.split(',')
+        .map(str::trim)
+        .any(|candidate| candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == tag)
 }

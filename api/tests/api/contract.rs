@@ -37,16 +37,20 @@ pub(crate) fn assert_fits(schema: &Value, value: &Value, name: &str) {
         "components": DOCUMENT["components"],
     });
     let validator = jsonschema::validator_for(&whole).unwrap();
-    let errors: Vec<String> = validator
-        .iter_errors(value)
-        .map(|error| format!("{}: {error}", error.instance_path()))
-        .collect();
+    let errors: Vec<String> =
+        validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert!(errors.is_empty(), "{name} does not fit its schema: {errors:#?}\n{value:#}");
 }
 
 fn matches(template: &str, path: &str) -> bool {
-    let (template, path): (Vec<&str>, Vec<&str>) =
-        (template.split('/').collect(), path.split('/').collect());
+    let (template, path): (Vec<&str>, Vec<&str>) = (template.split('/').collect(), path.split('/').collect());
     template.len() == path.len()
         && template.iter().zip(path).all(|(part, given)| part.starts_with('{') || *part == given)
+}
+
+#[test]
+#[should_panic(expected = "does not fit its schema")]
+fn a_wrong_answer_is_noticed() {
+    let schema = json!({"$ref": "#/components/schemas/ProblemDocument"});
+    assert_fits(&schema, &json!({"title": 7}), "a broken problem");
 }

@@ -124,9 +124,8 @@ fn every_example_fits_its_schema() {
 fn rows_are_described_as_in_the_contract() {
     let document = document();
     let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas");
-    let read = |path: &Path| -> Value {
-        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-    };
+    let read =
+        |path: &Path| -> Value { serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap() };
     let cases = [
         ("metric.schema.json", "metric", "Metric", "metrics", "MetricRows"),
         ("activity.schema.json", "event", "ActivityEvent", "activity", "ActivityRows"),

@@ -47,11 +47,8 @@ async fn every_figure_of_the_page_is_in_the_answer() {
     let api = Api::new(Setup::default());
     let html = String::from_utf8(api.get("/").await.body.to_vec()).unwrap();
     let answer = api.get("/api/v1/kelly/monitoring/metrics").await.json();
-    let fields: Vec<&str> = html
-        .split("data-field=\"")
-        .skip(1)
-        .map(|rest| rest.split('"').next().unwrap())
-        .collect();
+    let fields: Vec<&str> =
+        html.split("data-field=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
     assert_eq!(fields.len() + 1, answer.as_object().unwrap().len(), "all but the timestamp");
     for field in fields {
         assert!(answer.get(field).is_some(), "{field}");

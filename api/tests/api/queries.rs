@@ -5,7 +5,7 @@ use std::time::Duration;
 use kelly_api::Limits;
 use kelly_query::{QueryError, StoreError};
 
-use crate::support::{Api, Fate, Setup};
+use crate::support::{Api, Failure, Fate, Setup};
 
 const DETAILED: &str = "/api/v1/kelly/monitoring/metrics/detailed";
 const FEED: &str = "/api/v1/kelly/monitoring/activity/feed";
@@ -186,7 +186,7 @@ async fn wrong_parameters_are_refused_with_what_is_allowed() {
 
 #[tokio::test]
 async fn failures_of_queries_say_whose_they_are() {
-    let cases: [(&str, fn() -> QueryError, u16, &str); 5] = [
+    let cases: [Failure<QueryError>; 5] = [
         ("cursor", || QueryError::BadCursor, 400, "invalid_cursor"),
         ("filters", || QueryError::CursorOfOtherFilters, 400, "invalid_cursor"),
         (

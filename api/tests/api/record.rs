@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use kelly_api::{BodyForm, Limits, MAX_ROW_FAULTS, NotAccepted, RowFault, RowKind};
 
-use crate::support::{Api, Fate, Setup};
+use crate::support::{Api, Failure, Fate, Setup};
 
 const METRICS: &str = "/api/v1/kelly/monitoring/metrics/record";
 const ACTIVITY: &str = "/api/v1/kelly/monitoring/activity/record";
@@ -56,32 +56,17 @@ async fn other_types_are_refused() {
 
 #[tokio::test]
 async fn each_refusal_of_the_log_has_its_problem() {
-    let cases: [(&str, fn() -> NotAccepted, u16, &str); 6] = [
+    let cases: [Failure<NotAccepted>; 6] = [
         (
             "malformed",
             || NotAccepted::Malformed { reason: "line 1, column 2: expected `:`".to_owned() },
             400,
             "",
         ),
-        (
-            "refused",
-            || NotAccepted::Refused { rows: vec![fault(0), fault(3)], total: 2 },
-            422,
-            "",
-        ),
-        (
-            "too_large",
-            || NotAccepted::TooLarge { limit: "at most 10000 rows a request".to_owned() },
-            413,
-            "",
-        ),
+        ("refused", || NotAccepted::Refused { rows: vec![fault(0), fault(3)], total: 2 }, 422, ""),
+        ("too_large", || NotAccepted::TooLarge { limit: "at most 10000 rows a request".to_owned() }, 413, ""),
         ("full", || NotAccepted::Full { retry_after: Duration::from_millis(2_100) }, 503, "3"),
-        (
-            "unavailable",
-            || NotAccepted::Unavailable { reason: "secret-of-the-house".to_owned() },
-            503,
-            "5",
-        ),
+        ("unavailable", || NotAccepted::Unavailable { reason: "secret-of-the-house".to_owned() }, 503, "5"),
         (
             "outcome_unknown",
             || NotAccepted::OutcomeUnknown { reason: "secret-of-the-house".to_owned() },
@@ -147,10 +132,8 @@ async fn bodies_beyond_the_memory_for_them_are_refused_at_once() {
     let api = Api::new(Setup { accept: Fate::Never, limits, ..Setup::default() });
     let headers = [("content-type", "application/json"), ("content-length", "3000")];
     let body = || Body::from(" ".repeat(3_000));
-    let (first, second) = (
-        api.send("POST", METRICS, &headers, body()),
-        api.send("POST", METRICS, &headers, body()),
-    );
+    let (first, second) =
+        (api.send("POST", METRICS, &headers, body()), api.send("POST", METRICS, &headers, body()));
     tokio::select! {
         biased;
         _ = first => panic!("it never ends"),

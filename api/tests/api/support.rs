@@ -10,12 +10,10 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use kelly_api::{
-    Accept, Accepted, AppState, Health, LatencyBook, Limits, NotAccepted, Part, PartStatus,
-    Queries, Settings, Submission, router,
+    Accept, Accepted, AppState, Health, LatencyBook, Limits, NotAccepted, Part, PartStatus, Queries,
+    Settings, Submission, router,
 };
-use kelly_query::{
-    DatabaseHealth, Detailed, DetailedRequest, FeedPage, FeedRequest, Overview, QueryError,
-};
+use kelly_query::{DatabaseHealth, Detailed, DetailedRequest, FeedPage, FeedRequest, Overview, QueryError};
 use serde_json::Value;
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -29,6 +27,9 @@ pub(crate) const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 pub(crate) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp_millis(1_726_068_645_000).unwrap()
 }
+
+/// A failure of a port: its name, how it comes, and what a client sees of it.
+pub(crate) type Failure<E> = (&'static str, fn() -> E, u16, &'static str);
 
 /// What a fake does when it is asked.
 pub(crate) enum Fate<E> {
