@@ -7,4 +7,5 @@ mod openapi;
 mod pages;
 mod queries;
 mod record;
+mod socket;
 mod support;

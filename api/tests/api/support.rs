@@ -174,6 +174,10 @@ impl Api {
         Self { router, queries, accept, latencies }
     }
 
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], Body::empty()).await
     }
