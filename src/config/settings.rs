@@ -339,8 +339,11 @@ pub static SETTINGS: [Setting; 26] = [
     .default("4GiB"),
 ];
 
-/// Variables of the tests and build tools: known, and no setting of the program.
-pub const TOOL_VARIABLES: [&str; 3] = ["KELLY_CACHE", "KELLY_KAFKA_JARS", "KELLY_TEST_KAFKA"];
+/// Variables of the build tools: known, and no setting of the program.
+pub const TOOL_VARIABLES: [&str; 2] = ["KELLY_CACHE", "KELLY_KAFKA_JARS"];
+
+/// How the tests' own variables begin.
+pub const TEST_PREFIX: &str = "KELLY_TEST_";
 
 /// Names the configuration file itself.
 pub const CONFIG_VARIABLE: &str = "KELLY_CONFIG";

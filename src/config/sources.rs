@@ -208,7 +208,10 @@ fn is_ours(variable: &str) -> bool {
 /// Variables under Kelly's prefixes that others set: the tests' and tools' own, and those Kubernetes
 /// puts into every container for a service called kelly or monitoring.
 fn is_known_stranger(variable: &str, value: &str) -> bool {
-    if variable == settings::CONFIG_VARIABLE || settings::TOOL_VARIABLES.contains(&variable) {
+    if variable == settings::CONFIG_VARIABLE
+        || variable.starts_with(settings::TEST_PREFIX)
+        || settings::TOOL_VARIABLES.contains(&variable)
+    {
         return true;
     }
     if variable.ends_with("_SERVICE_HOST")
@@ -253,14 +256,16 @@ fn line_of(text: &str, at: usize) -> usize {
     text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
 }
 
-/// How alike two names must be before one is offered for the other.
+/// How alike two names must be before one is offered for the other: about one slip in four letters.
 const LIKENESS: f64 = 0.75;
 
-/// `; did you mean …?`, or nothing when no known name is near.
+/// `; did you mean …?`, or nothing when no known name is near. A name cut short or drawn out is near.
 pub(super) fn did_you_mean<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> String {
     known
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= LIKENESS)
+        .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))
+        .filter(|(likeness, candidate)| {
+            *likeness >= LIKENESS || candidate.starts_with(name) || name.starts_with(candidate)
+        })
         .max_by(|left, right| left.0.total_cmp(&right.0))
         .map_or_else(String::new, |(_, candidate)| format!("; did you mean {candidate}?"))
 }
@@ -317,6 +322,9 @@ mod tests {
             assert_eq!(found.len(), 1, "{variable}");
             assert!(found[0].starts_with(variable) && found[0].contains(expected), "{found:?}");
         }
+        let strange =
+            Given { environment: environment(&[("KELLY_SOMETHING_ELSE", "1")]), ..Given::default() };
+        assert!(!faults(&strange)[0].contains("did you mean"), "{:?}", faults(&strange));
         let file = "[monitoring]\nmetric_interval = 3\n[kafak]\nx = 1";
         let found = faults(&Given { file: Some(("k.toml", file)), ..Given::default() });
         assert_eq!(found.len(), 2, "{found:?}");
