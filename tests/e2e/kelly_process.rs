@@ -130,7 +130,6 @@ impl Kelly {
                 .expect("engine.json is JSON");
         let port = engine["http_port"].as_u64().expect("http_port");
         let user = engine["users"]["application"].as_str().expect("users.application");
-        let password = self.data.join("secrets").join(format!("engine-{user}.password"));
         let secret = self.data.join("secrets").join(format!("engine-{user}.password"));
         let password = std::fs::read_to_string(secret).expect("the application user's password");
         let answer = self
