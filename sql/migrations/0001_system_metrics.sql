@@ -15,15 +15,15 @@ CREATE TABLE IF NOT EXISTS ${database}.system_metrics ${on_cluster}
     -- Finds the rows of a declared range without reading the table.
     INDEX by_log_offset log_offset TYPE minmax GRANULARITY 1,
     INDEX by_log_partition log_partition TYPE minmax GRANULARITY 1,
-    -- Holds the sort key and the row's place only; the values are read from the table itself.
+    -- An index: the row's place by conversation, the values are read from the table itself. About 2.5 bytes a row.
     PROJECTION by_conversation
     (
-        SELECT conversation_id, metric_name, timestamp, _part_offset
-        ORDER BY conversation_id, metric_name, timestamp
+        SELECT conversation_id, metric_name, _part_offset
+        ORDER BY conversation_id, metric_name
     )
 )
 ENGINE = ${engine MergeTree}
 PARTITION BY toDate(timestamp)
 ORDER BY (metric_name, account_id, timestamp)
 TTL toDateTime(timestamp) + toIntervalHour(${metrics_retention_hours})
-SETTINGS ${deduplication}, ${durability}, ${expiry}
+SETTINGS default_compression_codec = 'ZSTD(1)', ${deduplication}, ${durability}, ${expiry}

@@ -74,6 +74,25 @@ mod tests {
         }
     }
 
+    /// No cluster can run here; that the server understands the text for one can be tested.
+    #[tokio::test]
+    async fn the_text_for_a_cluster_is_understood() {
+        let values = Values {
+            database: "kelly",
+            cluster: Some("main"),
+            metrics_retention_hours: 72,
+            retention_days: 90,
+        };
+        let mut texts = Vec::new();
+        for file in MIGRATIONS.iter().chain(VIEWS) {
+            let text = render(file.text, &values).unwrap().replace('\\', "\\\\").replace('\'', "\\'");
+            texts.push(format!("length(formatQuery('{text}'))"));
+        }
+        let sql = format!("SELECT arrayMin([{}]) > 0", texts.join(", "));
+        let engine = kelly_harness::Engine::shared();
+        assert_eq!(kelly_harness::engine::query(engine.store_config(), "default", &sql).await.unwrap(), "1");
+    }
+
     #[test]
     fn every_file_is_one_statement_with_known_placeholders() {
         for cluster in [None, Some("main")] {

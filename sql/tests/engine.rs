@@ -7,6 +7,7 @@ use kelly_sql::engine::{APPLICATION_USER, Engine, EngineError, EngineState, GRAF
 use kelly_sql::{MigrationParams, Store, StoreConfig};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 fn kill(pid: u32) {
     // SAFETY: takes no pointers; the process is one this test started.
@@ -64,6 +65,40 @@ async fn a_killed_engine_comes_back_where_it_was() {
         );
         store.verify_schema().await.unwrap();
     }
+    engine.shutdown().await;
+}
+
+/// Names the directory for [`holds_an_engine_until_it_is_killed`].
+const HOLD_DIRECTORY: &str = "KELLY_TEST_HOLD_ENGINE_IN";
+
+/// Not a test of its own: the program the next test starts and kills.
+#[expect(clippy::print_stdout, reason = "the test that starts this reads it")]
+#[tokio::test]
+async fn holds_an_engine_until_it_is_killed() {
+    if let Some(directory) = std::env::var_os(HOLD_DIRECTORY) {
+        let _engine = Engine::start(spec(Path::new(&directory)).unwrap()).await.unwrap();
+        println!("\nholding");
+        std::future::pending::<()>().await;
+    }
+}
+
+#[tokio::test]
+async fn an_engine_ends_with_its_killed_parent() {
+    let directory = TempDir::new().unwrap();
+    let mut parent = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "holds_an_engine_until_it_is_killed", "--nocapture"])
+        .env(HOLD_DIRECTORY, directory.path())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(parent.stdout.take().unwrap()).lines();
+    while lines.next_line().await.unwrap().expect("the parent ended early") != "holding" {}
+    let port = engine_file(directory.path())["http_port"].clone();
+    parent.kill().await.unwrap();
+    // The lock is free only when the orphan is gone, and then its ports are too.
+    let engine = Engine::start(spec(directory.path()).unwrap()).await.unwrap();
+    assert_eq!(engine_file(directory.path())["http_port"], port);
     engine.shutdown().await;
 }
 
@@ -149,12 +184,8 @@ async fn nothing_but_loopback_is_listened_on_and_no_system_log_grows() {
             .collect();
         assert_eq!(addresses, [format!("0100007F{suffix}")]);
     }
-    let logs = query(
-        &engine.store_config(),
-        "default",
-        "SELECT count() FROM system.tables WHERE database = 'system' AND name LIKE '%\\_log'",
-    );
-    assert_eq!(logs.await.unwrap(), "0");
+    let logs = "SELECT count() FROM system.tables WHERE database = 'system' AND name LIKE '%\\_log'";
+    assert_eq!(query(&engine.store_config(), "default", logs).await.unwrap(), "0");
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
     assert!(!String::from_utf8_lossy(&environment).contains("KELLY_"));
     engine.shutdown().await;

@@ -60,7 +60,7 @@ impl ChildArgs {
     }
 }
 
-/// Becomes the embedded engine: serves until standard input closes, or until it is told to stop. `args` are what
+/// Becomes the embedded engine: serves until standard input closes. `args` are what
 /// follows [`super::EngineSpec::args`]. Call it before any runtime, thread or logging exists.
 pub fn run_child(args: Vec<OsString>) -> ! {
     let outcome = ChildArgs::parse(args).map_err(|usage| (EXIT_USAGE, usage)).and_then(|args| {
@@ -86,7 +86,8 @@ fn exit_now(code: i32) -> ! {
 }
 
 /// Ends this process when standard input closes: the parent holds the other end of that pipe, and the system closes
-/// it however the parent ends. What was confirmed is on disk by then, so nothing has to be done first.
+/// it however the parent ends. There is no other way to end: what was confirmed is on disk, so a shutdown needs no more
+/// care than a crash, and a crash gets as much as a shutdown.
 fn end_with_parent() -> io::Result<()> {
     // SAFETY: duplicates a descriptor; the result is checked and owned below.
     let pipe = unsafe { libc::fcntl(libc::STDIN_FILENO, libc::F_DUPFD_CLOEXEC, 3) };
@@ -147,9 +148,7 @@ fn serve(args: &ChildArgs) -> Result<(), String> {
         return Ok(());
     }
     // SAFETY: a zero-terminated string that lives as long as the result.
-    let message = unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned();
-    // Being told to stop is how it ends.
-    if message.contains("QUERY_WAS_CANCELLED") { Ok(()) } else { Err(message) }
+    Err(unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned())
 }
 
 type RunCommandLine = unsafe extern "C" fn(c_int, *mut *mut c_char) -> *mut c_void;

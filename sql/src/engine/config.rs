@@ -10,9 +10,9 @@ pub(super) const START_STATEMENTS: &str = concat!(
     "SELECT sleepEachRow(0.25) FROM system.numbers SETTINGS max_block_size = 1, max_threads = 1 FORMAT Null"
 );
 
-/// Ends the last of [`START_STATEMENTS`], and with it the engine.
-pub(super) const STOP_STATEMENT: &str =
-    "KILL QUERY WHERE user = '' AND startsWith(query, 'SELECT sleepEachRow(0.25) FROM system.numbers') ASYNC";
+/// Whether the last of [`START_STATEMENTS`] runs: the listeners are open by then, and the start-up user's quota is
+/// used up.
+pub(super) const STARTED_QUESTION: &str = "SELECT toUInt8(count() > 0) FROM system.processes WHERE startsWith(query, 'SELECT sleepEachRow(0.25) FROM system.numbers')";
 
 /// Queries the start-up user may run in an engine's life: exactly [`START_STATEMENTS`].
 const START_QUERIES: u32 = 3;
@@ -42,7 +42,6 @@ pub(super) fn server(users_file: &str, memory_limit_bytes: u64) -> String {
     <uncompressed_cache_size>0</uncompressed_cache_size>
     <max_connections>512</max_connections>
     <max_concurrent_queries>100</max_concurrent_queries>
-    <keep_alive_timeout>60</keep_alive_timeout>
     <asynchronous_metrics_update_period_s>60</asynchronous_metrics_update_period_s>
     <asynchronous_heavy_metrics_update_period_s>600</asynchronous_heavy_metrics_update_period_s>
     <memory_worker_period_ms>500</memory_worker_period_ms>
@@ -141,6 +140,13 @@ mod tests {
     #[test]
     fn the_start_up_users_quota_is_what_starting_takes() {
         assert_eq!(START_STATEMENTS.split(';').count(), START_QUERIES as usize);
+    }
+
+    #[test]
+    fn the_question_is_about_the_last_statement() {
+        let last = START_STATEMENTS.rsplit("; ").next().unwrap();
+        let asked = STARTED_QUESTION.split('\'').nth(1).unwrap();
+        assert!(last.starts_with(asked));
     }
 
     #[test]

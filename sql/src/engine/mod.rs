@@ -41,8 +41,8 @@ pub const GRAFANA_USER: &str = "grafana";
 /// parts on a slow disk takes longer.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How long an engine may take to end by itself before it is killed.
-const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(15);
+/// How long an engine may take to end before it is killed; it takes milliseconds.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What an engine is started with.
 #[derive(Debug, Clone)]
@@ -176,7 +176,8 @@ impl Engine {
         self.state.clone()
     }
 
-    /// Lets running queries end, stops the engine and waits until its process is gone.
+    /// Stops the engine and waits until its process is gone. What was confirmed is on disk; a query that still runs
+    /// fails, so drain first.
     pub async fn shutdown(mut self) {
         if let Some(stop) = self.stop.take() {
             // An error means that the supervision has ended already.

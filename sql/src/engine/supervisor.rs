@@ -167,8 +167,8 @@ impl Supervisor {
                         log: self.layout.log(),
                     });
                 }
-                answer = timeout(ASK_DEADLINE, self.store.ping()) => {
-                    if matches!(answer, Ok(Ok(()))) {
+                started = timeout(ASK_DEADLINE, self.has_started()) => {
+                    if started == Ok(true) {
                         return Ok(());
                     }
                 }
@@ -184,13 +184,15 @@ impl Supervisor {
         }
     }
 
-    /// Asks it to end, and sees to it that it does.
+    /// Whether this engine, and nobody else on its port, answers: only it knows the password.
+    async fn has_started(&self) -> bool {
+        let answer = self.store.outside_database().query(config::STARTED_QUESTION).fetch_one::<u8>().await;
+        matches!(answer, Ok(1))
+    }
+
+    /// Ends it and waits until it is gone.
     async fn stop(&self, mut process: EngineProcess) {
-        let asked =
-            timeout(ASK_DEADLINE, self.store.execute("stop the engine", config::STOP_STATEMENT)).await;
-        if !matches!(asked, Ok(Ok(()))) {
-            process.let_go();
-        }
+        process.let_go();
         if timeout(SHUTDOWN_DEADLINE, process.wait()).await.is_err() {
             tracing::warn!(pid = process.pid(), "the embedded engine did not end by itself, killing it");
             if let Err(error) = process.kill().await {

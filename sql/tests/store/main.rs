@@ -1,0 +1,5 @@
+//! The store against the real engine: one process, a database for each test.
+
+mod inserts;
+mod migrations;
+mod support;
