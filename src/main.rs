@@ -36,11 +36,26 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("kelly: {error:#}");
+            eprintln!("kelly: {}", told(&error));
             let is_usage = error.is::<config::Invalid>() || error.is::<config::Usage>();
             if is_usage { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// The error and its causes in one line; a cause that only repeats what was said is left out.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let words = cause.to_string();
+        if text.is_empty() {
+            text = words;
+        } else if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+    }
+    text
 }
 
 fn run(cli: Cli) -> anyhow::Result<u8> {
@@ -81,5 +96,17 @@ fn exit_code(summary: Summary) -> u8 {
         Summary { stopped: true, .. } => roles::INTERRUPTED,
         Summary { bad: 1.., .. } => EXIT_REFUSED,
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_once() {
+        let error =
+            anyhow::anyhow!("the disk is full").context("writing: the disk is full").context("saving");
+        assert_eq!(told(&error), "saving: writing: the disk is full");
     }
 }

@@ -12,7 +12,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::config::Logging;
 
 /// What is logged when RUST_LOG says nothing: Kelly's own doings, and of the libraries what is wrong.
-const DEFAULT_FILTER: &str = "warn,kelly=info,kelly_sql=info,kelly_query=info,kelly_api=info";
+/// Ingest's are the coming and going of partitions, which is news only to whoever looks for it.
+const DEFAULT_FILTER: &str = "warn,kelly=info,kelly_ingest=warn";
 
 /// Starts diagnostics. `progress` is cleared while a line is written, so that bars and lines do not mix.
 pub fn start(logging: Logging, progress: &MultiProgress) {
