@@ -62,7 +62,7 @@ fn horizon(partition: &Partition, retention: Retention, now_ms: i64) -> Result<u
         let frame = stored.frame()?;
         let too_old = oldest_ms.is_some_and(|oldest| frame.time_ms() < oldest);
         let too_much =
-            retention.bytes.is_some_and(|most| ends.bytes.saturating_sub(frame.bytes_before()) > most);
+            retention.bytes.is_some_and(|most| ends.bytes.saturating_sub(frame.bytes_after()) >= most);
         if too_old || too_much {
             // Past a hole in the offsets the frame found may end before the middle.
             low = (stored.base + stored.count).max(middle + 1);

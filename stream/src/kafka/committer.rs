@@ -80,8 +80,10 @@ impl KafkaCommitter {
 
 impl Committer for KafkaCommitter {
     fn commit(&self, commits: &[Commit]) -> Result<()> {
-        let member = self.member.upgrade().ok_or(LogError::Closed)?;
-        if commits.is_empty() { Ok(()) } else { member.commit(commits) }
+        let Some(first) = commits.first() else { return Ok(()) };
+        // A member that is gone has no assignments.
+        let member = self.member.upgrade().ok_or_else(|| LogError::fenced(&first.partition, first.epoch))?;
+        member.commit(commits)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::admin::native;
@@ -50,6 +50,7 @@ impl KafkaConsumer {
                 request_timeout: config.request_timeout,
                 assigned: Vec::new(),
                 next_epoch: 1,
+                last_index: 0,
                 failed: None,
             },
         })
@@ -130,6 +131,7 @@ struct Reader {
     request_timeout: Duration,
     assigned: Vec<Assigned>,
     next_epoch: u64,
+    last_index: usize,
     /// An error that came among records; the next poll reports it.
     failed: Option<LogError>,
 }
@@ -295,15 +297,22 @@ impl Reader {
             });
         }
         let found = expected.max(low);
-        self.member
-            .consumer
-            .seek(&partition.topic, native(partition.partition), offset(found), self.request_timeout)
+        self.begin_anew(&partition, found)
             .map_err(|error| failure(format!("go on at offset {found} of {}", partition.topic), error))?;
         if found > expected {
             self.assigned[index].next = found;
             sink.gap(&partition, expected, found);
         }
         Ok(())
+    }
+
+    /// A partition whose position was out of range is stopped for good; librdkafka cannot seek it,
+    /// only begin it anew. The group does not notice, and the queue it is led to stays.
+    fn begin_anew(&self, partition: &TopicPartition, at: u64) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition_offset(&partition.topic, native(partition.partition), offset(at))?;
+        self.member.consumer.incremental_unassign(&list)?;
+        self.member.consumer.incremental_assign(&list)
     }
 
     /// Errors after which librdkafka goes on by itself are told to the log only.
@@ -338,10 +347,15 @@ impl Reader {
         outcome.map_err(|error| failure(format!("{doing} partitions"), error))
     }
 
-    fn index_of(&self, topic: &str, partition: u32) -> Option<usize> {
-        self.assigned.iter().position(|assigned| {
+    /// Records come in runs of one partition, so the last answer is tried first.
+    fn index_of(&mut self, topic: &str, partition: u32) -> Option<usize> {
+        let is = |assigned: &Assigned| {
             assigned.partition.partition == partition && &*assigned.partition.topic == topic
-        })
+        };
+        if !self.assigned.get(self.last_index).is_some_and(is) {
+            self.last_index = self.assigned.iter().position(is)?;
+        }
+        Some(self.last_index)
     }
 }
 

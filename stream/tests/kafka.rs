@@ -1,0 +1,153 @@
+//! What only Kafka can do to us: brokers away, foreign topics, transactions, foreign producers.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kelly_harness::{KafkaBroker, free_port, unique};
+use kelly_stream::{KafkaConfig, KafkaLog, Log, LogError, Start};
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use support::{Diary, Event, Stage, admin, client_config, group_of, place, poll_until, read, record, spec};
+
+fn connect(brokers: &str, change: impl FnOnce(&mut KafkaConfig)) -> KafkaLog {
+    let mut config = KafkaConfig { brokers: brokers.into(), ..Default::default() };
+    change(&mut config);
+    KafkaLog::connect(config).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_away_shows_in_the_calls() {
+    let log = connect(&format!("127.0.0.1:{}", free_port()), |config| {
+        config.request_timeout = Duration::from_secs(1);
+        config.delivery_timeout = Duration::from_secs(2);
+        config.queue_bytes = 2_000;
+    });
+    let error = log.check().await.unwrap_err();
+    assert!(matches!(error, LogError::Unavailable { .. }), "{error:?}");
+    assert!(error.to_string().contains("reach Kafka at 127.0.0.1"), "{error}");
+    assert!(error.is_retryable());
+
+    let topic: Arc<str> = "t".into();
+    let log = Arc::new(log);
+    let first = {
+        let (log, topic) = (log.clone(), topic.clone());
+        tokio::spawn(async move { log.append(vec![record(&topic, Some(0), vec![0; 1_500])]).await })
+    };
+    // The first waits for the broker; the queue has no room for a second.
+    loop {
+        match log.append(vec![record(&topic, Some(0), vec![0; 1_500])]).await {
+            Err(LogError::Full { .. }) => break,
+            other => assert!(matches!(other, Err(LogError::Unknown { .. })), "{other:?}"),
+        }
+    }
+    let too_large = log.append(vec![record(&topic, Some(0), vec![0; 3_000])]).await;
+    assert!(matches!(too_large, Err(LogError::TooLarge { .. })), "{too_large:?}");
+    let outcome = first.await.unwrap();
+    assert!(matches!(outcome, Err(LogError::Unknown { .. } | LogError::Full { .. })), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_with_the_producers_clock_is_refused() {
+    let stage = Stage::kafka();
+    let name = unique("foreign");
+    let foreign =
+        NewTopic::new(&name, 1, TopicReplication::Fixed(1)).set("message.timestamp.type", "CreateTime");
+    admin().create_topics([&foreign], &AdminOptions::new()).await.unwrap();
+    let error = stage.log.ensure_topics(&[spec(&name, 1)]).await.unwrap_err();
+    assert!(matches!(error, LogError::TopicMismatch { .. }), "{error:?}");
+    let message = error.to_string();
+    assert!(message.contains("CreateTime") && message.contains("kafka-configs.sh"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn aborted_transactions_and_their_marks_are_no_records_and_no_gaps() {
+    let stage = Stage::kafka();
+    let topic = stage.topic(1).await;
+    let mut config = client_config();
+    config.set("transactional.id", unique("transaction")).set("partitioner", "murmur2_random");
+    let producer: ThreadedProducer<DefaultProducerContext> = config.create().unwrap();
+    producer.init_transactions(support::PATIENCE).unwrap();
+    for (text, keep) in [("one", true), ("lost", false), ("two", true)] {
+        producer.begin_transaction().unwrap();
+        producer
+            .send(BaseRecord::<str, str>::to(&topic).payload(text).key("k"))
+            .map_err(|(error, _)| error)
+            .unwrap();
+        if keep {
+            producer.commit_transaction(support::PATIENCE).unwrap();
+        } else {
+            producer.flush(support::PATIENCE).unwrap();
+            producer.abort_transaction(support::PATIENCE).unwrap();
+        }
+    }
+    stage.log.append(vec![record(&topic, Some(0), "three")]).await.unwrap();
+    let mut consumer = stage.log.consumer(group_of(&topic, Start::Earliest)).unwrap();
+    let mut diary = Diary::default();
+    read(&mut consumer, &mut diary, 3);
+    assert_eq!(diary.texts(), ["one", "two", "three"]);
+    let offsets: Vec<u64> = diary.records().iter().map(|record| record.offset).collect();
+    assert_eq!(offsets, [0, 4, 6]);
+    assert!(!diary.events.iter().any(|event| matches!(event, Event::Gap { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_comes_back_finds_everybody_going_on() {
+    let broker = KafkaBroker::start().unwrap();
+    let log = connect(broker.bootstrap(), |config| {
+        config.request_timeout = Duration::from_secs(2);
+        config.delivery_timeout = Duration::from_secs(120);
+    });
+    let log: Arc<dyn Log> = Arc::new(log);
+    let topic: Arc<str> = unique("topic").into();
+    log.ensure_topics(&[spec(&topic, 1)]).await.unwrap();
+    log.append(vec![record(&topic, Some(0), "before")]).await.unwrap();
+    let mut consumer = log.consumer(group_of(&topic, Start::Earliest)).unwrap();
+    let mut diary = Diary::default();
+    read(&mut consumer, &mut diary, 1);
+
+    broker.kill().unwrap();
+    assert!(log.check().await.is_err());
+    let during = {
+        let (log, topic) = (log.clone(), topic.clone());
+        tokio::spawn(async move { log.append(vec![record(&topic, Some(0), "during")]).await })
+    };
+    // A consumer without a broker waits, it does not fail.
+    consumer.poll(Duration::from_millis(200), 10, &mut diary).unwrap();
+    broker.restart().unwrap();
+    during.await.unwrap().unwrap();
+    log.append(vec![record(&topic, Some(0), "after")]).await.unwrap();
+    poll_until(&mut [(&mut consumer, &mut diary)], |diaries| diaries[0].records().len() >= 3);
+    assert_eq!(diary.texts(), ["before", "during", "after"]);
+    let assignment = diary.assignment(0);
+    let commit = kelly_stream::Commit {
+        partition: place(&topic, 0),
+        epoch: assignment.epoch,
+        offset: 3,
+        metadata: "v1".into(),
+    };
+    consumer.committer().commit(&[commit]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_named_instance_gets_its_partitions_back_at_once() {
+    let stage = Stage::kafka();
+    let topic = stage.topic(2).await;
+    let group = group_of(&topic, Start::Earliest);
+    let brokers = KafkaBroker::shared().bootstrap();
+    // Would hold the partitions for as long if the second were a stranger.
+    let name = |config: &mut KafkaConfig| {
+        config.instance_id = Some("kelly-1".into());
+        config.properties.insert("session.timeout.ms".into(), "300000".into());
+    };
+    let first = connect(brokers, name);
+    let mut consumer = first.consumer(group.clone()).unwrap();
+    let mut diary = Diary::default();
+    poll_until(&mut [(&mut consumer, &mut diary)], |diaries| diaries[0].assignments.len() == 2);
+    // A static member does not leave when it is closed: for the group this is a crash.
+    consumer.close().unwrap();
+    let mut consumer = connect(brokers, name).consumer(group).unwrap();
+    let mut diary = Diary::default();
+    poll_until(&mut [(&mut consumer, &mut diary)], |diaries| diaries[0].assignments.len() == 2);
+}
