@@ -1,9 +1,10 @@
 //! Configuration: a TOML file, the environment over it, flags over both. `settings` is the table of
-//! what exists, `sources` merges, `values` types; both are pure. This file reads what they are given.
+//! what exists, `sources` merges, `values` and `targets` type; all are pure. This file reads what they are given.
 
 mod settings;
 mod show;
 mod sources;
+mod targets;
 mod values;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,8 @@ use anyhow::Context;
 pub use settings::Key;
 pub use show::{as_json, as_table};
 pub use sources::Fault;
-pub use values::{Config, LogTarget, Logging, StoreTarget};
+pub use targets::{LogTarget, StoreTarget};
+pub use values::{Config, Logging};
 
 use sources::{Given, Merged, Origin};
 
