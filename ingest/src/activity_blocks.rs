@@ -106,9 +106,11 @@ impl ActivityBlocks {
             Arc::new(UInt8Array::from(self.vip)),
         ];
         events.extend(origins);
+        // Which row counts is told before the rows themselves come: the other way round an event
+        // recorded twice would show twice in between.
         vec![
-            Block::new(Table::ActivityEvents, events),
             Block::new(Table::ActivityFirstSeen, vec![ids, Arc::new(first)]),
+            Block::new(Table::ActivityEvents, events),
         ]
     }
 }

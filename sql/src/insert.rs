@@ -59,11 +59,15 @@ impl Store {
 }
 
 /// What every insert is told, whatever the server's profile says.
-fn settings() -> [(&'static str, String); 10] {
+fn settings() -> [(&'static str, String); 13] {
     [
         ("async_insert", "0".into()),
         ("insert_deduplicate", "1".into()),
+        // Since 26.2 it overrides the one above; both need a server of 26.7 or later, which is what we support.
+        ("deduplicate_insert", "enable".into()),
         ("max_insert_block_size", MAX_BATCH_ROWS.to_string()),
+        ("max_insert_block_size_bytes", "0".into()),
+        ("use_strict_insert_block_limits", "0".into()),
         ("min_insert_block_size_rows", "0".into()),
         ("min_insert_block_size_bytes", "0".into()),
         ("max_insert_threads", "1".into()),

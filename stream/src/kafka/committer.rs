@@ -100,8 +100,7 @@ fn explain(error: rdkafka::error::KafkaError, commits: &[Commit]) -> LogError {
     match error.rdkafka_error_code() {
         // The group has gone on without this member.
         Some(
-            Code::IllegalGeneration
-            | Code::UnknownMemberId
+            Code::UnknownMemberId
             | Code::FencedInstanceId
             | Code::FencedMemberEpoch
             | Code::StaleMemberEpoch
@@ -109,8 +108,10 @@ fn explain(error: rdkafka::error::KafkaError, commits: &[Commit]) -> LogError {
             | Code::Fenced
             | Code::UnknownGroup,
         ) => LogError::fenced(&commits[0].partition, commits[0].epoch),
-        // Nothing was done: the group is between two generations, the same commit works after it.
-        Some(Code::RebalanceInProgress) => LogError::Unavailable {
+        // Nothing was done: the group is between two generations, and a commit that was judged under
+        // the one before is no sign that the partition is lost (a retained one is never revoked).
+        // The same commit works after it; if the partition is lost, its epoch ends and fences it.
+        Some(Code::RebalanceInProgress | Code::IllegalGeneration) => LogError::Unavailable {
             doing: doing(),
             mend: "the group is rebalancing; go on polling and try again".into(),
             source: Some(Box::new(error)),

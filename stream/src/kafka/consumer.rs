@@ -88,6 +88,7 @@ impl Consumer for KafkaConsumer {
                 return Err(error);
             }
             let happened = self.reader.serve_events(&self.queue, sink)?;
+            self.reader.lead_again(&self.queue);
             let left = deadline.saturating_duration_since(Instant::now());
             let wait = if happened { Duration::ZERO } else { left.min(EVENT_INTERVAL) };
             let handed_over = self.fetch(wait, max_records, sink)?;
@@ -141,6 +142,8 @@ struct Assigned {
     /// The next record to hand over; a smaller offset has been handed over already.
     next: u64,
     paused: bool,
+    /// Begun anew, see [`Reader::begin_anew`]: to be led to the queue until a record came.
+    lead_again: bool,
 }
 
 impl Reader {
@@ -198,7 +201,7 @@ impl Reader {
             starts
                 .add_partition_offset(&partition.topic, native(partition.partition), offset(next))
                 .map_err(|error| failure(doing(), error))?;
-            taken.push(Assigned { partition: partition.clone(), next, paused: false });
+            taken.push(Assigned { partition: partition.clone(), next, paused: false, lead_again: false });
         }
         for (partition, _) in &positions {
             queue.lead(consumer, partition);
@@ -242,6 +245,20 @@ impl Reader {
 
     fn give_up(&mut self, partitions: &[TopicPartition], sink: &mut dyn Sink) -> Result<()> {
         self.member.end_epochs(partitions);
+        // librdkafka keeps an application's pause over unassign and assign: a partition given up
+        // while paused would come back silent.
+        let mut paused = TopicPartitionList::new();
+        for assigned in self.assigned.iter().filter(|assigned| assigned.paused) {
+            if partitions.contains(&assigned.partition) {
+                paused.add_partition(&assigned.partition.topic, native(assigned.partition.partition));
+            }
+        }
+        if paused.count() > 0 {
+            self.member
+                .consumer
+                .resume(&paused)
+                .map_err(|error| failure("resume partitions before they are given up", error))?;
+        }
         self.assigned.retain(|assigned| !partitions.contains(&assigned.partition));
         sink.revoked(partitions);
         let mut list = TopicPartitionList::with_capacity(partitions.len());
@@ -266,6 +283,7 @@ impl Reader {
             return Ok(false);
         }
         assigned.next = message.offset() + 1;
+        assigned.lead_again = false;
         sink.record(message.record());
         Ok(true)
     }
@@ -297,6 +315,7 @@ impl Reader {
             });
         }
         let found = expected.max(low);
+        self.assigned[index].lead_again = true;
         self.begin_anew(&partition, found)
             .map_err(|error| failure(format!("go on at offset {found} of {}", partition.topic), error))?;
         if found > expected {
@@ -307,7 +326,8 @@ impl Reader {
     }
 
     /// A partition whose position was out of range is stopped for good; librdkafka cannot seek it,
-    /// only begin it anew. The group does not notice, and the queue it is led to stays.
+    /// only begin it anew, which the group does not notice. Its old fetcher stops some time later and
+    /// then takes the way to the record queue with it, so the way is laid again until records come.
     fn begin_anew(&self, partition: &TopicPartition, at: u64) -> KafkaResult<()> {
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition_offset(&partition.topic, native(partition.partition), offset(at))?;
@@ -327,6 +347,12 @@ impl Reader {
                 Err(LogError::UnknownTopic { topic: self.topics.clone() })
             }
             _ => Err(failure("read records", error)),
+        }
+    }
+
+    fn lead_again(&self, queue: &RecordQueue) {
+        for assigned in self.assigned.iter().filter(|assigned| assigned.lead_again) {
+            queue.lead(&self.member.consumer, &assigned.partition);
         }
     }
 
