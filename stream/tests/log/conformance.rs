@@ -1,11 +1,10 @@
 //! What every log has to do, tried on both: nothing above the port may tell them apart.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::support::{self, Diary, Event, Stage, group_of, place, poll_until, read, record, spec};
 use bytes::Bytes;
 use kelly_stream::bounds::MAX_RECORD_BYTES;
 use kelly_stream::partitioner::partition_of;
@@ -13,7 +12,6 @@ use kelly_stream::{
     Commit, ConsumerSpec, LogError, MAX_COMMIT_METADATA_BYTES, NewRecord, Position, Start, TopicPartition,
     Watermarks,
 };
-use support::{Diary, Event, Stage, group_of, place, poll_until, read, record, spec};
 
 macro_rules! conformance {
     ($($name:ident)*) => {

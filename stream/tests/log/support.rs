@@ -1,5 +1,6 @@
 //! A stage for one test: a log of either kind, and a sink that writes down what it is told.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -124,6 +125,7 @@ pub enum Event {
 pub struct Diary {
     pub events: Vec<Event>,
     pub assignments: Vec<Assignment>,
+    last: BTreeMap<TopicPartition, u64>,
 }
 
 impl Diary {
@@ -150,6 +152,10 @@ impl Diary {
 
 impl Sink for Diary {
     fn assigned(&mut self, assignments: Vec<Assignment>) {
+        for assignment in &assignments {
+            // A new owner goes on at the committed position, whatever was read before.
+            self.last.remove(&assignment.partition);
+        }
         self.assignments.extend(assignments.clone());
         self.events.push(Event::Assigned(assignments));
     }
@@ -164,10 +170,17 @@ impl Sink for Diary {
     }
 
     fn record(&mut self, record: Record<'_>) {
-        let owned = |assignment: &Assignment| {
+        let owned = |assignment: &&Assignment| {
             &*assignment.partition.topic == record.topic && assignment.partition.partition == record.partition
         };
-        assert!(self.assignments.iter().any(owned), "a record of a partition that is not assigned");
+        let assignment =
+            self.assignments.iter().find(owned).expect("a record of a partition that is not assigned");
+        let before = self.last.insert(assignment.partition.clone(), record.offset);
+        assert!(
+            before.is_none_or(|before| before < record.offset),
+            "{before:?} was read before {}",
+            record.offset
+        );
         self.events.push(Event::Record(Kept {
             partition: record.partition,
             offset: record.offset,

@@ -127,7 +127,7 @@ async fn a_killed_process_loses_nothing_it_acknowledged() {
     // At the very beginning, within the first journal, after tables were written.
     for lines in [1, 40, 500, 1_500] {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_that_appends", "--nocapture"])
+            .args(["--exact", "recovery::child_that_appends", "--nocapture"])
             .env(CHILD, &dir)
             .stdout(Stdio::piped())
             .spawn()

@@ -1,0 +1,6 @@
+//! Both logs, tried from outside: one suite for what they share, one for what each alone can meet.
+
+mod conformance;
+mod kafka;
+mod recovery;
+mod support;
