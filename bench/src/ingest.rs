@@ -13,7 +13,9 @@ use kelly_harness::{BrokerOptions, Engine, KafkaBroker, TestDatabase};
 use kelly_ingest::{IngestConfig, Pipeline, Rules};
 use kelly_schemas::{Limits, topics};
 use kelly_stream::partitioner::partition_of;
-use kelly_stream::{EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, NewRecord, Retention, TopicSpec};
+use kelly_stream::{
+    EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, NewRecord, Retention, TopicSpec,
+};
 use serde_json::{Value, json};
 
 use crate::processes::CpuWatch;
@@ -58,7 +60,15 @@ pub async fn run(options: &Options) -> Result<Report> {
         None => vec![Source::Kafka, Source::Embedded],
     };
     let mut table = TextTable::new();
-    table.set_header(["ingest", "rows", "rows/s", "us CPU a row: kelly", "engine", "broker", "bytes a raw row"]);
+    table.set_header([
+        "ingest",
+        "rows",
+        "rows/s",
+        "us CPU a row: kelly",
+        "engine",
+        "broker",
+        "bytes a raw row",
+    ]);
     let mut cases = Vec::new();
     for source in sources {
         let case = run_case(source, options).await?;
@@ -97,12 +107,17 @@ async fn run_case(source: Source, options: &Options) -> Result<Value> {
             (Arc::new(KafkaLog::connect(KafkaConfig::new(broker.bootstrap()))?), Some(broker))
         }
     };
-    let topic = |name: &str, partitions| TopicSpec { name: name.to_owned(), partitions, retention: Retention::default() };
+    let topic = |name: &str, partitions| TopicSpec {
+        name: name.to_owned(),
+        partitions,
+        retention: Retention::default(),
+    };
     log.ensure_topics(&[topic(topics::METRICS, options.partitions), topic(topics::ACTIVITY, 1)]).await?;
     let database = TestDatabase::create().await;
     fill(&*log, options).await?;
 
-    let mut watched = vec![("kelly", std::process::id()), ("engine", Engine::shared().pid().context("the engine's pid")?)];
+    let mut watched =
+        vec![("kelly", std::process::id()), ("engine", Engine::shared().pid().context("the engine's pid")?)];
     watched.extend(broker.as_ref().and_then(KafkaBroker::pid).map(|pid| ("broker", pid)));
     let limits = Limits::default();
     let config = IngestConfig::new(Rules { limits, raw_retention_ms: 72 * 3_600_000 });
@@ -129,7 +144,8 @@ async fn run_case(source: Source, options: &Options) -> Result<Value> {
         bail!("the backlog came out wrong: {counts:?}");
     }
     let tables = database.store().storage().await?;
-    let raw = tables.iter().find(|table| table.table == "system_metrics").context("the raw table is empty")?;
+    let raw =
+        tables.iter().find(|table| table.table == "system_metrics").context("the raw table is empty")?;
     log.close().await?;
     let per_row: serde_json::Map<String, Value> = used
         .iter()
@@ -165,7 +181,8 @@ async fn fill(log: &dyn Log, options: &Options) -> Result<()> {
             traffic::metric_json(number, time(number))
         } else {
             let end = (number + options.rows_a_message).min(options.rows);
-            let rows: Vec<String> = (number..end).map(|number| traffic::metric_json(number, time(number))).collect();
+            let rows: Vec<String> =
+                (number..end).map(|number| traffic::metric_json(number, time(number))).collect();
             format!("[{}]", rows.join(","))
         };
         records.push(NewRecord {

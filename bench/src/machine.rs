@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 /// Processor, cores, memory and the build.
 pub fn describe() -> Value {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).and_then(|rest| rest.split(": ").nth(1));
+    let model =
+        cpu.lines().find_map(|line| line.strip_prefix("model name")).and_then(|rest| rest.split(": ").nth(1));
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory_kib = memory.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok());
     json!({

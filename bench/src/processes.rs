@@ -10,7 +10,8 @@ pub fn cpu_time(pid: u32) -> Result<Duration> {
     let stat = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
     // The second field is the command in parentheses and may hold anything; count from its end.
     let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let ticks: u64 =
+        rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     // SAFETY: sysconf reads a constant of the system.
     let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as f64;
     Ok(Duration::from_secs_f64(ticks as f64 / per_second))

@@ -52,7 +52,16 @@ pub async fn run(options: &Options) -> Result<Report> {
         clock: chrono::Utc::now,
     });
     let mut table = TextTable::new();
-    table.set_header(["query", "scope", "questions", "first: p50 ms", "p99", "again: p50 ms", "p99", "per s"]);
+    table.set_header([
+        "query",
+        "scope",
+        "questions",
+        "first: p50 ms",
+        "p99",
+        "again: p50 ms",
+        "p99",
+        "per s",
+    ]);
     let mut cases = Vec::new();
     for timeframe in TIMEFRAMES {
         for account in [None, Some("account-7")] {
@@ -108,7 +117,12 @@ impl Latencies {
 }
 
 /// One question after the other, over the metrics in turn.
-async fn ask(service: &QueryService, timeframe: &str, account: Option<&str>, questions: u64) -> Result<Latencies> {
+async fn ask(
+    service: &QueryService,
+    timeframe: &str,
+    account: Option<&str>,
+    questions: u64,
+) -> Result<Latencies> {
     let mut microseconds = Histogram::new(3).context("a histogram")?;
     let begun = Instant::now();
     for question in 0..questions {
@@ -132,7 +146,11 @@ async fn ask(service: &QueryService, timeframe: &str, account: Option<&str>, que
 async fn fill(database: &TestDatabase, options: &Options) -> Result<u64> {
     let directory = tempfile::tempdir().context("making a directory for the log")?;
     let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(EmbeddedConfig::new(directory.path()))?);
-    let topic = |name: &str| TopicSpec { name: name.to_owned(), partitions: 1, retention: stream::Retention::default() };
+    let topic = |name: &str| TopicSpec {
+        name: name.to_owned(),
+        partitions: 1,
+        retention: stream::Retention::default(),
+    };
     log.ensure_topics(&[topic(topics::METRICS), topic(topics::ACTIVITY)]).await?;
     let config = IngestConfig::new(Rules { limits: Limits::default(), raw_retention_ms: 72 * 3_600_000 });
     let pipeline = Pipeline::start(Arc::clone(&log), Arc::new(database.store().clone()), config)?;

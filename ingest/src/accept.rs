@@ -92,8 +92,10 @@ pub struct Acceptor {
 impl Acceptor {
     /// Reads how many partitions the topics have; they must exist.
     pub async fn new(log: Arc<dyn Log>, limits: Limits) -> Result<Self, LogError> {
-        let limits =
-            Limits { max_message_bytes: limits.max_message_bytes.saturating_sub(ROOM_FOR_WRAPPING), ..limits };
+        let limits = Limits {
+            max_message_bytes: limits.max_message_bytes.saturating_sub(ROOM_FOR_WRAPPING),
+            ..limits
+        };
         let metric_partitions = log.partitions(topics::METRICS).await?;
         let activity_partitions = log.partitions(topics::ACTIVITY).await?;
         Ok(Self { log, limits, metric_partitions, activity_partitions })
@@ -117,7 +119,13 @@ impl Acceptor {
 
     fn check(&self, kind: Kind, body: &[u8], form: Form, now_ms: i64) -> Result<Checked, AcceptError> {
         let rows = decode::split_rows(body, form, &self.limits).map_err(AcceptError::Body)?;
-        let origin = Origin { topic: kind.topic(), partition: 0, offset: 0, log_time_ms: now_ms, limits: &self.limits };
+        let origin = Origin {
+            topic: kind.topic(),
+            partition: 0,
+            offset: 0,
+            log_time_ms: now_ms,
+            limits: &self.limits,
+        };
         let partitions = match kind {
             Kind::Metrics => self.metric_partitions,
             Kind::Activity => self.activity_partitions,

@@ -11,8 +11,8 @@ use kelly_stream::{Record, TopicPartition};
 
 use crate::activity_blocks::ActivityBlocks;
 use crate::dead_letters::{DeadLetters, Letter};
-use crate::metric_blocks::MetricBlocks;
 use crate::journal::Horizon;
+use crate::metric_blocks::MetricBlocks;
 use crate::shape::Range;
 
 /// What decides over rows beside the records themselves.
@@ -52,8 +52,9 @@ impl Block {
     /// # Panics
     /// When the columns do not match the schema: both are constants of this program.
     pub fn new(table: Table, columns: Vec<ArrayRef>) -> Self {
-        let rows = RecordBatch::try_new(table.arrow_schema(), columns)
-            .unwrap_or_else(|fault| panic!("the columns built for {} are not its own: {fault}", table.name()));
+        let rows = RecordBatch::try_new(table.arrow_schema(), columns).unwrap_or_else(|fault| {
+            panic!("the columns built for {} are not its own: {fault}", table.name())
+        });
         Self { table, rows }
     }
 }
@@ -150,12 +151,14 @@ impl BatchBuilder {
                     }
                 });
             }
-            Rows::Activity(blocks) => decode::activities(record.payload, &origin, &mut |row, result| match result {
-                Ok(event) => blocks.push(&event, record.offset, row),
-                Err(reject) => {
-                    dead_letters.reject(&reject, record.offset, row, record.timestamp_ms, content_type);
-                }
-            }),
+            Rows::Activity(blocks) => {
+                decode::activities(record.payload, &origin, &mut |row, result| match result {
+                    Ok(event) => blocks.push(&event, record.offset, row),
+                    Err(reject) => {
+                        dead_letters.reject(&reject, record.offset, row, record.timestamp_ms, content_type);
+                    }
+                })
+            }
         }
     }
 

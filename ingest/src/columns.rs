@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow_array::builder::{BinaryBuilder, StringBuilder};
 use arrow_array::{
-    ArrayRef, Float64Array, Int16Array, MapArray, StructArray, TimestampMillisecondArray, TimestampSecondArray,
-    UInt16Array, UInt32Array, UInt64Array,
+    ArrayRef, Float64Array, Int16Array, MapArray, StructArray, TimestampMillisecondArray,
+    TimestampSecondArray, UInt16Array, UInt32Array, UInt64Array,
 };
 use arrow_buffer::{OffsetBuffer, ScalarBuffer};
 use kelly_sql::tables;

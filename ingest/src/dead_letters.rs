@@ -63,7 +63,14 @@ impl DeadLetters {
     }
 
     /// Adds a refused row. Conversation content is cut out of what is kept.
-    pub fn reject(&mut self, reject: &Reject<'_>, offset: u64, row: u32, log_time_ms: i64, content_type: &str) {
+    pub fn reject(
+        &mut self,
+        reject: &Reject<'_>,
+        offset: u64,
+        row: u32,
+        log_time_ms: i64,
+        content_type: &str,
+    ) {
         self.push(Letter {
             offset,
             row,

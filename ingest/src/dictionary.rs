@@ -74,7 +74,10 @@ mod tests {
         let mut dictionary = Dictionary::default();
         let numbers: Vec<u32> = ["a", "", "b", "a", "", "ab"].map(|text| dictionary.intern(text)).to_vec();
         assert_eq!(numbers, [0, 1, 2, 0, 1, 3]);
-        assert_eq!(numbers.iter().map(|&n| dictionary.get(n)).collect::<Vec<_>>(), ["a", "", "b", "a", "", "ab"]);
+        assert_eq!(
+            numbers.iter().map(|&n| dictionary.get(n)).collect::<Vec<_>>(),
+            ["a", "", "b", "a", "", "ab"]
+        );
         assert_eq!(dictionary.values().len(), 4);
         assert_eq!(dictionary.column(vec![3, 0]).len(), 2);
     }

@@ -45,7 +45,9 @@ pub enum JournalError {
     #[error("commit metadata {0:?} is not Kelly's: does another program use this consumer group?")]
     Foreign(String),
     /// A newer Kelly declared the range with rules this one does not know.
-    #[error("a range was declared with shape {found:?}, this Kelly writes {SHAPE:?}: finish it with the version that began it")]
+    #[error(
+        "a range was declared with shape {found:?}, this Kelly writes {SHAPE:?}: finish it with the version that began it"
+    )]
     OtherShape {
         /// The shape in the journal.
         found: String,
@@ -102,7 +104,10 @@ impl fmt::Display for Journal {
         match self {
             Self::Idle { nonce } => write!(f, "kelly1;nonce={nonce}"),
             Self::Declared { nonce, end, horizon: Horizon { max_age_ms, raw_retention_ms } } => {
-                write!(f, "kelly1;nonce={nonce};end={end};shape={SHAPE};age={max_age_ms};raw={raw_retention_ms}")
+                write!(
+                    f,
+                    "kelly1;nonce={nonce};end={end};shape={SHAPE};age={max_age_ms};raw={raw_retention_ms}"
+                )
             }
         }
     }

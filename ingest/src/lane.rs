@@ -141,9 +141,8 @@ impl Lane {
     /// Closes the batch when its time has come. A range under replay is closed at its declared end,
     /// never by time.
     pub(crate) fn close_if_due(&mut self, now: Instant, max_age: Duration, shared: &Shared) {
-        let due = self.declared.is_none()
-            && self.builder.is_some()
-            && now.duration_since(self.opened) >= max_age;
+        let due =
+            self.declared.is_none() && self.builder.is_some() && now.duration_since(self.opened) >= max_age;
         if due {
             self.close(shared);
         }
@@ -163,8 +162,9 @@ impl Lane {
     /// Hands over what waits, and says whether the partition ought to be paused now.
     pub(crate) fn regulate(&mut self) -> bool {
         while let Some(charged) = self.waiting.pop_front() {
-            if let Err(mpsc::error::TrySendError::Full(charged) | mpsc::error::TrySendError::Closed(charged)) =
-                self.to_writer.try_send(charged)
+            if let Err(
+                mpsc::error::TrySendError::Full(charged) | mpsc::error::TrySendError::Closed(charged),
+            ) = self.to_writer.try_send(charged)
             {
                 self.waiting.push_front(charged);
                 return true;

@@ -78,13 +78,25 @@ impl MetricBlocks {
         let no_account = self.accounts.intern("");
         let mut blocks = vec![
             self.tier(Table::Metrics1m, self.rollups.minutes()),
-            self.tier(Table::Metrics1h, self.rollups.hours().iter().map(|(name, at, group)| (*name, *at, group))),
+            self.tier(
+                Table::Metrics1h,
+                self.rollups.hours().iter().map(|(name, at, group)| (*name, *at, group)),
+            ),
             self.account_hours(),
             self.account_days(),
             self.conversation_days(no_account),
         ];
-        let Raw { metric_name, metric_type, value, timestamp, account_id, conversation_id, user_id, metadata, origins } =
-            self.raw;
+        let Raw {
+            metric_name,
+            metric_type,
+            value,
+            timestamp,
+            account_id,
+            conversation_id,
+            user_id,
+            metadata,
+            origins,
+        } = self.raw;
         let mut raw: Vec<ArrayRef> = vec![
             Arc::new(self.names.column(metric_name)),
             Arc::new(self.types.column(metric_type)),
@@ -113,7 +125,8 @@ impl MetricBlocks {
             summaries.push(&group.summary);
             histograms.push(group.histogram.buckets());
         }
-        let mut all = vec![columns::numbers(&self.names, names.into_iter()), columns::minutes(times.into_iter())];
+        let mut all =
+            vec![columns::numbers(&self.names, names.into_iter()), columns::minutes(times.into_iter())];
         all.extend(summaries.columns());
         all.push(histograms.column());
         Block::new(table, all)

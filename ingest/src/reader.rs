@@ -103,7 +103,10 @@ impl Reader {
         let outcome = self.read();
         self.lanes.drain(self.drain_within, outcome.is_ok());
         if let Err(fault) = self.consumer.close() {
-            tracing::warn!(reason = chain(&fault), "leaving the consumer group failed; it will notice by itself");
+            tracing::warn!(
+                reason = chain(&fault),
+                "leaving the consumer group failed; it will notice by itself"
+            );
         }
         outcome
     }
@@ -209,8 +212,7 @@ impl Sink for Lanes {
 
 impl Lanes {
     fn find(&mut self, topic: &str, partition: u32) -> Option<usize> {
-        let is_it =
-            |lane: &Lane| lane.partition.partition == partition && &*lane.partition.topic == topic;
+        let is_it = |lane: &Lane| lane.partition.partition == partition && &*lane.partition.topic == topic;
         if !self.lanes.get(self.last).is_some_and(is_it) {
             self.last = self.lanes.iter().position(is_it)?;
         }

@@ -325,7 +325,13 @@ mod tests {
     use super::*;
 
     fn sample(minute: i64, value: f64) -> Sample {
-        Sample { metric: 0, account: Some(0), conversation: Some(0), timestamp_ms: minute * MS_PER_MINUTE, value }
+        Sample {
+            metric: 0,
+            account: Some(0),
+            conversation: Some(0),
+            timestamp_ms: minute * MS_PER_MINUTE,
+            value,
+        }
     }
 
     #[test]
@@ -345,7 +351,12 @@ mod tests {
         let mut rollups = Rollups::default();
         rollups.add(Sample { account: None, conversation: None, ..sample(0, 1.0) });
         assert_eq!(rollups.minutes().len(), 1);
-        assert_eq!(rollups.account_hours().len() + rollups.account_buckets().len() + rollups.conversation_days().len(), 0);
+        assert_eq!(
+            rollups.account_hours().len()
+                + rollups.account_buckets().len()
+                + rollups.conversation_days().len(),
+            0
+        );
     }
 
     #[test]
@@ -354,7 +365,8 @@ mod tests {
         for account in [Some(3), None, Some(0), Some(3)] {
             rollups.add(Sample { account, ..sample(0, 1.0) });
         }
-        let found: Vec<_> = rollups.conversation_days().map(|group| (group.account, group.value.count)).collect();
+        let found: Vec<_> =
+            rollups.conversation_days().map(|group| (group.account, group.value.count)).collect();
         assert_eq!(found, [(Some(3), 2), (None, 1), (Some(0), 1)]);
     }
 

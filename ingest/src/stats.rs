@@ -1,7 +1,7 @@
 //! What the pipeline has done since it started, readable at any time.
 
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::batch::Size;
 

@@ -54,13 +54,11 @@ pub struct InsertError {
 #[async_trait]
 impl Tables for Store {
     async fn insert(&self, block: &Block, token: &str) -> Result<(), InsertError> {
-        Store::insert(self, block.table, &block.rows, token)
-            .await
-            .map_err(|fault: StoreError| InsertError {
-                table: block.table,
-                permanent: matches!(fault, StoreError::WrongBatch { .. }),
-                source: Box::new(fault),
-            })
+        Store::insert(self, block.table, &block.rows, token).await.map_err(|fault: StoreError| InsertError {
+            table: block.table,
+            permanent: matches!(fault, StoreError::WrongBatch { .. }),
+            source: Box::new(fault),
+        })
     }
 }
 
@@ -137,7 +135,9 @@ impl Writer {
             self.insert(&batch).await?;
             next = batches.try_recv().ok();
             // One commit confirms this range and declares the next.
-            let journal = next.as_ref().map_or(Journal::Idle { nonce: self.nonce }, |next| self.declaration(&next.batch));
+            let journal = next
+                .as_ref()
+                .map_or(Journal::Idle { nonce: self.nonce }, |next| self.declaration(&next.batch));
             self.commit(batch.range.end, journal).await?;
             self.shared.stats.written(batch.size, chrono::Utc::now().timestamp_millis());
             drop(charge);
@@ -202,7 +202,9 @@ impl Writer {
             let fault = match tokio::task::spawn_blocking(move || committer.commit(&*commit)).await {
                 Ok(Ok(())) => break,
                 Ok(Err(LogError::Fenced { .. })) => return Err(End::Fenced),
-                Ok(Err(fault)) if !fault.is_retryable() => return Err(End::Failed(WriteError::Commit(fault))),
+                Ok(Err(fault)) if !fault.is_retryable() => {
+                    return Err(End::Failed(WriteError::Commit(fault)));
+                }
                 Ok(Err(fault)) => fault,
                 Err(fault) => return Err(End::Failed(WriteError::NotRun(fault))),
             };

@@ -31,7 +31,10 @@ struct Contents {
 enum Plan {
     Obey,
     /// The process dies at this insert, before or after the store took the block.
-    Crash { at: usize, taken: bool },
+    Crash {
+        at: usize,
+        taken: bool,
+    },
     /// Every third insert answers with an error, alternately before and after the block is taken.
     Fail,
 }
@@ -77,7 +80,7 @@ impl Tables for Ledger {
                 std::future::pending().await
             }
             Plan::Fail if number % 3 == 1 => {
-                if number % 2 == 0 {
+                if number.is_multiple_of(2) {
                     self.take(block, token);
                 }
                 Err(InsertError { table: block.table, permanent: false, source: "no answer in time".into() })
@@ -148,7 +151,8 @@ async fn run_until_drained(log: &Arc<dyn Log>, ledger: Arc<Ledger>) {
 }
 
 async fn run_until_crash(log: &Arc<dyn Log>, ledger: Arc<Ledger>) -> bool {
-    let pipeline = Pipeline::start(Arc::clone(log), Arc::clone(&ledger) as Arc<dyn Tables>, config()).unwrap();
+    let pipeline =
+        Pipeline::start(Arc::clone(log), Arc::clone(&ledger) as Arc<dyn Tables>, config()).unwrap();
     let crashed = tokio::select! {
         () = ledger.crashed.notified() => true,
         () = async {
@@ -233,7 +237,11 @@ async fn a_crash_at_any_insert_changes_nothing() {
             let contents = Arc::default();
             let crashed = run_until_crash(&log, Ledger::over(&contents, Plan::Crash { at, taken })).await;
             run_until_drained(&log, Ledger::over(&contents, Plan::Obey)).await;
-            assert_eq!(violations(&contents.lock().unwrap()), Vec::<String>::new(), "crash at {at}, taken: {taken}");
+            assert_eq!(
+                violations(&contents.lock().unwrap()),
+                Vec::<String>::new(),
+                "crash at {at}, taken: {taken}"
+            );
             if !crashed {
                 assert!(at > 20, "the run has more inserts than {at}");
                 break;

@@ -51,6 +51,6 @@ async fn a_second_kelly_on_the_same_directory_is_refused() {
         run(&["up", "--data", data, "--listen", "127.0.0.1:0"], &environment, elsewhere.path());
     assert_ne!(code, Some(0), "{told}");
     assert!(told.contains(data), "the directory is named: {told}");
-    assert_eq!(first.get("/livez").await["status"].is_null(), false, "the first goes on");
+    assert!(!first.get("/livez").await["status"].is_null(), "the first goes on");
     assert_eq!(first.terminate(), Some(0));
 }

@@ -164,12 +164,12 @@ impl Admin {
     }
 
     /// Waits until the topic shows with its partitions, and compares their number.
+    #[expect(clippy::disallowed_methods, reason = "a broker announces nothing that could be awaited")]
     pub(super) fn await_known(&self, topic: &TopicSpec) -> Result<()> {
         let deadline = Instant::now() + self.config.request_timeout;
         let found = loop {
             match self.partitions(&topic.name) {
                 Ok(found) => break found,
-                // A broker announces nothing: one has to ask again.
                 Err(LogError::UnknownTopic { .. }) if Instant::now() < deadline => {
                     std::thread::sleep(PROPAGATION_INTERVAL);
                 }

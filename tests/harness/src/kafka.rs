@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -139,12 +139,8 @@ impl OwnBroker {
         let properties = directory.join("server.properties");
         fs::write(&properties, server_properties(&directory, port, controller_port, options))?;
         fs::write(directory.join("log4j2.properties"), LOG4J2)?;
-        let own = Self {
-            command: java_command(jars, &directory, options),
-            directory,
-            port,
-            state: Arc::default(),
-        };
+        let own =
+            Self { command: java_command(jars, &directory, options), directory, port, state: Arc::default() };
         own.format(&properties)?;
         own.run()?;
         Ok(own)
@@ -157,7 +153,9 @@ impl OwnBroker {
             .arg("--ignore-formatted")
             .stdin(Stdio::null())
             .output()
-            .context("could not run java: install a JRE of version 17 or newer (Debian: openjdk-17-jre-headless)")?;
+            .context(
+                "could not run java: install a JRE of version 17 or newer (Debian: openjdk-17-jre-headless)",
+            )?;
         if !output.status.success() {
             bail!(
                 "Kafka's storage tool failed ({}): {}{}",
@@ -184,11 +182,13 @@ impl OwnBroker {
                 }
             });
         }
-        let (tell, told) = mpsc::channel();
+        // Two things are told at most: that it started, and that it ended. Nobody waits for more.
+        let (tell, told) = mpsc::sync_channel(2);
         let state = self.state.clone();
         // The signal comes when the *thread* that started the child ends, and a test's thread ends
         // long before its process: so a thread of the child's own starts it and stays.
-        let keeper = thread::Builder::new().name("kafka-keeper".into()).spawn(move || keep(command, &state, &tell))?;
+        let keeper =
+            thread::Builder::new().name("kafka-keeper".into()).spawn(move || keep(command, &state, &tell))?;
         self.lock().keeper = Some(keeper);
         match told.recv_timeout(START_TIMEOUT) {
             Ok(outcome) => outcome,
@@ -236,12 +236,12 @@ impl Drop for OwnBroker {
     }
 }
 
-fn keep(mut command: Command, state: &Mutex<State>, tell: &Sender<Result<()>>) {
+fn keep(mut command: Command, state: &Mutex<State>, tell: &SyncSender<Result<()>>) {
     let lock = || state.lock().unwrap_or_else(PoisonError::into_inner);
     let mut child: Child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
-            let _ = tell.send(Err(anyhow!(error).context("could not run java")));
+            let _ = tell.try_send(Err(anyhow!(error).context("could not run java")));
             return;
         }
     };
@@ -252,17 +252,17 @@ fn keep(mut command: Command, state: &Mutex<State>, tell: &Sender<Result<()>>) {
     let outcome = child.wait();
     drop(state);
     // Nobody listens any more when it had started before.
-    let _ = tell.send(Err(anyhow!(
+    let _ = tell.try_send(Err(anyhow!(
         "Kafka ended before it served ({outcome:?}); its last words:\n{}",
         Vec::from(lines).join("\n")
     )));
 }
 
-fn follow(output: ChildStdout, tell: &Sender<Result<()>>) -> VecDeque<String> {
+fn follow(output: ChildStdout, tell: &SyncSender<Result<()>>) -> VecDeque<String> {
     let mut last = VecDeque::new();
     for line in BufReader::new(output).lines().map_while(Result::ok) {
         if line.contains(STARTED) {
-            let _ = tell.send(Ok(()));
+            let _ = tell.try_send(Ok(()));
         }
         if last.len() == KEPT_LINES {
             last.pop_front();
@@ -319,12 +319,16 @@ fn fresh_directory() -> Result<PathBuf> {
     let parent = std::env::temp_dir();
     for entry in fs::read_dir(&parent)?.flatten() {
         let name = entry.file_name();
-        let owner = name.to_str().and_then(|name| name.strip_prefix("kelly-kafka-")?.split('-').next()?.parse::<u32>().ok());
+        let owner = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("kelly-kafka-")?.split('-').next()?.parse::<u32>().ok());
         if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
-    let directory = tempfile::Builder::new().prefix(&format!("kelly-kafka-{}-", std::process::id())).tempdir_in(parent)?;
+    let directory = tempfile::Builder::new()
+        .prefix(&format!("kelly-kafka-{}-", std::process::id()))
+        .tempdir_in(parent)?;
     Ok(directory.keep())
 }
 
