@@ -45,11 +45,14 @@ pub struct Options {
     /// Partitions of the topic
     #[arg(long, default_value_t = 4)]
     partitions: u32,
+    /// Rows that close a batch; the pipeline's own default when left out
+    #[arg(long)]
+    batch_rows: Option<usize>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { source: None, rows: 3_000_000, rows_a_message: 1, partitions: 4 }
+        Self { source: None, rows: 3_000_000, rows_a_message: 1, partitions: 4, batch_rows: None }
     }
 }
 
@@ -120,7 +123,12 @@ async fn run_case(source: Source, options: &Options) -> Result<Value> {
         vec![("kelly", std::process::id()), ("engine", Engine::shared().pid().context("the engine's pid")?)];
     watched.extend(broker.as_ref().and_then(KafkaBroker::pid).map(|pid| ("broker", pid)));
     let limits = Limits::default();
-    let config = IngestConfig::new(Rules { limits, raw_retention_ms: 72 * 3_600_000 });
+    let mut config = IngestConfig::new(Rules { limits, raw_retention_ms: 72 * 3_600_000 });
+    if let Some(rows) = options.batch_rows {
+        // The bytes of a batch follow its rows, so that the rows decide.
+        config.bounds.max_rows = rows;
+        config.bounds.max_bytes = rows * 200;
+    }
     let progress = progress("draining", options.rows);
     let cpu = CpuWatch::start(&watched)?;
     let begun = Instant::now();

@@ -44,8 +44,8 @@ pub struct BatchBounds {
 impl Default for BatchBounds {
     fn default() -> Self {
         Self {
-            max_rows: 100_000,
-            max_bytes: 16 << 20,
+            max_rows: 250_000,
+            max_bytes: 48 << 20,
             max_age: Duration::from_secs(1),
             max_buffered_bytes: 256 << 20,
         }

@@ -288,7 +288,7 @@ pub static SETTINGS: [Setting; 26] = [
         count(1, 1_000_000),
         "rows that close a batch",
     )
-    .default("100000"),
+    .default("250000"),
     setting(
         Key::IngestBatchBytes,
         "ingest.batch_bytes",
@@ -296,7 +296,7 @@ pub static SETTINGS: [Setting; 26] = [
         Kind::Bytes { least: MIB, most: GIB },
         "bytes of the log that close a batch",
     )
-    .default("16MiB"),
+    .default("48MiB"),
     setting(
         Key::IngestBatchMilliseconds,
         "ingest.batch_milliseconds",
