@@ -9,7 +9,8 @@
 //! Reads the journal format of fjall 3: `1 count u32 sequence u64`, items `2 …`, clears `4 id u64`,
 //! `3 checksum u64 "FJL\x03"`, all little-endian, the checksum XXH3 over the items.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
@@ -31,7 +32,7 @@ pub(super) fn cut_torn_tail(dir: &Path) -> Result<()> {
         source: Some(Box::new(source)),
     };
     let Some(path) = newest(dir).map_err(|error| fail(dir, error))? else { return Ok(()) };
-    let bytes = fs::read(&path).map_err(|error| fail(&path, error))?;
+    let bytes = read_used(&path).map_err(|error| fail(&path, error))?;
     match judge(&bytes) {
         Tail::Whole => Ok(()),
         Tail::Torn { at } => {
@@ -51,9 +52,32 @@ pub(super) fn cut_torn_tail(dir: &Path) -> Result<()> {
     }
 }
 
+/// The file without the zeros at its end: a journal is made with room for 64 MiB.
+fn read_used(path: &Path) -> std::io::Result<Vec<u8>> {
+    const STEP: u64 = 256 * 1024;
+    let mut file = File::open(path)?;
+    let mut used = file.metadata()?.len();
+    let mut step = vec![0; STEP as usize];
+    let zeros = vec![0; STEP as usize];
+    while used > 0 {
+        let length = used.min(STEP);
+        let part = &mut step[..length as usize];
+        file.seek(SeekFrom::Start(used - length))?;
+        file.read_exact(part)?;
+        if *part != zeros[..length as usize] {
+            break;
+        }
+        used -= length;
+    }
+    let mut bytes = vec![0; used as usize];
+    file.seek(SeekFrom::Start(0))?;
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Tail {
-    /// Every batch is whole; only unused space follows.
+    /// Every batch is whole; at most unused space follows.
     Whole,
     /// The last batch, beginning here, is not.
     Torn { at: usize },

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -82,15 +83,21 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for jobs and takes what is there, up to a bound: they become durable together. `None`
-    /// when the queue is closed and empty.
-    pub(super) fn take_group(&self) -> Option<Vec<Job>> {
+    /// Waits for jobs, at most until the deadline, and takes what is there, up to a bound: they
+    /// become durable together. `None` when the queue is closed and empty.
+    pub(super) fn take_group(&self, deadline: Option<Instant>) -> Option<Vec<Job>> {
         let mut state = self.lock();
         while state.jobs.is_empty() {
             if state.closed {
                 return None;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) if left.is_zero() => return Some(Vec::new()),
+                Some(left) => {
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
         let mut group = Vec::new();
         let mut group_bytes = 0;
@@ -139,12 +146,12 @@ mod tests {
         assert!(matches!(queue.push(append(1_000)), Err(LogError::TooLarge { .. })));
         queue.push(append(500)).unwrap();
         assert!(matches!(queue.push(append(500)), Err(LogError::Full { .. })));
-        assert_eq!(queue.take_group().unwrap().len(), 1);
+        assert_eq!(queue.take_group(None).unwrap().len(), 1);
         queue.push(append(500)).unwrap();
         queue.close();
         assert!(matches!(queue.push(append(1)), Err(LogError::Closed)));
-        assert_eq!(queue.take_group().unwrap().len(), 1, "what was taken is still written");
-        assert!(queue.take_group().is_none());
+        assert_eq!(queue.take_group(None).unwrap().len(), 1, "what was taken is still written");
+        assert!(queue.take_group(None).is_none());
     }
 
     #[test]
@@ -154,7 +161,7 @@ mod tests {
             queue.push(append(MAX_GROUP_BYTES / 2)).unwrap();
         }
         queue.push(append(2 * MAX_GROUP_BYTES)).unwrap();
-        let sizes: Vec<usize> = (0..4).map(|_| queue.take_group().unwrap().len()).collect();
+        let sizes: Vec<usize> = (0..4).map(|_| queue.take_group(None).unwrap().len()).collect();
         assert_eq!(sizes, [1, 1, 1, 1]);
     }
 }

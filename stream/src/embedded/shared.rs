@@ -72,6 +72,10 @@ impl Shared {
         Ok(opened)
     }
 
+    pub(super) fn has_store(&self) -> bool {
+        self.store.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     pub(super) fn discard_store(&self) {
         self.store.write().unwrap_or_else(PoisonError::into_inner).take();
     }

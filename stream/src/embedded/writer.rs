@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, MutexGuard};
+use std::time::{Duration, Instant};
 
 use super::frame::FrameBuilder;
 use super::group::Group;
@@ -15,14 +16,30 @@ use crate::port::{Position, Result};
 /// A frame is closed when its records reach this: bounds what reading one record may load.
 const FRAME_BYTES: usize = 1024 * 1024;
 
-/// Writes until the queue is closed and empty.
+/// How long after a failure the store is tried again when nobody asks for it.
+const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Writes until the queue is closed and empty. Opens the store anew when a failed write closed it.
 pub(super) fn run(shared: &Shared) {
-    while let Some(jobs) = shared.queue.take_group() {
-        write(shared, jobs);
+    let mut try_again = None;
+    while let Some(jobs) = shared.queue.take_group(try_again) {
+        try_again = match shared.store_for_writing() {
+            Ok(store) => {
+                write(shared, store, jobs);
+                // A failed write has closed it: that is tried at once.
+                (!shared.has_store()).then(Instant::now)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the embedded log could not be opened anew");
+                let (appends, commits) = sort(jobs);
+                refuse(appends, commits, &error);
+                Some(Instant::now() + REOPEN_INTERVAL)
+            }
+        };
     }
 }
 
-fn write(shared: &Shared, jobs: Vec<Job>) {
+fn sort(jobs: Vec<Job>) -> (Vec<Append>, Vec<Committing>) {
     let mut appends = Vec::new();
     let mut commits = Vec::new();
     for job in jobs {
@@ -31,13 +48,11 @@ fn write(shared: &Shared, jobs: Vec<Job>) {
             Job::Commit(commit) => commits.push(commit),
         }
     }
-    let store = match shared.store_for_writing() {
-        Ok(store) => store,
-        Err(error) => {
-            refuse(appends, commits, &error);
-            return;
-        }
-    };
+    (appends, commits)
+}
+
+fn write(shared: &Shared, store: Arc<Store>, jobs: Vec<Job>) {
+    let (mut appends, commits) = sort(jobs);
     // Commits need no room to speak of, and refusing them would stop what empties the log.
     if !appends.is_empty()
         && let Err(error) = shared.refuse_when_disk_is_full()

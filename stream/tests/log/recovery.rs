@@ -22,6 +22,9 @@ const PARTITIONS: u32 = 3;
 /// Names the directory in which this executable, run again, plays the process that is killed.
 const CHILD: &str = "KELLY_TEST_RECOVERY_CHILD";
 
+/// Likewise, the process whose writes fail.
+const LIMITED_CHILD: &str = "KELLY_TEST_LIMITED_CHILD";
+
 fn spec(retention: Retention) -> TopicSpec {
     TopicSpec { name: TOPIC.into(), partitions: PARTITIONS, retention }
 }
@@ -297,6 +300,81 @@ async fn a_full_disk_is_told_before_anything_is_written() {
     consumer.committer().commit(&[commit]).unwrap();
     let committed = log.committed(GROUP, TOPIC).await.unwrap();
     assert_eq!(committed[0], Some(Committed { offset: 1, metadata: "m".into() }));
+}
+
+/// Not a test of its own: its process may not write files beyond a size, which is how a disk that
+/// fills up in the middle of a write looks.
+#[tokio::test]
+async fn child_whose_writes_fail() {
+    let Some(dir) = std::env::var_os(LIMITED_CHILD).map(PathBuf::from) else { return };
+    let log = EmbeddedLog::open(config(&dir)).unwrap();
+    log.ensure_topics(&[spec(Retention::default())]).await.unwrap();
+    let append = |number: u32| log.append(vec![record(0, format!("{number} {}", "x".repeat(3_000)))]);
+    let consumer_spec =
+        ConsumerSpec { group: GROUP.into(), topics: vec![TOPIC.into()], start: Start::Earliest };
+    let mut consumer = log.consumer(consumer_spec).unwrap();
+    let mut reading = Reading::default();
+    let mut acknowledged = Vec::new();
+    for number in 0..10 {
+        acknowledged.push((append(number).await.unwrap()[0].offset, number));
+    }
+    limit_file_size(used(&newest_journal(&dir)) + 20_000);
+    let mut failed = None;
+    for number in 10..100 {
+        match append(number).await {
+            Ok(positions) => acknowledged.push((positions[0].offset, number)),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    let failed = failed.expect("a write beyond the limit fails");
+    assert!(failed.is_retryable(), "{failed:?}");
+    limit_file_size(u64::MAX);
+    // There is room again: nobody has to start anything anew.
+    for number in 100..110 {
+        let position = loop {
+            match append(number).await {
+                Ok(positions) => break positions[0],
+                Err(error) => assert!(error.is_retryable(), "{error:?}"),
+            }
+        };
+        acknowledged.push((position.offset, number));
+    }
+    let high = log.watermarks(&place(0)).await.unwrap().high;
+    while reading.records.last_key_value().is_none_or(|((_, offset), _)| offset + 1 < high) {
+        // The consumer was there before the failure and goes on after it.
+        consumer.poll(Duration::from_millis(10), 100, &mut reading).unwrap();
+    }
+    for (offset, number) in &acknowledged {
+        let payload = String::from_utf8(reading.records[&(0, *offset)].clone()).unwrap();
+        assert!(payload.starts_with(&format!("{number} ")), "{payload}");
+    }
+    assert!(reading.gaps.is_empty(), "{:?}", reading.gaps);
+    log.close().await.unwrap();
+}
+
+/// Sets how large a file of this process may become; writing beyond it is an error, not a signal.
+fn limit_file_size(bytes: u64) {
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: plain system calls on this process's own settings.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        assert_eq!(libc::setrlimit(libc::RLIMIT_FSIZE, &limit), 0);
+    }
+}
+
+#[test]
+fn a_failed_write_loses_nothing_and_ends_by_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let outcome = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "recovery::child_whose_writes_fail", "--nocapture"])
+        .env(LIMITED_CHILD, directory.path().join("log"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&outcome.stderr);
+    assert!(outcome.status.success(), "{text}");
 }
 
 #[tokio::test]
