@@ -482,7 +482,7 @@ async fn a_waiting_consumer_sees_what_is_appended(stage: Stage) {
     let mut diary = Diary::default();
     poll_until(&mut [(&mut consumer, &mut diary)], |diaries| !diaries[0].assignments.is_empty());
     assert_eq!(consumer.poll(Duration::ZERO, 10, &mut diary).unwrap(), 0);
-    let (ready, waiting) = std::sync::mpsc::channel();
+    let (ready, waiting) = std::sync::mpsc::sync_channel(1);
     let reader = std::thread::spawn(move || {
         ready.send(()).unwrap();
         let count = consumer.poll(support::PATIENCE, 10, &mut diary).unwrap();

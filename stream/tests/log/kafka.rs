@@ -106,12 +106,12 @@ async fn a_broker_that_comes_back_finds_everybody_going_on() {
     let mut consumer = log.consumer(group_of(&topic, Start::Earliest)).unwrap();
     let mut diary = Diary::default();
     read(&mut consumer, &mut diary, 1);
-    let commit = |consumer: &Box<dyn Consumer>, diary: &Diary, offset| {
+    let commit = |consumer: &dyn Consumer, diary: &Diary, offset| {
         let epoch = diary.assignment(0).epoch;
         let commit = Commit { partition: place(&topic, 0), epoch, offset, metadata: "v1".into() };
         consumer.committer().commit(&[commit]).unwrap();
     };
-    commit(&consumer, &diary, 1);
+    commit(&*consumer, &diary, 1);
 
     broker.kill().unwrap();
     assert!(log.check().await.is_err());
@@ -132,7 +132,7 @@ async fn a_broker_that_comes_back_finds_everybody_going_on() {
     texts.dedup();
     assert!(texts.ends_with(&["during".to_owned(), "after".to_owned()]), "{texts:?}");
     assert_eq!(texts.iter().filter(|text| *text == "before").count(), 1, "{texts:?}");
-    commit(&consumer, &diary, 3);
+    commit(&*consumer, &diary, 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

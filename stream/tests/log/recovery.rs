@@ -81,6 +81,12 @@ fn read_all(log: &EmbeddedLog) -> Reading {
     reading
 }
 
+/// Tells the parent, in whole lines.
+fn tell(line: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).unwrap();
+}
+
 /// Not a test of its own: the process that `a_killed_process_loses_nothing_it_acknowledged` kills.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_that_appends() {
@@ -97,7 +103,7 @@ async fn child_that_appends() {
                 let filler = (0..size).map(|index| (index as u64 * number % 251) as u8);
                 let payload: Vec<u8> = number.to_le_bytes().into_iter().chain(filler).collect();
                 let position = log.append(vec![record(partition, payload)]).await.unwrap()[0];
-                println!("acked {partition} {} {number}", position.offset);
+                tell(&format!("acked {partition} {} {number}", position.offset));
             }
         });
     }
@@ -114,7 +120,7 @@ async fn child_that_appends() {
                 let metadata = format!("v1;end={}", offset + 1);
                 let commit = kelly_stream::Commit { partition: place(0), epoch: *epoch, offset: 0, metadata };
                 committer.commit(&[commit]).unwrap();
-                println!("committed {}", offset + 1);
+                tell(&format!("committed {}", offset + 1));
             }
         }
     });
@@ -204,8 +210,9 @@ async fn with_records(dir: &Path, count: u64) {
 
 #[tokio::test]
 async fn a_torn_tail_costs_only_the_batch_nobody_was_told_of() {
-    // What a crash can leave of the last batch: cut short, half unwritten, rubbish behind it.
-    let tear: [(&str, fn(&Path, u64)); 4] = [
+    type Tear = fn(&Path, u64);
+    // What a crash can leave of the last batch: cut short, half unwritten, other bits.
+    let tear: [(&str, Tear); 4] = [
         ("cut in the trailer", |journal, used| {
             OpenOptions::new().write(true).open(journal).unwrap().set_len(used - 2).unwrap();
         }),
