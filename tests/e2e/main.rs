@@ -8,3 +8,4 @@ mod kills;
 mod other_producers;
 mod python;
 mod real_series;
+mod roles_apart;
