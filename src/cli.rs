@@ -1,6 +1,9 @@
 //! The command line: what can be typed, and the help that says so.
 
-#![allow(rustdoc::broken_intra_doc_links, reason = "the doc comments here are the help texts, brackets and all")]
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the doc comments here are the help texts, brackets and all"
+)]
 
 use std::ffi::OsString;
 use std::path::PathBuf;
