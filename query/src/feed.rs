@@ -104,15 +104,14 @@ pub(crate) async fn page(
     };
     let mut rows: Vec<ActivityRow> = Vec::with_capacity(limit + 1);
     let mut exhausted = false;
-    // One row more than the page holds tells whether there is another page, and one is for `whole_keys`.
-    let mut read_rows = limit as u32 + 2;
+    // One row more than the page holds tells whether there is another page.
+    let mut read_rows = limit as u32 + 1;
     for _ in 0..MAX_READS {
         let read = store
             .activity_page(&filter, after, read_rows)
             .await
             .map_err(QueryError::from_store("activity feed"))?;
         exhausted = read.len() < read_rows as usize;
-        let read = if exhausted { read } else { whole_keys(read) };
         after = read.last().map_or(after, |row| row.key);
         rows.extend(read.into_iter().filter(|row| row.counts));
         if exhausted || rows.len() > limit {
@@ -129,18 +128,6 @@ pub(crate) async fn page(
             .then(|| cursor::encode(Position { created_at_ms: last.created_at_ms, id: last.id }, &filters)),
         has_more,
     })
-}
-
-/// Leaves out the rows of the last key when there is another: the read may have ended amid them, and going on behind a
-/// key passes over all of its rows. A read of nothing but one key stays whole; one event is not recorded in one
-/// millisecond so often that the row that counts lies behind it.
-fn whole_keys(mut rows: Vec<ActivityRow>) -> Vec<ActivityRow> {
-    if let Some(last) = rows.last().map(|row| row.key)
-        && let Some(keep) = rows.iter().rposition(|row| row.key != last)
-    {
-        rows.truncate(keep + 1);
-    }
-    rows
 }
 
 impl FeedRequest {

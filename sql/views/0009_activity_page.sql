@@ -14,8 +14,10 @@ WITH
           AND ({event_type:String} = '' OR event_type = {event_type:String})
           AND ({account:String} = '' OR account_id = {account:String})
           AND is_vip >= {vip_only:UInt8}
-        -- Along the table's own order, so that no more than the page is read.
-        ORDER BY created_at DESC, id DESC
+        -- Along the table's own order, so that no more than the page is read. Of the rows of one event and instant the first
+        -- on the log stands for all: a producer that repeats an event must not fill a page with it.
+        ORDER BY created_at DESC, id DESC, log_partition, log_offset, log_row
+        LIMIT 1 BY created_at, id
         LIMIT {max_rows:UInt32}
     )
 SELECT
@@ -34,11 +36,11 @@ SELECT
     -- An event whose first_seen row is not there yet is new: nothing else records it.
     toUInt8(tupleElement(first, 'created_at') = toDateTime64(0, 3, 'UTC') OR (tupleElement(first, 'log_partition') = log_partition AND tupleElement(first, 'log_offset') = log_offset AND tupleElement(first, 'log_row') = log_row)) AS counts
 FROM page
-LEFT JOIN
+GLOBAL LEFT JOIN
 (
     SELECT id, min(first_seen.first) AS first
     FROM ${table activity_first_seen} AS first_seen
-    WHERE id IN (SELECT id FROM page)
+    WHERE id GLOBAL IN (SELECT id FROM page)
     GROUP BY id
 ) AS seen ON seen.id = page.id
 ORDER BY page.created_at DESC, page.id DESC

@@ -107,6 +107,8 @@ async fn an_event_recorded_again_shows_once_and_pages_stay_full() {
     assert_eq!(offsets(&pages), (0..30).collect::<Vec<u64>>());
     let sizes: Vec<usize> = pages.iter().map(|page| page.events.len()).collect();
     assert_eq!(sizes, [8, 8, 8, 6]);
+    // A page shorter than the repeats of one event loses nothing either.
+    assert_eq!(offsets(&follow(&fixture, limit(1), async |_| ()).await), (0..30).collect::<Vec<u64>>());
 }
 
 #[tokio::test]
