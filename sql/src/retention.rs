@@ -1,4 +1,9 @@
 //! Retention follows the configuration: a table's TTL is altered when, and only when, it is another one.
+//!
+//! A part carries the times its rows expire at, under the TTL it was written with, and merges only pass them on: a longer
+//! retention would lose old parts early, a shorter one keep them too long. So they are worked out anew, which takes
+//! time with the amount of data. It is left to the engine to do beside everything else: a start-up does not wait. It
+//! reads what the TTL depends on and rewrites no rows; a part that has expired is dropped whole by the next merge.
 
 use clickhouse::Row;
 use serde::Deserialize;
@@ -35,14 +40,26 @@ pub(crate) async fn follow(store: &Store, values: &Values<'_>) -> Result<Vec<&'s
             continue;
         }
         let on_cluster = values.cluster.map(|cluster| format!("ON CLUSTER '{cluster}'")).unwrap_or_default();
-        let statement = format!(
-            "ALTER TABLE {}.{} {on_cluster} MODIFY TTL {} + {wanted}",
-            values.database,
-            table.name(),
-            table.expiry().from
+        let name = table.name();
+        tracing::info!(
+            table = name,
+            from = current.unwrap_or("none"),
+            to = wanted,
+            "changing the retention; the parts there are follow in the background"
         );
-        store.execute(&format!("change the retention of {}", table.name()), &statement).await?;
-        changed.push(table.name());
+        let alter = format!("ALTER TABLE {}.{name} {on_cluster}", values.database);
+        let statements = [
+            format!("{alter} MODIFY SETTING materialize_ttl_recalculate_only = 1"),
+            format!(
+                "{alter} MODIFY TTL {} + {wanted} SETTINGS materialize_ttl_after_modify = 0",
+                table.expiry().from
+            ),
+            format!("{alter} MATERIALIZE TTL SETTINGS mutations_sync = 0"),
+        ];
+        for statement in &statements {
+            store.execute(&format!("change the retention of {name}"), statement).await?;
+        }
+        changed.push(name);
     }
     Ok(changed)
 }

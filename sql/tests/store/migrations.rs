@@ -101,6 +101,7 @@ async fn retention_follows_the_configuration() {
     assert_eq!(report.retention, ["system_metrics"]);
     assert_eq!(database.store().migrate(&shorter).await.unwrap(), MigrationReport::default());
     // What the engine does by itself in its own time: the raw rows go, the rollup stays.
+    await_mutations(&database).await;
     database.query("OPTIMIZE TABLE system_metrics FINAL").await;
     database.query("OPTIMIZE TABLE metrics_1m FINAL").await;
     assert_eq!(database.query("SELECT count() FROM system_metrics").await, "0");
@@ -110,6 +111,33 @@ async fn retention_follows_the_configuration() {
     assert_eq!(database.store().migrate(&all).await.unwrap().retention.len(), Table::ALL.len());
     let ttl = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND engine_full LIKE '%toIntervalDay(30)%'";
     assert_eq!(database.query(ttl).await, (Table::ALL.len() - 1).to_string());
+}
+
+/// A longer retention holds for the parts there are, which carry the shorter one they were written with.
+#[tokio::test]
+async fn a_longer_retention_keeps_what_is_there() {
+    let database = TestDatabase::create().await;
+    let long = MigrationParams { metrics_retention_hours: 96, ..MigrationParams::default() };
+    let longer = MigrationParams { metrics_retention_hours: 240, ..MigrationParams::default() };
+    database.store().migrate(&long).await.unwrap();
+    let days_ago = now_ms() - 90 * 3_600 * 1_000;
+    database
+        .store()
+        .insert(Table::SystemMetrics, &batch(Table::SystemMetrics, 10, days_ago, 1), "old")
+        .await
+        .unwrap();
+    let expiry = "SELECT toUnixTimestamp(max(delete_ttl_info_max)) - toUnixTimestamp(max(max_time)) FROM system.parts \
+                  WHERE database = currentDatabase() AND table = 'system_metrics' AND active";
+    assert_eq!(database.query(expiry).await, (96 * 3_600).to_string());
+    database.store().migrate(&longer).await.unwrap();
+    await_mutations(&database).await;
+    assert_eq!(database.query(expiry).await, (240 * 3_600).to_string());
+    assert_eq!(database.query("SELECT count() FROM system_metrics").await, "10");
+}
+
+/// Waits for what a change of the retention leaves to the background: mutations are done in their order.
+async fn await_mutations(database: &TestDatabase) {
+    database.query("ALTER TABLE system_metrics DELETE WHERE false SETTINGS mutations_sync = 2").await;
 }
 
 #[tokio::test]
