@@ -153,7 +153,9 @@ pub struct TrendAnalysis {
     pub direction: Option<Direction>,
     /// Change in percent of the previous value's size; null with too little data and when that value is 0.
     pub percentage_change: Option<f64>,
-    /// Whether somebody should look: see `Direction` and the metric's `definition.bad_direction`.
+    /// Whether somebody should look: the value is past the critical threshold, or went the way that is bad for the
+    /// metric (`definition.bad_direction`) far or near the warning threshold. Past critical is told without a window
+    /// before too, when the window itself has `samples_needed`.
     pub is_concerning: bool,
     /// Whether one of the two windows has fewer samples than `samples_needed`.
     pub insufficient_data: bool,

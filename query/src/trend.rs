@@ -31,39 +31,40 @@ pub(crate) struct Verdict {
     pub(crate) insufficient_data: bool,
 }
 
-/// Judges a comparison. With too few samples on either side nothing is told. Otherwise it is concerning when
-/// the value is past the critical threshold; or went the bad way and is past the warning threshold, or would
-/// be after one more such step, or changed by [`CONCERNING_PERCENT`] or more.
+/// Judges a comparison. It is concerning when the value is past the critical threshold, which takes no window
+/// before but enough samples; or when it went the bad way and is past the warning threshold, or would be after one
+/// more such step, or changed by [`CONCERNING_PERCENT`] or more. With too few samples on either side nothing is told
+/// of a change.
 pub(crate) fn judge(comparison: &Comparison, bad: Bad, thresholds: &Thresholds) -> Verdict {
-    let (Some(current), Some(previous)) = (comparison.current, comparison.previous) else {
-        return Verdict::INSUFFICIENT;
-    };
-    if comparison.current_samples.min(comparison.previous_samples) < SAMPLES_NEEDED {
-        return Verdict::INSUFFICIENT;
-    }
-    let direction = direction(current - previous, comparison.percentage_change);
     let past = |value: f64, threshold: Option<f64>| match (bad, threshold) {
         (Bad::Up, Some(threshold)) => value >= threshold,
         (Bad::Down, Some(threshold)) => value <= threshold,
         (Bad::Neither, _) | (_, None) => false,
     };
+    let current = comparison.current.filter(|_| comparison.current_samples >= SAMPLES_NEEDED);
+    let previous = comparison.previous.filter(|_| comparison.previous_samples >= SAMPLES_NEEDED);
+    let is_critical = current.is_some_and(|current| past(current, thresholds.critical));
+    let (Some(current), Some(previous)) = (current, previous) else {
+        return Verdict {
+            direction: None,
+            percentage_change: None,
+            is_concerning: is_critical,
+            insufficient_data: true,
+        };
+    };
+    let direction = direction(current - previous, comparison.percentage_change);
     let worsens = matches!((bad, direction), (Bad::Up, Direction::Up) | (Bad::Down, Direction::Down));
     let one_step_on = current + (current - previous);
     // A previous value of 0 has no percentage: any change from nothing the bad way is a large one.
     let large = comparison.percentage_change.is_none_or(|percent| percent.abs() >= CONCERNING_PERCENT);
-    let is_concerning = past(current, thresholds.critical)
-        || (worsens && (large || past(current, thresholds.warning) || past(one_step_on, thresholds.warning)));
     Verdict {
         direction: Some(direction),
         percentage_change: comparison.percentage_change,
-        is_concerning,
+        is_concerning: is_critical
+            || (worsens
+                && (large || past(current, thresholds.warning) || past(one_step_on, thresholds.warning))),
         insufficient_data: false,
     }
-}
-
-impl Verdict {
-    const INSUFFICIENT: Self =
-        Self { direction: None, percentage_change: None, is_concerning: false, insufficient_data: true };
 }
 
 fn direction(difference: f64, percentage_change: Option<f64>) -> Direction {
@@ -135,6 +136,24 @@ mod tests {
             assert_eq!(verdict.percentage_change.is_some(), enough);
         }
         assert!(judge(&Comparison::default(), Bad::Up, &NONE).insufficient_data);
+    }
+
+    #[test]
+    fn past_critical_needs_no_window_before() {
+        for (current, current_samples, concerning) in [(90.0, 5, true), (90.0, 4, false), (84.0, 5, false)] {
+            for previous in [None, Some(50.0)] {
+                let comparison = Comparison {
+                    current_samples,
+                    previous,
+                    previous_samples: u64::from(previous.is_some()),
+                    percentage_change: None,
+                    ..windows(1.0, current)
+                };
+                let verdict = judge(&comparison, Bad::Up, &LOAD);
+                assert_eq!((verdict.direction, verdict.insufficient_data), (None, true));
+                assert_eq!(verdict.is_concerning, concerning, "{current} of {current_samples} samples");
+            }
+        }
     }
 
     proptest! {
