@@ -135,7 +135,8 @@ impl Lane {
 
     /// Notes that retention removed `[expected, found)`.
     pub(crate) fn note_gap(&mut self, expected: u64, found: u64) {
-        self.gap = Some((expected, found));
+        let first = self.gap.map_or(expected, |(first, _)| first);
+        self.gap = Some((first, found));
     }
 
     /// Closes the batch when its time has come. A range under replay is closed at its declared end,

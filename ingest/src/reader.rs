@@ -137,14 +137,29 @@ impl Reader {
                 return Err(fault);
             }
             let flow = self.lanes.turn(Instant::now())?;
-            if !flow.pause.is_empty() {
-                self.consumer.pause(&flow.pause).map_err(ReadError::Log)?;
-            }
-            if !flow.resume.is_empty() {
-                self.consumer.resume(&flow.resume).map_err(ReadError::Log)?;
+            for (pause, partitions) in [(true, flow.pause), (false, flow.resume)] {
+                self.steer(pause, &partitions)?;
             }
         }
         Ok(())
+    }
+
+    /// Pauses or resumes. What cannot be steered now, for a rebalance has just taken it, is steered
+    /// again in the next turn if it is still here.
+    fn steer(&mut self, pause: bool, partitions: &[TopicPartition]) -> Result<(), ReadError> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let steered = if pause { self.consumer.pause(partitions) } else { self.consumer.resume(partitions) };
+        match steered {
+            Ok(()) => Ok(()),
+            Err(fault) if fault.is_retryable() => {
+                tracing::debug!(pause, reason = chain(&fault), "not steered, trying again");
+                self.lanes.not_steered(pause, partitions);
+                Ok(())
+            }
+            Err(fault) => Err(ReadError::Log(fault)),
+        }
     }
 }
 
@@ -222,6 +237,13 @@ impl Lanes {
     fn give_up(&mut self, partition: &TopicPartition) {
         if let Some(at) = self.find(&partition.topic, partition.partition) {
             self.leaving.extend(self.lanes.swap_remove(at).abandon());
+        }
+    }
+
+    /// The partitions are still as they were before they were to be paused or resumed.
+    fn not_steered(&mut self, pause: bool, partitions: &[TopicPartition]) {
+        for lane in self.lanes.iter_mut().filter(|lane| partitions.contains(&lane.partition)) {
+            lane.paused = !pause;
         }
     }
 

@@ -61,7 +61,7 @@ impl Kelly {
                 eprintln!("kelly: {line}");
             }
         });
-        let client = reqwest::Client::builder().timeout(PATIENCE).build().expect("an HTTP client");
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("an HTTP client");
         Self { child, url: format!("http://{listen}"), data: start.data.to_owned(), client }
     }
 
@@ -94,7 +94,7 @@ impl Kelly {
 
     /// SIGKILL to the engine child alone.
     pub fn kill_engine(&self) {
-        let Some(engine) = children(self.pid()).into_iter().next() else { return };
+        let engine = children(self.pid()).into_iter().next().expect("a ready kelly has an engine");
         // SAFETY: kill takes two integers; a process that is gone already is an error we ignore.
         unsafe { libc::kill(engine as i32, libc::SIGKILL) };
     }
@@ -193,7 +193,9 @@ pub fn run(
 fn kelly() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kelly"));
     for (name, _) in std::env::vars_os() {
-        let ours = name.to_str().is_some_and(|name| name.starts_with("KELLY_"));
+        let ours = name.to_str().is_some_and(|name| {
+            ["KELLY_", "MONITORING_", "WEBSOCKET_"].iter().any(|start| name.starts_with(start))
+        });
         if ours && name != "KELLY_LIBCHDB" && name != "KELLY_CACHE" {
             command.env_remove(&name);
         }
@@ -207,11 +209,15 @@ pub fn free_address() -> String {
     listener.local_addr().expect("its address").to_string()
 }
 
+/// Children of every thread of a process: an engine that was restarted is not the main thread's.
 fn children(pid: u32) -> Vec<u32> {
-    std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
-        .unwrap_or_default()
-        .split_whitespace()
-        .filter_map(|child| child.parse().ok())
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let children = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("children")).ok();
+    threads
+        .filter_map(|thread| children(thread.ok()?))
+        .flat_map(|listed| {
+            listed.split_whitespace().filter_map(|child| child.parse().ok()).collect::<Vec<u32>>()
+        })
         .collect()
 }
 

@@ -68,7 +68,7 @@ async fn until_drained(kelly: &Kelly) {
     let begun = std::time::Instant::now();
     loop {
         let health = kelly.get("/api/v1/kelly/monitoring/health").await;
-        if ingest_lag(&health) == Some(0) {
+        if ingest_detail(&health, "lag") == Some(0) {
             return;
         }
         assert!(begun.elapsed() < PATIENCE, "not drained in time: {health}");
@@ -76,10 +76,19 @@ async fn until_drained(kelly: &Kelly) {
     }
 }
 
-fn ingest_lag(health: &serde_json::Value) -> Option<u64> {
+/// Waits until the group has given the instance its partitions.
+async fn until_assigned(kelly: &Kelly) {
+    let begun = std::time::Instant::now();
+    while ingest_detail(&kelly.get("/api/v1/kelly/monitoring/health").await, "partitions").unwrap_or(0) == 0 {
+        assert!(begun.elapsed() < PATIENCE, "no partitions in time");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn ingest_detail(health: &serde_json::Value, name: &str) -> Option<u64> {
     let parts = health["parts"].as_array()?;
     let ingest = parts.iter().find(|part| part["name"] == "ingest")?;
-    ingest["details"]["lag"].as_u64()
+    ingest["details"][name].as_u64()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,39 +155,52 @@ async fn embedded_log() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kafka() {
-    const MESSAGES: u64 = 30_000;
+    const MESSAGES_A_LIFE: u64 = 4_000;
+    const MESSAGES: u64 = MESSAGES_A_LIFE * LIVES as u64;
     let broker = KafkaBroker::start().expect("a Kafka broker");
     let directory = tempfile::tempdir().expect("a directory");
     let log_url = format!("kafka://{}", broker.bootstrap());
+    let properties = directory.path().join("kafka.properties");
+    // A killed member is missed after a second: by default it would keep its partitions for ten, and
+    // the next kills would find a kelly without work.
+    std::fs::write(&properties, "session.timeout.ms=1000\nheartbeat.interval.ms=300\n")
+        .expect("the directory is ours");
     let mut environment = SMALL_BATCHES.to_vec();
     environment.push(("KELLY_LOG", &log_url));
+    environment.push(("KELLY_KAFKA_PROPERTIES", properties.to_str().expect("a plain path")));
     let start = || Start { arguments: &["up"], environment: &environment, data: directory.path() };
     // The first life makes the topics.
     let first = Kelly::start(start()).await;
     let log = KafkaLog::connect(KafkaConfig::new(broker.bootstrap())).expect("the broker");
-    let records = (0..MESSAGES).map(|value| NewRecord {
-        topic: topics::METRICS.into(),
-        partition: None,
-        key: Some(Bytes::from(format!("c{}", value % 50))),
-        payload: Bytes::from(
-            json!({"metric_name": "killed", "value": value, "account_id": format!("a{}", value % 3),
-                   "conversation_id": format!("c{}", value % 50)})
-            .to_string(),
-        ),
-        content_type: None,
-    });
-    log.append(records.collect()).await.expect("every message is acknowledged");
+    let produce = async |life: u64| {
+        let records = (life * MESSAGES_A_LIFE..(life + 1) * MESSAGES_A_LIFE).map(|value| NewRecord {
+            topic: topics::METRICS.into(),
+            partition: None,
+            key: Some(Bytes::from(format!("c{}", value % 50))),
+            payload: Bytes::from(
+                json!({"metric_name": "killed", "value": value, "account_id": format!("a{}", value % 3),
+                       "conversation_id": format!("c{}", value % 50)})
+                .to_string(),
+            ),
+            content_type: None,
+        });
+        log.append(records.collect()).await.expect("every message is acknowledged");
+    };
+    produce(0).await;
     let mut points = Points::new();
     tokio::time::sleep(points.milliseconds(300)).await;
     first.kill();
     for life in 1..LIVES {
         let mut kelly = Kelly::spawn(start());
+        // Every life has work to be killed at.
+        produce(u64::from(life)).await;
         if life % 4 == 3 {
             tokio::time::sleep(points.milliseconds(1500)).await;
             kelly.kill();
             continue;
         }
         kelly.until_ready().await;
+        until_assigned(&kelly).await;
         tokio::time::sleep(points.milliseconds(600)).await;
         if life % 3 == 1 {
             kelly.kill_engine();

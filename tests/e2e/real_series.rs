@@ -1,6 +1,7 @@
 //! Real series through Apache Kafka: what the detailed endpoint answers against exact percentiles
 //! that another engine computes from the files.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,12 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     if root.is_dir() {
         return SERIES.iter().map(|name| root.join(name)).collect();
     }
-    eprintln!("{} is absent: the test replays made-up series instead of real ones", root.display());
+    // Past the capture of a test's output: nobody is to believe that real series were replayed.
+    let _ = writeln!(
+        std::io::stderr(),
+        "real_series: {} is absent, the test replays made-up series instead of real ones",
+        root.display()
+    );
     (0..SERIES.len())
         .map(|number| {
             let path = directory.join(format!("series_{number}.csv"));
@@ -70,9 +76,11 @@ async fn percentiles_stay_within_the_stated_bound() {
         let metric = format!("series_{number}");
         let path = file.to_str().expect("a plain path");
         let arguments = ["replay", path, "--metric", &metric, "--shift-to-now", "--log", &log_url];
-        let (code, _, told) = run(&arguments, &[], directory.path());
+        let (code, summary, told) = run(&arguments, &[], directory.path());
         // Rows older than what is kept are refused by their time, and only those.
-        assert!(code == Some(0) || code == Some(3), "replay of {path}: {told}");
+        let left_out = summary.split_once("left out: ").map_or("", |(_, reasons)| reasons.trim());
+        let only_old = code == Some(3) && left_out.ends_with("too_old") && !left_out.contains(", ");
+        assert!(code == Some(0) || only_old, "replay of {path}: {summary}{told}");
     }
     for (number, file) in files.iter().enumerate() {
         let metric = format!("series_{number}");

@@ -31,7 +31,8 @@ async fn instances_share_the_partitions_and_survive_each_other() {
     let directory = tempfile::tempdir().expect("a directory");
     let properties = directory.path().join("kafka.properties");
     // A killed instance is missed sooner than by default.
-    std::fs::write(&properties, "session.timeout.ms=2000\nheartbeat.interval.ms=500\n").expect("the directory is ours");
+    std::fs::write(&properties, "session.timeout.ms=2000\nheartbeat.interval.ms=500\n")
+        .expect("the directory is ours");
     let store = engine.store_config();
     let log_url = format!("kafka://{}", broker.bootstrap());
     let store_url = format!("http://{}@{}/kelly_apart", store.user, store.url.trim_start_matches("http://"));
@@ -75,7 +76,9 @@ async fn instances_share_the_partitions_and_survive_each_other() {
     let mut lag = u64::MAX;
     while lag > 0 {
         assert!(begun.elapsed() < PATIENCE, "{lag} records were written and not confirmed");
-        lag = kelly_ingest::lag(&log, topics::INGEST_GROUP, &[topics::METRICS.into()]).await.expect("positions");
+        lag = kelly_ingest::lag(&log, topics::INGEST_GROUP, &[topics::METRICS.into()])
+            .await
+            .expect("positions");
     }
     assert_eq!(serve.get(path).await["sample_count"], MESSAGES);
     for kelly in [second, successor.expect("a successor"), serve] {
