@@ -10,7 +10,7 @@ export KELLY_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kelly
 export CARGO_TARGET_DIR ?= $(KELLY_CACHE)/target
 PYTHON := $(KELLY_CACHE)/python/bin
 
-.PHONY: help run demo build test lint bench kafka setup format clean
+.PHONY: help run demo build test lint bench kafka setup format install clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -52,5 +52,9 @@ setup: ## Set up everything the other targets need
 format: ## Format the code
 	cargo fmt --all
 
-clean: ## Remove what was built (the cache of downloads stays) and the default data
-	rm -rf "$(CARGO_TARGET_DIR)" ./kelly-data
+install: build ## Put the binary into ~/.local/bin
+	install -D "$(CARGO_TARGET_DIR)/release/kelly" "$(HOME)/.local/bin/kelly"
+	@command -v kelly >/dev/null || echo "add ~/.local/bin to your PATH"
+
+clean: ## Remove what was built; downloads and recorded data stay
+	cargo clean
