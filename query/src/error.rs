@@ -1,5 +1,6 @@
 //! What can go wrong with a question: the asker's fault or the store's, each with a stable code.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use kelly_sql::StoreError;
 
 /// Why a question has no answer. Its `Display` is fit for the person who asked: it names the parameter,
@@ -16,13 +17,15 @@ pub enum QueryError {
     },
     /// The range is longer than what is kept.
     #[error(
-        "the range from {from} to {to} is longer than the {limit_days} days that are kept; ask for a shorter one"
+        "the range from {} to {} is longer than the {limit_days} days that are kept; ask for a shorter one",
+        readable(from),
+        readable(to)
     )]
     RangeTooLong {
         /// Start asked for.
-        from: chrono::DateTime<chrono::Utc>,
+        from: DateTime<Utc>,
         /// End asked for.
-        to: chrono::DateTime<chrono::Utc>,
+        to: DateTime<Utc>,
         /// Days that are kept.
         limit_days: u32,
     },
@@ -52,6 +55,10 @@ pub enum QueryError {
         #[source]
         source: StoreError,
     },
+}
+
+fn readable(instant: &DateTime<Utc>) -> String {
+    instant.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 impl QueryError {

@@ -308,7 +308,11 @@ mod tests {
         )
         .unwrap_err()
         .to_string();
-        assert!(message.contains("90 days"), "{message}");
+        assert_eq!(
+            message,
+            "the range from 2025-12-09T12:00:00.000Z to 2026-03-10T12:00:00.000Z is longer than the 90 days that are \
+             kept; ask for a shorter one"
+        );
     }
 
     #[test]

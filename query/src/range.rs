@@ -121,17 +121,35 @@ impl Default for RangeRequest {
     }
 }
 
-/// An instant as RFC 3339 or as milliseconds since 1970, the same two forms producers may use.
+/// An instant as RFC 3339 or as milliseconds since 1970, the same two forms producers may use. What is finer than a
+/// millisecond, which is how the store keeps time, is cut off.
 fn instant(parameter: &'static str, text: &str) -> Result<DateTime<Utc>, QueryError> {
-    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
-        return Ok(instant.with_timezone(&Utc));
-    }
-    text.parse().ok().and_then(DateTime::from_timestamp_millis).ok_or_else(|| {
+    let milliseconds = match DateTime::parse_from_rfc3339(text) {
+        Ok(instant) => Some(instant.timestamp_millis()),
+        Err(_) => match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Some(whole_milliseconds(parameter, text, number)?),
+            _ => None,
+        },
+    };
+    milliseconds.and_then(DateTime::from_timestamp_millis).ok_or_else(|| {
         QueryError::bad(
             parameter,
             "is neither RFC 3339 (2026-03-01T12:00:00Z; write + as %2B in a URL) nor milliseconds since 1970",
         )
     })
+}
+
+/// The milliseconds a number stands for, unless it is a time of this and the next decades in another unit.
+fn whole_milliseconds(parameter: &'static str, text: &str, number: f64) -> Result<i64, QueryError> {
+    const SECONDS: std::ops::RangeInclusive<f64> = 1e9..=u32::MAX as f64;
+    let units = [("seconds", 1.0), ("microseconds", 1e6), ("nanoseconds", 1e9)];
+    match units.into_iter().find(|(_, per_second)| SECONDS.contains(&(number / per_second))) {
+        None => Ok(number.floor() as i64),
+        Some((unit, _)) => Err(QueryError::bad(
+            parameter,
+            format!("is {text}; the number seems to be in {unit}, send milliseconds since 1970"),
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -147,6 +165,10 @@ mod tests {
             ((None, Some("2026-03-01T13:00:00+01:00"), None), RangeRequest::Between { from: noon, to: None }),
             (
                 (None, Some("1772366400000"), Some("2026-03-01T12:00:00Z")),
+                RangeRequest::Between { from: noon, to: Some(noon) },
+            ),
+            (
+                (None, Some("1772366400000.75"), Some("2026-03-01T12:00:00.000999999Z")),
                 RangeRequest::Between { from: noon, to: Some(noon) },
             ),
         ];
@@ -166,5 +188,21 @@ mod tests {
             assert_eq!(error.parameter(), Some(parameter), "{error}");
             assert_eq!(error.code(), "bad_parameter");
         }
+    }
+
+    #[test]
+    fn a_number_of_another_unit_is_told_so() {
+        for (text, unit) in [
+            ("1772366400", "seconds"),
+            ("1772366400.5", "seconds"),
+            ("1772366400000000", "microseconds"),
+            ("1772366400000000000", "nanoseconds"),
+        ] {
+            let error = RangeRequest::parse(None, Some(text), None).unwrap_err();
+            assert_eq!((error.code(), error.parameter()), ("bad_parameter", Some("from")));
+            assert!(error.to_string().contains(&format!("seems to be in {unit}")), "{error}");
+        }
+        assert!(RangeRequest::parse(None, Some("NaN"), None).is_err());
+        assert!(RangeRequest::parse(None, Some("-inf"), None).is_err());
     }
 }
