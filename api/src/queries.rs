@@ -52,7 +52,7 @@ impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         let code = match &error {
             QueryError::BadParameter { .. } => Code::InvalidParameter,
-            QueryError::RangeTooLong { .. } => Code::RangeTooLong,
+            QueryError::RangeTooLong { .. } | QueryError::TimeframeTooLong { .. } => Code::RangeTooLong,
             QueryError::BadCursor | QueryError::CursorOfOtherFilters => Code::InvalidCursor,
             QueryError::StoreUnavailable { question, source } => {
                 return Self::new(

@@ -3,6 +3,8 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use kelly_sql::StoreError;
 
+use crate::range::Timeframe;
+
 /// Why a question has no answer. Its `Display` is fit for the person who asked: it names the parameter,
 /// what was wrong with it and how to mend it, and never a detail of the store.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +28,18 @@ pub enum QueryError {
         from: DateTime<Utc>,
         /// End asked for.
         to: DateTime<Utc>,
+        /// Days that are kept.
+        limit_days: u32,
+    },
+    /// The timeframe is longer than what is kept.
+    #[error(
+        "`timeframe` {timeframe} is longer than the {limit_days} {} that are kept (MONITORING_DB_RETENTION_DAYS); \
+         ask for a shorter one",
+        if *limit_days == 1 { "day" } else { "days" }
+    )]
+    TimeframeTooLong {
+        /// The timeframe asked for.
+        timeframe: Timeframe,
         /// Days that are kept.
         limit_days: u32,
     },
@@ -67,7 +81,7 @@ impl QueryError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadParameter { .. } => "bad_parameter",
-            Self::RangeTooLong { .. } => "range_too_long",
+            Self::RangeTooLong { .. } | Self::TimeframeTooLong { .. } => "range_too_long",
             Self::BadCursor => "bad_cursor",
             Self::CursorOfOtherFilters => "cursor_of_other_filters",
             Self::StoreUnavailable { .. } => "store_unavailable",
@@ -81,6 +95,7 @@ impl QueryError {
         match self {
             Self::BadParameter { parameter, .. } => Some(parameter),
             Self::RangeTooLong { .. } => Some("from"),
+            Self::TimeframeTooLong { .. } => Some("timeframe"),
             Self::BadCursor | Self::CursorOfOtherFilters => Some("cursor"),
             Self::StoreUnavailable { .. } | Self::StoreRefused { .. } => None,
         }

@@ -142,7 +142,11 @@ fn asked(range: &RangeRequest, retention: &Retention, now: DateTime<Utc>) -> Res
         return Err(QueryError::bad("from", "is not before `to` (which is now when it is not given)"));
     }
     if to - from > TimeDelta::days(i64::from(retention.days)) {
-        return Err(QueryError::RangeTooLong { from, to, limit_days: retention.days });
+        let limit_days = retention.days;
+        return Err(match *range {
+            RangeRequest::Last(timeframe) => QueryError::TimeframeTooLong { timeframe, limit_days },
+            RangeRequest::Between { .. } => QueryError::RangeTooLong { from, to, limit_days },
+        });
     }
     Ok(Window { from, to })
 }
@@ -312,6 +316,21 @@ mod tests {
             message,
             "the range from 2025-12-09T12:00:00.000Z to 2026-03-10T12:00:00.000Z is longer than the 90 days that are \
              kept; ask for a shorter one"
+        );
+    }
+
+    #[test]
+    fn a_timeframe_longer_than_what_is_kept_is_refused_by_its_name() {
+        let kept = Retention { metrics_hours: 24, days: 5 };
+        let ask = |timeframe| {
+            plan(&RangeRequest::Last(timeframe), Scope::Everything, &kept, at("2026-03-10T12:00:00Z"))
+        };
+        assert!(ask(Timeframe::OneDay).is_ok());
+        let error = ask(Timeframe::SevenDays).unwrap_err();
+        assert_eq!((error.code(), error.parameter()), ("range_too_long", Some("timeframe")));
+        assert_eq!(
+            error.to_string(),
+            "`timeframe` 7d is longer than the 5 days that are kept (MONITORING_DB_RETENTION_DAYS); ask for a shorter one"
         );
     }
 
