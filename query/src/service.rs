@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use kelly_schemas::catalogue::Catalogue;
 use kelly_sql::Store;
 use kelly_sql::queries::SeriesQuestion;
@@ -46,7 +46,7 @@ impl QueryService {
     /// # Errors
     /// When the store does not answer.
     pub async fn overview(&self) -> Result<Overview, QueryError> {
-        let now = (self.parts.clock)();
+        let now = self.now();
         let questions = crate::overview::questions(self.parts.catalogue.overview(), now);
         let store = &self.parts.store;
         let (metrics, conversations) = tokio::try_join!(
@@ -63,7 +63,7 @@ impl QueryService {
     /// When a parameter is at fault or the store does not answer. A metric without samples is no error.
     pub async fn detailed(&self, request: DetailedRequest) -> Result<Detailed, QueryError> {
         request.check()?;
-        let now = (self.parts.clock)();
+        let now = self.now();
         let plan = plan(&request.range, request.scope(), &self.parts.retention, now)?;
         let definition = self.parts.catalogue.get(&request.metric_name);
         let question = SeriesQuestion {
@@ -85,7 +85,7 @@ impl QueryService {
     /// # Errors
     /// When the store does not answer.
     pub async fn health_database(&self) -> Result<DatabaseHealth, QueryError> {
-        let now = (self.parts.clock)();
+        let now = self.now();
         let started = Instant::now();
         let store = &self.parts.store;
         let unavailable = QueryError::from_store("database health");
@@ -126,5 +126,11 @@ impl QueryService {
     /// As of [`feed`](Self::feed). A cursor of the one is refused by the other.
     pub async fn vip(&self, request: FeedRequest) -> Result<FeedPage, QueryError> {
         crate::feed::page(&self.parts.store, &request, true).await
+    }
+
+    /// The time, to the millisecond as every time of the store is.
+    fn now(&self) -> DateTime<Utc> {
+        let now = (self.parts.clock)();
+        now.duration_trunc(TimeDelta::milliseconds(1)).unwrap_or(now)
     }
 }

@@ -64,6 +64,20 @@ async fn the_overview_follows_the_catalogue() {
     assert_eq!(overview.timestamp, now());
 }
 
+/// Every clock reading of an answer ends in milliseconds, whatever the clock can do.
+#[tokio::test]
+async fn times_are_told_to_the_millisecond() {
+    let fixture = Fixture::create().await;
+    let service = QueryService::new(QueryServiceParts {
+        store: fixture.database.store().clone(),
+        catalogue: Arc::new(Catalogue::builtin().clone()),
+        retention: Retention { metrics_hours: 72, days: 90 },
+        clock: || now() + TimeDelta::nanoseconds(123_456),
+    });
+    assert_eq!(service.overview().await.unwrap().timestamp, now());
+    assert_eq!(service.health_database().await.unwrap().timestamp, now());
+}
+
 #[tokio::test]
 async fn the_database_says_what_it_holds() {
     let fixture = Fixture::create().await;
