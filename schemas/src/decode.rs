@@ -7,7 +7,7 @@
 //! | given | becomes |
 //! |---|---|
 //! | a field of the spec's columns | that column; twice is a fault |
-//! | an unknown field (a metric's `id` too) | a field of the metadata; one already there under the same name wins |
+//! | an unknown field (a metric's `id` too) | a field of the metadata; one already there under the same name is a fault |
 //! | `null`, or "" where the column may be absent | absent |
 //! | a name of [`CONTENT_FIELDS`], at any depth | a fault: conversation content is never stored |
 

@@ -58,7 +58,7 @@ pub enum Fault {
         field: &'static str,
     },
     /// A field is there twice.
-    #[error("`{field}` is there more than once; send each field once")]
+    #[error("{}", duplicate_field(.field))]
     DuplicateField {
         /// The field; inside metadata `metadata.<name>`.
         field: String,
@@ -304,6 +304,14 @@ fn invalid_json(what: &str, field: Option<&str>, hint: Option<&str>) -> String {
         text.push_str(hint);
     }
     text
+}
+
+fn duplicate_field(field: &str) -> String {
+    let advice = match field.strip_prefix("metadata.") {
+        Some(_) => "send it once, in `metadata` or beside it",
+        None => "send each field once",
+    };
+    format!("`{field}` is there more than once; {advice}")
 }
 
 fn too_old(fault: &TimeFault) -> String {

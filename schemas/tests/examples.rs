@@ -13,8 +13,9 @@ const LOG_TIME_MS: i64 = 1_726_068_650_000;
 
 /// Refused by the decoder, but of valid shape: what no schema can say. Bounds on time and on bytes, names
 /// repeated, levels counted, spellings of content; and what JSON parsers refuse or round on their own.
-const BEYOND_SCHEMAS: [&str; 11] = [
+const BEYOND_SCHEMAS: [&str; 12] = [
     "refused/metrics/conversation_content_deep_in_metadata.json",
+    "refused/metrics/field_beside_metadata_and_in_it.json",
     "refused/metrics/field_twice.json",
     "refused/metrics/field_twice_in_metadata.json",
     "refused/metrics/metadata_too_deep.json",

@@ -193,7 +193,7 @@ fn names(object: &str) -> Result<Vec<Cow<'_, str>>, Fault> {
     }
 }
 
-/// The object's text with the unknown fields behind its own; an own name wins.
+/// The object's text with the unknown fields behind its own; a name in both is a fault.
 fn merge(
     object: &str,
     own_names: &[Cow<'_, str>],
@@ -208,7 +208,8 @@ fn merge(
         refuse_larger(value.get().len(), max_bytes)?;
         scan(value.get(), name)?;
         if own_names.binary_search(name).is_ok() {
-            continue;
+            // Either could be the one that was meant, and only one has room.
+            return Err(Fault::DuplicateField { field: format!("metadata.{}", shown(name)) });
         }
         if merged.len() > 1 {
             merged.push(',');
@@ -251,12 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_join_and_an_own_name_wins() {
+    fn unknown_fields_join_and_a_name_in_both_is_a_fault() {
         assert_eq!(text(r#"{"a":1}"#, &[("b", "[2]")]).as_deref(), Ok(r#"{"a":1,"b":[2]}"#));
         assert_eq!(text("", &[("b", "2"), ("c\"", "null")]).as_deref(), Ok(r#"{"b":2,"c\"":null}"#));
         assert_eq!(text("{ }", &[("b", "2")]).as_deref(), Ok(r#"{"b":2}"#));
-        assert_eq!(text(r#"{"a":1}"#, &[("a", "2")]).as_deref(), Ok(r#"{"a":1}"#));
-        assert_eq!(text(r#"{"\u0061":1}"#, &[("a", "2")]).as_deref(), Ok(r#"{"\u0061":1}"#));
+        for metadata in [r#"{"a":1}"#, r#"{"\u0061":1}"#] {
+            let fault = text(metadata, &[("b", "1"), ("a", "2")]);
+            assert_eq!(fault, Err(Fault::DuplicateField { field: "metadata.a".to_owned() }), "{metadata}");
+        }
     }
 
     #[test]
