@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::cursor::{self, Filters, Position};
 use crate::detailed::check_text;
 use crate::error::QueryError;
+use crate::metadata::Metadata;
 
 /// Most events a page may hold.
 pub const MAX_LIMIT: u32 = 200;
@@ -75,9 +76,9 @@ pub struct FeedEvent {
     /// Whether it belongs to the VIP feed: marked `"vip": true` in its metadata, of severity high or
     /// critical, or of category `vip`.
     pub is_vip: bool,
-    /// What the producer added; null when nothing.
+    /// What the producer added, as it was recorded; null when nothing.
     #[schema(value_type = Option<Object>)]
-    pub metadata: Option<serde_json::Value>,
+    pub metadata: Option<Metadata>,
 }
 
 /// Reads a page. The order is (created_at, id), both of which never change, so rows that arrive meanwhile move nothing:
@@ -172,9 +173,7 @@ impl From<ActivityRow> for FeedEvent {
             // Every time of the store lies between 1970 and 2106.
             created_at: DateTime::from_timestamp_millis(row.key.created_at_ms).unwrap_or_default(),
             is_vip: row.is_vip,
-            // Ingest accepts nothing but JSON objects; should a row hold something else, its text is shown as it is.
-            metadata: present(row.metadata)
-                .map(|text| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))),
+            metadata: present(row.metadata).map(Metadata::of_text),
         }
     }
 }

@@ -41,7 +41,8 @@ async fn follow(
 
 fn offsets(pages: &[FeedPage]) -> Vec<u64> {
     let events = pages.iter().flat_map(|page| &page.events);
-    events.map(|event| event.metadata.as_ref().unwrap()["offset"].as_u64().unwrap()).collect()
+    let offset = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["offset"].as_u64();
+    events.map(|event| offset(event.metadata.as_ref().unwrap().text()).unwrap()).collect()
 }
 
 fn limit(limit: u32) -> FeedRequest {
