@@ -1,5 +1,9 @@
 //! The one thread that writes: it gathers what waits, writes it as one batch, syncs, and only then
 //! answers. Appends and commits share their syncs.
+//!
+//! An append that is refused before the write is not on the log. One whose write failed may be: the
+//! store writes its journal before it syncs it, and what is there is read back when it is opened
+//! anew. So such an append is answered [`LogError::Unknown`], never "nothing was taken".
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, MutexGuard};
@@ -9,7 +13,7 @@ use super::frame::FrameBuilder;
 use super::group::Group;
 use super::queue::{Append, Committing, Job};
 use super::shared::Shared;
-use super::store::{Ends, Store, Topic, failure};
+use super::store::{Ends, Store, Topic};
 use crate::error::LogError;
 use crate::port::{Position, Result};
 
@@ -112,17 +116,24 @@ fn write(shared: &Shared, store: Arc<Store>, jobs: Vec<Job>) {
             }
         }
         Err(error) => {
-            let error = failure(&shared.config.dir, "write to the embedded log".into(), error);
-            tracing::error!(%error, "writing to the embedded log failed; it is opened anew");
+            // The store says so of a batch it did not begin to write.
+            let began = !matches!(error, fjall::Error::Poisoned);
+            let cause = match error {
+                fjall::Error::Io(error) => error.to_string(),
+                error => error.to_string(),
+            };
+            tracing::error!(error = cause, "writing to the embedded log failed; it is opened anew");
             // The store takes no more writes after a failed one; what it had is read back.
             // The topics hold handles that must go before it can be opened anew.
             drop((advanced, store));
             shared.discard_store();
-            refuse(
-                accepted_appends.into_iter().map(|(append, _)| append).collect(),
-                accepted_commits,
-                &error,
-            );
+            for (append, _) in accepted_appends {
+                answer(append, Err(if began { perhaps_written(&cause) } else { refused_for_now(&cause) }));
+            }
+            // Repeating a commit does no harm, so it is not told apart whether it is there.
+            for commit in accepted_commits {
+                reply(commit, Err(refused_for_now(&cause)));
+            }
         }
     }
 }
@@ -216,6 +227,23 @@ fn refuse(appends: Vec<Append>, commits: Vec<Committing>, error: &LogError) {
     }
     for commit in commits {
         reply(commit, Err(again(error)));
+    }
+}
+
+/// For an append whose write began and failed.
+fn perhaps_written(cause: &str) -> LogError {
+    LogError::Unknown {
+        doing: "append records to the embedded log, whose disk failed meanwhile".into(),
+        source: Some(cause.into()),
+    }
+}
+
+/// For what is known not to be written, or may be repeated whether it is or not.
+fn refused_for_now(cause: &str) -> LogError {
+    LogError::Unavailable {
+        doing: "write to the embedded log".into(),
+        mend: "a write failed and the log is opened anew by itself; check its disk if this stays".into(),
+        source: Some(cause.into()),
     }
 }
 

@@ -326,28 +326,40 @@ async fn child_whose_writes_fail() {
         acknowledged.push((append(number).await.unwrap()[0].offset, number));
     }
     limit_file_size(used(&newest_journal(&dir)) + 20_000);
-    let mut failed = None;
-    for number in 10..100 {
-        match append(number).await {
-            Ok(positions) => acknowledged.push((positions[0].offset, number)),
+    // Of these it was said that they are not on the log.
+    let mut refused = Vec::new();
+    let mut next = 10;
+    let mut failures = 0;
+    while failures < 3 {
+        assert!(next < 100, "a write beyond the limit fails");
+        match append(next).await {
+            Ok(positions) => acknowledged.push((positions[0].offset, next)),
             Err(error) => {
-                failed = Some(error);
-                break;
+                assert!(error.is_retryable(), "{error:?}");
+                // The first met the limit while it was written.
+                assert!(failures > 0 || matches!(error, LogError::Unknown { .. }), "{error:?}");
+                if !matches!(error, LogError::Unknown { .. }) {
+                    refused.push(next);
+                }
+                failures += 1;
             }
         }
+        next += 1;
     }
-    let failed = failed.expect("a write beyond the limit fails");
-    assert!(failed.is_retryable(), "{failed:?}");
     limit_file_size(u64::MAX);
     // There is room again: nobody has to start anything anew.
-    for number in 100..110 {
-        let position = loop {
-            match append(number).await {
-                Ok(positions) => break positions[0],
-                Err(error) => assert!(error.is_retryable(), "{error:?}"),
+    for _ in 0..10 {
+        loop {
+            next += 1;
+            match append(next).await {
+                Ok(positions) => break acknowledged.push((positions[0].offset, next)),
+                Err(LogError::Unknown { .. }) => {}
+                Err(error) => {
+                    assert!(error.is_retryable(), "{error:?}");
+                    refused.push(next);
+                }
             }
-        };
-        acknowledged.push((position.offset, number));
+        }
     }
     let high = log.watermarks(&place(0)).await.unwrap().high;
     while reading.records.last_key_value().is_none_or(|((_, offset), _)| offset + 1 < high) {
@@ -357,6 +369,11 @@ async fn child_whose_writes_fail() {
     for (offset, number) in &acknowledged {
         let payload = String::from_utf8(reading.records[&(0, *offset)].clone()).unwrap();
         assert!(payload.starts_with(&format!("{number} ")), "{payload}");
+    }
+    for payload in reading.records.values() {
+        let text = String::from_utf8_lossy(payload);
+        let number: u32 = text.split(' ').next().unwrap().parse().unwrap();
+        assert!(!refused.contains(&number), "{number} was refused and is on the log");
     }
     assert!(reading.gaps.is_empty(), "{:?}", reading.gaps);
     log.close().await.unwrap();
