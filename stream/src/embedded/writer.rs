@@ -26,21 +26,51 @@ const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
 /// Writes until the queue is closed and empty. Opens the store anew when a failed write closed it.
 pub(super) fn run(shared: &Shared) {
     let mut try_again = None;
+    let mut told = None;
     while let Some(jobs) = shared.queue.take_group(try_again) {
         try_again = match shared.store_for_writing() {
             Ok(store) => {
+                told = None;
                 write(shared, store, jobs);
                 // A failed write has closed it: that is tried at once.
                 (!shared.has_store()).then(Instant::now)
             }
             Err(error) => {
-                tracing::error!(%error, "the embedded log could not be opened anew");
+                let error = of_opening_anew(error);
+                if is_news(&mut told, &error) {
+                    tracing::error!(%error, "the embedded log could not be opened anew; it is tried again");
+                }
                 let (appends, commits) = sort(jobs);
                 refuse(appends, commits, &error);
                 Some(Instant::now() + REOPEN_INTERVAL)
             }
         };
     }
+}
+
+/// Opening anew finds the directory held while a reader has not let go of the store of before: that
+/// passes, and is no reason to end as another process's hold is at the start.
+fn of_opening_anew(error: LogError) -> LogError {
+    match error {
+        LogError::Locked { dir } => LogError::Unavailable {
+            doing: "open the embedded log anew".into(),
+            mend: format!(
+                "{} is still held, by a reader that is about to let go of it; if this stays, see whether \
+                 another process uses it",
+                dir.display()
+            ),
+            source: None,
+        },
+        other => other,
+    }
+}
+
+/// Each reason is told once, however often it is met again.
+fn is_news(told: &mut Option<String>, error: &LogError) -> bool {
+    let reason = Some(error.to_string());
+    let is_news = *told != reason;
+    *told = reason;
+    is_news
 }
 
 fn sort(jobs: Vec<Job>) -> (Vec<Append>, Vec<Committing>) {
@@ -253,7 +283,9 @@ fn again(error: &LogError) -> LogError {
         LogError::Full { what } => LogError::Full { what: what.clone() },
         LogError::Closed => LogError::Closed,
         LogError::Corrupt { what, mend } => LogError::Corrupt { what: what.clone(), mend: mend.clone() },
-        LogError::Locked { dir } => LogError::Locked { dir: dir.clone() },
+        LogError::Unavailable { doing, mend, .. } => {
+            LogError::Unavailable { doing: doing.clone(), mend: mend.clone(), source: None }
+        }
         other => LogError::Unavailable {
             doing: "write to the embedded log".into(),
             mend: format!("see the process's log ({other})"),
@@ -269,4 +301,35 @@ fn answer(append: Append, outcome: Result<Vec<Position>>) {
 
 fn reply(commit: Committing, outcome: Result<()>) {
     let _ = commit.reply.send(outcome);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::EmbeddedConfig;
+
+    #[test]
+    fn a_reader_that_holds_the_store_delays_its_opening_anew_and_ends_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = Shared::open(EmbeddedConfig::new(directory.path().join("log"))).unwrap();
+        let held = shared.store().unwrap();
+        shared.discard_store();
+        let (reply, mut answer) = tokio::sync::oneshot::channel();
+        shared.queue.push(Job::Append(Append { records: Vec::new(), reply })).unwrap();
+        shared.queue.close();
+        run(&shared);
+        let refused = answer.try_recv().unwrap();
+        assert!(matches!(refused, Err(LogError::Unavailable { .. })), "{refused:?}");
+        drop(held);
+        shared.store_for_writing().unwrap();
+    }
+
+    #[test]
+    fn a_reason_is_told_when_it_changes() {
+        let full = |what: &str| LogError::Full { what: what.into() };
+        let mut told = None;
+        let news: Vec<bool> =
+            ["a", "a", "b", "b", "a"].iter().map(|what| is_news(&mut told, &full(what))).collect();
+        assert_eq!(news, [true, false, true, false, true]);
+    }
 }
