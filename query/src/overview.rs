@@ -6,31 +6,32 @@ use kelly_sql::queries::{FigureRow, MetricSince};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The live figures. The catalogue defines each (its window, its aggregate; days are UTC days); a figure
-/// without samples in its window is null.
+/// The live figures, each as the metric catalogue defines it. A window ends at `timestamp`; today began at 00:00
+/// UTC. A figure without samples in its window is null, never zero; only `conversations_active` is zero as
+/// soon as a conversation is known of today.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Overview {
-    /// Conversations with a sample or an event a short while ago.
+    /// Different conversations with at least one metric or event in the last 15 minutes.
     pub conversations_active: Option<u64>,
-    /// Conversations with a sample or an event today.
+    /// Different conversations with at least one metric or event since 00:00 UTC.
     pub conversations_total_today: Option<u64>,
-    /// Messages processed today.
+    /// Messages processed since 00:00 UTC.
     pub messages_processed: Option<u64>,
-    /// Mean confidence of the AI.
+    /// Mean confidence of the last hour, every reading alike.
     pub ai_confidence_avg: Option<f64>,
-    /// Mean safety score.
+    /// Mean safety score of the last hour, every reading alike.
     pub safety_score_avg: Option<f64>,
-    /// Interventions by people today.
+    /// Conversations that a person took over since 00:00 UTC.
     pub human_interventions: Option<u64>,
-    /// Alerts.
+    /// Alerts firing, as last reported in the last 15 minutes; null when nothing reports alerts.
     pub alert_count: Option<u64>,
-    /// Load of the host in percent.
+    /// Mean load of the last five minutes over all hosts that report one.
     pub system_load: Option<f64>,
-    /// Mean response time in milliseconds.
+    /// Mean time to an answer in the last hour, every answer alike.
     pub response_time_avg: Option<f64>,
-    /// Requests to Claude today.
+    /// Requests to Claude since 00:00 UTC.
     pub claude_requests_today: Option<u64>,
-    /// Cost of Claude today in US dollars.
+    /// Cost of requests to Claude since 00:00 UTC.
     pub claude_cost_today: Option<f64>,
     /// When the figures were taken.
     pub timestamp: DateTime<Utc>,
