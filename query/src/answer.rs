@@ -76,9 +76,11 @@ fn trend_analysis(
 ) -> TrendAnalysis {
     let previous = series.previous.filter(|_| plan.previous_is_kept);
     let comparison = Comparison {
-        current: series.window.map(|window| window.value),
+        whole: series.window.map(|window| window.value),
+        whole_samples: series.window.map_or(0, |window| window.count),
+        current: series.compared.map(|compared| compared.value),
         previous: previous.map(|window| window.value),
-        current_samples: series.window.map_or(0, |window| window.count),
+        current_samples: series.compared.map_or(0, |compared| compared.count),
         previous_samples: previous.map_or(0, |window| window.count),
         percentage_change: series.percentage_change,
     };
@@ -93,6 +95,7 @@ fn trend_analysis(
         previous: comparison.previous,
         current_samples: comparison.current_samples,
         previous_samples: comparison.previous_samples,
+        current_window: plan.compared,
         previous_window: plan.previous,
     }
 }
@@ -126,6 +129,7 @@ fn instant(milliseconds: i64) -> Option<DateTime<Utc>> {
 #[cfg(test)]
 mod tests {
     use kelly_schemas::Catalogue;
+    use kelly_sql::queries::Compared;
 
     use super::*;
     use crate::plan::Retention;
@@ -161,6 +165,7 @@ mod tests {
         let series = Series {
             points: vec![interval(1_773_145_980_000, 60, 0.5), interval(1_773_146_040_000, 6, 0.625)],
             window: Some(interval(0, 66, 0.5)),
+            compared: Some(Compared { count: 60, value: 0.5 }),
             previous: Some(interval(0, 70, 0.8)),
             percentage_change: Some(-37.5),
         };

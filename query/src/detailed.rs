@@ -37,7 +37,7 @@ pub struct Detailed {
     pub percentile_data: Percentiles,
     /// Where the metric becomes worrying.
     pub thresholds: Thresholds,
-    /// The window against the one of the same length before it.
+    /// The window's part that is over against as much time before it.
     pub trend_analysis: TrendAnalysis,
     /// The account asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,14 +146,15 @@ pub struct Freshness {
     pub age_seconds: Option<f64>,
 }
 
-/// A window compared with the one of the same length before it.
+/// A window compared with the one of the same length before it. Only whole units of time are compared, on both sides
+/// as many: the minute, hour or day (see `tier`) that is running is left out, so that a steady sum is flat.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct TrendAnalysis {
     /// Which way the metric went; null with too little data.
     pub direction: Option<Direction>,
     /// Change in percent of the previous value's size; null with too little data and when that value is 0.
     pub percentage_change: Option<f64>,
-    /// Whether somebody should look: the value is past the critical threshold, or went the way that is bad for the
+    /// Whether somebody should look: the whole window's value is past the critical threshold, or went the way that is bad for the
     /// metric (`definition.bad_direction`) far or near the warning threshold. Past critical is told without a window
     /// before too, when the window itself has `samples_needed`.
     pub is_concerning: bool,
@@ -161,15 +162,17 @@ pub struct TrendAnalysis {
     pub insufficient_data: bool,
     /// Samples each window needs before a trend is told.
     pub samples_needed: u64,
-    /// The metric's aggregate over the window.
+    /// The metric's aggregate over `current_window`.
     pub current: Option<f64>,
-    /// The same over the window before.
+    /// The same over `previous_window`.
     pub previous: Option<f64>,
-    /// Samples in the window.
+    /// Samples in `current_window`.
     pub current_samples: u64,
-    /// Samples in the window before.
+    /// Samples in `previous_window`.
     pub previous_samples: u64,
-    /// The window compared with.
+    /// The part of the answer's window that is compared: its whole units that are over. Empty when none is.
+    pub current_window: Window,
+    /// The window compared with, as long as `current_window` and directly before it.
     pub previous_window: Window,
 }
 

@@ -40,7 +40,10 @@ pub(crate) enum Scope {
 pub(crate) struct Plan {
     pub(crate) tier: Tier,
     pub(crate) window: Window,
-    /// The window's past part, moved back by its own length.
+    /// The window's part that is compared: its whole units that are over. A unit that has only begun would make every
+    /// sum look as if it fell. It may be empty.
+    pub(crate) compared: Window,
+    /// `compared`, moved back by its own length.
     pub(crate) previous: Window,
     /// Whether the tier still keeps all of `previous`. What has partly expired is no fair comparison.
     pub(crate) previous_is_kept: bool,
@@ -90,7 +93,12 @@ pub(crate) fn plan(
             Window { from: floor(asked.from, window_unit(tier)), to: ceil(asked.to, window_unit(tier)) }
         }
     };
-    let previous = previous(window, tier, now);
+    let over = match (range, tier) {
+        (RangeRequest::Between { .. }, Tier::Raw) => now,
+        _ => floor(now, counting_unit(tier)),
+    };
+    let compared = Window { from: window.from, to: window.to.min(over).max(window.from) };
+    let previous = previous(compared);
     let kept = match tier {
         Tier::Raw => TimeDelta::hours(i64::from(retention.metrics_hours)),
         _ => TimeDelta::days(i64::from(retention.days)),
@@ -98,6 +106,7 @@ pub(crate) fn plan(
     Ok(Plan {
         tier,
         window,
+        compared,
         previous,
         previous_is_kept: previous.from >= now - kept,
         step_seconds: step(tier, length),
@@ -151,13 +160,10 @@ fn asked(range: &RangeRequest, retention: &Retention, now: DateTime<Utc>) -> Res
     Ok(Window { from, to })
 }
 
-fn previous(window: Window, tier: Tier, now: DateTime<Utc>) -> Window {
-    let unit = counting_unit(tier);
-    let end_of_past = floor(now, unit) + seconds(unit);
-    let to = if window.from < end_of_past { window.to.min(end_of_past) } else { window.to };
+fn previous(compared: Window) -> Window {
     // Never before 1970: ClickHouse's times begin there.
-    let from = (window.from - (to - window.from)).max(DateTime::UNIX_EPOCH);
-    Window { from, to: window.from }
+    let from = (compared.from - (compared.to - compared.from)).max(DateTime::UNIX_EPOCH);
+    Window { from, to: compared.from }
 }
 
 /// What the window is widened to: the interval below which the tier cannot answer everything it answers.
@@ -254,16 +260,25 @@ mod tests {
 
         let hour = last(Timeframe::OneHour, Scope::Everything);
         assert_eq!(hour.window, window("2026-03-10T11:34:00Z", "2026-03-10T12:35:00Z"));
-        assert_eq!(hour.previous, window("2026-03-10T10:33:00Z", "2026-03-10T11:34:00Z"));
+        assert_eq!(hour.compared, window("2026-03-10T11:34:00Z", "2026-03-10T12:34:00Z"));
+        assert_eq!(hour.previous, window("2026-03-10T10:34:00Z", "2026-03-10T11:34:00Z"));
 
         let month = last(Timeframe::ThirtyDays, Scope::Everything);
         assert_eq!(month.window, window("2026-02-08T12:00:00Z", "2026-03-10T13:00:00Z"));
-        assert_eq!(month.previous, window("2026-01-09T11:00:00Z", "2026-02-08T12:00:00Z"));
+        assert_eq!(month.compared, window("2026-02-08T12:00:00Z", "2026-03-10T12:00:00Z"));
+        assert_eq!(month.previous, window("2026-01-09T12:00:00Z", "2026-02-08T12:00:00Z"));
 
-        // The day is not over: it is compared with as much of the days before.
+        // The day is not over: its hours that are, are compared with as many of the days before.
         let account = last(Timeframe::SevenDays, Scope::Account);
         assert_eq!(account.window, window("2026-03-03T00:00:00Z", "2026-03-11T00:00:00Z"));
-        assert_eq!(account.previous, window("2026-02-23T11:00:00Z", "2026-03-03T00:00:00Z"));
+        assert_eq!(account.compared, window("2026-03-03T00:00:00Z", "2026-03-10T12:00:00Z"));
+        assert_eq!(account.previous, window("2026-02-23T12:00:00Z", "2026-03-03T00:00:00Z"));
+
+        // A conversation's days are kept whole: the running one is left out.
+        let conversation = last(Timeframe::SevenDays, Scope::Conversation);
+        assert_eq!(conversation.window, window("2026-03-03T00:00:00Z", "2026-03-11T00:00:00Z"));
+        assert_eq!(conversation.compared, window("2026-03-03T00:00:00Z", "2026-03-10T00:00:00Z"));
+        assert_eq!(conversation.previous, window("2026-02-24T00:00:00Z", "2026-03-03T00:00:00Z"));
 
         let between = |from, to| RangeRequest::Between { from: at(from), to: Some(at(to)) };
         let range = between("2026-03-01T00:00:30Z", "2026-03-01T01:00:30Z");
@@ -278,6 +293,14 @@ mod tests {
         assert_eq!(exact.tier, Tier::Raw);
         assert_eq!(exact.window, window("2026-03-10T00:00:00.250Z", "2026-03-10T00:05:00.750Z"));
         assert_eq!(exact.step_seconds, 5);
+
+        // Samples are compared up to this very instant.
+        let running = RangeRequest::Between { from: at("2026-03-10T12:34:50Z"), to: None };
+        let exact = plan(&running, Scope::Conversation, &KEPT, now).unwrap();
+        assert_eq!(exact.compared, Window { from: at("2026-03-10T12:34:50Z"), to: now });
+        // Of a minute that is not over there is nothing to compare.
+        let minute = plan(&running, Scope::Everything, &KEPT, now).unwrap();
+        assert_eq!(minute.compared, window("2026-03-10T12:34:00Z", "2026-03-10T12:34:00Z"));
     }
 
     #[test]
@@ -359,8 +382,10 @@ mod tests {
             let unit = seconds(window_unit(plan.tier));
             prop_assert!(from - plan.window.from < unit && plan.window.to - to < unit);
             prop_assert_eq!(plan.previous.to, plan.window.from);
-            prop_assert!(plan.previous.from < plan.previous.to);
-            prop_assert!(plan.previous.to - plan.previous.from <= plan.window.to - plan.window.from);
+            prop_assert_eq!(plan.compared.from, plan.window.from);
+            prop_assert!(plan.compared.to <= plan.window.to && plan.compared.to >= plan.compared.from);
+            prop_assert!(plan.compared.to <= now || plan.compared.from == plan.compared.to);
+            prop_assert_eq!(plan.previous.to - plan.previous.from, plan.compared.to - plan.compared.from);
             let points = (plan.window.to - plan.window.from).num_seconds() / i64::from(plan.step_seconds);
             prop_assert!(points <= MAX_POINTS + 48, "{} points", points);
         }

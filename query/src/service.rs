@@ -72,6 +72,7 @@ impl QueryService {
             previous_from_ms: plan.previous.from.timestamp_millis(),
             from_ms: plan.window.from.timestamp_millis(),
             to_ms: plan.window.to.timestamp_millis(),
+            compared_to_ms: plan.compared.to.timestamp_millis(),
             step_seconds: plan.step_seconds,
             aggregate: crate::detailed::aggregate(&definition),
         };

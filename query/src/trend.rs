@@ -11,9 +11,12 @@ pub(crate) const FLAT_PERCENT: f64 = 1.0;
 /// A change the bad way of at least this many percent is concerning whatever the thresholds.
 pub(crate) const CONCERNING_PERCENT: f64 = 20.0;
 
-/// Two windows of the same length, as the store compared them.
+/// Two windows of the same length, as the store compared them, and all of the window that is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Comparison {
+    /// The value of all of the window, of which `current` is the part that is over.
+    pub(crate) whole: Option<f64>,
+    pub(crate) whole_samples: u64,
     pub(crate) current: Option<f64>,
     pub(crate) previous: Option<f64>,
     pub(crate) current_samples: u64,
@@ -31,8 +34,8 @@ pub(crate) struct Verdict {
     pub(crate) insufficient_data: bool,
 }
 
-/// Judges a comparison. It is concerning when the value is past the critical threshold, which takes no window
-/// before but enough samples; or when it went the bad way and is past the warning threshold, or would be after one
+/// Judges a comparison. It is concerning when the whole window's value is past the critical threshold, which takes no
+/// window before but enough samples; or when it went the bad way and is past the warning threshold, or would be after one
 /// more such step, or changed by [`CONCERNING_PERCENT`] or more. With too few samples on either side nothing is told
 /// of a change.
 pub(crate) fn judge(comparison: &Comparison, bad: Bad, thresholds: &Thresholds) -> Verdict {
@@ -43,7 +46,8 @@ pub(crate) fn judge(comparison: &Comparison, bad: Bad, thresholds: &Thresholds) 
     };
     let current = comparison.current.filter(|_| comparison.current_samples >= SAMPLES_NEEDED);
     let previous = comparison.previous.filter(|_| comparison.previous_samples >= SAMPLES_NEEDED);
-    let is_critical = current.is_some_and(|current| past(current, thresholds.critical));
+    let whole = comparison.whole.filter(|_| comparison.whole_samples >= SAMPLES_NEEDED);
+    let is_critical = whole.is_some_and(|value| past(value, thresholds.critical));
     let (Some(current), Some(previous)) = (current, previous) else {
         return Verdict {
             direction: None,
@@ -89,6 +93,8 @@ mod tests {
 
     fn windows(previous: f64, current: f64) -> Comparison {
         Comparison {
+            whole: Some(current),
+            whole_samples: 100,
             current: Some(current),
             previous: Some(previous),
             current_samples: 100,
@@ -139,19 +145,19 @@ mod tests {
     }
 
     #[test]
-    fn past_critical_needs_no_window_before() {
-        for (current, current_samples, concerning) in [(90.0, 5, true), (90.0, 4, false), (84.0, 5, false)] {
-            for previous in [None, Some(50.0)] {
+    fn past_critical_needs_no_window_before_and_nothing_that_is_over() {
+        for (value, whole_samples, concerning) in [(90.0, 5, true), (90.0, 4, false), (84.0, 5, false)] {
+            for current_samples in [0, whole_samples] {
                 let comparison = Comparison {
+                    whole: Some(value),
+                    whole_samples,
+                    current: (current_samples > 0).then_some(value),
                     current_samples,
-                    previous,
-                    previous_samples: u64::from(previous.is_some()),
-                    percentage_change: None,
-                    ..windows(1.0, current)
+                    ..Comparison::default()
                 };
                 let verdict = judge(&comparison, Bad::Up, &LOAD);
                 assert_eq!((verdict.direction, verdict.insufficient_data), (None, true));
-                assert_eq!(verdict.is_concerning, concerning, "{current} of {current_samples} samples");
+                assert_eq!(verdict.is_concerning, concerning, "{value} of {whole_samples} samples");
             }
         }
     }

@@ -1,11 +1,13 @@
 -- One metric of one conversation over a window of whole days, from its days; account is empty for any.
--- Parameters: previous_from_ms <= from_ms < to_ms in milliseconds since 1970, step_s in seconds, aggregate one of mean, sum, last, max.
+-- Parameters: previous_from_ms <= from_ms < to_ms and from_ms <= compared_to_ms <= to_ms in milliseconds since 1970, step_s in seconds, aggregate one of mean, sum, last, max.
 -- Rows by section: 'point' one a step that has samples, in order; 'window' from..to together; 'previous' previous_from..from together.
+-- compared_count, compared_value: of a row's samples before compared_to; percentage_change compares from..compared_to with previous_from..from.
 -- There are no percentiles: p50, p95 and p99 are null.
 CREATE OR REPLACE VIEW ${database}.conversation_series_1d ${on_cluster} AS
 WITH
     fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AS window_start,
-    anyOrNullIf(value, section = 'previous') OVER () AS previous_value
+    fromUnixTimestamp64Milli({compared_to_ms:Int64}, 'UTC') AS compared_end,
+    anyOrNullIf(compared_value, section = 'previous') OVER () AS previous_value
 SELECT
     multiIf(grouping(state.point) = 0, 'point', state.is_current, 'window', 'previous') AS section,
     state.point AS t,
@@ -17,11 +19,14 @@ SELECT
     CAST(NULL, 'Nullable(Float64)') AS p95,
     CAST(NULL, 'Nullable(Float64)') AS p99,
     tupleElement(max(state.last), 'at') AS newest,
-    if(section = 'window', (value - previous_value) / nullIf(abs(previous_value), 0) * 100, NULL) AS percentage_change
+    sumIf(state.count, state.is_compared) AS compared_count,
+    if(compared_count = 0, NULL, multiIf({aggregate:String} = 'mean', sumIf(state.sum, state.is_compared) / compared_count, {aggregate:String} = 'sum', sumIf(state.sum, state.is_compared), {aggregate:String} = 'max', maxIf(state.max, state.is_compared), tupleElement(maxIf(state.last, state.is_compared), 'value'))) AS compared_value,
+    if(section = 'window', (compared_value - previous_value) / nullIf(abs(previous_value), 0) * 100, NULL) AS percentage_change
 FROM
 (
     SELECT
         t >= window_start AS is_current,
+        t < compared_end AS is_compared,
         greatest(toStartOfInterval(t, toIntervalSecond({step_s:UInt32})), window_start) AS point,
         count,
         sum,

@@ -67,6 +67,7 @@ pub(crate) mod answers {
                 previous: Some(0.8),
                 current_samples: 6,
                 previous_samples: 9,
+                current_window: window,
                 previous_window: window,
             },
             account_id: None,
@@ -174,6 +175,12 @@ async fn wrong_parameters_are_refused_with_what_is_allowed() {
         format!("{FEED}?limit=1&limit=2"),
         "/api/v1/kelly/monitoring/metrics?timeframe=1h".to_owned(),
         "/api/v1/kelly/monitoring/health?verbose=1".to_owned(),
+        "/health/database?verbose=1".to_owned(),
+        "/readyz?verbose=1".to_owned(),
+        "/livez?verbose=1".to_owned(),
+        "/api/problems?verbose=1".to_owned(),
+        "/api/v1/kelly/monitoring/activity/feed?account_id=%FF".to_owned(),
+        "/api/v1/kelly/monitoring/metrics/detailed/%FF".to_owned(),
     ] {
         let answer = api.get(&path).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "invalid_parameter"), "{path}");

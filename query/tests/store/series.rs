@@ -69,11 +69,15 @@ fn assert_answers(answer: &Detailed, samples: &[Sample], aggregate: Aggregate) {
     assert_eq!(answer.current_value, answer.historical_data.last().map(|point| point.value));
 
     let trend = &answer.trend_analysis;
+    let compared = within(samples, &trend.current_window);
     let previous = within(samples, &trend.previous_window);
-    assert_eq!((trend.current_samples, trend.previous_samples), (window.len() as u64, previous.len() as u64));
+    assert_eq!(
+        (trend.current_samples, trend.previous_samples),
+        (compared.len() as u64, previous.len() as u64)
+    );
     assert!(!trend.insufficient_data);
-    let (current, previous) = (aggregate(&window), aggregate(&previous));
-    assert_close(trend.current.unwrap(), current, "the window's value");
+    let (current, previous) = (aggregate(&compared), aggregate(&previous));
+    assert_close(trend.current.unwrap(), current, "the compared part's value");
     assert_close(trend.previous.unwrap(), previous, "the previous window's value");
     assert_close(
         trend.percentage_change.unwrap(),
@@ -201,6 +205,30 @@ async fn a_fall_of_confidence_is_concerning() {
     assert_eq!(answer.trend_analysis.direction, Some(Direction::Down));
     assert!(answer.trend_analysis.is_concerning);
     assert!(answer.thresholds.warning.is_some());
+}
+
+/// One every five minutes for ever: whatever the hour, no unit that has only begun makes it fall.
+#[tokio::test]
+async fn a_steady_counter_is_flat_on_every_tier() {
+    let fixture = Fixture::create().await;
+    let samples: Vec<Sample> = (0..17 * 24 * 12)
+        .map(|step| Sample {
+            metric: "messages",
+            account: "acme",
+            conversation: "c-1",
+            at: DateTime::from_timestamp((now().timestamp() / 300 - step) * 300, 0).unwrap(),
+            value: 1.0,
+        })
+        .collect();
+    fixture.record(&samples).await;
+    for timeframe in [Timeframe::SixHours, Timeframe::OneDay, Timeframe::SevenDays] {
+        for (account, conversation) in [(None, None), (Some("acme"), None), (None, Some("c-1"))] {
+            let range = RangeRequest::Last(timeframe);
+            let answer = fixture.detailed("messages", range, account, conversation).await;
+            let trend = &answer.trend_analysis;
+            assert_eq!(trend.direction, Some(Direction::Flat), "{timeframe} {:?}: {trend:?}", answer.tier);
+        }
+    }
 }
 
 #[tokio::test]

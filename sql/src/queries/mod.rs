@@ -9,7 +9,7 @@ mod view;
 
 pub use activity::{ActivityFilter, ActivityKey, ActivityRow};
 pub use overview::{FigureRow, MetricSince};
-pub use series::{Aggregate, Series, SeriesInterval, SeriesQuestion, SeriesSource};
+pub use series::{Aggregate, Compared, Series, SeriesInterval, SeriesQuestion, SeriesSource};
 pub(crate) use view::ViewTexts;
 
 pub use storage::{DeadLetterCounts, NewestRows, TableStorage};

@@ -18,7 +18,7 @@ pub enum SeriesSource<'a> {
         /// The account.
         account: &'a str,
     },
-    /// Hours of one account, percentiles from its days; window edges are whole days.
+    /// Hours of one account; window edges are whole hours. Percentiles come from its days, where the edges are whole days.
     AccountDay {
         /// The account.
         account: &'a str,
@@ -65,6 +65,8 @@ pub struct SeriesQuestion<'a> {
     pub from_ms: i64,
     /// End of the window.
     pub to_ms: i64,
+    /// End of the window's part that is compared; between its start and its end.
+    pub compared_to_ms: i64,
     /// Length of a point; points begin at multiples of it.
     pub step_seconds: u32,
     /// What `value` is.
@@ -80,9 +82,20 @@ pub struct Series {
     pub window: Option<SeriesInterval>,
     /// All samples of the window before; `None` when it has none. It has no percentiles.
     pub previous: Option<SeriesInterval>,
-    /// Change of the window's value against the one before, in percent of the latter's magnitude; `None` when one
-    /// is missing or the latter is 0.
+    /// The window's part that is compared; `None` when it has no samples.
+    pub compared: Option<Compared>,
+    /// Change of the compared part's value against the window before, in percent of the latter's magnitude; `None`
+    /// when one is missing or the latter is 0.
     pub percentage_change: Option<f64>,
+}
+
+/// The part of a window that is compared with the window before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Compared {
+    /// Samples.
+    pub count: u64,
+    /// The samples under the question's aggregate.
+    pub value: f64,
 }
 
 /// An interval that has samples.
@@ -118,7 +131,8 @@ impl Store {
             .param("step_s", question.step_seconds)
             .param("previous_from_ms", question.previous_from_ms)
             .param("from_ms", question.from_ms)
-            .param("to_ms", question.to_ms);
+            .param("to_ms", question.to_ms)
+            .param("compared_to_ms", question.compared_to_ms);
         let query = match question.source {
             SeriesSource::Minute | SeriesSource::Hour => query,
             SeriesSource::AccountRaw { account } | SeriesSource::AccountDay { account } => {
@@ -171,6 +185,8 @@ struct IntervalRow {
     p95: Option<f64>,
     p99: Option<f64>,
     newest: i64,
+    compared_count: u64,
+    compared_value: Option<f64>,
     percentage_change: Option<f64>,
 }
 
@@ -200,6 +216,8 @@ fn collect(rows: Vec<IntervalRow>) -> Result<Series> {
             "previous" => series.previous = Some(interval),
             "window" => {
                 series.window = Some(interval);
+                series.compared =
+                    row.compared_value.map(|value| Compared { count: row.compared_count, value });
                 series.percentage_change = row.percentage_change;
             }
             other => {
