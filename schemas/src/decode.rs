@@ -7,6 +7,7 @@
 //! | given | becomes |
 //! |---|---|
 //! | a field of the spec's columns | that column; twice is a fault |
+//! | `created_at` of a metric, `timestamp` of an event | its time, as under the other name; both are a fault |
 //! | an unknown field (a metric's `id` too) | a field of the metadata; one already there under the same name is a fault |
 //! | `null`, or "" where the column may be absent | absent |
 //! | a name of [`CONTENT_FIELDS`], at any depth | a fault: conversation content is never stored |
@@ -31,6 +32,7 @@ use crate::limits::Limits;
 use crate::{Activity, Metric};
 use columns::{ActivityDraft, MetricDraft};
 
+pub use message::without_byte_order_mark;
 pub use redact::{CONTENT_FIELDS, redacted};
 pub use split::{Form, RawRow, split_rows};
 

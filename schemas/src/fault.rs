@@ -16,8 +16,16 @@ pub enum Fault {
     #[error("the message is empty; send one JSON object or an array of them")]
     EmptyMessage,
     /// More bytes than a message may have.
-    #[error("the message has {bytes} bytes, {limit} are allowed; send fewer rows a message")]
+    #[error("the message has {bytes} bytes, {limit} are allowed; send fewer or smaller rows a message")]
     MessageTooLarge {
+        /// Bytes found.
+        bytes: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// More bytes than a row of an HTTP body may have.
+    #[error("the row has {bytes} bytes, {limit} are allowed; send a smaller row")]
+    RowTooLarge {
         /// Bytes found.
         bytes: usize,
         /// Bytes allowed.
@@ -158,7 +166,7 @@ pub enum Fault {
     /// A field that carries what was said in a conversation, which Kelly never stores.
     #[error("`{field}` would carry conversation content, which is never stored; send the row without it")]
     ConversationContent {
-        /// The field, as the list of refused names spells it; inside another field `metadata.<name>`.
+        /// The field in its producer's spelling, behind the names of the fields it stands in: `metadata.a.content`.
         field: String,
     },
 }
@@ -170,6 +178,7 @@ impl Fault {
         match self {
             Self::EmptyMessage => "empty_message",
             Self::MessageTooLarge { .. } => "message_too_large",
+            Self::RowTooLarge { .. } => "row_too_large",
             Self::TooManyRows { .. } => "too_many_rows",
             Self::InvalidUtf8 { .. } => "invalid_utf8",
             Self::InvalidJson { .. } => "invalid_json",
@@ -216,6 +225,7 @@ impl Fault {
             Self::MetadataTooLarge { .. } => Some("metadata"),
             Self::EmptyMessage
             | Self::MessageTooLarge { .. }
+            | Self::RowTooLarge { .. }
             | Self::TooManyRows { .. }
             | Self::InvalidUtf8 { .. }
             | Self::NotAnObject { .. }
@@ -309,6 +319,9 @@ fn invalid_json(what: &str, field: Option<&str>, hint: Option<&str>) -> String {
 fn duplicate_field(field: &str) -> String {
     let advice = match field.strip_prefix("metadata.") {
         Some(_) => "send it once, in `metadata` or beside it",
+        None if matches!(field, "timestamp" | "created_at") => {
+            "send the time once; `timestamp` and `created_at` are two names of it"
+        }
         None => "send each field once",
     };
     format!("`{field}` is there more than once; {advice}")

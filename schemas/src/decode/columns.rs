@@ -28,8 +28,16 @@ pub(super) struct MetricDraft<'a> {
 impl<'a> Draft<'a> for MetricDraft<'a> {
     type Row = Metric<'a>;
 
-    const COLUMNS: &'static [&'static str] =
-        &["account_id", "conversation_id", "user_id", "metric_name", "metric_type", "value", "timestamp"];
+    const COLUMNS: &'static [&'static str] = &[
+        "account_id",
+        "conversation_id",
+        "user_id",
+        "metric_name",
+        "metric_type",
+        "value",
+        "timestamp",
+        "created_at",
+    ];
 
     fn column(name: &str) -> Option<Column> {
         Some(match name {
@@ -40,6 +48,7 @@ impl<'a> Draft<'a> for MetricDraft<'a> {
             "metric_type" => 4,
             "value" => 5,
             "timestamp" => 6,
+            "created_at" => 7,
             _ => return None,
         })
     }
@@ -57,7 +66,7 @@ impl<'a> Draft<'a> for MetricDraft<'a> {
                 }
             }),
             5 => read_value(fields, &mut self.value),
-            6 => fields.time(&mut self.timestamp),
+            6 | 7 => fields.time(&mut self.timestamp),
             _ => self.about.read(column, fields),
         }
     }
@@ -111,6 +120,7 @@ impl<'a> Draft<'a> for ActivityDraft<'a> {
         "severity",
         "category",
         "created_at",
+        "timestamp",
     ];
 
     fn column(name: &str) -> Option<Column> {
@@ -125,6 +135,7 @@ impl<'a> Draft<'a> for ActivityDraft<'a> {
             "severity" => 7,
             "category" => 8,
             "created_at" => 9,
+            "timestamp" => 10,
             _ => return None,
         })
     }
@@ -152,7 +163,7 @@ impl<'a> Draft<'a> for ActivityDraft<'a> {
             8 => fields.text(&mut self.category, |field, text| {
                 check::label(field, text, limits::CATEGORY_CHARACTERS)
             }),
-            9 => fields.time(&mut self.created_at),
+            9 | 10 => fields.time(&mut self.created_at),
             _ => self.about.read(column, fields),
         }
     }

@@ -25,7 +25,7 @@ pub(super) fn decode<'a, D: Draft<'a>>(
     origin: &Origin<'_>,
     sink: &mut impl FnMut(u32, Result<D::Row, Reject<'a>>),
 ) {
-    let text = match readable(payload, origin.limits) {
+    let text = match readable(without_byte_order_mark(payload), origin.limits) {
         Ok(text) => text,
         Err(fault) => return sink(0, Err(Reject::new(fault, payload))),
     };
@@ -48,6 +48,12 @@ pub(super) fn decode<'a, D: Draft<'a>>(
         }
         Err(fault) => sink(0, Err(Reject::new(fault, payload))),
     }
+}
+
+/// What follows a UTF-8 byte order mark. Some editors and exports put one in front, and no JSON parser takes it.
+#[must_use]
+pub fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 /// The bytes as text, if they are few enough, UTF-8 and not only white space.

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::json_text::{Token, tokens};
 use super::redact::content_field;
+use super::row::described;
 use super::value::{KeySeed, kind, unescaped};
 use crate::fault::{Fault, JsonKind};
 use crate::limits;
@@ -118,8 +119,8 @@ fn scan(text: &str, field: &str) -> Result<Scan, Fault> {
                     continue;
                 }
                 let name = unescaped(body).unwrap_or_default();
-                if let Some(refused) = content_field(&name) {
-                    return Err(Fault::ConversationContent { field: format!("{}.{refused}", shown(field)) });
+                if content_field(&name).is_some() {
+                    return Err(Fault::ConversationContent { field: path_to_content(text, field) });
                 }
                 if depth == 1 {
                     found.is_empty = false;
@@ -133,12 +134,37 @@ fn scan(text: &str, field: &str) -> Result<Scan, Fault> {
     }
     if doubtful {
         serde_json::from_str::<serde_json::Value>(text).map_err(|error| Fault::InvalidJson {
-            what: format!("{error} of the value"),
+            what: format!("{} of the value", described(&error, text)),
             field: Some("metadata"),
             hint: None,
         })?;
     }
     Ok(found)
+}
+
+/// The names that lead to the first field of content, joined by dots; those within arrays without their index.
+/// At most [`limits::METADATA_DEPTH`] names and one.
+fn path_to_content(text: &str, field: &str) -> String {
+    // One place an open bracket: the name last read there, "" in an array.
+    let mut names: Vec<String> = Vec::new();
+    for token in tokens(text.as_bytes()) {
+        match token {
+            Token::Open(_) => names.push(String::new()),
+            Token::Close(_) => drop(names.pop()),
+            Token::Text { body, key: true } => {
+                let name = unescaped(body).unwrap_or_default();
+                if let Some(innermost) = names.last_mut() {
+                    *innermost = shown(&name);
+                }
+                if content_field(&name).is_some() {
+                    break;
+                }
+            }
+            Token::Text { .. } | Token::Other(_) => {}
+        }
+    }
+    let below = names.into_iter().filter(|name| !name.is_empty());
+    std::iter::once(shown(field)).chain(below).collect::<Vec<_>>().join(".")
 }
 
 /// Whether a number in the run may be too large for a float: it has an exponent, or very many digits.
@@ -180,7 +206,8 @@ fn names(object: &str) -> Result<Vec<Cow<'_, str>>, Fault> {
         return Ok(Vec::new());
     }
     let mut names = serde_json::Deserializer::from_str(object).deserialize_map(Names).map_err(|error| {
-        Fault::InvalidJson { what: format!("{error} of the value"), field: Some("metadata"), hint: None }
+        let what = format!("{} of the value", described(&error, object));
+        Fault::InvalidJson { what, field: Some("metadata"), hint: None }
     })?;
     names.sort_unstable();
     let repeated = names.windows(2).find_map(|pair| match pair {
@@ -265,8 +292,10 @@ mod tests {
     #[test]
     fn content_is_refused_at_any_depth_by_name() {
         let fault = text(r#"{"a":[{"b":{"Message_Text":"secret"}}]}"#, &[]).expect_err("is refused");
-        assert_eq!(fault, Fault::ConversationContent { field: "metadata.message_text".to_owned() });
+        assert_eq!(fault, Fault::ConversationContent { field: "metadata.a.b.Message_Text".to_owned() });
         assert!(!fault.to_string().contains("secret"));
+        let fault = text(r#"{"a":{"x":[1]},"b":{"c":{"y":2},"content":1}}"#, &[]).expect_err("is refused");
+        assert_eq!(fault, Fault::ConversationContent { field: "metadata.b.content".to_owned() });
         let fault = text("", &[("note", r#"{"te\u0078t":1}"#)]).expect_err("is refused");
         assert_eq!(fault, Fault::ConversationContent { field: "note.text".to_owned() });
         assert_eq!(text(r#"{"a":"text"}"#, &[]).as_deref(), Ok(r#"{"a":"text"}"#));

@@ -91,12 +91,17 @@ impl<'a, A: MapAccess<'a>> Fields<'_, A> {
         })
     }
 
-    /// Reads a time; `None` for null.
+    /// Reads a time; `None` for null. It has two names, and a row may use one of them.
     pub(super) fn time(&mut self, target: &mut Option<GivenTime>) -> ReadResult<A::Error> {
         let field = self.field;
         let read = timestamp::read(field, self.raw()?);
-        Ok(read.map(|time| {
-            *target = time.map(|time| GivenTime { field, epoch_ms: time.epoch_ms, numeric: time.numeric });
+        Ok(read.and_then(|time| match (time, &target) {
+            (Some(_), Some(_)) => Err(Fault::DuplicateField { field: field.to_owned() }),
+            (Some(time), None) => {
+                *target = Some(GivenTime { field, epoch_ms: time.epoch_ms, numeric: time.numeric });
+                Ok(())
+            }
+            (None, _) => Ok(()),
         }))
     }
 
@@ -118,7 +123,7 @@ pub(super) fn decode<'a, D: Draft<'a>>(text: &'a str, place: Place<'_>) -> Resul
 
 /// The fault of a text that is no JSON, with advice where the cause is a usual one.
 pub(super) fn invalid_json(error: &serde_json::Error, field: Option<&'static str>, text: &str) -> Fault {
-    let what = error.to_string();
+    let what = described(error, text);
     let hint = if field == Some("value") && (text.contains("NaN") || text.contains("Infinity")) {
         Some("JSON has neither NaN nor Infinity; leave the row out when there is nothing to measure")
     } else if what.starts_with("trailing characters") {
@@ -129,6 +134,13 @@ pub(super) fn invalid_json(error: &serde_json::Error, field: Option<&'static str
         None
     };
     Fault::InvalidJson { what, field, hint }
+}
+
+/// What the parser says. In a text of one line it names the column alone: the line is that of an NDJSON body, and
+/// the parser does not know it.
+pub(super) fn described(error: &serde_json::Error, text: &str) -> String {
+    let what = error.to_string();
+    if text.trim().contains('\n') { what } else { what.replace(" at line 1 column ", " at column ") }
 }
 
 /// Reads one row from the middle of a message.
@@ -227,8 +239,8 @@ impl<'de, D: Draft<'de>> Visitor<'de> for RowSeed<'_, D> {
 
 /// Keeps an unknown field for the metadata.
 fn set_aside<'a>(aside: &mut Aside<'a>, name: Cow<'a, str>, value: &'a RawValue) -> Result<(), Fault> {
-    if let Some(refused) = content_field(&name) {
-        return Err(Fault::ConversationContent { field: refused.to_owned() });
+    if content_field(&name).is_some() {
+        return Err(Fault::ConversationContent { field: shown(&name) });
     }
     if aside.extras.iter().any(|(other, _)| *other == name) {
         return Err(Fault::DuplicateField { field: shown(&name) });

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::Origin;
-use super::message::{is_array, readable, row_texts};
+use super::message::{is_array, readable, row_texts, without_byte_order_mark};
 use super::row::{self, Draft, Place};
 use crate::fault::{Fault, Reject};
 use crate::limits::Limits;
@@ -31,6 +31,7 @@ pub struct RawRow<'a> {
 /// Cuts a body into its rows. Fails when the rows cannot be told apart, are none or too many; a bad row
 /// shows when it is decoded. The body's size is the caller's to bound, before it is read.
 pub fn split_rows<'a>(body: &'a [u8], form: Form, limits: &Limits) -> Result<Vec<RawRow<'a>>, Fault> {
+    let body = without_byte_order_mark(body);
     if body.trim_ascii().is_empty() {
         return Err(Fault::EmptyMessage);
     }
@@ -47,6 +48,10 @@ pub(super) fn decode_row<'a, D: Draft<'a>>(
 ) -> Result<D::Row, Reject<'a>> {
     readable(raw.bytes, origin.limits)
         .and_then(|text| row::decode::<D>(text, Place { origin, row: raw.index }))
+        .map_err(|fault| match fault {
+            Fault::MessageTooLarge { bytes, limit } => Fault::RowTooLarge { bytes, limit },
+            other => other,
+        })
         .map_err(|fault| Reject::new(fault, raw.bytes))
 }
 
@@ -105,6 +110,33 @@ mod tests {
             split_rows(b"[\"\xff\"]", Form::Json, &Limits::default()),
             Err(Fault::InvalidUtf8 { at: 2 })
         );
+    }
+
+    #[test]
+    fn a_byte_order_mark_in_front_is_skipped() {
+        assert_eq!(split("\u{feff}{\"a\":1}", Form::Json), Ok(vec![(None, "{\"a\":1}")]));
+        assert_eq!(split("\u{feff}[1]", Form::Json), Ok(vec![(None, "1")]));
+        assert_eq!(split("\u{feff}1\n2", Form::Ndjson), Ok(vec![(Some(1), "1"), (Some(2), "2")]));
+        assert_eq!(split("\u{feff}", Form::Json), Err("empty_message"));
+    }
+
+    fn fault_of(row: RawRow<'_>, limits: &Limits) -> Fault {
+        let origin = Origin { topic: "t", partition: 0, offset: 0, log_time_ms: 0, limits };
+        crate::decode::metric(&row, &origin).expect_err("is refused").fault
+    }
+
+    #[test]
+    fn a_broken_line_names_its_column_and_no_line_of_its_own() {
+        let row = RawRow { index: 6, line: Some(7), bytes: b"{\"metric_name\": x}" };
+        let told = fault_of(row, &Limits::default()).to_string();
+        assert!(told.contains("at column 17") && !told.contains("line"), "{told}");
+    }
+
+    #[test]
+    fn a_row_beyond_the_limit_is_told_as_a_row() {
+        let limits = Limits { max_message_bytes: 10, ..Limits::default() };
+        let row = RawRow { index: 0, line: None, bytes: b"{\"value\":12}" };
+        assert_eq!(fault_of(row, &limits), Fault::RowTooLarge { bytes: 12, limit: 10 });
     }
 
     #[test]
