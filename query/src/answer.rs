@@ -21,10 +21,11 @@ pub(crate) fn answer(
 ) -> Detailed {
     let thresholds = Thresholds { warning: definition.warning, critical: definition.critical };
     let newest_sample = series.window.and_then(|window| instant(window.newest_ms));
+    let points: Vec<Point> = series.points.iter().filter_map(|interval| point(interval, plan, now)).collect();
     Detailed {
         metric_name: request.metric_name,
-        current_value: series.points.last().map(|point| point.value),
-        historical_data: series.points.iter().filter_map(point).collect(),
+        current_value: current_value(&points, definition.aggregate),
+        historical_data: points,
         percentile_data: series.window.as_ref().map(percentiles).unwrap_or_default(),
         thresholds,
         trend_analysis: trend_analysis(plan, definition, &thresholds, series),
@@ -40,7 +41,7 @@ pub(crate) fn answer(
                 .map(|newest| (now - newest).num_milliseconds().max(0) as f64 / 1_000.0),
         },
         sample_count: series.window.map_or(0, |window| window.count),
-        percentile_error_bound: plan::percentile_error_bound(plan.tier),
+        percentile_error_bound: plan::percentile_error_bound(plan),
         definition: MetricDefinition::from(definition),
     }
 }
@@ -100,10 +101,23 @@ fn trend_analysis(
     }
 }
 
-fn point(interval: &SeriesInterval) -> Option<Point> {
+fn current_value(points: &[Point], aggregate: catalogue::Aggregate) -> Option<f64> {
+    let whole = match aggregate {
+        catalogue::Aggregate::Sum => points.iter().rfind(|point| !point.partial),
+        catalogue::Aggregate::Mean | catalogue::Aggregate::Last | catalogue::Aggregate::Max => None,
+    };
+    whole.or(points.last()).map(|point| point.value)
+}
+
+fn point(interval: &SeriesInterval, plan: &Plan, now: DateTime<Utc>) -> Option<Point> {
     let Percentiles { p50, p95, p99 } = percentiles(interval);
+    let step_ms = i64::from(plan.step_seconds) * 1_000;
+    let into_step_ms = interval.start_ms.rem_euclid(step_ms);
+    let end_ms = interval.start_ms - into_step_ms + step_ms;
     Some(Point {
         timestamp: instant(interval.start_ms)?,
+        // Only the first is cut at its start.
+        partial: into_step_ms != 0 || end_ms > plan.window.to.min(now).timestamp_millis(),
         value: interval.value,
         count: interval.count,
         min: interval.min,
@@ -136,16 +150,20 @@ mod tests {
     use crate::range::{RangeRequest, Timeframe};
 
     fn asked(account_id: Option<&str>, series: &Series) -> Detailed {
+        asked_of("ai_confidence", account_id, series)
+    }
+
+    fn asked_of(metric: &str, account_id: Option<&str>, series: &Series) -> Detailed {
         let now = DateTime::parse_from_rfc3339("2026-03-10T12:34:56.789Z").unwrap().to_utc();
         let request = DetailedRequest {
-            metric_name: "ai_confidence".to_owned(),
+            metric_name: metric.to_owned(),
             range: RangeRequest::Last(Timeframe::OneHour),
             account_id: account_id.map(str::to_owned),
             conversation_id: None,
         };
         let retention = Retention { metrics_hours: 72, days: 90 };
         let plan = plan::plan(&request.range, request.scope(), &retention, now).unwrap();
-        answer(request, &plan, &Catalogue::builtin().get("ai_confidence"), series, now)
+        answer(request, &plan, &Catalogue::builtin().get(metric), series, now)
     }
 
     fn interval(start_ms: i64, count: u64, value: f64) -> SeriesInterval {
@@ -175,6 +193,27 @@ mod tests {
     #[test]
     fn an_empty_answer_is_of_nulls() {
         insta::assert_json_snapshot!(asked(Some("acme"), &Series::default()));
+    }
+
+    #[test]
+    fn a_sum_is_told_of_the_newest_whole_interval() {
+        // The window is 11:34 to 12:35; it is 12:34:56.
+        let minute = |minute: i64, value| interval(1_773_144_000_000 + minute * 60_000, 6, value);
+        let full = [minute(32, 5.0), minute(33, 6.0), minute(34, 1.0)];
+        for (metric, points, expected) in [
+            ("messages", &full[..], Some(6.0)),
+            ("messages", &full[2..], Some(1.0)),
+            ("messages", &[], None),
+            ("ai_confidence", &full[..], Some(1.0)),
+        ] {
+            let series = Series { points: points.to_vec(), ..Series::default() };
+            let answer = asked_of(metric, None, &series);
+            assert_eq!(answer.current_value, expected, "{metric} {}", points.len());
+        }
+        let series = Series { points: full.to_vec(), ..Series::default() };
+        let partial: Vec<bool> =
+            asked(None, &series).historical_data.iter().map(|point| point.partial).collect();
+        assert_eq!(partial, [false, false, true]);
     }
 
     #[test]

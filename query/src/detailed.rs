@@ -29,11 +29,13 @@ pub struct DetailedRequest {
 pub struct Detailed {
     /// The metric.
     pub metric_name: String,
-    /// The value of the newest interval of `historical_data`.
+    /// The value of the newest interval of `historical_data`; of a metric that is summed, of the newest that is not
+    /// `partial`, for a part of a sum looks like a fall. Where every interval is partial, the newest all the same.
     pub current_value: Option<f64>,
     /// The series, oldest first; an interval without samples has no entry.
     pub historical_data: Vec<Point>,
-    /// Percentiles of every sample in the window: the value at rank ceil(q * n) of the sorted samples.
+    /// Percentiles of every sample in the window: the value at rank ceil(q * n) of the sorted samples. Null where the
+    /// tier has none: for a conversation's days, and for an account's hours unless the window covers whole UTC days.
     pub percentile_data: Percentiles,
     /// Where the metric becomes worrying.
     pub thresholds: Thresholds,
@@ -56,7 +58,7 @@ pub struct Detailed {
     /// Samples in the window.
     pub sample_count: u64,
     /// Largest relative error of a percentile: 0.01 from histograms, 0 where samples were sorted, null where
-    /// the tier has no percentiles.
+    /// there are no percentiles whatever the samples.
     pub percentile_error_bound: Option<f64>,
     /// What the metric means.
     pub definition: MetricDefinition,
@@ -67,6 +69,9 @@ pub struct Detailed {
 pub struct Point {
     /// Start of the interval; the first is cut at the window's start.
     pub timestamp: DateTime<Utc>,
+    /// Whether part of the interval lies outside the window or in the time to come, so that a sum or a count is not
+    /// that of a whole one.
+    pub partial: bool,
     /// The samples under the metric's own aggregate (`definition.aggregate`).
     pub value: f64,
     /// Samples in the interval.
@@ -131,7 +136,7 @@ pub enum Tier {
     Minute,
     /// Hours of one metric.
     Hour,
-    /// Hours of one metric and account, with percentiles by the day.
+    /// Hours of one metric and account, with percentiles of whole days (UTC).
     AccountDay,
     /// Days of one metric and conversation, without percentiles.
     ConversationDay,

@@ -5,7 +5,8 @@
 //! | a metric, up to 24 h | minutes | 1 % | minute |
 //! | a metric, longer | hours | 1 % | hour |
 //! | an account, up to 24 h and not older than raw is kept | raw | exact | none (a timeframe: minute) |
-//! | an account, longer or older | account hours, percentiles by the day | 1 % | day (UTC) |
+//! | an account, longer | account hours, percentiles by the day | 1 % | day (UTC) |
+//! | an account, up to 24 h but older | account hours | 1 %, none unless of whole days (UTC) | hour |
 //! | a conversation, not older than raw is kept | raw | exact | none (a timeframe: minute) |
 //! | a conversation, older | conversation days | none | day (UTC) |
 
@@ -82,15 +83,16 @@ pub(crate) fn plan(
         Scope::Conversation if raw_is_kept => Tier::Raw,
         Scope::Conversation => Tier::ConversationDay,
     };
+    let unit = window_unit(tier, length);
     let window = match (range, tier) {
         (RangeRequest::Between { .. }, Tier::Raw) => asked,
         (RangeRequest::Last(_), _) => Window {
-            from: floor(asked.from, window_unit(tier)),
+            from: floor(asked.from, unit),
             // A sample of this very instant is part of the timeframe.
-            to: floor(asked.to, window_unit(tier)) + seconds(window_unit(tier)),
+            to: floor(asked.to, unit) + seconds(unit),
         },
         (RangeRequest::Between { .. }, _) => {
-            Window { from: floor(asked.from, window_unit(tier)), to: ceil(asked.to, window_unit(tier)) }
+            Window { from: floor(asked.from, unit), to: ceil(asked.to, unit) }
         }
     };
     let over = match (range, tier) {
@@ -113,10 +115,13 @@ pub(crate) fn plan(
     })
 }
 
-/// The largest relative error of a tier's percentiles; `None` where it has none.
-pub(crate) fn percentile_error_bound(tier: Tier) -> Option<f64> {
-    match tier {
+/// The largest relative error of a plan's percentiles; `None` where it has none.
+pub(crate) fn percentile_error_bound(plan: &Plan) -> Option<f64> {
+    let whole_days = [plan.window.from, plan.window.to].into_iter().all(|edge| floor(edge, DAY) == edge);
+    match plan.tier {
         Tier::Raw => Some(0.0),
+        // The histograms of an account are of days.
+        Tier::AccountDay if !whole_days => None,
         Tier::Minute | Tier::Hour | Tier::AccountDay => Some(kelly_schemas::histogram::RELATIVE_ERROR),
         Tier::ConversationDay => None,
     }
@@ -166,20 +171,21 @@ fn previous(compared: Window) -> Window {
     Window { from, to: compared.from }
 }
 
-/// What the window is widened to: the interval below which the tier cannot answer everything it answers.
-fn window_unit(tier: Tier) -> u32 {
+/// What the window is widened to: the interval below which the tier cannot answer everything it answers. An account's
+/// short range would be swamped by the days around it, so it goes without percentiles instead.
+fn window_unit(tier: Tier, length: TimeDelta) -> u32 {
     match tier {
-        Tier::Raw | Tier::Minute => MINUTE,
-        Tier::Hour => HOUR,
-        Tier::AccountDay | Tier::ConversationDay => DAY,
+        Tier::AccountDay if length > FINE_LIMIT => DAY,
+        tier => counting_unit(tier),
     }
 }
 
 /// The interval at which the tier counts and sums, which may be finer than its percentiles.
 fn counting_unit(tier: Tier) -> u32 {
     match tier {
-        Tier::AccountDay => HOUR,
-        tier => window_unit(tier),
+        Tier::Raw | Tier::Minute => MINUTE,
+        Tier::Hour | Tier::AccountDay => HOUR,
+        Tier::ConversationDay => DAY,
     }
 }
 
@@ -286,7 +292,15 @@ mod tests {
         assert_eq!(minutes.window, window("2026-03-01T00:00:00Z", "2026-03-01T01:01:00Z"));
         let old_account = plan(&range, Scope::Account, &KEPT, now).unwrap();
         assert_eq!(old_account.tier, Tier::AccountDay);
-        assert_eq!(old_account.window, window("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"));
+        assert_eq!(old_account.window, window("2026-03-01T00:00:00Z", "2026-03-01T02:00:00Z"));
+        assert_eq!(percentile_error_bound(&old_account), None);
+        let whole_day = between("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z");
+        let whole_day = plan(&whole_day, Scope::Account, &KEPT, now).unwrap();
+        assert_eq!((whole_day.tier, whole_day.step_seconds), (Tier::AccountDay, 3_600));
+        assert_eq!(percentile_error_bound(&whole_day), Some(0.01));
+        let longer = between("2026-03-01T00:00:30Z", "2026-03-02T00:00:31Z");
+        let longer = plan(&longer, Scope::Account, &KEPT, now).unwrap();
+        assert_eq!(longer.window, window("2026-03-01T00:00:00Z", "2026-03-03T00:00:00Z"));
 
         let range = between("2026-03-10T00:00:00.250Z", "2026-03-10T00:05:00.750Z");
         let exact = plan(&range, Scope::Conversation, &KEPT, now).unwrap();
@@ -377,9 +391,10 @@ mod tests {
             let now = DateTime::from_timestamp_millis(now_ms).unwrap();
             let from = now - TimeDelta::milliseconds(age_ms);
             let to = from + TimeDelta::milliseconds(length_ms);
+            let length = to - from;
             let plan = plan(&RangeRequest::Between { from, to: Some(to) }, scope, &KEPT, now).unwrap();
             prop_assert!(plan.window.from <= from && plan.window.to >= to);
-            let unit = seconds(window_unit(plan.tier));
+            let unit = seconds(window_unit(plan.tier, length));
             prop_assert!(from - plan.window.from < unit && plan.window.to - to < unit);
             prop_assert_eq!(plan.previous.to, plan.window.from);
             prop_assert_eq!(plan.compared.from, plan.window.from);

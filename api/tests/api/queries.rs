@@ -47,6 +47,7 @@ pub(crate) mod answers {
             current_value: Some(0.85),
             historical_data: vec![Point {
                 timestamp: now(),
+                partial: false,
                 value: 0.83,
                 count: 6,
                 min: 0.7,

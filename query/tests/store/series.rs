@@ -50,6 +50,8 @@ fn assert_answers(answer: &Detailed, samples: &[Sample], aggregate: Aggregate) {
         let next =
             DateTime::from_timestamp((point.timestamp.timestamp().div_euclid(step) + 1) * step, 0).unwrap();
         let interval = within(samples, &Window { from: point.timestamp, to: next.min(answer.window.to) });
+        let whole = point.timestamp.timestamp_millis() % (step * 1_000) == 0;
+        assert_eq!(point.partial, !whole || next > answer.window.to || next > now());
         let what = format!("the point at {}", point.timestamp);
         assert_eq!(point.count, interval.len() as u64, "{what}");
         assert_close(point.value, aggregate(&interval), &what);
@@ -66,7 +68,9 @@ fn assert_answers(answer: &Detailed, samples: &[Sample], aggregate: Aggregate) {
     }
     assert_eq!(seen, window.len(), "the points together are the window");
     assert!(answer.historical_data.is_sorted_by_key(|point| point.timestamp));
-    assert_eq!(answer.current_value, answer.historical_data.last().map(|point| point.value));
+    let is_sum = answer.definition.aggregate == "sum";
+    let newest = answer.historical_data.iter().rfind(|point| !(is_sum && point.partial));
+    assert_eq!(answer.current_value, newest.map(|point| point.value));
 
     let trend = &answer.trend_analysis;
     let compared = within(samples, &trend.current_window);
@@ -118,6 +122,25 @@ async fn hours_answer_longer_and_account_days_an_account() {
         assert_eq!(answer.tier, Tier::ConversationDay);
         let own: Vec<Sample> =
             samples.iter().filter(|sample| sample.conversation == "c-2").cloned().collect();
+        assert_answers(&answer, &own, mean);
+    }
+}
+
+/// The percentiles of an account are kept by the day, its counts by the hour.
+#[tokio::test]
+async fn an_accounts_short_old_range_is_of_its_hours() {
+    let fixture = Fixture::create().await;
+    let samples = history("custom", 9_000, TimeDelta::minutes(2));
+    fixture.record(&samples).await;
+    let own: Vec<Sample> = samples.into_iter().filter(|sample| sample.account == "acme").collect();
+    let midnight = DateTime::from_timestamp((now().timestamp() / 86_400 - 8) * 86_400, 0).unwrap();
+    for (from_hour, to_hour, has_percentiles) in [(0, 24, true), (5, 7, false), (18, 30, false)] {
+        let hour = |hour| midnight + TimeDelta::hours(hour);
+        let range = RangeRequest::Between { from: hour(from_hour), to: Some(hour(to_hour)) };
+        let answer = fixture.detailed("custom", range, Some("acme"), None).await;
+        assert_eq!(answer.tier, Tier::AccountDay);
+        assert_eq!(answer.window, Window { from: hour(from_hour), to: hour(to_hour) });
+        assert_eq!(answer.percentile_error_bound.is_some(), has_percentiles);
         assert_answers(&answer, &own, mean);
     }
 }
