@@ -9,6 +9,7 @@
 //! | an account, up to 24 h but older | account hours | 1 %, none unless of whole days (UTC) | hour |
 //! | a conversation, not older than raw is kept | raw | exact | none (a timeframe: minute) |
 //! | a conversation, older | conversation days | none | day (UTC) |
+//! | a conversation, older, all of whose samples are still raw | raw | exact | day (UTC) |
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -113,6 +114,24 @@ pub(crate) fn plan(
         previous_is_kept: previous.from >= now - kept,
         step_seconds: step(tier, length),
     })
+}
+
+impl Plan {
+    /// The same question to the samples themselves, for a conversation whose days turned out to hold nothing before
+    /// `oldest_day`: when that is as young as raw is kept, the samples tell more than the days do.
+    pub(crate) fn of_samples(
+        &self,
+        oldest_day: DateTime<Utc>,
+        retention: &Retention,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
+        let is_kept = oldest_day >= now - TimeDelta::hours(i64::from(retention.metrics_hours));
+        (self.tier == Tier::ConversationDay && is_kept).then(|| Self {
+            tier: Tier::Raw,
+            step_seconds: step(Tier::Raw, self.window.to - self.window.from),
+            ..*self
+        })
+    }
 }
 
 /// The largest relative error of a plan's percentiles; `None` where it has none.
@@ -315,6 +334,18 @@ mod tests {
         // Of a minute that is not over there is nothing to compare.
         let minute = plan(&running, Scope::Everything, &KEPT, now).unwrap();
         assert_eq!(minute.compared, window("2026-03-10T12:34:00Z", "2026-03-10T12:34:00Z"));
+    }
+
+    #[test]
+    fn a_young_conversation_is_asked_of_its_samples() {
+        let now = at("2026-03-10T12:34:56.789Z");
+        let days = plan(&RangeRequest::Last(Timeframe::SevenDays), Scope::Conversation, &KEPT, now).unwrap();
+        let samples = days.of_samples(at("2026-03-08T00:00:00Z"), &KEPT, now).unwrap();
+        assert_eq!((samples.tier, samples.step_seconds), (Tier::Raw, 10_800));
+        assert_eq!((samples.window, samples.compared), (days.window, days.compared));
+        assert_eq!(days.of_samples(at("2026-03-07T00:00:00Z"), &KEPT, now), None);
+        let hours = plan(&RangeRequest::Last(Timeframe::SevenDays), Scope::Everything, &KEPT, now).unwrap();
+        assert_eq!(hours.of_samples(at("2026-03-10T00:00:00Z"), &KEPT, now), None);
     }
 
     #[test]

@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
-use kelly_schemas::catalogue::Catalogue;
+use kelly_schemas::catalogue::{Catalogue, Definition};
 use kelly_sql::Store;
-use kelly_sql::queries::SeriesQuestion;
+use kelly_sql::queries::{Series, SeriesQuestion};
 
 use crate::detailed::{Detailed, DetailedRequest};
 use crate::error::QueryError;
 use crate::feed::{FeedPage, FeedRequest};
 use crate::health::DatabaseHealth;
 use crate::overview::Overview;
-use crate::plan::{Retention, plan};
+use crate::plan::{Plan, Retention, plan};
 
 /// What the service is made of.
 #[derive(Debug, Clone)]
@@ -66,19 +66,17 @@ impl QueryService {
         let now = self.now();
         let plan = plan(&request.range, request.scope(), &self.parts.retention, now)?;
         let definition = self.parts.catalogue.get(&request.metric_name);
-        let question = SeriesQuestion {
-            source: request.source(plan.tier),
-            metric: &request.metric_name,
-            previous_from_ms: plan.previous.from.timestamp_millis(),
-            from_ms: plan.window.from.timestamp_millis(),
-            to_ms: plan.window.to.timestamp_millis(),
-            compared_to_ms: plan.compared.to.timestamp_millis(),
-            step_seconds: plan.step_seconds,
-            aggregate: crate::detailed::aggregate(&definition),
+        let series = self.series(&request, &plan, &definition).await?;
+        let Some(samples_plan) = self.plan_of_samples(&plan, &series, now) else {
+            return Ok(crate::answer::answer(request, &plan, &definition, &series, now));
         };
-        let series =
-            self.parts.store.series(&question).await.map_err(QueryError::from_store("detailed metric"))?;
-        Ok(crate::answer::answer(request, &plan, &definition, &series, now))
+        let samples = self.series(&request, &samples_plan, &definition).await?;
+        let count = |found: &Series| found.window.map_or(0, |window| window.count);
+        // Raw may have been kept for a shorter time until lately; then the days know more.
+        if count(&samples) < count(&series) {
+            return Ok(crate::answer::answer(request, &plan, &definition, &series, now));
+        }
+        Ok(crate::answer::answer(request, &samples_plan, &definition, &samples, now))
     }
 
     /// Whether the store answers and what it holds.
@@ -127,6 +125,34 @@ impl QueryService {
     /// As of [`feed`](Self::feed). A cursor of the one is refused by the other.
     pub async fn vip(&self, request: FeedRequest) -> Result<FeedPage, QueryError> {
         crate::feed::page(&self.parts.store, &request, true).await
+    }
+
+    async fn series(
+        &self,
+        request: &DetailedRequest,
+        plan: &Plan,
+        definition: &Definition,
+    ) -> Result<Series, QueryError> {
+        let question = SeriesQuestion {
+            source: request.source(plan.tier),
+            metric: &request.metric_name,
+            previous_from_ms: plan.previous.from.timestamp_millis(),
+            from_ms: plan.window.from.timestamp_millis(),
+            to_ms: plan.window.to.timestamp_millis(),
+            compared_to_ms: plan.compared.to.timestamp_millis(),
+            step_seconds: plan.step_seconds,
+            aggregate: crate::detailed::aggregate(definition),
+        };
+        self.parts.store.series(&question).await.map_err(QueryError::from_store("detailed metric"))
+    }
+
+    /// The plan that asks a conversation's samples after its days showed that all of them are young.
+    fn plan_of_samples(&self, plan: &Plan, days: &Series, now: DateTime<Utc>) -> Option<Plan> {
+        if days.previous.is_some() {
+            return None;
+        }
+        let oldest_day = DateTime::from_timestamp_millis(days.points.first()?.start_ms)?;
+        plan.of_samples(oldest_day, &self.parts.retention, now)
     }
 
     /// The time, to the millisecond as every time of the store is.

@@ -33,6 +33,11 @@ type Aggregate = fn(&[&Sample]) -> f64;
 
 /// Checks everything an answer says against the samples it should be about.
 fn assert_answers(answer: &Detailed, samples: &[Sample], aggregate: Aggregate) {
+    assert_window_and_points(answer, samples, aggregate);
+    assert_trend(answer, samples, aggregate);
+}
+
+fn assert_window_and_points(answer: &Detailed, samples: &[Sample], aggregate: Aggregate) {
     let bound = answer.percentile_error_bound;
     let window = within(samples, &answer.window);
     assert_eq!(answer.sample_count, window.len() as u64);
@@ -71,7 +76,9 @@ fn assert_answers(answer: &Detailed, samples: &[Sample], aggregate: Aggregate) {
     let is_sum = answer.definition.aggregate == "sum";
     let newest = answer.historical_data.iter().rfind(|point| !(is_sum && point.partial));
     assert_eq!(answer.current_value, newest.map(|point| point.value));
+}
 
+fn assert_trend(answer: &Detailed, samples: &[Sample], aggregate: Aggregate) {
     let trend = &answer.trend_analysis;
     let compared = within(samples, &trend.current_window);
     let previous = within(samples, &trend.previous_window);
@@ -164,6 +171,27 @@ async fn raw_samples_answer_an_account_and_a_conversation_exactly() {
             assert_answers(&answer, &own, mean);
         }
     }
+}
+
+/// A conversation of yesterday and today has all its samples yet, however long a time is asked about.
+#[tokio::test]
+async fn a_young_conversation_has_percentiles_over_any_timeframe() {
+    let fixture = Fixture::create().await;
+    let samples = history("custom", 600, TimeDelta::minutes(2));
+    fixture.record(&samples).await;
+    let own: Vec<Sample> = samples.into_iter().filter(|sample| sample.conversation == "c-3").collect();
+    for timeframe in [Timeframe::SevenDays, Timeframe::ThirtyDays] {
+        let answer = fixture.detailed("custom", RangeRequest::Last(timeframe), None, Some("c-3")).await;
+        assert_eq!((answer.tier, answer.percentile_error_bound), (Tier::Raw, Some(0.0)));
+        assert_window_and_points(&answer, &own, mean);
+        assert!(answer.historical_data.len() > 1);
+    }
+    // Once samples are gone that the days still count, the days answer.
+    fixture.database.query("TRUNCATE TABLE system_metrics").await;
+    let range = RangeRequest::Last(Timeframe::SevenDays);
+    let answer = fixture.detailed("custom", range, None, Some("c-3")).await;
+    assert_eq!(answer.tier, Tier::ConversationDay);
+    assert_window_and_points(&answer, &own, mean);
 }
 
 #[tokio::test]
