@@ -61,12 +61,17 @@ fn told(error: &anyhow::Error) -> String {
 fn run(cli: Cli) -> anyhow::Result<u8> {
     let loaded = config::load(cli.settings())?;
     if let Command::Config(show) = &cli.command {
+        // What `up` and `serve` would refuse is refused here too.
+        roles::check_thresholds(&loaded)?;
         let text = if show.json { config::as_json(&loaded) } else { config::as_table(&loaded) };
         output::line(text.trim_end())?;
         return Ok(0);
     }
     let bars = MultiProgress::new();
     telemetry::start(loaded.config.logging, &bars);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     let outcome = runtime.block_on(command(cli.command, loaded, bars));

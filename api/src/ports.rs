@@ -78,14 +78,16 @@ pub enum NotAccepted {
         total: u64,
     },
     /// More rows, or larger ones, than are taken in one request.
-    #[error("the body is too large: {limit}")]
+    #[error("the body is too large: {reason}")]
     TooLarge {
-        /// The limit that was passed, for the client, e.g. `at most 10000 rows a request`.
-        limit: String,
+        /// What is too large, the limit and how to mend it, for the client, without a full stop.
+        reason: String,
     },
     /// The log has no room now.
-    #[error("the log is full")]
+    #[error("the log is full: {reason}")]
     Full {
+        /// Which bound was reached, for the client: it names no path.
+        reason: String,
         /// When it is worth trying again.
         retry_after: Duration,
     },

@@ -9,6 +9,7 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -64,6 +65,8 @@ pub struct Loaded {
     pub merged: Merged,
     /// Thresholds over the catalogue's, as JSON text.
     pub thresholds: Option<String>,
+    /// What is allowed and should not be; told once diagnostics have begun.
+    pub warnings: Vec<String>,
 }
 
 /// Everything wrong with the configuration, one fault a line.
@@ -115,7 +118,12 @@ pub fn load(flags: FromFlags) -> anyhow::Result<Loaded> {
     merged.faults.extend(faults);
     let mut config = values::typed(&merged).map_err(Invalid)?;
     let thresholds = read_named_files(&mut config).map_err(|fault| Invalid(vec![fault]))?;
-    Ok(Loaded { config, merged, thresholds })
+    let warnings = [&config.store_password_file, &config.kafka_properties_file]
+        .into_iter()
+        .flatten()
+        .filter_map(|path| readable_by_others(path))
+        .collect();
+    Ok(Loaded { config, merged, thresholds, warnings })
 }
 
 /// The configuration file's path and text: the named one must be there, the default one may.
@@ -158,6 +166,19 @@ fn read_named_files(config: &mut Config) -> Result<Option<String>, Fault> {
         .transpose()
 }
 
+/// Where orchestrators mount secrets, readable by all in a container that is one's own.
+const MOUNTED_SECRETS: &str = "/run/secrets";
+
+/// What to say of a file with a secret that others than its owner and group may read.
+fn readable_by_others(path: &Path) -> Option<String> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    let is_open = mode & 0o007 != 0 && !path.starts_with(MOUNTED_SECRETS);
+    is_open.then(|| {
+        let shown = path.display();
+        format!("{shown} may hold a password and everybody may read it (mode {mode:o}): chmod 600 {shown}")
+    })
+}
+
 fn read_named(variable: &str, path: &Path) -> Result<String, Fault> {
     std::fs::read_to_string(path)
         .map_err(|error| Fault::new(variable, format!("the file {} cannot be read: {error}", path.display())))
@@ -194,6 +215,17 @@ mod tests {
         assert_eq!(found["sasl.password"], "a=b");
         let told = properties("x=1\nhunter2\n").unwrap_err();
         assert_eq!(told, "line 2: not name=value");
+    }
+
+    #[test]
+    fn a_password_everybody_may_read_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("password");
+        std::fs::write(&path, "hunter2").unwrap();
+        for (mode, told) in [(0o600, false), (0o640, false), (0o644, true)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(readable_by_others(&path).is_some(), told, "{mode:o}");
+        }
     }
 
     #[test]

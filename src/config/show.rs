@@ -110,11 +110,9 @@ fn properties_origin(config: &Config) -> String {
         .map_or_else(|| "[kafka.properties]".to_owned(), |path| path.display().to_string())
 }
 
-/// A librdkafka property as it may be shown: what sounds like a secret is one.
+/// A librdkafka property as it may be shown.
 fn property<'v>(name: &str, value: &'v str) -> &'v str {
-    const SECRET: [&str; 7] =
-        ["password", "secret", "token", "jaas", ".pem", "oauthbearer.config", "passphrase"];
-    if SECRET.iter().any(|part| name.contains(part)) { HIDDEN } else { value }
+    if kelly_stream::kafka::may_be_shown(name) { value } else { HIDDEN }
 }
 
 #[cfg(test)]
@@ -134,9 +132,9 @@ mod tests {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-        let text = "[kafka.properties]\nsasl.password = \"hunter2\"\nsasl.mechanism = \"PLAIN\"";
+        let text = "[kafka.properties]\nsasl.password = \"hunter2\"\nsasl.pasword = \"hunter2\"\nsasl.mechanism = \"PLAIN\"";
         let merged = merge(&Given { file: Some(("kelly.toml", text)), environment, ..Given::default() });
-        Loaded { config: typed(&merged).unwrap(), merged, thresholds: None }
+        Loaded { config: typed(&merged).unwrap(), merged, thresholds: None, warnings: Vec::new() }
     }
 
     #[test]

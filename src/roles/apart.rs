@@ -20,7 +20,10 @@ pub async fn ingest(base: Base) -> anyhow::Result<()> {
         store = ready_store(config) => store?,
         () = base.stop.cancelled() => return Ok(()),
     };
-    let log = open::log(config).await?;
+    let log = tokio::select! {
+        log = open::log(config) => log?,
+        () = base.stop.cancelled() => return Ok(()),
+    };
     let ingest = Ingest::start(config, &log, &store)?;
     let beside = Beside::new();
     beside.monitor(
@@ -50,14 +53,17 @@ pub async fn serve(base: Base) -> anyhow::Result<()> {
     let config = &base.loaded.config;
     needs_shared("serve", config)?;
     let catalogue = open::catalogue(&base.loaded)?;
-    let listener = http::bind(config.listen).await?;
+    let address = http::claim(config.listen)?;
     let store = tokio::select! {
         store = ready_store(config) => store?,
         () = base.stop.cancelled() => return Ok(()),
     };
-    let log = open::log(config).await?;
+    let log = tokio::select! {
+        log = open::log(config) => log?,
+        () = base.stop.cancelled() => return Ok(()),
+    };
     let behind = Behind { config, catalogue, log: log.clone(), store, ingest: None };
-    let http = Http::start(listener, behind).await?;
+    let http = Http::start(address, behind).await?;
     let beside = Beside::new();
     beside.monitor(
         config,
@@ -85,6 +91,7 @@ pub async fn migrate(base: Base) -> anyhow::Result<()> {
         StoreTarget::Server { .. } => None,
     };
     let opened = open::store(config).await?;
+    tracing::info!("bringing the store's tables up to date");
     let report = opened
         .store
         .migrate(&open::migration_params(config))

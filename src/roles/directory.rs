@@ -1,7 +1,8 @@
 //! The data directory: it is there, it can be written, and one process has it.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -18,7 +19,10 @@ pub struct Claim {
 /// Creates the directory when it is missing and claims it.
 pub fn claim(directory: &Path) -> anyhow::Result<Claim> {
     let shown = directory.display();
-    std::fs::create_dir_all(directory).with_context(|| {
+    if directory.is_file() {
+        bail!("the data directory {shown} is a file; choose a directory with --data");
+    }
+    create(directory).with_context(|| {
         format!("the data directory {shown} cannot be created; choose another with --data")
     })?;
     let path = directory.join(LOCK_FILE);
@@ -51,15 +55,29 @@ pub fn claim(directory: &Path) -> anyhow::Result<Claim> {
     Ok(Claim { _lock: lock })
 }
 
+/// Creates it for its owner alone; parents that are missing get the usual rights.
+fn create(directory: &Path) -> std::io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = directory.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    DirBuilder::new().mode(0o700).create(directory)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_directory_has_one_owner_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("a/b");
         let first = claim(&data).unwrap();
+        let mode = std::fs::metadata(&data).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "its owner's alone");
         let told = claim(&data).unwrap_err().to_string();
         assert!(told.contains("is in use by another kelly"), "{told}");
         assert!(told.contains(&std::process::id().to_string()), "{told}");
@@ -72,6 +90,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file");
         std::fs::write(&file, "x").unwrap();
+        let told = claim(&file).unwrap_err().to_string();
+        assert!(told.contains("is a file; choose a directory with --data"), "{told}");
         let told = format!("{:#}", claim(&file.join("data")).unwrap_err());
         assert!(told.contains("cannot be created; choose another with --data"), "{told}");
     }

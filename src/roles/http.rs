@@ -12,7 +12,7 @@ use kelly_query::{QueryService, QueryServiceParts, Retention};
 use kelly_schemas::Catalogue;
 use kelly_sql::Store;
 use kelly_stream::Log;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -21,9 +21,37 @@ use super::ports::{Door, Parts};
 use super::progress::Progress;
 use crate::config::Config;
 
+/// Connections the system keeps waiting until they are accepted.
+const BACKLOG: u32 = 1_024;
+
+/// An address that is taken and not listened on: who connects is refused and need not wait.
+pub struct Claimed {
+    socket: TcpSocket,
+    address: SocketAddr,
+}
+
 /// Takes the address before anything is started, so that a taken port costs nothing.
-pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+pub fn claim(address: SocketAddr) -> anyhow::Result<Claimed> {
+    let take = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // Connections of an earlier run that are not quite over would hold the port for a minute.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    };
+    take().map(|socket| Claimed { socket, address }).map_err(|error| not_listening(address, error))
+}
+
+impl Claimed {
+    /// Listens from now on.
+    fn listen(self) -> anyhow::Result<TcpListener> {
+        let Self { socket, address } = self;
+        socket.listen(BACKLOG).map_err(|error| not_listening(address, error))
+    }
+}
+
+fn not_listening(address: SocketAddr, error: std::io::Error) -> anyhow::Error {
+    match error.kind() {
         ErrorKind::AddrInUse => anyhow!(
             "{address} is in use, perhaps by another kelly: stop that one, or choose another \
              address with --listen, e.g. --listen 127.0.0.1:{}",
@@ -34,7 +62,7 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         }
         _ => anyhow::Error::new(error)
             .context(format!("listening on {address}; choose another address with --listen")),
-    })
+    }
 }
 
 /// What the interface stands on.
@@ -61,34 +89,37 @@ pub struct Http {
 
 impl Http {
     /// Serves from now on.
-    pub async fn start(listener: TcpListener, behind: Behind<'_>) -> anyhow::Result<Self> {
+    pub async fn start(claimed: Claimed, behind: Behind<'_>) -> anyhow::Result<Self> {
         let Behind { config, catalogue, log, store, ingest } = behind;
         let acceptor =
             Acceptor::new(log.clone(), open::limits(config)).await.context("reading the log's topics")?;
         let queries = QueryService::new(QueryServiceParts {
             store: store.clone(),
-            catalogue,
+            catalogue: Arc::clone(&catalogue),
             retention: Retention {
                 metrics_hours: config.monitoring.metrics_retention_hours,
                 days: config.monitoring.retention_days,
             },
             clock: Utc::now,
         });
+        let parts = Parts::new(log, store, ingest);
+        parts.look().await;
         let latencies = Arc::new(LatencyBook::default());
         let router = kelly_api::router(AppState {
             queries: Arc::new(queries),
             acceptor: Arc::new(Door::new(acceptor)),
-            health: Arc::new(Parts { log, store, ingest }),
+            health: Arc::new(parts),
+            catalogue,
             observer: latencies.clone(),
             settings: Settings {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started_at: Utc::now(),
                 clock: Utc::now,
-                allowed_hosts: Vec::new(),
                 limits: kelly_api::Limits::default(),
             },
         });
         let stop = CancellationToken::new();
+        let listener = claimed.listen()?;
         let serving = tokio::spawn(kelly_api::serve(listener, router, stop.clone().cancelled_owned()));
         Ok(Self { latencies, serving, stop })
     }
@@ -103,5 +134,23 @@ impl Http {
             }
             Err(error) => tracing::error!(%error, "serving HTTP ended with a defect"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    #[tokio::test]
+    async fn a_claimed_address_refuses_until_it_is_listened_on() {
+        let claimed = claim("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = claimed.socket.local_addr().unwrap();
+        let refused = TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        let _listener = claimed.listen().unwrap();
+        TcpStream::connect(address).unwrap();
+        let Err(told) = claim(address) else { panic!("{address} was taken twice") };
+        assert!(told.to_string().contains("is in use"), "{told}");
     }
 }

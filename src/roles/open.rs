@@ -1,13 +1,14 @@
 //! Opens what roles run on: the catalogue, the log, the store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use kelly_ingest::{BatchBounds, IngestConfig, Rules};
 use kelly_schemas::{Catalogue, Limits, topics};
 use kelly_sql::engine::{Engine, EngineSpec, LibraryPlaces, find_library};
 use kelly_sql::{MigrationParams, Store, StoreConfig};
-use kelly_stream::{EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, Retention, TopicSpec};
+use kelly_stream::{EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, LogError, Retention, TopicSpec};
 
 use crate::config::{Config, Invalid, Key, Loaded, LogTarget, StoreTarget};
 
@@ -27,6 +28,11 @@ pub fn catalogue(loaded: &Loaded) -> anyhow::Result<Arc<Catalogue>> {
         .with_thresholds(thresholds)
         .map_err(|error| Invalid::of(Key::AlertThresholds, &loaded.merged, super::chain(&error)))?;
     Ok(Arc::new(catalogue))
+}
+
+/// Whether the thresholds file can be used.
+pub fn check_thresholds(loaded: &Loaded) -> anyhow::Result<()> {
+    catalogue(loaded).map(drop)
 }
 
 /// Opens or connects to the log and makes sure of its topics.
@@ -52,9 +58,36 @@ pub async fn log(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
             Arc::new(connected.with_context(|| format!("connecting to the log ({})", config.log))?)
         }
     };
-    let topics = topic_specs(config);
-    log.ensure_topics(&topics).await.with_context(|| format!("preparing the log ({})", config.log))?;
+    prepare(&*log, config).await.with_context(|| format!("preparing the log ({})", config.log))?;
     Ok(log)
+}
+
+/// Pause before brokers that do not answer are asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Makes sure of the topics. Brokers may start after Kelly: those that do not answer are waited for,
+/// and that is told once. The embedded log is there or it is not.
+async fn prepare(log: &dyn Log, config: &Config) -> Result<(), LogError> {
+    let topics = topic_specs(config);
+    let mut is_told = false;
+    loop {
+        match log.ensure_topics(&topics).await {
+            Err(error) if error.is_retryable() && matches!(config.log, LogTarget::Kafka(_)) => {
+                if !is_told {
+                    let error = super::chain(&error);
+                    tracing::warn!(log = %config.log, error, "waiting for the log to answer; Ctrl-C stops");
+                }
+                is_told = true;
+            }
+            outcome => {
+                if is_told && outcome.is_ok() {
+                    tracing::info!(log = %config.log, "the log answers");
+                }
+                return outcome;
+            }
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
 }
 
 fn topic_specs(config: &Config) -> Vec<TopicSpec> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -9,9 +10,9 @@ use chrono::Utc;
 use kelly_api::{
     Accept, Accepted, BodyForm, Health, NotAccepted, Part, PartStatus, RowFault, RowKind, Submission,
 };
-use kelly_ingest::accept::{AcceptError, Acceptor, Kind};
+use kelly_ingest::accept::{AcceptError, Acceptor, BadRow, Kind};
 use kelly_schemas::Fault;
-use kelly_schemas::decode::Form;
+use kelly_schemas::decode::{Form, without_byte_order_mark};
 use kelly_sql::Store;
 use kelly_stream::{Log, LogError};
 use serde_json::json;
@@ -57,7 +58,7 @@ impl Accept for Door {
 /// A body that does not say what it is: a first line that is a whole JSON value with more behind it
 /// is NDJSON, everything else is one JSON text.
 fn detect(body: &[u8]) -> Form {
-    let body = body.trim_ascii();
+    let body = without_byte_order_mark(body).trim_ascii();
     let Some(end) = body.iter().position(|byte| *byte == b'\n') else { return Form::Json };
     match serde_json::from_slice::<serde::de::IgnoredAny>(&body[..end]) {
         Ok(_) => Form::Ndjson,
@@ -65,11 +66,26 @@ fn detect(body: &[u8]) -> Form {
     }
 }
 
+/// A row too large for any request, where there is one among those reported.
+fn too_large_row(bad: &[BadRow]) -> Option<NotAccepted> {
+    let row = bad.iter().find(|row| matches!(row.fault, Fault::RowTooLarge { .. }))?;
+    let place = match row.line {
+        Some(line) => format!("line {line}"),
+        None => format!("row {}, counted from 0", row.index),
+    };
+    Some(NotAccepted::TooLarge { reason: format!("{} ({place})", row.fault) })
+}
+
 fn not_accepted(error: AcceptError) -> NotAccepted {
+    if let AcceptError::Rows { bad, .. } = &error
+        && let Some(too_large) = too_large_row(bad)
+    {
+        return too_large;
+    }
     match error {
-        AcceptError::Body(fault @ (Fault::TooManyRows { .. } | Fault::MessageTooLarge { .. })) => {
-            NotAccepted::TooLarge { limit: fault.to_string() }
-        }
+        AcceptError::Body(Fault::TooManyRows { limit }) => NotAccepted::TooLarge {
+            reason: format!("it has more than {limit} rows; split them over several requests"),
+        },
         AcceptError::Body(fault) => NotAccepted::Malformed { reason: fault.to_string() },
         AcceptError::Rows { bad, total, .. } => NotAccepted::Refused {
             rows: bad
@@ -83,10 +99,12 @@ fn not_accepted(error: AcceptError) -> NotAccepted {
                 .collect(),
             total: total as u64,
         },
-        AcceptError::Log(LogError::Full { .. }) => NotAccepted::Full { retry_after: RETRY_FULL },
-        AcceptError::Log(LogError::TooLarge { what, limit, .. }) => {
-            NotAccepted::TooLarge { limit: format!("{limit} bytes for {what}") }
+        AcceptError::Log(LogError::Full { what }) => {
+            NotAccepted::Full { reason: what, retry_after: RETRY_FULL }
         }
+        AcceptError::Log(LogError::TooLarge { what, limit, .. }) => NotAccepted::TooLarge {
+            reason: format!("the log takes {limit} bytes for {what}; send smaller rows"),
+        },
         AcceptError::Log(error @ LogError::Unknown { .. }) => {
             NotAccepted::OutcomeUnknown { reason: chain(&error) }
         }
@@ -102,6 +120,42 @@ pub struct Parts {
     pub store: Store,
     /// Ingest, where this process has it.
     pub ingest: Option<Arc<Progress>>,
+    log_trouble: Trouble,
+    store_trouble: Trouble,
+}
+
+/// Whether a part was in trouble when it was last looked at: checks are frequent, their news are not.
+struct Trouble {
+    part: &'static str,
+    is_on: AtomicBool,
+}
+
+impl Trouble {
+    fn new(part: &'static str) -> Self {
+        Self { part, is_on: AtomicBool::new(false) }
+    }
+
+    /// Logs the trouble when it begins and when it is over. True when it did.
+    fn note(&self, error: Option<&dyn std::error::Error>) -> bool {
+        let is_news = self.is_on.swap(error.is_some(), Ordering::Relaxed) != error.is_some();
+        match error {
+            Some(error) if is_news => {
+                tracing::warn!(part = self.part, error = chain(error), "a part of Kelly is in trouble");
+            }
+            None if is_news => tracing::info!(part = self.part, "the trouble is over"),
+            _ => {}
+        }
+        is_news
+    }
+}
+
+/// What `/health` says of the log. A full disk is named, since only the operator can mend it.
+fn log_summary(kind: &str, outcome: Result<&(), &LogError>) -> Result<String, String> {
+    match outcome {
+        Ok(()) => Ok(format!("{kind} answers")),
+        Err(LogError::Full { what }) => Err(format!("{kind} takes nothing: {what}")),
+        Err(_) => Err(format!("{kind} does not answer; Kelly's own log says why")),
+    }
 }
 
 /// Lag above which ingest is told to be behind. A burst of this size is gone within a second or two.
@@ -116,30 +170,30 @@ impl Health for Parts {
 }
 
 impl Parts {
+    /// The parts of a role.
+    pub fn new(log: Arc<dyn Log>, store: Store, ingest: Option<Arc<Progress>>) -> Self {
+        let (log_trouble, store_trouble) = (Trouble::new("log"), Trouble::new("store"));
+        Self { log, store, ingest, log_trouble, store_trouble }
+    }
+
+    /// Looks at the log once, so that trouble which is there from the start is told then.
+    pub async fn look(&self) {
+        self.log().await;
+    }
+
     async fn log(&self) -> Part {
         let began = Instant::now();
         let outcome = self.log.check().await;
-        if let Err(error) = &outcome {
-            tracing::debug!(error = chain(error), "the log does not answer a check");
-        }
+        self.log_trouble.note(outcome.as_ref().err().map(|error| error as _));
         let kind =
             if self.log.describe().starts_with("Apache Kafka") { "Apache Kafka" } else { "embedded log" };
-        part(
-            "log",
-            began,
-            match outcome {
-                Ok(()) => Ok(format!("{kind} answers")),
-                Err(_) => Err(format!("{kind} does not answer; Kelly's own log says why")),
-            },
-        )
+        part("log", began, log_summary(kind, outcome.as_ref()))
     }
 
     async fn store(&self) -> Part {
         let began = Instant::now();
         let outcome = self.store.version().await;
-        if let Err(error) = &outcome {
-            tracing::debug!(error = chain(error), "the store does not answer a check");
-        }
+        self.store_trouble.note(outcome.as_ref().err().map(|error| error as _));
         part(
             "store",
             began,
@@ -237,9 +291,22 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_is_named_and_logged_when_it_begins_and_ends() {
+        let full = LogError::Full { what: "the disk is nearly full: 3 MiB left".into() };
+        let told = log_summary("embedded log", Err(&full)).unwrap_err();
+        assert_eq!(told, "embedded log takes nothing: the disk is nearly full: 3 MiB left");
+        let told = log_summary("Apache Kafka", Err(&LogError::Closed)).unwrap_err();
+        assert!(told.contains("Kelly's own log says why"), "{told}");
+        let trouble = Trouble::new("log");
+        let news: Vec<bool> =
+            [None, Some(&full), Some(&full), None].map(|error| trouble.note(error.map(|e| e as _))).into();
+        assert_eq!(news, [false, true, false, true]);
+    }
+
+    #[test]
     fn faults_of_the_log_keep_their_meaning() {
         let full = AcceptError::Log(LogError::Full { what: "the disk".into() });
-        assert!(matches!(not_accepted(full), NotAccepted::Full { .. }));
+        assert!(matches!(not_accepted(full), NotAccepted::Full { reason, .. } if reason == "the disk"));
         let unknown = AcceptError::Log(LogError::Unknown { doing: "append".into(), source: None });
         assert!(matches!(not_accepted(unknown), NotAccepted::OutcomeUnknown { .. }));
         assert!(matches!(not_accepted(AcceptError::Log(LogError::Closed)), NotAccepted::Unavailable { .. }));

@@ -22,7 +22,7 @@ pub async fn up(base: Base, arguments: &cli::Up) -> anyhow::Result<()> {
     let config = &base.loaded.config;
     let catalogue = open::catalogue(&base.loaded)?;
     let _claim = directory::claim(&config.data)?;
-    let listener = http::bind(config.listen).await?;
+    let address = http::claim(config.listen)?;
     let opened = tokio::select! {
         opened = open(config) => opened?,
         () = base.stop.cancelled() => return Ok(()),
@@ -30,7 +30,7 @@ pub async fn up(base: Base, arguments: &cli::Up) -> anyhow::Result<()> {
     let Opened { log, store: OpenStore { store, engine } } = opened;
     let ingest = Ingest::start(config, &log, &store)?;
     let behind = Behind { config, catalogue, log: log.clone(), store, ingest: Some(ingest.progress.clone()) };
-    let http = Http::start(listener, behind).await?;
+    let http = Http::start(address, behind).await?;
     let beside = Beside::new();
     beside.monitor(
         config,
@@ -84,6 +84,7 @@ struct Opened {
 async fn open(config: &Config) -> anyhow::Result<Opened> {
     let store = async {
         let opened = open::store(config).await?;
+        tracing::info!("bringing the store's tables up to date");
         let report = opened
             .store
             .migrate(&open::migration_params(config))

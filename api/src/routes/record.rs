@@ -21,10 +21,9 @@ use crate::state::Shared;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Recorded {
     /// How many rows were taken: all of the body.
-    #[schema(example = 2)]
     accepted: u64,
-    /// The id of each row, in the order of the body; empty where the log gives none.
-    #[schema(example = json!(["0198f3c2-a4b7-8e21-b0c3-d9a1f2e4c6d8", "0198f3c2-a4b7-8e21-b0c3-d9a1f2e4c6d9"]))]
+    /// The id of each event, in the order of the body. A metric has none: its identity is its place on the log.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     ids: Vec<Uuid>,
 }
 
@@ -34,8 +33,14 @@ pub(crate) struct Recorded {
 /// application/x-ndjson`). Answers 202 only after the log has every row durably; the rows can be
 /// queried a moment later. A body with one bad row is refused whole, and the answer says which rows
 /// are bad and why. A metric has `metric_name` and `value`, and optionally `metric_type`, `timestamp`
-/// (RFC 3339 or epoch milliseconds; absent means now), `account_id`, `conversation_id`, `user_id`,
-/// `metadata` and `id`. Unknown fields go to `metadata`. Conversation text is refused.
+/// (RFC 3339 or epoch milliseconds; absent means now; `created_at` is another name of it), `account_id`, `conversation_id`, `user_id`,
+/// `metadata` and `id`. Unknown fields go to `metadata`; a name that
+/// is in it too is refused. Conversation text is refused.
+///
+/// Limits: a request has at most 10,000 rows and 4 MiB, a row 1 MiB (less 64 bytes), its metadata with the unknown
+/// fields 8 KiB, 16 levels and 64 unknown fields; more than the first three is 413, more metadata 422. A time
+/// lies at most 10 minutes ahead and is at most as old as what is kept (MONITORING_DB_RETENTION_DAYS, 90
+/// days unless configured). A UTF-8 byte order mark in front of the body is skipped.
 #[utoipa::path(
     post,
     path = "/api/v1/kelly/monitoring/metrics/record",
@@ -47,7 +52,7 @@ pub(crate) struct Recorded {
             (crate::openapi::MetricRows = "application/json", examples(
                 ("one" = (summary = "One metric", value = json!({"metric_name": "response_time", "value": 145.2, "account_id": "account123"}))),
                 ("array" = (summary = "Several at once", value = json!([
-                    {"metric_name": "ai_confidence", "value": 0.85, "timestamp": "2024-09-11T15:30:45Z", "conversation_id": "conv456"},
+                    {"metric_name": "ai_confidence", "value": 0.85, "conversation_id": "conv456"},
                     {"metric_name": "messages", "value": 1, "account_id": "account123", "metadata": {"channel": "web"}}
                 ])))
             )),
@@ -55,7 +60,7 @@ pub(crate) struct Recorded {
         ),
     ),
     responses(
-        (status = 202, description = "Every row is durable on the log.", body = Recorded),
+        (status = 202, description = "Every row is durable on the log.", body = Recorded, example = json!({"accepted": 2})),
         RecordProblems,
     )
 )]
@@ -70,8 +75,13 @@ pub(crate) async fn metrics(
 ///
 /// As for metrics. An event has `event_type` and `title`, and optionally `id` (a UUID: the same id
 /// sent twice shows once), `description`, `account_id`, `conversation_id`, `user_id`, `severity`
-/// (low, medium, high, critical; default low), `category` (default general), `created_at` and
-/// `metadata`.
+/// (low, medium, high, critical; default low), `category` (default general), `created_at`
+/// (or `timestamp`, another name of it) and `metadata`.
+///
+/// Limits: a request has at most 10,000 rows and 4 MiB, a row 1 MiB (less 64 bytes), its metadata with the unknown
+/// fields 8 KiB, 16 levels and 64 unknown fields; more than the first three is 413, more metadata 422. A time
+/// lies at most 10 minutes ahead and is at most as old as what is kept (MONITORING_DB_RETENTION_DAYS, 90
+/// days unless configured). A UTF-8 byte order mark in front of the body is skipped.
 #[utoipa::path(
     post,
     path = "/api/v1/kelly/monitoring/activity/record",
@@ -206,13 +216,15 @@ fn refuse(refusal: NotAccepted) -> Problem {
             )
             .with_errors(rows.into_iter().map(Fault::Row).collect(), Some(total))
         }
-        NotAccepted::TooLarge { limit } => Problem::new(
-            Code::BodyTooLarge,
-            format!("The limit is {limit}. Nothing was recorded; split the rows over several requests."),
-        ),
-        NotAccepted::Full { retry_after } => Problem::new(
+        NotAccepted::TooLarge { reason } => {
+            Problem::new(Code::BodyTooLarge, format!("The body is refused: {reason}. Nothing was recorded."))
+        }
+        NotAccepted::Full { reason, retry_after } => Problem::new(
             Code::LogFull,
-            "The log has no room now. Nothing was recorded; try again after the seconds of Retry-After.",
+            format!(
+                "The log has no room now: {reason}. Nothing was recorded; try again after the seconds \
+                 of Retry-After."
+            ),
         )
         .retry_after(retry_after),
         NotAccepted::Unavailable { reason } => Problem::new(

@@ -23,7 +23,12 @@ async fn rows_are_handed_on_as_they_came() {
     for (path, content_type, kind, form) in cases {
         let answer = api.post(path, content_type, "{\"a\":1}").await;
         assert_eq!(answer.status, 202);
-        let expected = serde_json::json!({"accepted": 1, "ids": ["0198f3c2-a4b7-8e21-b0c3-d9a1f2e4c6d8"]});
+        let expected = match kind {
+            RowKind::Metrics => serde_json::json!({"accepted": 1}),
+            RowKind::Activity => {
+                serde_json::json!({"accepted": 1, "ids": ["0198f3c2-a4b7-8e21-b0c3-d9a1f2e4c6d8"]})
+            }
+        };
         assert_eq!(answer.json(), expected);
         let taken = api.accept.taken.lock().unwrap().pop().unwrap();
         assert_eq!((taken.kind, taken.form), (kind, form), "{content_type}");
@@ -64,8 +69,20 @@ async fn each_refusal_of_the_log_has_its_problem() {
             "",
         ),
         ("refused", || NotAccepted::Refused { rows: vec![fault(0), fault(3)], total: 2 }, 422, ""),
-        ("too_large", || NotAccepted::TooLarge { limit: "at most 10000 rows a request".to_owned() }, 413, ""),
-        ("full", || NotAccepted::Full { retry_after: Duration::from_millis(2_100) }, 503, "3"),
+        (
+            "too_large",
+            || NotAccepted::TooLarge {
+                reason: "it has more than 10000 rows; split them over several requests".to_owned(),
+            },
+            413,
+            "",
+        ),
+        (
+            "full",
+            || NotAccepted::Full { reason: "the disk".into(), retry_after: Duration::from_millis(2_100) },
+            503,
+            "3",
+        ),
         ("unavailable", || NotAccepted::Unavailable { reason: "secret-of-the-house".to_owned() }, 503, "5"),
         (
             "outcome_unknown",

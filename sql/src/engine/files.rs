@@ -44,14 +44,19 @@ impl Layout {
     /// Creates the directories that are missing.
     pub(super) fn create(root: &Path) -> Result<Layout, EngineError> {
         let layout = Layout { root: absolute(root)? };
-        for (dir, mode) in
-            [(layout.root.clone(), 0o755), (layout.root.join("secrets"), 0o700), (layout.data(), 0o700)]
-        {
+        if let Some(parent) = layout.root.parent() {
+            fs::create_dir_all(parent).map_err(EngineError::files("create the directory", parent))?;
+        }
+        for dir in [layout.root.clone(), layout.root.join("secrets"), layout.data()] {
             DirBuilder::new()
                 .recursive(true)
-                .mode(mode)
+                .mode(0o700)
                 .create(&dir)
                 .map_err(EngineError::files("create the directory", &dir))?;
+            // The child works in it: that it may not would else be told as a fault of the program.
+            fs::read_dir(&dir)
+                .and_then(|_| fs::metadata(dir.join(".")))
+                .map_err(EngineError::files("read the directory", &dir))?;
         }
         Ok(layout)
     }
@@ -88,7 +93,10 @@ impl Layout {
     pub(super) fn credentials(&self, user: &str) -> Result<Credentials, EngineError> {
         let path = self.root.join(format!("secrets/engine-{user}.password"));
         let password = match fs::read_to_string(&path) {
-            Ok(text) => text.trim().to_owned(),
+            Ok(text) => {
+                keep_secret(&path)?;
+                text.trim().to_owned()
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let password = new_password()?;
                 write_secret(&path, &password)?;
@@ -147,6 +155,21 @@ pub(super) fn write_secret(path: &Path, text: &str) -> Result<(), EngineError> {
     write().map_err(EngineError::files("write", path))
 }
 
+/// Takes away the rights others were given to a secret since it was written, and tells of it.
+fn keep_secret(path: &Path) -> Result<(), EngineError> {
+    let mode = fs::metadata(path).map_err(EngineError::files("read", path))?.permissions().mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    tracing::warn!(
+        file = %path.display(),
+        mode = format!("{:o}", mode & 0o777),
+        "others could read this password; only its owner may now. Remove the file and start again to have a new one"
+    );
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        .map_err(EngineError::files("change the rights of", path))
+}
+
 fn new_password() -> Result<String, EngineError> {
     let mut bytes = [0u8; PASSWORD_BYTES];
     getrandom::fill(&mut bytes)
@@ -190,6 +213,20 @@ mod tests {
         let mode =
             fs::metadata(dir.path().join("secrets/engine-kelly.password")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn rights_others_were_given_are_taken_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("a/b");
+        let layout = Layout::create(&root).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&root), 0o700);
+        let first = layout.credentials("kelly").unwrap();
+        let path = root.join("secrets/engine-kelly.password");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(layout.credentials("kelly").unwrap(), first);
+        assert_eq!(mode(&path), 0o600);
     }
 
     #[test]

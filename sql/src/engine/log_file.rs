@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use super::child::CHILD_PREFIX;
 
@@ -27,7 +28,7 @@ pub(super) struct LogFile {
 impl LogFile {
     /// Appends to what earlier runs wrote.
     pub(super) fn open(path: PathBuf) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let file = append_to(&path)?;
         let bytes = file.metadata()?.len();
         Ok(LogFile { path, file, bytes, last: VecDeque::new() })
     }
@@ -60,7 +61,7 @@ impl LogFile {
             let mut old = self.path.clone().into_os_string();
             old.push(".1");
             fs::rename(&self.path, old)?;
-            self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+            self.file = append_to(&self.path)?;
             self.bytes = 0;
         }
         self.file.write_all(line.as_bytes())?;
@@ -68,6 +69,13 @@ impl LogFile {
         self.bytes += line.len() as u64 + 1;
         Ok(())
     }
+}
+
+/// Opens it for its owner alone, also when an earlier run made it otherwise: the engine may quote data.
+fn append_to(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -86,6 +94,16 @@ mod tests {
             fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).collect();
         assert_eq!(sizes.len(), 2);
         assert!(sizes.iter().all(|&size| size <= MAX_LOG_BYTES + 100_001), "{sizes:?}");
+    }
+
+    #[test]
+    fn only_its_owner_may_read_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("engine.log");
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        LogFile::open(path.clone()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -85,9 +85,9 @@ impl Shared {
         match free_bytes(dir) {
             Ok(free) if free < self.config.min_free_bytes => Err(LogError::Full {
                 what: format!(
-                    "the disk of {} has {free} bytes left, {} are kept free",
-                    dir.display(),
-                    self.config.min_free_bytes
+                    "the disk is nearly full: {} MiB left, {} MiB are kept free",
+                    free >> 20,
+                    self.config.min_free_bytes >> 20
                 ),
             }),
             Ok(_) => Ok(()),

@@ -6,6 +6,8 @@
 //! of them are gone, offsets go on where they were.
 
 use std::collections::HashMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -84,9 +86,20 @@ struct StoredTopic {
     retention_bytes: Option<u64>,
 }
 
+/// What the log holds is its owner's alone. A directory that is there keeps its rights.
+fn make_directory(dir: &Path) -> std::io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    DirBuilder::new().mode(0o700).create(dir)
+}
+
 impl Store {
     pub(super) fn open(config: &EmbeddedConfig) -> Result<Self> {
-        std::fs::create_dir_all(&config.dir).map_err(|source| LogError::Unavailable {
+        make_directory(&config.dir).map_err(|source| LogError::Unavailable {
             doing: format!("make the directory {}", config.dir.display()),
             mend: "check that its parent exists and may be written".into(),
             source: Some(Box::new(source)),
