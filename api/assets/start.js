@@ -21,6 +21,7 @@ const FORMATS = {
 };
 
 const state = document.getElementById("state");
+const age = document.getElementById("age");
 const figures = document.getElementById("figures");
 let lastAnswer = null;
 let failures = 0;
@@ -32,6 +33,19 @@ function tell(text, stale) {
   if (state.textContent !== text) state.textContent = text;
   state.toggleAttribute("data-stale", stale);
   figures.toggleAttribute("data-stale", stale);
+  tellAge();
+}
+
+// Beside the status, not in it: it changes each second and nobody wants that read aloud.
+function tellAge() {
+  const stale = state.hasAttribute("data-stale");
+  if (!stale || !lastAnswer) {
+    age.textContent = "";
+    return;
+  }
+  const seconds = Math.max(0, Math.round((Date.now() - lastAnswer) / 1000));
+  const text = seconds < 120 ? `${seconds} s` : `${Math.floor(seconds / 60)} min`;
+  age.textContent = `The figures are ${text} old.`;
 }
 
 function show(answer) {
@@ -61,10 +75,9 @@ async function ask() {
   } catch (error) {
     failures += 1;
     const reason = error instanceof TypeError || error.name === "TimeoutError"
-      ? "Kelly does not answer. Is it still running?"
+      ? "Disconnected: Kelly does not answer. Is it still running?"
       : error.message;
-    const since = lastAnswer ? ` These figures are from ${lastAnswer.toLocaleTimeString()}.` : "";
-    tell(reason + since, true);
+    tell(reason, true);
   } finally {
     asking = false;
   }
@@ -74,5 +87,6 @@ async function ask() {
 }
 
 for (const place of document.querySelectorAll("[data-origin]")) place.textContent = location.origin;
+setInterval(tellAge, 1000);
 document.addEventListener("visibilitychange", ask);
 ask();
