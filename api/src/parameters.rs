@@ -25,7 +25,12 @@ impl Parameters {
     /// Reads the query of a URI of which only these names are known.
     pub(crate) fn read(uri: &Uri, known: &[&str]) -> Self {
         let mut parameters = Self { values: BTreeMap::new(), faults: Vec::new() };
-        // Pairs of strings always deserialise: broken escapes are replaced, not refused.
+        if !is_utf8(uri.query().unwrap_or_default()) {
+            let reason = "holds bytes that are no UTF-8; escape text as UTF-8, e.g. %C3%A9 for é".to_owned();
+            parameters.fault("query", reason);
+            return parameters;
+        }
+        // Pairs of strings always deserialise: an escape that is none stands for itself.
         let pairs =
             Query::<Vec<(String, String)>>::try_from_uri(uri).map(|Query(pairs)| pairs).unwrap_or_default();
         for (name, value) in pairs {
@@ -110,6 +115,29 @@ pub(crate) fn echo(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(MAX_ECHO).collect()
 }
 
+/// Whether the text is UTF-8 once its escapes are undone. The reader of queries would put a replacement
+/// character in place of a wrong byte, and the question would be another one.
+fn is_utf8(escaped: &str) -> bool {
+    let mut bytes = escaped.bytes();
+    let mut plain = Vec::with_capacity(escaped.len());
+    while let Some(byte) = bytes.next() {
+        let mut ahead = bytes.clone();
+        let digits = (byte == b'%').then(|| (ahead.next().and_then(hex), ahead.next().and_then(hex)));
+        match digits {
+            Some((Some(high), Some(low))) => {
+                plain.push(high << 4 | low);
+                bytes = ahead;
+            }
+            _ => plain.push(byte),
+        }
+    }
+    std::str::from_utf8(&plain).is_ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
 fn unknown(known: &[&str]) -> String {
     if known.is_empty() {
         return "is not known; this route takes no parameters".to_owned();
@@ -145,6 +173,19 @@ mod tests {
             ]
         );
         assert_eq!(reasons("account_id=%00"), ["account_id holds a control character; no stored value does"]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_refused() {
+        let refused = "query holds bytes that are no UTF-8; escape text as UTF-8, e.g. %C3%A9 for é";
+        for query in ["account_id=%FF", "account_id=a%c3", "%ff=1", "account_id=%C3x"] {
+            assert_eq!(reasons(query), [refused], "{query}");
+        }
+        for query in
+            ["account_id=%C3%A9", "account_id=%c3%a9", "account_id=%zz", "account_id=50%", "account_id=%2"]
+        {
+            assert_eq!(reasons(query), [""; 0], "{query}");
+        }
     }
 
     #[test]

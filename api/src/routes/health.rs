@@ -148,8 +148,9 @@ pub(crate) struct Alive {
         LivenessProblems,
     )
 )]
-pub(crate) async fn livez() -> Json<Alive> {
-    Json(Alive { status: "alive" })
+pub(crate) async fn livez(uri: Uri) -> Result<Json<Alive>, Problem> {
+    Parameters::read(&uri, &[]).finish()?;
+    Ok(Json(Alive { status: "alive" }))
 }
 
 /// Every required part is up.
@@ -173,7 +174,8 @@ pub(crate) struct Ready {
         ReadyProblems,
     )
 )]
-pub(crate) async fn readyz(State(shared): State<Shared>) -> Result<Json<Ready>, Problem> {
+pub(crate) async fn readyz(State(shared): State<Shared>, uri: Uri) -> Result<Json<Ready>, Problem> {
+    Parameters::read(&uri, &[]).finish()?;
     let missing: Vec<Fault> = parts(&shared)
         .await
         .into_iter()

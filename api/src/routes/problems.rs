@@ -2,9 +2,11 @@
 
 use axum::Json;
 use axum::extract::Path;
+use axum::http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::parameters::Parameters;
 use crate::problem::{Code, Definition, Problem};
 
 /// One error code.
@@ -34,8 +36,9 @@ pub(crate) struct ProblemKind {
         crate::openapi::PlainProblems,
     )
 )]
-pub(crate) async fn all() -> Json<Vec<ProblemKind>> {
-    Json(Code::ALL.map(kind).into())
+pub(crate) async fn all(uri: Uri) -> Result<Json<Vec<ProblemKind>>, Problem> {
+    Parameters::read(&uri, &[]).finish()?;
+    Ok(Json(Code::ALL.map(kind).into()))
 }
 
 /// One error code
@@ -52,7 +55,8 @@ pub(crate) async fn all() -> Json<Vec<ProblemKind>> {
         crate::openapi::MissingProblems,
     )
 )]
-pub(crate) async fn one(Path(code): Path<String>) -> Result<Json<ProblemKind>, Problem> {
+pub(crate) async fn one(Path(code): Path<String>, uri: Uri) -> Result<Json<ProblemKind>, Problem> {
+    Parameters::read(&uri, &[]).finish()?;
     Code::ALL.into_iter().find(|known| known.name() == code).map(|known| Json(kind(known))).ok_or_else(|| {
         Problem::new(Code::NotFound, "No error has this code; /api/problems lists all of them.")
     })
