@@ -9,6 +9,7 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::parameters::echo;
 use crate::ports::Observation;
 use crate::problem::{Code, Problem};
 use crate::state::Shared;
@@ -109,7 +110,8 @@ fn describe_bare(status: StatusCode, method: &Method, allow: Option<&HeaderValue
         Code::MethodNotAllowed => {
             let allowed = allow.and_then(|allow| allow.to_str().ok()).unwrap_or("another method");
             let allowed = allowed.replace(',', ", ");
-            Problem::new(code, format!("This route does not take {}; use {allowed}.", method_name(method)))
+            let method = echo(method.as_str());
+            Problem::new(code, format!("This route does not take {method}; use {allowed}."))
         }
         Code::Internal => Problem::internal(format!("a layer answered {status} without a problem")),
         _ => Problem::new(code, code.definition().remedy),

@@ -23,6 +23,8 @@ async fn a_wrong_method_says_which_are_right() {
     assert_eq!(answer.header("allow"), "GET,HEAD");
     assert_eq!(answer.code(), "method_not_allowed");
     insta::assert_json_snapshot!("method_not_allowed", answer.json());
+    let own = api.send(&"BREW".repeat(50), "/livez", &[], Body::empty()).await.json();
+    assert_eq!(own["detail"], format!("This route does not take {}; use GET, HEAD.", "BREW".repeat(10)));
     let answer = api.get("/api/v1/kelly/monitoring/metrics/record").await;
     assert_eq!(answer.header("allow"), "POST");
 }
