@@ -2,7 +2,7 @@
 //! machine (a page that rebinds its own DNS name to 127.0.0.1 still sends its own name as Host), and
 //! a browser may change something only from a page this server itself delivered.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Uri};
@@ -10,28 +10,25 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::problem::{Code, Problem};
-use crate::state::Shared;
 
 /// Names of loopback; the addresses 127.0.0.0/8 and ::1 count too.
 const LOOPBACK_NAME: &str = "localhost";
 
 /// Refuses requests that a foreign page may have made.
-pub(crate) async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let verdict =
-        check(request.method(), request.uri(), request.headers(), &shared.app.settings.allowed_hosts);
-    match verdict {
+pub(crate) async fn guard(request: Request, next: Next) -> Response {
+    match check(request.method(), request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
 }
 
-fn check(method: &Method, uri: &Uri, headers: &HeaderMap, allowed_hosts: &[String]) -> Result<(), Problem> {
+fn check(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let host = host_of(uri, headers)?;
-    if !is_allowed(host.host(), allowed_hosts) {
+    if !is_allowed(host.host()) {
         return Err(Problem::new(
             Code::HostNotAllowed,
-            "The Host header names a host that this server does not answer to. Use 127.0.0.1 or \
-             localhost, or add the name to the allowed hosts in Kelly's configuration.",
+            "The Host header names a host that this server does not answer to: it answers to names of \
+             loopback only. Use 127.0.0.1 or localhost.",
         ));
     }
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
@@ -67,11 +64,10 @@ fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Problem> {
         })
 }
 
-fn is_allowed(host: &str, allowed_hosts: &[String]) -> bool {
+fn is_allowed(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
         || host.eq_ignore_ascii_case(LOOPBACK_NAME)
-        || allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(bare))
 }
 
 /// Browsers send Origin with every request that is not GET or HEAD; programs send neither header.
@@ -96,8 +92,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        let allowed = ["kelly.internal".to_owned()];
-        match check(&method, &uri.parse().unwrap(), &map, &allowed) {
+        match check(&method, &uri.parse().unwrap(), &map) {
             Ok(()) => "pass",
             Err(problem) => problem.code().name(),
         }
@@ -112,8 +107,7 @@ mod tests {
             ("localhost:8000", "pass"),
             ("LocalHost", "pass"),
             ("[::1]:8000", "pass"),
-            ("kelly.internal:8000", "pass"),
-            ("KELLY.internal", "pass"),
+            ("kelly.internal:8000", "host_not_allowed"),
             ("evil.example", "host_not_allowed"),
             ("localhost.evil.example", "host_not_allowed"),
             ("127.0.0.1.evil.example", "host_not_allowed"),

@@ -28,7 +28,8 @@ pub(crate) const DOCS_PATH: &str = "/api/docs";
         description = "Real-time monitoring of AI conversations. Errors are `application/problem+json` (RFC 9457) with a \
             stable `code` (all of them: `/api/problems`) and a `trace_id`; every answer carries the trace id in the header \
             `x-trace-id`, taken from a `traceparent` header when the request has one. Times are RFC 3339 in UTC. Unknown \
-            query parameters are refused. The server answers to loopback host names and configured ones only.",
+            query parameters are refused. The server answers to host names of loopback only (127.0.0.1, localhost, [::1]). \
+            A request that is no HTTP at all is answered by the HTTP library with a bare status and no document.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     tags(
@@ -82,13 +83,13 @@ problem_sets! {
     /// The health report; its 503 is described where it is.
     HealthProblems = [InvalidParameter, InvalidHost, HostNotAllowed, Internal];
     /// Readiness.
-    ReadyProblems = [InvalidHost, HostNotAllowed, Internal, ServerBusy, NotReady];
+    ReadyProblems = [InvalidParameter, InvalidHost, HostNotAllowed, Internal, ServerBusy, NotReady];
     /// Liveness, which stands outside the bound on requests.
-    LivenessProblems = [InvalidHost, HostNotAllowed, Internal];
+    LivenessProblems = [InvalidParameter, InvalidHost, HostNotAllowed, Internal];
     /// Things looked up by name.
-    MissingProblems = [InvalidHost, HostNotAllowed, NotFound, Internal, ServerBusy];
+    MissingProblems = [InvalidParameter, InvalidHost, HostNotAllowed, NotFound, Internal, ServerBusy];
     /// Routes that look nothing up.
-    PlainProblems = [InvalidHost, HostNotAllowed, Internal, ServerBusy];
+    PlainProblems = [InvalidParameter, InvalidHost, HostNotAllowed, Internal, ServerBusy];
 }
 
 /// One response a status, with an example for each code that has it.

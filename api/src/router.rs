@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -37,10 +38,7 @@ pub fn router(app: AppState) -> Router {
         .layer(from_fn(note_route))
         .with_state(shared.clone());
     // A router of its own, so that the layers see what routing itself answers (404, 405 with Allow).
-    Router::new()
-        .fallback_service(routes)
-        .layer(from_fn_with_state(shared.clone(), guard))
-        .layer(from_fn_with_state(shared, edge))
+    Router::new().fallback_service(routes).layer(from_fn(guard)).layer(from_fn_with_state(shared, edge))
 }
 
 /// The OpenAPI document of the router, under the version given.
@@ -53,6 +51,7 @@ fn bounded() -> OpenApiRouter<Shared> {
     OpenApiRouter::default()
         .routes(routes!(metrics::overview))
         .routes(routes!(metrics::detailed))
+        .routes(routes!(metrics::catalogue))
         .routes(routes!(activity::feed))
         .routes(routes!(activity::vip))
         .routes(routes!(record::metrics))
@@ -86,7 +85,28 @@ fn documentation(document: &OpenApi) -> Router<Shared> {
         move || async move { ([(CONTENT_TYPE, "application/json")], text.to_string()).into_response() };
     let config = Config::from(DOCUMENT_PATH).validator_url("none").try_it_out_enabled(true);
     let pages: Router<Shared> = SwaggerUi::new(DOCS_PATH).config(config).into();
+    let pages = pages.layer(map_response(finish_page));
     Router::new().route(DOCUMENT_PATH, get(document)).merge(pages)
+}
+
+/// The documentation's pages call this server only. Swagger UI sets styles from its script and has its icons in data URLs.
+const DOCS_POLICY: &str = "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; \
+                           connect-src 'self'; img-src 'self' data:; font-src 'self' data:; base-uri 'none'; \
+                           form-action 'none'; frame-ancestors 'none'";
+
+/// Gives a file of the documentation its policy, and text its charset: the library names none.
+async fn finish_page(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(DOCS_POLICY));
+    let with_charset = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .filter(|kind| kind.starts_with("text/") && !kind.contains("charset"))
+        .and_then(|kind| HeaderValue::from_str(&format!("{kind}; charset=utf-8")).ok());
+    if let Some(kind) = with_charset {
+        headers.insert(CONTENT_TYPE, kind);
+    }
+    response
 }
 
 /// Holds a place among the requests being worked on for as long as the handler runs.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use kelly_schemas::Catalogue;
 
 use crate::limits::{Gates, Limits};
 use crate::ports::{Accept, Health, Observe};
@@ -17,6 +18,8 @@ pub struct AppState {
     pub acceptor: Arc<dyn Accept>,
     /// Tells how the parts are.
     pub health: Arc<dyn Health>,
+    /// The metric catalogue that is in force.
+    pub catalogue: Arc<Catalogue>,
     /// Is told of every request.
     pub observer: Arc<dyn Observe>,
     /// Settings.
@@ -32,9 +35,6 @@ pub struct Settings {
     pub started_at: DateTime<Utc>,
     /// The clock.
     pub clock: fn() -> DateTime<Utc>,
-    /// Host names beyond loopback under which this server may be called, without port, e.g.
-    /// `kelly.internal`. They are what keeps DNS rebinding out, so name only hosts you own.
-    pub allowed_hosts: Vec<String>,
     /// Bounds.
     pub limits: Limits,
 }

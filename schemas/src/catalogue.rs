@@ -12,6 +12,7 @@ use crate::thresholds::{self, ThresholdsError};
 /// How a metric behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = CatalogueKind)]
 pub enum Kind {
     /// A level that goes up and down; each row is a reading.
     Gauge,
@@ -33,6 +34,7 @@ impl Kind {
 /// How the rows of a step of time become one point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = CatalogueAggregate)]
 pub enum Aggregate {
     /// Mean of the values.
     Mean,
@@ -47,6 +49,7 @@ pub enum Aggregate {
 /// The direction in which a metric gets worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = CatalogueBad)]
 pub enum Bad {
     /// More is worse.
     Up,
@@ -59,6 +62,7 @@ pub enum Bad {
 /// What Kelly knows about one metric.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CatalogueMetric)]
 pub struct Definition {
     /// Name.
     pub name: String,

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 /// The definition of one figure. The list lies in `catalogue.toml`; queries follow it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CatalogueFigure)]
 pub struct OverviewFigure {
     /// Its field in the answer.
     pub field: String,
@@ -25,6 +26,7 @@ pub struct OverviewFigure {
 /// What is computed of the rows in the window. Without a row it is null: nothing recorded is not zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = CatalogueStatistic)]
 pub enum Statistic {
     /// Sum of the values.
     Sum,
@@ -39,6 +41,7 @@ pub enum Statistic {
 /// The rows that count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = CatalogueWindow)]
 pub enum Window {
     /// Since 00:00 UTC.
     Today,

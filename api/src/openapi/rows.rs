@@ -43,6 +43,8 @@ pub(crate) struct Metric {
     value: f64,
     /// When; absent: when the log took the row.
     timestamp: Option<Timestamp>,
+    /// Another name of `timestamp`; not both.
+    created_at: Option<Timestamp>,
     /// The account concerned.
     #[schema(example = "account123", max_length = 50)]
     account_id: Option<String>,
@@ -96,6 +98,8 @@ pub(crate) struct ActivityEvent {
     category: Option<String>,
     /// When; absent: the time in a UUIDv7 `id`, else when the log took the row.
     created_at: Option<Timestamp>,
+    /// Another name of `created_at`; not both.
+    timestamp: Option<Timestamp>,
     /// Whatever else; an object of at most 8 KiB. `"vip": true` makes the event VIP. No conversation text.
     #[schema(value_type = Option<Object>)]
     metadata: Option<serde_json::Value>,

@@ -132,7 +132,7 @@ impl Code {
                 "host_not_allowed",
                 StatusCode::FORBIDDEN,
                 "This server does not answer to that host name",
-                "Use 127.0.0.1 or localhost in the URL, or add the name to the allowed hosts in Kelly's configuration.",
+                "Use 127.0.0.1 or localhost in the URL: this server answers to names of loopback only.",
             ),
             Self::OriginNotAllowed => (
                 "origin_not_allowed",
@@ -164,8 +164,8 @@ impl Code {
             Self::BodyTooLarge => (
                 "body_too_large",
                 StatusCode::PAYLOAD_TOO_LARGE,
-                "The body is too large",
-                "Nothing was recorded. Split the rows over several requests within the limit that `detail` names.",
+                "The body or a row of it is too large",
+                "Nothing was recorded. Send fewer rows a request, or a smaller row, within the limit that `detail` names.",
             ),
             Self::UnsupportedMediaType => (
                 "unsupported_media_type",

@@ -31,8 +31,8 @@ const MAX_CURSOR_CHARACTERS: usize = 1_024;
         ("limit" = Option<u32>, Query, description = "Events a page, 1 to 200; 50 unless said.", example = 50, minimum = 1, maximum = 200),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before, unchanged."),
         ("severity" = inline(Option<Severity>), Query, description = "Only events of this severity."),
-        ("event_type" = Option<String>, Query, description = "Only events of this type.", example = "user_interaction", max_length = 100),
-        ("account_id" = Option<String>, Query, description = "Only events of this account.", example = "account123", max_length = 50),
+        ("event_type" = Option<String>, Query, description = "Only events of this type.", max_length = 100),
+        ("account_id" = Option<String>, Query, description = "Only events of this account.", max_length = 50),
     ),
     responses(
         (status = 200, description = "A page.", body = FeedPage, example = json!({
@@ -66,8 +66,8 @@ pub(crate) async fn feed(State(shared): State<Shared>, uri: Uri) -> Result<Json<
         ("limit" = Option<u32>, Query, description = "Events a page, 1 to 200; 50 unless said.", example = 50, minimum = 1, maximum = 200),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before, unchanged."),
         ("severity" = inline(Option<Severity>), Query, description = "Only events of this severity."),
-        ("event_type" = Option<String>, Query, description = "Only events of this type.", example = "user_interaction", max_length = 100),
-        ("account_id" = Option<String>, Query, description = "Only events of this account.", example = "account123", max_length = 50),
+        ("event_type" = Option<String>, Query, description = "Only events of this type.", max_length = 100),
+        ("account_id" = Option<String>, Query, description = "Only events of this account.", max_length = 50),
     ),
     responses(
         (status = 200, description = "A page.", body = FeedPage, example = json!({

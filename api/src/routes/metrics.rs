@@ -5,9 +5,13 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use kelly_query::{Detailed, DetailedRequest, Overview, QueryError, RangeRequest};
+use kelly_schemas::catalogue::Definition;
 use kelly_schemas::limits::{ACCOUNT_ID_CHARACTERS, CONVERSATION_ID_CHARACTERS, METRIC_NAME_CHARACTERS};
+use kelly_schemas::overview::OverviewFigure;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::openapi::{PlainQueryProblems, QueryProblems};
+use crate::openapi::{PlainProblems, PlainQueryProblems, QueryProblems};
 use crate::parameters::{Parameters, echo};
 use crate::problem::Problem;
 use crate::state::Shared;
@@ -15,7 +19,8 @@ use crate::state::Shared;
 /// Live figures
 ///
 /// Conversations, messages, confidence, safety, load, response time and cost at one glance. Each
-/// figure's window is in the metric catalogue; days are UTC days. A figure without samples in its
+/// field of the answer says how it is computed and over which window, and so does
+/// `/api/v1/kelly/monitoring/catalogue`; days are UTC days. A figure without samples in its
 /// window is null.
 #[utoipa::path(
     get,
@@ -38,6 +43,39 @@ pub(crate) async fn overview(State(shared): State<Shared>, uri: Uri) -> Result<J
     Ok(Json(overview))
 }
 
+/// What Kelly knows of metrics, and how the live figures are made of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CatalogueAnswer {
+    /// The metrics known by name, with the thresholds that are in force. Others work too: a gauge without a unit, averaged.
+    metrics: Vec<Definition>,
+    /// The figures of `/api/v1/kelly/monitoring/metrics`, in the order of that answer. All times are UTC.
+    overview: Vec<OverviewFigure>,
+}
+
+/// Metric catalogue
+///
+/// The metrics Kelly knows by name (unit, kind, how rows become a point, which direction is worse, thresholds), and
+/// the definition of every live figure: of which metric, what is computed, over which window.
+#[utoipa::path(
+    get,
+    path = "/api/v1/kelly/monitoring/catalogue",
+    tag = "metrics",
+    operation_id = "metric_catalogue",
+    responses(
+        (status = 200, description = "The definitions.", body = CatalogueAnswer),
+        PlainProblems,
+    )
+)]
+pub(crate) async fn catalogue(
+    State(shared): State<Shared>,
+    uri: Uri,
+) -> Result<Json<CatalogueAnswer>, Problem> {
+    Parameters::read(&uri, &[]).finish()?;
+    let catalogue = &shared.app.catalogue;
+    let metrics = catalogue.definitions().cloned().collect();
+    Ok(Json(CatalogueAnswer { metrics, overview: catalogue.overview().to_vec() }))
+}
+
 const DETAILED_PARAMETERS: [&str; 5] = ["timeframe", "from", "to", "account_id", "conversation_id"];
 
 /// Drill-down into one metric
@@ -54,24 +92,25 @@ const DETAILED_PARAMETERS: [&str; 5] = ["timeframe", "from", "to", "account_id",
     params(
         ("metric_type" = String, Path, description = "Name of the metric, e.g. conversations, messages, ai_confidence, safety_score, response_time; letters, digits and `_.:/-` (`/` as %2F).", example = "ai_confidence", max_length = 100),
         ("timeframe" = inline(Option<kelly_query::Timeframe>), Query, description = "Length of time that ends now; 1h unless said. Not together with `from`.", example = "24h"),
-        ("from" = Option<String>, Query, description = "First instant, included: RFC 3339 or milliseconds since 1970.", example = "2024-09-11T12:00:00Z"),
-        ("to" = Option<String>, Query, description = "End, excluded; now unless said. Needs `from`.", example = "2024-09-11T15:00:00Z"),
-        ("account_id" = Option<String>, Query, description = "Only this account.", example = "account123", max_length = 50),
-        ("conversation_id" = Option<String>, Query, description = "Only this conversation.", example = "conv456", max_length = 100),
+        ("from" = Option<String>, Query, description = "First instant, included: RFC 3339 or milliseconds since 1970."),
+        ("to" = Option<String>, Query, description = "End, excluded; now unless said. Needs `from`."),
+        ("account_id" = Option<String>, Query, description = "Only this account.", max_length = 50),
+        ("conversation_id" = Option<String>, Query, description = "Only this conversation.", max_length = 100),
     ),
     responses(
         (status = 200, description = "The drill-down.", body = Detailed, example = json!({
             "metric_name": "ai_confidence",
             "current_value": 0.85,
             "historical_data": [
-                {"timestamp": "2024-09-11T15:00:00Z", "value": 0.83, "count": 61, "min": 0.41, "max": 0.99, "p50": 0.84, "p95": 0.95, "p99": 0.98},
-                {"timestamp": "2024-09-11T15:05:00Z", "value": 0.87, "count": 58, "min": 0.52, "max": 0.99, "p50": 0.88, "p95": 0.96, "p99": 0.98}
+                {"timestamp": "2024-09-11T15:00:00Z", "partial": false, "value": 0.83, "count": 61, "min": 0.41, "max": 0.99, "p50": 0.84, "p95": 0.95, "p99": 0.98},
+                {"timestamp": "2024-09-11T15:05:00Z", "partial": true, "value": 0.87, "count": 58, "min": 0.52, "max": 0.99, "p50": 0.88, "p95": 0.96, "p99": 0.98}
             ],
             "percentile_data": {"p50": 0.82, "p95": 0.94, "p99": 0.98},
             "thresholds": {"warning": 0.6, "critical": 0.4},
             "trend_analysis": {
                 "direction": "up", "percentage_change": 5.2, "is_concerning": false, "insufficient_data": false,
                 "samples_needed": 5, "current": 0.85, "previous": 0.808, "current_samples": 119, "previous_samples": 240,
+                "current_window": {"from": "2024-09-11T14:30:00Z", "to": "2024-09-11T15:30:00Z"},
                 "previous_window": {"from": "2024-09-11T13:30:00Z", "to": "2024-09-11T14:30:00Z"}
             },
             "window": {"from": "2024-09-11T14:30:00Z", "to": "2024-09-11T15:30:00Z"},
@@ -91,14 +130,18 @@ pub(crate) async fn detailed(
     uri: Uri,
 ) -> Result<Json<Detailed>, Problem> {
     let mut parameters = Parameters::read(&uri, &DETAILED_PARAMETERS);
-    let metric_name = match metric_type {
-        Ok(Path(name)) => name,
+    let checked = match metric_type {
+        Ok(Path(name)) => check_metric_name(&name).map(|()| name),
         // Routing made sure of the parameter: what is left is an escape that is not UTF-8.
-        Err(_) => String::new(),
+        Err(_) => {
+            Err("in the path holds bytes that are no UTF-8; names have letters, digits and `_.:/-`"
+                .to_owned())
+        }
     };
-    if let Err(reason) = check_metric_name(&metric_name) {
+    let metric_name = checked.unwrap_or_else(|reason| {
         parameters.fault("metric_type", reason);
-    }
+        String::new()
+    });
     let timeframe = parameters.take("timeframe");
     let (from, to) = (parameters.take("from"), parameters.take("to"));
     let account_id = parameters.identifier("account_id", ACCOUNT_ID_CHARACTERS);

@@ -2,6 +2,7 @@
 
 mod contract;
 mod errors;
+mod examples;
 mod health;
 mod openapi;
 mod pages;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use kelly_api::openapi_document;
+use kelly_schemas::decode::without_byte_order_mark;
 use serde_json::Value;
 
 use crate::contract::assert_fits;
@@ -124,8 +125,9 @@ fn every_example_fits_its_schema() {
 fn rows_are_described_as_in_the_contract() {
     let document = document();
     let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas");
-    let read =
-        |path: &Path| -> Value { serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap() };
+    let read = |path: &Path| -> Value {
+        serde_json::from_slice(without_byte_order_mark(&std::fs::read(path).unwrap())).unwrap()
+    };
     let cases = [
         ("metric.schema.json", "metric", "Metric", "metrics", "MetricRows"),
         ("activity.schema.json", "event", "ActivityEvent", "activity", "ActivityRows"),

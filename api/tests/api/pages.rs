@@ -60,6 +60,8 @@ async fn the_documentation_needs_nobody_else() {
     let api = Api::new(Setup::default());
     let page = api.get("/api/docs/").await;
     assert_eq!(page.status, 200);
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    assert!(page.header("content-security-policy").contains("script-src 'self';"));
     let html = String::from_utf8_lossy(&page.body).into_owned();
     assert!(!html.contains("http://") && !html.contains("https://"), "{html}");
     let start = api.get("/api/docs/swagger-initializer.js").await;

@@ -10,10 +10,11 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use kelly_api::{
-    Accept, Accepted, AppState, Health, LatencyBook, Limits, NotAccepted, Part, PartStatus, Queries,
+    Accept, Accepted, AppState, Health, LatencyBook, Limits, NotAccepted, Part, PartStatus, Queries, RowKind,
     Settings, Submission, router,
 };
 use kelly_query::{DatabaseHealth, Detailed, DetailedRequest, FeedPage, FeedRequest, Overview, QueryError};
+use kelly_schemas::Catalogue;
 use serde_json::Value;
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -93,8 +94,11 @@ pub(crate) struct FakeAccept {
 #[async_trait]
 impl Accept for FakeAccept {
     async fn accept(&self, submission: Submission) -> Result<Accepted, NotAccepted> {
+        let ids = match submission.kind {
+            RowKind::Metrics => Vec::new(),
+            RowKind::Activity => vec![Uuid::from_u128(0x0198_f3c2_a4b7_8e21_b0c3_d9a1_f2e4_c6d8)],
+        };
         self.taken.lock().unwrap().push(submission);
-        let ids = vec![Uuid::from_u128(0x0198_f3c2_a4b7_8e21_b0c3_d9a1_f2e4_c6d8)];
         self.fate.befall(Accepted { accepted: 1, ids }).await
     }
 }
@@ -162,12 +166,12 @@ impl Api {
             queries: queries.clone(),
             acceptor: accept.clone(),
             health: Arc::new(FakeHealth { parts: setup.parts, answers: setup.health_answers }),
+            catalogue: Arc::new(Catalogue::builtin().clone()),
             observer: latencies.clone(),
             settings: Settings {
                 version: "1.2.3".to_owned(),
                 started_at: now() - TimeDelta::seconds(90),
                 clock: now,
-                allowed_hosts: Vec::new(),
                 limits: setup.limits,
             },
         });
