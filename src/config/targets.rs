@@ -58,6 +58,12 @@ pub fn log_target(text: &str) -> Result<LogTarget, String> {
             directory => Ok(LogTarget::Embedded(PathBuf::from(directory))),
         };
     }
+    // Nothing of the text is echoed: it may hold a password.
+    if text.contains(['@', '?', '=']) {
+        return Err(format!(
+            "credentials do not belong in the address: put sasl.* into KELLY_KAFKA_PROPERTIES; {WANTED}"
+        ));
+    }
     let Some(brokers) = text.strip_prefix("kafka://") else {
         return Err(format!("{text:?} names no log: {WANTED}"));
     };
@@ -65,7 +71,7 @@ pub fn log_target(text: &str) -> Result<LogTarget, String> {
     for broker in brokers.split(',') {
         let port = broker.rsplit_once(':').filter(|(host, _)| !host.is_empty());
         let is_right = port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|p| p > 0))
-            && !broker.contains(['/', '@', ' ']);
+            && !broker.contains(['/', ' ']);
         if !is_right {
             return Err(format!("{broker:?} is no broker: {WANTED}"));
         }
@@ -140,6 +146,15 @@ mod tests {
             "http://a:1",
         ] {
             assert!(log_target(wrong).is_err(), "{wrong}");
+        }
+        for secret in [
+            "kafka://u:hunter2@a:9092",
+            "kafka://a:9092,u:hunter2@b:1",
+            "kafka:/u:hunter2@a:9092",
+            "kafka://a:9092?sasl.password=hunter2",
+        ] {
+            let told = log_target(secret).unwrap_err();
+            assert!(!told.contains("hunter2") && told.contains("KELLY_KAFKA_PROPERTIES"), "{told}");
         }
     }
 

@@ -38,7 +38,7 @@ impl Admin {
         let client = config
             .admin()
             .create_with_context(LoggingContext)
-            .map_err(|error| failure("create a Kafka client", error))?;
+            .map_err(|error| config.not_created("create a Kafka client", error))?;
         Ok(Self { config, client, closed: AtomicBool::new(false) })
     }
 

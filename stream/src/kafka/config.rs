@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
 
+use super::failure::failure;
 use crate::bounds::MAX_RECORD_BYTES;
 use crate::error::LogError;
 use crate::port::Result;
@@ -66,6 +69,25 @@ const RESERVED: &[&str] = &[
     "transactional.id",
 ];
 
+/// Properties whose values are no secrets, beside those that end as [`SHOWN_ENDS`] say.
+const SHOWN: &[&str] = &[
+    "client.id",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.username",
+    "security.protocol",
+    "ssl.ca.location",
+];
+
+/// Durations and sizes.
+const SHOWN_ENDS: &[&str] = &[".ms", ".bytes"];
+
+/// Whether the value of a property may be shown. A name that is not known may be a slip of the pen
+/// for one that holds a secret, so only what is known to be harmless is shown.
+pub fn may_be_shown(name: &str) -> bool {
+    SHOWN.contains(&name) || SHOWN_ENDS.iter().any(|end| name.ends_with(end))
+}
+
 /// Room for the record's own framing above [`MAX_RECORD_BYTES`].
 const MESSAGE_OVERHEAD_BYTES: usize = 64 * 1024;
 
@@ -92,12 +114,7 @@ impl KafkaConfig {
                 reason: "Kelly sets it itself, its exactly-once delivery rests on it; remove it".into(),
             });
         }
-        self.base().create_native_config().map(drop).map_err(|error| match error {
-            rdkafka::error::KafkaError::ClientConfig(_, reason, property, value) => {
-                LogError::Config { reason: format!("librdkafka says of {value:?}: {reason}"), property }
-            }
-            other => LogError::Config { property: "properties".into(), reason: other.to_string() },
-        })
+        self.base().create_native_config().map(drop).map_err(refused)
     }
 
     pub(super) fn admin(&self) -> ClientConfig {
@@ -167,6 +184,27 @@ impl KafkaConfig {
         config
     }
 
+    /// Why librdkafka made no client: but for a lack of threads it is a property, or several that
+    /// contradict each other, which no time mends.
+    pub(super) fn not_created(&self, doing: impl Into<String>, error: KafkaError) -> LogError {
+        let KafkaError::ClientCreation(words) = &error else {
+            return match error {
+                KafkaError::ClientConfig(..) => refused(error),
+                other => failure(doing, other),
+            };
+        };
+        if words.contains("thread") {
+            return failure(doing, error);
+        }
+        let holds = |(name, value): (&String, &String)| !may_be_shown(name) && words.contains(value.as_str());
+        let reason = if self.properties.iter().any(holds) {
+            "librdkafka refuses them in words that hold the value of one, so they are not shown".into()
+        } else {
+            format!("librdkafka says: {}", words.trim_end())
+        };
+        LogError::Config { property: "kafka.properties".into(), reason }
+    }
+
     fn base(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         self.add_to(&mut config);
@@ -185,6 +223,28 @@ impl KafkaConfig {
         for (name, value) in &self.properties {
             config.set(name, value);
         }
+    }
+}
+
+/// What librdkafka says of a property, without a value that may be a secret: its own words hold it.
+fn refused(error: KafkaError) -> LogError {
+    match error {
+        KafkaError::ClientConfig(kind, words, property, _value) => {
+            let reason = match kind {
+                RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => {
+                    "librdkafka knows no such property; mend its name or remove it".into()
+                }
+                _ if may_be_shown(&property) => format!("librdkafka says: {}", words.trim_end()),
+                _ => "librdkafka does not take its value (which is not shown, it may be a secret)".into(),
+            };
+            LogError::Config { property, reason }
+        }
+        // A zero byte in a name or a value.
+        KafkaError::Nul(_) => LogError::Config {
+            property: "kafka.properties".into(),
+            reason: "a name or a value holds a zero byte; remove it".into(),
+        },
+        other => LogError::Config { property: "kafka.properties".into(), reason: other.to_string() },
     }
 }
 
@@ -209,6 +269,49 @@ mod tests {
         let error = with("security.protocoll", "ssl").verify().unwrap_err().to_string();
         assert!(error.contains("security.protocoll"), "{error}");
         assert!(KafkaConfig { brokers: "a:1,,b:2".into(), ..Default::default() }.verify().is_err());
+    }
+
+    #[test]
+    fn no_slip_shows_a_secret() {
+        for name in [
+            "sasl.pasword",
+            "sasl.oauthbearer.method",
+            "ssl.endpoint.identification.algorithm",
+            "enable.ssl.certificate.verification",
+            "ssl.key.pem",
+            "sasl.kerberos.min.time.before.relogin",
+        ] {
+            assert!(!may_be_shown(name), "{name}");
+            let Err(error) = with(name, "hunter2").verify() else { continue };
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains(name) && !shown.contains("hunter2"), "{shown}");
+        }
+        let zero = with("sasl.password", "hunter2\0").verify().unwrap_err();
+        assert!(!format!("{zero} {zero:?}").contains("hunter2"), "{zero:?}");
+        let harmless = with("security.protocol", "sll").verify().unwrap_err().to_string();
+        assert!(harmless.contains("sll"), "{harmless}");
+    }
+
+    #[test]
+    fn what_no_client_can_be_made_of_is_a_wrong_setting() {
+        let create = |config: &KafkaConfig| -> LogError {
+            let client = config.consumer("g").create::<rdkafka::consumer::BaseConsumer>();
+            config.not_created("join", client.err().unwrap())
+        };
+        let mut config = with("security.protocol", "SSL");
+        config.properties.insert("ssl.ca.location".into(), "/nowhere/ca.pem".into());
+        config.verify().unwrap();
+        let error = create(&config);
+        assert!(matches!(error, LogError::Config { .. }), "{error:?}");
+        assert!(error.to_string().contains("ssl.ca.location"), "{error}");
+        let error = create(&with("session.timeout.ms", "3000000"));
+        assert!(matches!(error, LogError::Config { .. }), "{error:?}");
+
+        let words = KafkaError::ClientCreation("no such thing: hunter2".into());
+        let error = with("ssl.key.location", "hunter2").not_created("join", words).to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+        let threads = KafkaError::ClientCreation("Failed to create thread: busy".into());
+        assert!(config.not_created("join", threads).is_retryable());
     }
 
     #[test]

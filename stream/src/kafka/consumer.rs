@@ -38,7 +38,7 @@ impl KafkaConsumer {
         let consumer: BaseConsumer<MemberContext> = config
             .consumer(&spec.group)
             .create_with_context(MemberContext::default())
-            .map_err(|error| failure(doing(), error))?;
+            .map_err(|error| config.not_created(doing(), error))?;
         let topics: Vec<&str> = spec.topics.iter().map(|topic| &**topic).collect();
         consumer.subscribe(&topics).map_err(|error| failure(doing(), error))?;
         Ok(Self {

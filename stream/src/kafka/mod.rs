@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use config::KafkaConfig;
+pub use config::{KafkaConfig, may_be_shown};
 
 use crate::bounds;
 use crate::error::LogError;

@@ -119,7 +119,7 @@ fn create(config: &KafkaConfig) -> Result<Arc<Native>> {
         .producer()
         .create_with_context(DeliveryContext)
         .map(Arc::new)
-        .map_err(|error| failure("create a Kafka producer", error))
+        .map_err(|error| config.not_created("create a Kafka producer", error))
 }
 
 fn load_of(records: &[NewRecord]) -> Result<Load> {
