@@ -276,7 +276,8 @@ mod tests {
 
     #[test]
     fn a_body_that_says_nothing_is_recognised() {
-        let cases: [(&str, Form); 7] = [
+        let cases: [(&str, Form); 8] = [
+            ("\u{feff}{\"a\":1}\n{\"a\":2}\n", Form::Ndjson),
             ("{\"a\":1}", Form::Json),
             ("{\"a\":1}\n", Form::Json),
             ("{\n\"a\":1\n}", Form::Json),
@@ -288,6 +289,21 @@ mod tests {
         for (body, expected) in cases {
             assert_eq!(detect(body.as_bytes()), expected, "{body:?}");
         }
+    }
+
+    #[test]
+    fn a_row_too_large_for_any_request_is_no_bad_row() {
+        let row = |fault| BadRow { index: 3, line: Some(4), fault };
+        let bad = vec![
+            row(Fault::MissingField { field: "value" }),
+            row(Fault::RowTooLarge { bytes: 2_000_000, limit: 1_048_512 }),
+        ];
+        let told = not_accepted(AcceptError::Rows { bad, total: 2, rows: 9 });
+        let expected = "the row has 2000000 bytes, 1048512 are allowed; send a smaller row (line 4)";
+        assert!(matches!(told, NotAccepted::TooLarge { reason } if reason == expected));
+        let told = not_accepted(AcceptError::Body(Fault::TooManyRows { limit: 10_000 }));
+        let expected = "it has more than 10000 rows; split them over several requests";
+        assert!(matches!(told, NotAccepted::TooLarge { reason } if reason == expected));
     }
 
     #[test]
