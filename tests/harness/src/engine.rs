@@ -19,8 +19,9 @@ const DROP_DEADLINE: Duration = Duration::from_secs(30);
 /// An engine with a directory of its own, both gone when it is dropped.
 pub struct Engine {
     config: StoreConfig,
-    /// Of its own: the runtime of the test that started it ends before the others.
-    runtime: Runtime,
+    /// Of its own: the runtime of the test that started it ends before the others. `None` only while
+    /// it is dropped.
+    runtime: Option<Runtime>,
     parts: Mutex<Option<Parts>>,
 }
 
@@ -71,7 +72,7 @@ impl Engine {
         });
         let engine = started.recv().context("the engine's start was cut off")??;
         let config = engine.store_config();
-        Ok(Engine { config, runtime, parts: Mutex::new(Some(Parts { engine, directory })) })
+        Ok(Engine { config, runtime: Some(runtime), parts: Mutex::new(Some(Parts { engine, directory })) })
     }
 
     /// How to reach it as the application's user; the database is the default one.
@@ -88,11 +89,17 @@ impl Engine {
         }
     }
 
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(work);
+        }
+    }
+
     fn end(&self) {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Parts { engine, directory }) = parts {
             let (sender, ended) = sync_channel(1);
-            self.runtime.spawn(async move {
+            self.spawn(async move {
                 engine.shutdown().await;
                 let _ = sender.send(());
             });
@@ -105,7 +112,7 @@ impl Engine {
     fn run_blocking(&self, statement: String) -> Result<()> {
         let (sender, done) = sync_channel(1);
         let config = self.config.clone();
-        self.runtime.spawn(async move {
+        self.spawn(async move {
             let _ = sender.send(query(&config, "default", &statement).await.map(drop));
         });
         match done.recv_timeout(DROP_DEADLINE) {
@@ -119,6 +126,10 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.end();
+        if let Some(runtime) = self.runtime.take() {
+            // The value may be dropped inside another runtime, where nothing may be waited for.
+            runtime.shutdown_background();
+        }
     }
 }
 
