@@ -6,8 +6,10 @@
 )]
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{FromFlags, Key};
@@ -25,9 +27,9 @@ over it, and flags over both. RUST_LOG says how much is logged, e.g. RUST_LOG=ke
 
 Exit codes:
   0  done
-  1  failed while running
+  1  failed while running, or the one row of `kelly record` was refused
   2  wrong usage or wrong configuration; nothing was started
-  3  some of the input was refused, the rest was recorded
+  3  some lines of `kelly replay` or `kelly record stdin` were refused, the rest was recorded
   130  interrupted before the work was done";
 
 /// Real-time monitoring, alerting and human intervention for AI conversations.
@@ -166,9 +168,16 @@ pub struct ShowConfig {
 /// Where a running Kelly is.
 #[derive(Debug, Args)]
 pub struct Server {
-    /// A running Kelly
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000")]
-    pub server: String,
+    /// A running Kelly [default: http:// and the configured listen address]
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+}
+
+impl Server {
+    /// Where it is: what was typed, else where the configuration has a Kelly listen.
+    pub fn url(&self, listen: SocketAddr) -> String {
+        self.server.clone().unwrap_or_else(|| format!("http://{listen}"))
+    }
 }
 
 /// `kelly record`.
@@ -203,18 +212,18 @@ pub enum RecordWhat {
 #[derive(Debug, Args)]
 pub struct About {
     /// Account it belongs to
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     pub account: Option<String>,
     /// Conversation it belongs to
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     pub conversation: Option<String>,
     /// User it belongs to
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     pub user: Option<String>,
     /// When it happened, RFC 3339 or epoch milliseconds; now when left out
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
-    /// Metadata; may be given several times
+    /// Metadata; may be given several times, each name once
     #[arg(long = "meta", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub metadata: Vec<(String, String)>,
 }
@@ -224,11 +233,12 @@ pub struct About {
 pub struct RecordMetric {
     /// Name, e.g. ai_confidence
     pub name: String,
-    /// Value
-    #[arg(allow_negative_numbers = true)]
+    /// Value, a finite number
+    #[arg(allow_negative_numbers = true, value_parser = finite)]
     pub value: f64,
-    /// gauge or counter; the catalogue knows it for known names
-    #[arg(long = "type", value_name = "TYPE")]
+    /// Kept with the row. How a metric is added up is the catalogue's to say, by its name; a name
+    /// that is not in it is averaged as a gauge, whatever stands here
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["gauge", "counter"])]
     pub metric_type: Option<String>,
     #[command(flatten)]
     pub about: About,
@@ -275,19 +285,21 @@ Examples:
   kelly replay day.ndjson --check                        say what is wrong, change nothing
   kelly replay day.ndjson --log kafka://localhost:9092   to the log itself, not over HTTP
 
-A CSV file begins with a header; timestamp and value are needed, metric_name, metric_type,
-account_id, conversation_id and user_id may stand beside them. An NDJSON file has a metric or an
-event a line. Timestamps without a zone are UTC. Bad lines are told with their numbers and left
-out; the exit code is then 3.")]
+What a file is, its name says. .csv begins with a header; value is needed, timestamp, metric_name,
+metric_type, account_id, conversation_id, user_id and metadata (a JSON object) may stand beside it,
+and other columns go to the metadata under their names. .ndjson, .jsonl and .txt have a metric or
+an event a line, .json has one object, an array of them, or one after the other. Timestamps without
+a zone are UTC. Bad lines are left out and the first ten of each kind told with their numbers; the
+exit code is then 3.")]
 pub struct Replay {
-    /// CSV (timestamp,value) or NDJSON files; `-` is NDJSON from standard input
+    /// CSV (timestamp,value), NDJSON or JSON files; `-` is NDJSON from standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Metric name of rows that name none; the file's name without its ending when left out
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub metric: Option<String>,
     /// Account of rows that name none
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     pub account: Option<String>,
     /// Rows a second; as fast as possible when left out
     #[arg(long, value_name = "ROWS", conflicts_with = "speed", value_parser = clap::value_parser!(u32).range(1..))]
@@ -312,6 +324,14 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+fn finite(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        Ok(_) => Err("not a finite number; record nothing for a value that is not known".to_owned()),
+        Err(_) => Err("not a number".to_owned()),
     }
 }
 
@@ -379,6 +399,13 @@ mod tests {
     }
 
     #[test]
+    fn the_server_is_where_kelly_is_configured_to_listen() {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 9_000));
+        assert_eq!(Server { server: None }.url(listen), "http://127.0.0.1:9000");
+        assert_eq!(Server { server: Some("http://k/x".into()) }.url(listen), "http://k/x");
+    }
+
+    #[test]
     fn the_engine_gets_its_arguments_untouched() {
         let cli = Cli::parse_from(["kelly", "engine", "--path", "x", "--help"]);
         let Command::Engine { arguments } = cli.command else { panic!("another command") };
@@ -394,6 +421,11 @@ mod tests {
             &["kelly", "replay", "f", "--speed", "0"],
             &["kelly", "record", "metric", "m", "much"],
             &["kelly", "record", "metric", "m", "1", "--meta", "x"],
+            &["kelly", "record", "metric", "m", "inf"],
+            &["kelly", "record", "metric", "m", "NaN"],
+            &["kelly", "record", "metric", "m", "1", "--type", "histogram"],
+            &["kelly", "record", "metric", "m", "1", "--account", ""],
+            &["kelly", "replay", "f", "--account", ""],
             &["kelly", "up", "--demo-seed", "2"],
         ] {
             assert!(Cli::try_parse_from(wrong).is_err(), "{wrong:?}");

@@ -92,7 +92,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 impl Client {
     /// A client of the Kelly at this address.
     pub fn new(server: &str) -> anyhow::Result<Self> {
-        let base = reqwest::Url::parse(server)
+        let mut base = reqwest::Url::parse(server)
             .ok()
             .filter(|url| url.scheme() == "http" && url.has_host())
             .ok_or_else(|| {
@@ -101,6 +101,10 @@ impl Client {
                      http://127.0.0.1:8000"
                 ))
             })?;
+        // Behind a proxy Kelly may lie under a path: joining keeps it only when it ends like a directory.
+        if !base.path().ends_with('/') {
+            base.set_path(&format!("{}/", base.path()));
+        }
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)
@@ -114,7 +118,7 @@ impl Client {
 
     /// Sends one object a line.
     pub async fn send(&self, kind: RowKind, ndjson: Vec<u8>) -> Result<Recorded, Failure> {
-        let url = self.base.join(kind.path()).map_err(|error| Failure::Other(error.into()))?;
+        let url = self.url(kind).map_err(Failure::Other)?;
         let request = self.http.post(url).header("content-type", "application/x-ndjson").body(ndjson);
         let response = request.send().await.map_err(|error| Failure::Other(self.unreachable(error)))?;
         let status = response.status();
@@ -134,6 +138,10 @@ impl Client {
                 .map_err(Failure::Other);
         }
         Err(self.failure(status.as_u16(), retry_after, &body))
+    }
+
+    fn url(&self, kind: RowKind) -> anyhow::Result<reqwest::Url> {
+        self.base.join(kind.path()).with_context(|| format!("making an address below {}", self.base))
     }
 
     fn unreachable(&self, error: reqwest::Error) -> anyhow::Error {
@@ -189,6 +197,17 @@ mod tests {
         for wrong in ["", "localhost", "https://x", "ftp://x", "http://"] {
             let told = Client::new(wrong).unwrap_err().to_string();
             assert!(told.contains("write http://host:port"), "{wrong}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_path_before_kellys_own_is_kept() {
+        for (server, wanted) in [
+            ("http://k:1", "http://k:1/api/v1/kelly/monitoring/metrics/record"),
+            ("http://k:1/ops/kelly", "http://k:1/ops/kelly/api/v1/kelly/monitoring/metrics/record"),
+            ("http://k:1/ops/", "http://k:1/ops/api/v1/kelly/monitoring/metrics/record"),
+        ] {
+            assert_eq!(Client::new(server).unwrap().url(RowKind::Metrics).unwrap().as_str(), wanted);
         }
     }
 

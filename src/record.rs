@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{self, About, RecordEvent, RecordMetric, RecordWhat};
 use crate::client::{Client, Failure, RowKind};
-use crate::config::Config;
+use crate::config::{Config, Usage};
 use crate::output;
 use crate::replay::{self, Summary};
 
@@ -21,8 +21,12 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<Summary> {
     match what {
-        RecordWhat::Metric(metric) => one(&metric.server.server, RowKind::Metrics, metric_row(metric)?).await,
-        RecordWhat::Event(event) => one(&event.server.server, RowKind::Activity, event_row(event)?).await,
+        RecordWhat::Metric(metric) => {
+            one(&metric.server.url(config.listen), RowKind::Metrics, metric_row(metric)?).await
+        }
+        RecordWhat::Event(event) => {
+            one(&event.server.url(config.listen), RowKind::Activity, event_row(event)?).await
+        }
         RecordWhat::Stdin(stdin) => {
             let arguments = cli::Replay {
                 files: vec![PathBuf::from("-")],
@@ -48,10 +52,8 @@ async fn one(server: &str, kind: RowKind, row: Map<String, Value>) -> anyhow::Re
             Ok(Summary { rows: recorded.accepted, ..Summary::default() })
         }
         Err(Failure::Rows(bad)) => {
-            for row in &bad {
-                eprintln!("refused: {}", row.reason);
-            }
-            Ok(Summary { bad: 1, ..Summary::default() })
+            let reasons: Vec<&str> = bad.iter().map(|row| row.reason.as_str()).collect();
+            bail!("refused, nothing was recorded: {}", reasons.join("; "))
         }
         Err(Failure::Busy { pause, told }) => {
             bail!("{told}; nothing was recorded, try again in {} s", pause.as_secs())
@@ -61,17 +63,11 @@ async fn one(server: &str, kind: RowKind, row: Map<String, Value>) -> anyhow::Re
 }
 
 fn metric_row(metric: &RecordMetric) -> anyhow::Result<Map<String, Value>> {
-    let Some(value) = serde_json::Number::from_f64(metric.value) else {
-        bail!(
-            "the value {} is not a finite number; record nothing for a value that is not known",
-            metric.value
-        );
-    };
     let mut row = Map::new();
     row.insert("metric_name".to_owned(), metric.name.as_str().into());
-    row.insert("value".to_owned(), value.into());
+    row.insert("value".to_owned(), metric.value.into());
     put(&mut row, "metric_type", &metric.metric_type);
-    about(&mut row, "timestamp", &metric.about);
+    about(&mut row, "timestamp", &metric.about)?;
     Ok(row)
 }
 
@@ -82,11 +78,11 @@ fn event_row(event: &RecordEvent) -> anyhow::Result<Map<String, Value>> {
     put(&mut row, "description", &event.description);
     put(&mut row, "severity", &event.severity);
     put(&mut row, "category", &event.category);
-    about(&mut row, "created_at", &event.about);
+    about(&mut row, "created_at", &event.about)?;
     Ok(row)
 }
 
-fn about(row: &mut Map<String, Value>, time_field: &str, about: &About) {
+fn about(row: &mut Map<String, Value>, time_field: &str, about: &About) -> Result<(), Usage> {
     put(row, "account_id", &about.account);
     put(row, "conversation_id", &about.conversation);
     put(row, "user_id", &about.user);
@@ -96,9 +92,15 @@ fn about(row: &mut Map<String, Value>, time_field: &str, about: &About) {
         row.insert(time_field.to_owned(), time);
     }
     if !about.metadata.is_empty() {
-        let metadata = about.metadata.iter().map(|(name, text)| (name.clone(), plain(text))).collect();
+        let mut metadata = Map::new();
+        for (name, text) in &about.metadata {
+            if metadata.insert(name.clone(), plain(text)).is_some() {
+                return Err(Usage(format!("--meta {name} is given twice: a name has one value")));
+            }
+        }
         row.insert("metadata".to_owned(), Value::Object(metadata));
     }
+    Ok(())
 }
 
 /// What was typed, as the JSON value it looks like: `true`, `3` and `0.5` are no texts.
@@ -155,10 +157,11 @@ mod tests {
     }
 
     #[test]
-    fn an_infinite_value_is_refused_here() {
-        let cli = Cli::parse_from(["kelly", "record", "metric", "m", "inf"]);
+    fn a_name_of_metadata_is_given_once() {
+        let cli = Cli::parse_from(["kelly", "record", "metric", "m", "1", "--meta", "a=1", "--meta", "a=2"]);
         let Command::Record(record) = cli.command else { panic!("another command") };
         let RecordWhat::Metric(metric) = record.what else { panic!("another row") };
-        assert!(metric_row(&metric).is_err());
+        let told = metric_row(&metric).unwrap_err();
+        assert!(told.is::<Usage>() && told.to_string().contains("--meta a is given twice"), "{told}");
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use tokio::sync::mpsc;
 
+use super::elements::{Byte, Elements};
 use super::read::{BadLine, Defaults, Format, Reader, Row};
 use crate::config::Usage;
 
@@ -43,12 +44,13 @@ impl Source {
         let ending = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
         let format = match ending.as_deref() {
             Some("csv") => Format::Csv,
-            Some("ndjson" | "jsonl" | "json") => Format::Ndjson,
+            Some("ndjson" | "jsonl" | "txt") => Format::Ndjson,
+            Some("json") => Format::Json,
             _ if path.as_os_str() == STDIN => Format::Ndjson,
             _ => {
                 return Err(Usage(format!(
-                    "{}: the name says neither .csv nor .ndjson (.jsonl, .json); rename the file, or \
-                     send NDJSON through standard input as `-`",
+                    "{}: the name says not what it is: .csv, .json, or .ndjson (.jsonl, .txt) with an \
+                     object a line; rename the file, or send NDJSON through standard input as `-`",
                     path.display()
                 ))
                 .into());
@@ -60,14 +62,19 @@ impl Source {
         }
         let stem = path.file_stem().and_then(OsStr::to_str).map(str::to_owned);
         let named_by_file = if format == Format::Csv { stem } else { None };
-        Ok(Self {
+        let source = Self {
             path: path.to_owned(),
             format,
             defaults: Defaults {
                 metric: metric.map(str::to_owned).or(named_by_file),
                 account: account.map(str::to_owned),
             },
-        })
+        };
+        if format == Format::Csv && path.is_file() {
+            // A header that cannot be used is told before the first row of the first file is sent.
+            source.open()?.next()?;
+        }
+        Ok(source)
     }
 
     /// Whether it can be read only once.
@@ -116,6 +123,8 @@ impl Source {
             name: self.name(),
             input: BufReader::with_capacity(1 << 16, input),
             reader: Reader::new(self.format, self.defaults.clone()),
+            elements: (self.format == Format::Json).then(Elements::default),
+            line: 1,
             buffer: Vec::new(),
             ended: false,
         })
@@ -127,6 +136,9 @@ pub struct Lines {
     name: String,
     input: BufReader<Box<dyn Read + Send>>,
     reader: Reader,
+    /// Of a file whose objects are not kept to a line each, and the line reached in it.
+    elements: Option<Elements>,
+    line: u64,
     buffer: Vec<u8>,
     ended: bool,
 }
@@ -134,6 +146,9 @@ pub struct Lines {
 impl Lines {
     /// The next row or bad line; blank lines and headers are passed over.
     pub fn next(&mut self) -> anyhow::Result<Option<Found>> {
+        if self.elements.is_some() {
+            return self.next_element().with_context(|| format!("reading {}", self.name));
+        }
         let mut bytes = 0;
         while !self.ended {
             let read = self.read_line().with_context(|| format!("reading {}", self.name))?;
@@ -144,13 +159,61 @@ impl Lines {
             match self.reader.line(&self.buffer) {
                 Ok(None) => {}
                 Ok(Some(row)) => return Ok(Some(Found::Row(row, bytes))),
+                Err(bad) if self.reader.is_stuck() => {
+                    self.ended = true;
+                    let BadLine { what, .. } = bad;
+                    return Err(Usage(format!(
+                        "the header of {} cannot be used: {what}; nothing of it was read",
+                        self.name
+                    ))
+                    .into());
+                }
                 Err(bad) => {
-                    self.ended = self.reader.is_stuck();
                     return Ok(Some(Found::Bad(bad, bytes)));
                 }
             }
         }
         Ok(None)
+    }
+
+    /// The next object, wherever it begins and ends. Of one that is too long, [`LONGEST_LINE`] and one
+    /// byte are kept, as of a line.
+    fn next_element(&mut self) -> io::Result<Option<Found>> {
+        let Some(elements) = &mut self.elements else { return Ok(None) };
+        self.buffer.clear();
+        let (mut bytes, mut begins) = (0, self.line);
+        while !self.ended {
+            let available = self.input.fill_buf()?;
+            let Some(&byte) = available.first() else {
+                self.ended = true;
+                break;
+            };
+            self.input.consume(1);
+            bytes += 1;
+            let what = elements.next(byte);
+            if what != Byte::Between {
+                if self.buffer.is_empty() {
+                    begins = self.line;
+                }
+                if self.buffer.len() <= LONGEST_LINE {
+                    self.buffer.push(byte);
+                }
+            }
+            self.line += u64::from(byte == b'\n');
+            if what == Byte::Last {
+                return Ok(found(self.reader.element(begins, &self.buffer), bytes));
+            }
+        }
+        let is_whole = elements.is_whole();
+        if !self.buffer.is_empty() {
+            // What is read of it says in which way it is not whole.
+            self.elements = Some(Elements::default());
+            return Ok(found(self.reader.element(begins, &self.buffer), bytes));
+        }
+        self.elements = Some(Elements::default());
+        let broken =
+            || Found::Bad(self.reader.bad("the array has no end after this: is the file whole?"), bytes);
+        Ok((!is_whole).then(broken))
     }
 
     /// Fills the buffer with the next line, at most one byte more than [`LONGEST_LINE`] of it: the
@@ -178,6 +241,13 @@ impl Lines {
                 return Ok(skipped);
             }
         }
+    }
+}
+
+fn found(read: Result<Option<Row>, BadLine>, bytes: u64) -> Option<Found> {
+    match read {
+        Ok(row) => row.map(|row| Found::Row(row, bytes)),
+        Err(bad) => Some(Found::Bad(bad, bytes)),
     }
 }
 
@@ -226,8 +296,31 @@ mod tests {
 
     #[test]
     fn without_a_header_reading_stops_at_once() {
-        let (rows, bad, _) = all(b"1,2\n3,4\n5,6\n", "a.csv");
-        assert_eq!((rows, bad.len()), (0, 1));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.csv");
+        std::fs::write(&path, "1,2\n3,4\n5,6\n").unwrap();
+        let error = Source::new(&path, None, None).unwrap_err();
+        let told = error.to_string();
+        assert!(error.is::<Usage>(), "wrong usage: {told}");
+        assert!(told.contains("a.csv cannot be used") && told.contains("nothing of it was read"), "{told}");
+    }
+
+    #[test]
+    fn a_json_file_is_one_object_an_array_or_a_sequence() {
+        for text in
+            ["{\n \"value\": 1\n}\n", "[{\"value\":1}]", "\u{feff}[\n{\"value\":1}\n]\n", "{\"value\":1}\n"]
+        {
+            let (rows, bad, _) = all(text.as_bytes(), "a.json");
+            assert_eq!((rows, bad), (1, vec![]), "{text:?}");
+        }
+        let (rows, bad, read) = all(b"[\n{\"value\":1},\n 7,\n{\"value\":2}", "a.json");
+        assert_eq!((rows, bad.len(), read), (2, 2, 30));
+        assert!(bad[0].starts_with("line 3: not a JSON object"), "{bad:?}");
+        assert!(bad[1].starts_with("line 4: the array has no end"), "{bad:?}");
+        let (rows, bad, _) = all(b"[{\"value\":1},\n{\"val", "a.json");
+        assert_eq!((rows, bad.len()), (1, 1));
+        assert!(bad[0].starts_with("line 2: not a JSON object"), "{bad:?}");
+        assert_eq!(all(b"{\"value\":1}", "a.txt").0, 1, "a text has an object a line");
     }
 
     #[test]
@@ -235,6 +328,6 @@ mod tests {
         let told = format!("{:#}", Source::new(Path::new("absent.csv"), None, None).unwrap_err());
         assert!(told.starts_with("opening absent.csv"), "{told}");
         let told = Source::new(Path::new("a.parquet"), None, None).unwrap_err().to_string();
-        assert!(told.contains("neither .csv nor .ndjson"), "{told}");
+        assert!(told.contains(".csv, .json, or .ndjson"), "{told}");
     }
 }

@@ -1,5 +1,6 @@
 //! `kelly replay`: files of metrics or events to a running Kelly or to the log, at a pace.
 
+mod elements;
 mod files;
 mod pace;
 mod read;
@@ -37,7 +38,7 @@ const BYTES_A_BATCH: usize = 1 << 20;
 /// A batch of a paced replay spans this much time at most, so that rows trickle and do not lurch.
 const BATCH_SPAN: Duration = Duration::from_millis(50);
 /// Bad lines told one by one for each kind of fault; of more only the number is told.
-const BAD_LINES_TOLD: u64 = 3;
+const BAD_LINES_TOLD: u64 = 10;
 
 /// How a replay ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,15 +103,21 @@ pub async fn run(
         seen: 0,
         summary: Summary::default(),
         bad_by_code: BTreeMap::new(),
+        came_to: None,
         stop,
     };
     let outcome = replay.files(&sources).await;
     replay.bar.finish_and_clear();
-    outcome?;
+    if let Err(error) = outcome {
+        // What was recorded stays recorded: whoever goes on must know from where.
+        replay.tell(arguments, Some("broken off"))?;
+        return Err(error);
+    }
     if let Some(Target::Log(log)) = &replay.target {
         log.close().await.context("closing the log")?;
     }
-    replay.tell(arguments.check)?;
+    let ended = replay.summary.stopped.then_some("stopped before the end");
+    replay.tell(arguments, ended)?;
     Ok(replay.summary)
 }
 
@@ -132,7 +139,7 @@ fn span(sources: &[Source]) -> anyhow::Result<Option<(i64, i64)>> {
 
 async fn target(arguments: &cli::Replay, config: &Config) -> anyhow::Result<Target> {
     if arguments.log.is_none() {
-        return Ok(Target::Server(Client::new(&arguments.server.server)?));
+        return Ok(Target::Server(Client::new(&arguments.server.url(config.listen))?));
     }
     let LogTarget::Kafka(brokers) = &config.log else {
         return Err(Usage(
@@ -178,6 +185,8 @@ struct Replay {
     summary: Summary,
     /// Bad lines by kind of fault: as many entries as there are kinds.
     bad_by_code: BTreeMap<Cow<'static, str>, u64>,
+    /// File and line of the last row that was sent: it and all before it are recorded or refused.
+    came_to: Option<(usize, u64)>,
     stop: CancellationToken,
 }
 
@@ -265,8 +274,10 @@ impl Replay {
             return Ok(());
         }
         let rows = batch.len() as u64;
+        let last = batch.last().map(|row| (row.file, row.line));
         match target.send(batch, &self.stop).await? {
             Some(refused) => {
+                self.came_to = last;
                 self.sent(rows - refused.len() as u64);
                 for row in refused {
                     self.bad(row.file, &row.bad);
@@ -294,22 +305,67 @@ impl Replay {
         }
     }
 
-    fn tell(&self, only_checked: bool) -> anyhow::Result<()> {
-        let Summary { rows, bad, stopped } = self.summary;
-        let seconds = self.began.elapsed().as_secs_f64();
-        let done = if only_checked { "are right" } else { "recorded" };
-        let mut told = format!("{} rows {done}", grouped(rows));
-        if !only_checked {
-            told.push_str(&format!(" in {seconds:.1} s"));
+    /// The last words; `ended` when it was before the end.
+    fn tell(&self, arguments: &cli::Replay, ended: Option<&str>) -> anyhow::Result<()> {
+        for (code, count) in &self.bad_by_code {
+            if let more @ 1.. = count.saturating_sub(BAD_LINES_TOLD) {
+                eprintln!("… and {} more of {code}", counted(more, "line"));
+            }
+        }
+        let Summary { rows, bad, .. } = self.summary;
+        let mut told = counted(rows, "row");
+        if arguments.check {
+            told.push_str(if rows == 1 { " is right" } else { " are right" });
+        } else {
+            told.push_str(&format!(" recorded in {:.1} s", self.began.elapsed().as_secs_f64()));
         }
         if bad > 0 {
             let kinds: Vec<String> =
                 self.bad_by_code.iter().map(|(code, count)| format!("{} {code}", grouped(*count))).collect();
-            told.push_str(&format!(", {} lines left out: {}", grouped(bad), kinds.join(", ")));
+            told.push_str(&format!(", {} left out: {}", counted(bad, "line"), kinds.join(", ")));
         }
-        if stopped {
-            told.push_str(", stopped before the end");
+        if let Some(ended) = ended {
+            told.push_str(&format!(", {ended}"));
+            if let Some((file, line)) = self.came_to {
+                told.push_str(&format!(
+                    "; everything up to {} line {} is done",
+                    self.names[file],
+                    grouped(line)
+                ));
+            }
         }
-        output::line(told)
+        output::line(told)?;
+        if rows == 0 && bad > 0 && self.bad_by_code.get(TOO_OLD) == Some(&bad) && !arguments.shift_to_now {
+            eprintln!(
+                "All lines are older than what is kept; --shift-to-now moves them so that the last is now."
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The decoder's code of a row that is older than what is kept.
+const TOO_OLD: &str = "too_old";
+
+fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_not_told_as_many() {
+        assert_eq!([0, 1, 2_000].map(|number| counted(number, "row")), ["0 rows", "1 row", "2,000 rows"]);
+    }
+
+    #[test]
+    fn the_decoder_calls_old_rows_what_the_hint_looks_for() {
+        let mut reader = read::Reader::new(read::Format::Ndjson, read::Defaults::default());
+        let row = reader.line(br#"{"metric_name":"m","value":1,"timestamp":0}"#).unwrap().unwrap();
+        let limits = Limits::with_retention_days(1);
+        let bad = row.check(&row.json(row.at_ms), 7 * 86_400_000, &limits).unwrap_err();
+        assert_eq!(bad.code, TOO_OLD);
     }
 }

@@ -15,6 +15,8 @@ pub enum Format {
     Csv,
     /// One JSON object a line.
     Ndjson,
+    /// One JSON object, an array of them, or one after the other.
+    Json,
 }
 
 /// What rows get that do not say it themselves.
@@ -97,11 +99,16 @@ pub struct Reader {
 }
 
 /// A column of a CSV file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Column {
     Timestamp,
     Value,
     Text(&'static str),
+    Metadata,
+    /// One of the file's own: the decoder puts a field it does not know into the metadata.
+    Other(String),
+    /// Without a name; what stands there is left out.
+    Nameless,
 }
 
 const TEXT_COLUMNS: [&str; 5] = ["metric_name", "metric_type", "account_id", "conversation_id", "user_id"];
@@ -128,8 +135,14 @@ impl Reader {
         }
         match self.format {
             Format::Csv => self.csv(text),
-            Format::Ndjson => self.ndjson(text).map(Some),
+            Format::Ndjson | Format::Json => self.ndjson(text).map(Some),
         }
+    }
+
+    /// An object that begins on this line, of a file that does not keep them to one line each.
+    pub fn element(&mut self, line: u64, bytes: &[u8]) -> Result<Option<Row>, BadLine> {
+        self.line = line - 1;
+        self.line(bytes)
     }
 
     /// Whether going on makes no sense: a CSV file whose header could not be read.
@@ -137,7 +150,8 @@ impl Reader {
         self.format == Format::Csv && self.line > 0 && self.header.is_none()
     }
 
-    fn bad(&self, what: impl Into<String>) -> BadLine {
+    /// What is wrong with the line read last.
+    pub fn bad(&self, what: impl Into<String>) -> BadLine {
         BadLine { line: self.line, code: UNREADABLE.into(), what: what.into() }
     }
 
@@ -171,6 +185,16 @@ impl Reader {
                 Column::Text(name) => {
                     fields.insert((*name).to_owned(), cell.into());
                 }
+                Column::Metadata | Column::Other(_) if cell.is_empty() => {}
+                Column::Metadata => {
+                    let object: Map<String, Value> = serde_json::from_str(cell)
+                        .map_err(|error| self.bad(format!("metadata is no JSON object: {error}")))?;
+                    fields.insert("metadata".to_owned(), object.into());
+                }
+                Column::Other(name) => {
+                    fields.insert(name.clone(), cell.into());
+                }
+                Column::Nameless => {}
             }
         }
         Ok(Some(self.row(RowKind::Metrics, fields, at_ms)))
@@ -220,25 +244,25 @@ fn header(cells: &[String]) -> Result<Vec<Column>, String> {
         let column = match name.as_str() {
             "timestamp" => Column::Timestamp,
             "value" => Column::Value,
+            "metadata" => Column::Metadata,
+            "" => Column::Nameless,
             other => match TEXT_COLUMNS.into_iter().find(|known| *known == other) {
                 Some(known) => Column::Text(known),
-                None => {
-                    return Err(format!(
-                        "no such column: {cell:?}. The first line is the header and may name \
-                         timestamp, value, {}",
-                        TEXT_COLUMNS.join(", ")
-                    ));
-                }
+                None => Column::Other(cell.trim().to_owned()),
             },
         };
-        if columns.contains(&column) {
+        if column != Column::Nameless && columns.contains(&column) {
             return Err(format!("the column {name} is there twice"));
         }
         columns.push(column);
     }
     match columns.contains(&Column::Value) {
         true => Ok(columns),
-        false => Err("the header names no column `value`".to_owned()),
+        false => Err(format!(
+            "the first line names no column `value`; it may name timestamp, value, {}, metadata, and \
+             others that go to the metadata",
+            TEXT_COLUMNS.join(", ")
+        )),
     }
 }
 
@@ -373,10 +397,21 @@ mod tests {
     }
 
     #[test]
+    fn other_columns_go_along_under_their_names() {
+        let text = concat!(",Region,value,metadata\n0,eu,1,\"{\"\"a\"\":2}\"\n1,,2,\n2,eu,3,{\n",);
+        let (rows, bad) = read(Format::Csv, &Defaults { metric: Some("m".into()), account: None }, text);
+        assert_eq!(json(&rows[0]), r#"{"Region":"eu","metadata":{"a":2},"metric_name":"m","value":1.0}"#);
+        assert_eq!(json(&rows[1]), r#"{"metric_name":"m","value":2.0}"#);
+        assert!(bad.len() == 1 && bad[0].starts_with("line 4: metadata is no JSON object"), "{bad:?}");
+        let limits = Limits::with_retention_days(90);
+        rows[0].check(&rows[0].json(None), 0, &limits).expect("the decoder takes it");
+    }
+
+    #[test]
     fn a_header_that_is_none_says_so() {
         let mut reader = Reader::new(Format::Csv, Defaults::default());
         let told = reader.line(b"2014-07-01 00:00:00,10844").unwrap_err().to_string();
-        assert!(told.starts_with("line 1: no such column"), "{told}");
+        assert!(told.starts_with("line 1: the first line names no column `value`"), "{told}");
         assert!(reader.is_stuck());
     }
 
