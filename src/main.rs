@@ -17,6 +17,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use indicatif::MultiProgress;
+use kelly_stream::LogError;
+use tokio_util::sync::CancellationToken;
 
 use cli::{Cli, Command};
 use replay::Summary;
@@ -26,6 +28,8 @@ use roles::Base;
 const EXIT_USAGE: u8 = 2;
 /// Some of the input was refused.
 const EXIT_REFUSED: u8 = 3;
+/// How long a command may take to stop by itself.
+const STOP_GRACE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -37,10 +41,18 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("kelly: {}", told(&error));
-            let is_usage = error.is::<config::Invalid>() || error.is::<config::Usage>();
-            if is_usage { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
+            if is_usage(&error) { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// Whether only another command line or configuration helps. The log finds a setting of its own that
+/// is wrong later than the configuration's reader could.
+fn is_usage(error: &anyhow::Error) -> bool {
+    let is_setting = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref::<LogError>(), Some(LogError::Config { .. }))
+    };
+    error.is::<config::Invalid>() || error.is::<config::Usage>() || error.chain().any(is_setting)
 }
 
 /// The error and its causes in one line; a cause that only repeats what was said is left out.
@@ -83,16 +95,42 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
 async fn command(command: Command, loaded: config::Loaded, bars: MultiProgress) -> anyhow::Result<u8> {
     let stop = roles::listen()?;
     match command {
-        Command::Record(record) => record::run(&record.what, &loaded.config, bars, stop).await.map(exit_code),
+        Command::Record(record) => {
+            let work = record::run(&record.what, &loaded.config, bars, stop.clone());
+            or_interrupted(&stop, async { work.await.map(exit_code) }).await
+        }
         Command::Replay(arguments) => {
-            replay::run(&arguments, &loaded.config, bars, stop).await.map(exit_code)
+            let work = replay::run(&arguments, &loaded.config, bars, stop.clone());
+            or_interrupted(&stop, async { work.await.map(exit_code) }).await
         }
         Command::Up(arguments) => roles::up(Base { loaded, bars, stop }, &arguments).await.map(|()| 0),
         Command::Ingest(_) => roles::ingest(Base { loaded, bars, stop }).await.map(|()| 0),
         Command::Serve(_) => roles::serve(Base { loaded, bars, stop }).await.map(|()| 0),
-        Command::Migrate(_) => roles::migrate(Base { loaded, bars, stop }).await.map(|()| 0),
+        Command::Migrate(_) => {
+            let work = roles::migrate(Base { loaded, bars, stop: stop.clone() });
+            or_interrupted(&stop, async { work.await.map(|()| 0) }).await
+        }
         // Answered before there was a runtime.
         Command::Config(_) | Command::Engine { .. } => Ok(0),
+    }
+}
+
+/// Gives a command that was told to stop a moment to do so by itself, and then no more: a server that
+/// does not answer must not hold it.
+async fn or_interrupted(
+    stop: &CancellationToken,
+    work: impl Future<Output = anyhow::Result<u8>>,
+) -> anyhow::Result<u8> {
+    let overdue = async {
+        stop.cancelled().await;
+        tokio::time::sleep(STOP_GRACE).await;
+    };
+    tokio::select! {
+        done = work => done,
+        () = overdue => {
+            eprintln!("kelly: interrupted; whether what was under way is done is not known");
+            Ok(roles::INTERRUPTED)
+        }
     }
 }
 
@@ -107,6 +145,19 @@ fn exit_code(summary: Summary) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_kafka_property_is_wrong_usage() {
+        let wrong = kelly_stream::KafkaConfig {
+            properties: [("sasl.pasword".to_owned(), "hunter2".to_owned())].into(),
+            ..Default::default()
+        };
+        let error = anyhow::Error::from(wrong.verify().unwrap_err()).context("connecting to the log");
+        assert!(is_usage(&error));
+        assert!(told(&error).contains("sasl.pasword") && !told(&error).contains("hunter2"));
+        let away = LogError::Unavailable { doing: "ask".into(), mend: "wait".into(), source: None };
+        assert!(!is_usage(&anyhow::Error::from(away).context("connecting to the log")));
+    }
 
     #[test]
     fn an_error_is_told_once() {

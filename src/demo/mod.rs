@@ -40,6 +40,8 @@ pub struct Demo {
     pub data: PathBuf,
     /// Which world.
     pub seed: u64,
+    /// Days rows are kept: nothing older is made.
+    pub retention_days: u32,
     /// Whether the machine's own load is recorded, so that the demo must not make one up beside it.
     pub has_system_load: bool,
     /// Where the progress bar is drawn.
@@ -56,7 +58,7 @@ struct Note {
 /// Backfills, then goes on live until told to stop.
 pub async fn run(demo: Demo, stop: CancellationToken) -> anyhow::Result<()> {
     let now_ms = Utc::now().timestamp_millis();
-    let from_ms = begin(read_note(&demo.data), demo.seed, now_ms);
+    let from_ms = begin(read_note(&demo.data), demo.seed, now_ms - demo.reach_ms(), now_ms);
     let traffic = Traffic::new(demo.seed);
     let until_ms = demo.backfill(&traffic, from_ms, now_ms, &stop).await?;
     let traffic = if demo.has_system_load { traffic.without_system_load() } else { traffic };
@@ -64,8 +66,7 @@ pub async fn run(demo: Demo, stop: CancellationToken) -> anyhow::Result<()> {
 }
 
 /// Where to begin: after the note when it is of this world, and never more than a backfill ago.
-fn begin(note: Option<Note>, seed: u64, now_ms: i64) -> i64 {
-    let earliest = now_ms - BACKFILL_MS;
+fn begin(note: Option<Note>, seed: u64, earliest: i64, now_ms: i64) -> i64 {
     match note {
         Some(note) if note.seed == seed => note.until_ms.clamp(earliest, now_ms),
         _ => earliest,
@@ -73,6 +74,12 @@ fn begin(note: Option<Note>, seed: u64, now_ms: i64) -> i64 {
 }
 
 impl Demo {
+    /// How far back rows are made: the backfill, or what is kept of it. An hour is left for the time
+    /// the rows take to be decoded, by which they must still be young enough.
+    fn reach_ms(&self) -> i64 {
+        BACKFILL_MS.min(i64::from(self.retention_days) * 86_400_000 - 3_600_000)
+    }
+
     async fn backfill(
         &self,
         traffic: &Traffic,
@@ -121,7 +128,7 @@ impl Demo {
             let now_ms = Utc::now().timestamp_millis();
             // A clock set back yields nothing until it has caught up; one set forward, or a machine
             // that slept, is worked off in steps.
-            for (from, until) in steps(from_ms.max(now_ms - BACKFILL_MS), now_ms) {
+            for (from, until) in steps(from_ms.max(now_ms - self.reach_ms()), now_ms) {
                 if !self.write(&traffic.between(from, until), until, stop).await? {
                     return Ok(());
                 }
@@ -200,7 +207,7 @@ mod tests {
             (note(1, 7), now - BACKFILL_MS),
             (note(1, now + 5), now),
         ] {
-            assert_eq!(begin(found, 1, now), expected, "{found:?}");
+            assert_eq!(begin(found, 1, now - BACKFILL_MS, now), expected, "{found:?}");
         }
     }
 

@@ -53,6 +53,7 @@ pub async fn up(base: Base, arguments: &cli::Up) -> anyhow::Result<()> {
             log: log.clone(),
             data: config.data.clone(),
             seed: arguments.demo_seed,
+            retention_days: config.monitoring.retention_days,
             has_system_load: config.monitoring.enabled,
             bars: base.bars.clone(),
         };

@@ -133,6 +133,7 @@ impl Engine {
         let database = spec.database.clone();
         let mut supervisor = Supervisor::prepare(spec).await?;
         let child = supervisor.launch().await?;
+        supervisor.publish()?;
         let (state_sender, state) = watch::channel(EngineState::Ready { pid: child.pid() });
         let (stop, stopped) = oneshot::channel();
         let file = supervisor.file().clone();

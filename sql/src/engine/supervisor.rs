@@ -96,8 +96,12 @@ impl Supervisor {
             .map_err(EngineError::files("start", &self.spec.program))?;
         self.wait_ready(&mut process).await?;
         self.file.pid = Some(process.pid());
-        self.layout.publish(&self.file)?;
         Ok(process)
+    }
+
+    /// Tells where the engine is.
+    pub(super) fn publish(&self) -> Result<(), EngineError> {
+        self.layout.publish(&self.file)
     }
 
     /// Watches `process` until it is told to stop.
@@ -150,6 +154,10 @@ impl Supervisor {
                 }
             };
             tracing::info!(pid = process.pid(), "the embedded engine answers again");
+            // It answers at the ports that were told before: a disk without room must not take it away.
+            if let Err(error) = self.publish() {
+                tracing::warn!(%error, "engine.json still names the engine before this one");
+            }
             state.send_replace(EngineState::Ready { pid: process.pid() });
         }
     }
