@@ -107,7 +107,7 @@ async fn command(command: Command, loaded: config::Loaded, bars: MultiProgress) 
         Command::Ingest(_) => roles::ingest(Base { loaded, bars, stop }).await.map(|()| 0),
         Command::Serve(_) => roles::serve(Base { loaded, bars, stop }).await.map(|()| 0),
         Command::Migrate(_) => {
-            let work = roles::migrate(Base { loaded, bars, stop: stop.clone() });
+            let work = Box::pin(roles::migrate(Base { loaded, bars, stop: stop.clone() }));
             or_interrupted(&stop, async { work.await.map(|()| 0) }).await
         }
         // Answered before there was a runtime.

@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn other_columns_go_along_under_their_names() {
-        let text = concat!(",Region,value,metadata\n0,eu,1,\"{\"\"a\"\":2}\"\n1,,2,\n2,eu,3,{\n",);
+        let text = ",Region,value,metadata\n0,eu,1,\"{\"\"a\"\":2}\"\n1,,2,\n2,eu,3,{\n";
         let (rows, bad) = read(Format::Csv, &Defaults { metric: Some("m".into()), account: None }, text);
         assert_eq!(json(&rows[0]), r#"{"Region":"eu","metadata":{"a":2},"metric_name":"m","value":1.0}"#);
         assert_eq!(json(&rows[1]), r#"{"metric_name":"m","value":2.0}"#);
