@@ -358,9 +358,8 @@ impl Reader {
 
     fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) -> Result<()> {
         let mut list = TopicPartitionList::new();
-        for assigned in &mut self.assigned {
+        for assigned in &self.assigned {
             if assigned.paused != paused && partitions.contains(&assigned.partition) {
-                assigned.paused = paused;
                 list.add_partition(&assigned.partition.topic, native(assigned.partition.partition));
             }
         }
@@ -370,7 +369,16 @@ impl Reader {
         let consumer = &self.member.consumer;
         let (doing, outcome) =
             if paused { ("pause", consumer.pause(&list)) } else { ("resume", consumer.resume(&list)) };
-        outcome.map_err(|error| failure(format!("{doing} partitions"), error))
+        outcome.map_err(|error| failure(format!("{doing} partitions"), error))?;
+        // Only what the client has done is noted: a partition that it does not know (any more) is
+        // marked in the list, and is as little to be paused as any other that is not assigned.
+        for element in list.elements().iter().filter(|element| element.error().is_ok()) {
+            let partition = element.partition().max(0).unsigned_abs();
+            if let Some(index) = self.index_of(element.topic(), partition) {
+                self.assigned[index].paused = paused;
+            }
+        }
+        Ok(())
     }
 
     /// Records come in runs of one partition, so the last answer is tried first.
@@ -388,4 +396,29 @@ impl Reader {
 fn offset(offset: u64) -> Offset {
     // Kafka counts offsets in an i64.
     Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_client_paused_is_noted_as_paused() {
+        let config = KafkaConfig::new("127.0.0.1:1");
+        let topics = vec!["t".into()];
+        let spec = ConsumerSpec { group: "g".into(), topics, start: Start::Earliest };
+        let mut consumer = KafkaConsumer::open(&config, spec).unwrap();
+        let place = |topic: &str| TopicPartition { topic: topic.into(), partition: 0 };
+        let assign = |topic| Assigned { partition: place(topic), next: 0, paused: false, lead_again: false };
+        consumer.reader.assigned = vec![assign("t"), assign("lost")];
+        // Leading its records makes the client know a partition; the other one is lost to it.
+        consumer.queue.lead(&consumer.reader.member.consumer, &place("t"));
+        let paused = |consumer: &KafkaConsumer| -> Vec<bool> {
+            consumer.reader.assigned.iter().map(|assigned| assigned.paused).collect()
+        };
+        consumer.pause(&[place("t"), place("lost"), place("stranger")]).unwrap();
+        assert_eq!(paused(&consumer), [true, false]);
+        consumer.resume(&[place("t"), place("lost")]).unwrap();
+        assert_eq!(paused(&consumer), [false, false]);
+    }
 }
