@@ -39,6 +39,7 @@ conformance! {
     a_group_without_position_starts_where_it_says
     a_gap_left_by_retention_is_told
     a_pause_loses_and_repeats_nothing
+    a_partition_revoked_while_paused_is_read_again_when_it_comes_back
     two_members_share_and_hand_over
     a_commit_of_an_assignment_that_is_over_is_fenced
     groups_do_not_disturb_each_other
@@ -284,6 +285,38 @@ async fn a_pause_loses_and_repeats_nothing(stage: Stage) {
     poll_until(&mut [(&mut consumer, &mut diary)], |diaries| of(diaries[0], 0).len() >= 510);
     assert_eq!(of(&diary, 0), (0..510).collect::<Vec<u64>>());
     assert_eq!(of(&diary, 1), (0..500).collect::<Vec<u64>>());
+}
+
+async fn a_partition_revoked_while_paused_is_read_again_when_it_comes_back(stage: Stage) {
+    let topic = stage.topic(2).await;
+    let group = group_of(&topic, Start::Earliest);
+    let mut first = stage.log.consumer(group.clone()).unwrap();
+    let mut first_diary = Diary::default();
+    poll_until(&mut [(&mut first, &mut first_diary)], |diaries| diaries[0].assignments.len() == 2);
+    let both = [place(&topic, 0), place(&topic, 1)];
+    first.pause(&both).unwrap();
+
+    let mut second = stage.log.consumer(group).unwrap();
+    let mut second_diary = Diary::default();
+    poll_until(&mut [(&mut first, &mut first_diary), (&mut second, &mut second_diary)], |diaries| {
+        diaries.iter().all(|diary| diary.assignments.len() == 1)
+    });
+    let moved = second_diary.assignments[0].partition.clone();
+    // It is not assigned here any more, so neither means anything.
+    first.pause(&both).unwrap();
+    first.resume(std::slice::from_ref(&moved)).unwrap();
+    second.close().unwrap();
+    poll_until(&mut [(&mut first, &mut first_diary)], |diaries| diaries[0].assignments.len() == 2);
+
+    for partition in 0..2 {
+        append_texts(&stage, &topic, partition, numbered(0..5)).await;
+    }
+    read(&mut first, &mut first_diary, 5);
+    let partitions: BTreeSet<u32> = first_diary.records().iter().map(|record| record.partition).collect();
+    assert_eq!(partitions, [moved.partition].into(), "what stayed is paused still");
+    first.resume(&both).unwrap();
+    read(&mut first, &mut first_diary, 10);
+    assert_eq!(first_diary.texts(), [numbered(0..5), numbered(0..5)].concat());
 }
 
 async fn two_members_share_and_hand_over(stage: Stage) {
