@@ -5,7 +5,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use kelly_schemas::topics;
-use kelly_stream::{ConsumerSpec, Log, LogError, Start, TopicPartition};
+use kelly_stream::{ConsumerSpec, Log, LogError, Start};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
@@ -168,10 +168,9 @@ pub async fn lag(log: &dyn Log, group: &str, topics: &[Arc<str>]) -> Result<u64,
     let mut behind = 0;
     for topic in topics {
         let committed = log.committed(group, topic).await?;
-        for partition in 0..log.partitions(topic).await? {
-            let ends = log.watermarks(&TopicPartition { topic: Arc::clone(topic), partition }).await?;
+        for (partition, ends) in log.ends(topic).await?.into_iter().enumerate() {
             let position = committed
-                .get(partition as usize)
+                .get(partition)
                 .and_then(Option::as_ref)
                 .map_or(ends.low, |committed| committed.offset.max(ends.low));
             behind += ends.high.saturating_sub(position);

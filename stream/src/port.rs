@@ -198,6 +198,8 @@ pub trait Log: Send + Sync {
     async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Position>>;
     /// The ends of one partition.
     async fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks>;
+    /// The ends of all partitions of a topic, by partition.
+    async fn ends(&self, topic: &str) -> Result<Vec<Watermarks>>;
     /// The group's committed positions on a topic, by partition.
     async fn committed(&self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>>;
     /// Opens a consumer.

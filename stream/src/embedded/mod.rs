@@ -149,6 +149,11 @@ impl Log for EmbeddedLog {
         Ok(self.shared.store()?.topic(&partition.topic)?.partition(partition.partition)?.watermarks())
     }
 
+    async fn ends(&self, topic: &str) -> Result<Vec<Watermarks>> {
+        let topic = self.shared.store()?.topic(topic)?;
+        Ok(topic.partitions.iter().map(|partition| partition.watermarks()).collect())
+    }
+
     async fn committed(&self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>> {
         let (group, topic) = (group.to_owned(), topic.to_owned());
         self.blocking(move |shared| {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rdkafka::Offset;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
@@ -14,6 +14,7 @@ use super::batch;
 use super::config::{KafkaConfig, MAX_MESSAGE_BYTES};
 use super::context::LoggingContext;
 use super::failure::failure;
+use super::positions::PositionReaders;
 use crate::error::LogError;
 use crate::port::{Committed, Result, TopicPartition, TopicSpec, Watermarks};
 
@@ -30,6 +31,7 @@ const PROPAGATION_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) struct Admin {
     config: Arc<KafkaConfig>,
     client: AdminClient<LoggingContext>,
+    positions: PositionReaders,
     closed: AtomicBool,
 }
 
@@ -39,11 +41,17 @@ impl Admin {
             .admin()
             .create_with_context(LoggingContext)
             .map_err(|error| config.not_created("create a Kafka client", error))?;
-        Ok(Self { config, client, closed: AtomicBool::new(false) })
+        let positions = PositionReaders::new(config.clone());
+        Ok(Self { config, client, positions, closed: AtomicBool::new(false) })
+    }
+
+    pub(super) fn refuse_from_now_on(&self) {
+        self.closed.store(true, Ordering::SeqCst);
     }
 
     pub(super) fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
+        self.refuse_from_now_on();
+        self.positions.close();
     }
 
     pub(super) fn refuse_when_closed(&self) -> Result<()> {
@@ -90,21 +98,25 @@ impl Admin {
         Ok(Watermarks { low: low.max(0).unsigned_abs(), high: high.max(0).unsigned_abs() })
     }
 
+    /// The ends of all partitions in two requests to each broker, however many partitions there are.
+    pub(super) fn ends(&self, topic: &str) -> Result<Vec<Watermarks>> {
+        let count = self.partitions(topic)?;
+        let doing = || format!("ask for the ends of {topic}");
+        let ask = |end| -> Result<Vec<u64>> {
+            let mut list = all_partitions(topic, count);
+            list.set_all_offsets(end).map_err(|error| failure(doing(), error))?;
+            batch::offsets_at(self.client.inner(), &list, self.config.request_timeout)
+                .map_err(|error| failure(doing(), error))
+        };
+        let (lows, highs) = (ask(Offset::Beginning)?, ask(Offset::End)?);
+        Ok(lows.into_iter().zip(highs).map(|(low, high)| Watermarks { low, high }).collect())
+    }
+
     pub(super) fn committed(&self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>> {
         let count = self.partitions(topic)?;
         let doing = || format!("ask for the positions of group {group} on {topic}");
-        let reader: BaseConsumer<LoggingContext> = self
-            .config
-            .reader_of_positions(group)
-            .create_with_context(LoggingContext)
-            .map_err(|error| failure(doing(), error))?;
-        let mut list = TopicPartitionList::with_capacity(count as usize);
-        for partition in 0..count {
-            list.add_partition(topic, native(partition));
-        }
-        let list = reader
-            .committed_offsets(list, self.config.request_timeout)
-            .map_err(|error| failure(doing(), error))?;
+        let list = all_partitions(topic, count);
+        let list = self.positions.ask(group, list)?.map_err(|error| failure(doing(), error))?;
         let mut positions = vec![None; count as usize];
         for (partition, committed) in batch::committed_of(&list).map_err(|error| failure(doing(), error))? {
             if let Some(slot) = positions.get_mut(partition.partition as usize) {
@@ -275,6 +287,14 @@ fn settings_of(topic: &TopicSpec) -> [(&'static str, String); 4] {
         ("message.timestamp.type", "LogAppendTime".into()),
         ("max.message.bytes", MAX_MESSAGE_BYTES.to_string()),
     ]
+}
+
+fn all_partitions(topic: &str, count: u32) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(count as usize);
+    for partition in 0..count {
+        list.add_partition(topic, native(partition));
+    }
+    list
 }
 
 /// Kafka counts partitions in an i32; a larger number is one that does not exist.

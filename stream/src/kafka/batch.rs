@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::bindings as native;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{IsError, KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::topic_partition_list::{TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::RDKafkaRespErr;
 
 use crate::port::{Committed, Record, TopicPartition};
@@ -240,6 +241,30 @@ pub(super) fn committed_of(
         all.push((partition, committed));
     }
     Ok(all)
+}
+
+/// The offsets of the ends that the list names (as offsets), in its order.
+pub(super) fn offsets_at<C: ClientContext>(
+    client: &Client<C>,
+    list: &TopicPartitionList,
+    timeout: Duration,
+) -> KafkaResult<Vec<u64>> {
+    let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: client and list live; the list is written to within the call only.
+    let outcome = unsafe { native::rd_kafka_offsets_for_times(client.native_ptr(), list.ptr(), timeout) };
+    if outcome.is_error() {
+        return Err(KafkaError::OffsetFetch(outcome.into()));
+    }
+    let offset_of = |element: &TopicPartitionListElem<'_>| {
+        element.error()?;
+        // librdkafka leaves what nobody answered for as it was asked.
+        element
+            .offset()
+            .to_raw()
+            .and_then(|offset| u64::try_from(offset).ok())
+            .ok_or(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset))
+    };
+    list.elements().iter().map(offset_of).collect()
 }
 
 /// Commits and waits for the coordinator's answer. Unlike `Consumer::commit` it also reports a

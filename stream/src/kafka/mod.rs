@@ -14,6 +14,7 @@ mod config;
 mod consumer;
 mod context;
 mod failure;
+mod positions;
 mod producer;
 
 use std::sync::Arc;
@@ -76,6 +77,11 @@ impl Log for KafkaLog {
         self.blocking(move |admin| admin.watermarks(&partition)).await
     }
 
+    async fn ends(&self, topic: &str) -> Result<Vec<Watermarks>> {
+        let topic = topic.to_owned();
+        self.blocking(move |admin| admin.ends(&topic)).await
+    }
+
     async fn committed(&self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>> {
         let (group, topic) = (group.to_owned(), topic.to_owned());
         self.blocking(move |admin| admin.committed(&group, &topic)).await
@@ -92,9 +98,14 @@ impl Log for KafkaLog {
     }
 
     async fn close(&self) -> Result<()> {
-        self.admin.close();
-        let producer = self.producer.clone();
-        run_blocking(move || producer.close()).await
+        self.admin.refuse_from_now_on();
+        let (admin, producer) = (self.admin.clone(), self.producer.clone());
+        run_blocking(move || {
+            let outcome = producer.close();
+            admin.close();
+            outcome
+        })
+        .await
     }
 
     fn describe(&self) -> String {

@@ -226,6 +226,7 @@ async fn a_gap_left_by_retention_is_told(stage: Stage) {
 
     stage.remove_all_but_the_last(&topic).await;
     assert_eq!(stage.log.watermarks(&place(&topic, 0)).await.unwrap(), Watermarks { low: 9, high: 10 });
+    assert_eq!(stage.log.ends(&topic).await.unwrap(), [Watermarks { low: 9, high: 10 }]);
     let mut consumer = stage.log.consumer(group).unwrap();
     let mut diary = Diary::default();
     read(&mut consumer, &mut diary, 1);
@@ -421,6 +422,8 @@ async fn watermarks_tell_the_ends(stage: Stage) {
     assert_eq!(ends(0).await.unwrap(), Watermarks { low: 0, high: 0 });
     assert_eq!(ends(1).await.unwrap(), Watermarks { low: 0, high: 1 });
     assert!(matches!(ends(2).await, Err(LogError::UnknownPartition { partition: 2, .. })));
+    let all = stage.log.ends(&topic).await.unwrap();
+    assert_eq!(all, [Watermarks { low: 0, high: 0 }, Watermarks { low: 0, high: 1 }]);
     stage.log.check().await.unwrap();
 }
 
@@ -530,6 +533,7 @@ async fn what_is_not_there_is_said_so(stage: Stage) {
     let absent: Arc<str> = kelly_harness::unique("absent").into();
     assert!(matches!(stage.log.partitions(&absent).await, Err(LogError::UnknownTopic { .. })));
     assert!(matches!(stage.log.watermarks(&place(&absent, 0)).await, Err(LogError::UnknownTopic { .. })));
+    assert!(matches!(stage.log.ends(&absent).await, Err(LogError::UnknownTopic { .. })));
     assert!(matches!(stage.log.committed("nobody", &absent).await, Err(LogError::UnknownTopic { .. })));
     let appended = stage.log.append(vec![record(&absent, None, "x")]).await;
     assert!(matches!(appended, Err(LogError::UnknownTopic { .. })), "{appended:?}");
@@ -559,5 +563,6 @@ async fn a_closed_log_refuses(stage: Stage) {
     assert!(matches!(stage.log.append(vec![record(&topic, Some(0), "late")]).await, Err(LogError::Closed)));
     assert!(matches!(stage.log.check().await, Err(LogError::Closed)));
     assert!(matches!(stage.log.partitions(&topic).await, Err(LogError::Closed)));
+    assert!(matches!(stage.log.committed("g", &topic).await, Err(LogError::Closed)));
     assert!(matches!(stage.log.consumer(group_of(&topic, Start::Earliest)).err(), Some(LogError::Closed)));
 }
