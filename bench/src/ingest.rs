@@ -131,7 +131,12 @@ async fn run_case(source: Source, options: &Options) -> Result<Value> {
     }
     // A fresh broker makes its own topic of positions at the first question about a group: seconds
     // that are no part of draining.
-    kelly_ingest::lag(&*log, &config.group, &config.topics).await?;
+    while let Err(fault) = kelly_ingest::lag(&*log, &config.group, &config.topics).await {
+        if !fault.is_retryable() {
+            return Err(fault.into());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let progress = progress("draining", options.rows);
     let cpu = CpuWatch::start(&watched)?;
     let begun = Instant::now();

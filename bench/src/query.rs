@@ -22,6 +22,8 @@ use crate::{Report, machine, traffic};
 const METRICS: u64 = 60;
 const ACCOUNTS: u64 = 200;
 const DAYS: u64 = 30;
+/// Longest latency that is told apart: a minute.
+const LONGEST_MICROSECONDS: u64 = 60_000_000;
 const TIMEFRAMES: [&str; 5] = ["1h", "6h", "24h", "7d", "30d"];
 
 /// What to measure.
@@ -123,7 +125,7 @@ async fn ask(
     account: Option<&str>,
     questions: u64,
 ) -> Result<Latencies> {
-    let mut microseconds = Histogram::new(3).context("a histogram")?;
+    let mut microseconds = Histogram::new_with_bounds(1, LONGEST_MICROSECONDS, 3).context("a histogram")?;
     let begun = Instant::now();
     for question in 0..questions {
         let request = DetailedRequest {
