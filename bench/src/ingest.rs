@@ -183,11 +183,11 @@ async fn run_case(source: Source, options: &Options) -> Result<Value> {
 }
 
 async fn fill(log: &dyn Log, options: &Options) -> Result<()> {
-    const RECORDS_AN_APPEND: usize = 20_000;
+    const ROWS_AN_APPEND: u64 = 20_000;
     let topic: Arc<str> = topics::METRICS.into();
     let newest_ms = chrono::Utc::now().timestamp_millis();
     let progress = progress("filling the log", options.rows);
-    let (mut number, mut records) = (0, Vec::with_capacity(RECORDS_AN_APPEND));
+    let (mut number, mut records) = (0, Vec::new());
     while number < options.rows {
         let conversation = traffic::conversation(number);
         let key = format!("conv-{conversation}");
@@ -209,7 +209,7 @@ async fn fill(log: &dyn Log, options: &Options) -> Result<()> {
             content_type: None,
         });
         number += options.rows_a_message;
-        if records.len() == RECORDS_AN_APPEND {
+        if records.len() as u64 * options.rows_a_message >= ROWS_AN_APPEND {
             log.append(std::mem::take(&mut records)).await?;
             progress.set_position(number);
         }
