@@ -53,6 +53,11 @@ impl From<QueryError> for Problem {
         let code = match &error {
             QueryError::BadParameter { .. } => Code::InvalidParameter,
             QueryError::RangeTooLong { .. } | QueryError::TimeframeTooLong { .. } => Code::RangeTooLong,
+            QueryError::TooManySamples { question, source } => {
+                let detail = sentence(&error.to_string());
+                return Self::new(Code::RangeTooLong, detail)
+                    .because(format!("asking for {question}: {source}"));
+            }
             QueryError::BadCursor | QueryError::CursorOfOtherFilters => Code::InvalidCursor,
             QueryError::StoreUnavailable { question, source } => {
                 return Self::new(

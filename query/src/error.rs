@@ -43,6 +43,18 @@ pub enum QueryError {
         /// Days that are kept.
         limit_days: u32,
     },
+    /// The answer would take more memory than the store gives to one question.
+    #[error(
+        "the range holds more samples than one question may read here; ask for a shorter one, or without \
+         `account_id` and `conversation_id`, which are answered sample by sample"
+    )]
+    TooManySamples {
+        /// What was being asked.
+        question: &'static str,
+        /// The store's own words, for the log.
+        #[source]
+        source: StoreError,
+    },
     /// The cursor was not made by this service, or was altered on the way.
     #[error("`cursor` is not one this service gave out; start again without it")]
     BadCursor,
@@ -81,7 +93,9 @@ impl QueryError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadParameter { .. } => "bad_parameter",
-            Self::RangeTooLong { .. } | Self::TimeframeTooLong { .. } => "range_too_long",
+            Self::RangeTooLong { .. } | Self::TimeframeTooLong { .. } | Self::TooManySamples { .. } => {
+                "range_too_long"
+            }
             Self::BadCursor => "bad_cursor",
             Self::CursorOfOtherFilters => "cursor_of_other_filters",
             Self::StoreUnavailable { .. } => "store_unavailable",
@@ -97,13 +111,15 @@ impl QueryError {
             Self::RangeTooLong { .. } => Some("from"),
             Self::TimeframeTooLong { .. } => Some("timeframe"),
             Self::BadCursor | Self::CursorOfOtherFilters => Some("cursor"),
-            Self::StoreUnavailable { .. } | Self::StoreRefused { .. } => None,
+            Self::TooManySamples { .. } | Self::StoreUnavailable { .. } | Self::StoreRefused { .. } => None,
         }
     }
 
     pub(crate) fn from_store(question: &'static str) -> impl FnOnce(StoreError) -> Self {
         move |source| {
-            if source.is_retryable() {
+            if source.is_too_large() {
+                Self::TooManySamples { question, source }
+            } else if source.is_retryable() {
                 Self::StoreUnavailable { question, source }
             } else {
                 Self::StoreRefused { question, source }
@@ -113,5 +129,19 @@ impl QueryError {
 
     pub(crate) fn bad(parameter: &'static str, problem: impl Into<String>) -> Self {
         Self::BadParameter { parameter, problem: problem.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stores_refusals_are_told_apart() {
+        let refused = |code| StoreError::Refused { action: "ask".to_owned(), code, message: String::new() };
+        let codes = [(241, "range_too_long"), (202, "store_unavailable"), (47, "store_refused")];
+        for (code, expected) in codes {
+            assert_eq!(QueryError::from_store("x")(refused(code)).code(), expected, "{code}");
+        }
     }
 }

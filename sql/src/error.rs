@@ -104,6 +104,12 @@ impl StoreError {
         }
     }
 
+    /// Whether a question was refused for the memory it takes: asked again as it is, it is refused again.
+    pub fn is_too_large(&self) -> bool {
+        // MEMORY_LIMIT_EXCEEDED
+        matches!(self, StoreError::Refused { code: 241, .. })
+    }
+
     /// Wraps what the client library said while `action` (an infinitive: "read the feed") was attempted.
     pub(crate) fn query(action: impl Into<String>, error: clickhouse::error::Error) -> Self {
         use clickhouse::error::Error;

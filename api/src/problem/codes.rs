@@ -107,8 +107,8 @@ impl Code {
             Self::RangeTooLong => (
                 "range_too_long",
                 StatusCode::BAD_REQUEST,
-                "The range is longer than what is kept",
-                "Ask for a range within the retention that `detail` names.",
+                "The range is longer than can be answered",
+                "Ask for a shorter range: `detail` names what is kept, or what makes the question too large.",
             ),
             Self::InvalidCursor => (
                 "invalid_cursor",

@@ -194,7 +194,7 @@ async fn wrong_parameters_are_refused_with_what_is_allowed() {
 
 #[tokio::test]
 async fn failures_of_queries_say_whose_they_are() {
-    let cases: [Failure<QueryError>; 5] = [
+    let cases: [Failure<QueryError>; 6] = [
         ("cursor", || QueryError::BadCursor, 400, "invalid_cursor"),
         ("filters", || QueryError::CursorOfOtherFilters, 400, "invalid_cursor"),
         (
@@ -203,6 +203,19 @@ async fn failures_of_queries_say_whose_they_are() {
                 from: crate::support::now(),
                 to: crate::support::now(),
                 limit_days: 90,
+            },
+            400,
+            "range_too_long",
+        ),
+        (
+            "samples",
+            || QueryError::TooManySamples {
+                question: "detailed metric",
+                source: StoreError::Refused {
+                    action: "ask".to_owned(),
+                    code: 241,
+                    message: "secret-of-the-house".to_owned(),
+                },
             },
             400,
             "range_too_long",
