@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -203,10 +204,20 @@ fn kelly() -> Command {
     command
 }
 
-/// A loopback address nobody listens on.
+/// A loopback address nobody listens on, and nobody will by chance: it lies below the ports that the
+/// system gives to outgoing connections and to listeners that ask for any, and is given out once.
 pub fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").to_string()
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 18_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Two runs of the tests at once begin at different places.
+        let step = std::process::id().wrapping_mul(97).wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let address = format!("127.0.0.1:{}", FIRST + step % COUNT);
+        if TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// Children of every thread of a process: an engine that was restarted is not the main thread's.
