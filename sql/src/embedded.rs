@@ -43,6 +43,7 @@ pub(crate) const VIEWS: &[SqlFile] = sql_files!("views":
     "0010_dead_letter_counts",
     "0011_newest_rows",
     "0012_storage",
+    "0013_storage_growth",
 );
 
 #[cfg(test)]

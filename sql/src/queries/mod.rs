@@ -12,4 +12,4 @@ pub use overview::{FigureRow, MetricSince};
 pub use series::{Aggregate, Compared, Series, SeriesInterval, SeriesQuestion, SeriesSource};
 pub(crate) use view::ViewTexts;
 
-pub use storage::{DeadLetterCounts, NewestRows, TableStorage};
+pub use storage::{DeadLetterCounts, NewestRows, TableGrowth, TableStorage};

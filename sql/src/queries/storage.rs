@@ -1,4 +1,4 @@
-//! What the store holds: rows, bytes, refused messages, and how new its newest rows are.
+//! What the store holds and by how much it grows: rows, bytes, refused messages, and how new its newest rows are.
 
 use clickhouse::Row;
 use serde::Deserialize;
@@ -18,6 +18,21 @@ pub struct TableStorage {
     /// Its active parts.
     pub parts: u64,
 }
+
+/// What a day adds to one table, on the disk of the server asked.
+#[derive(Debug, Clone, PartialEq, Row, Deserialize)]
+pub struct TableGrowth {
+    /// Its name.
+    pub table: String,
+    /// Whole days the figures are the mean of; fewer than asked for while the table is younger.
+    pub days: u32,
+    /// Rows a day; `None` while there is no whole day.
+    pub rows_a_day: Option<f64>,
+    /// Bytes a day as they lie on the disk now, projections and indices included; `None` as above.
+    pub bytes_a_day: Option<f64>,
+}
+
+const DAY_MS: i64 = 86_400_000;
 
 /// Messages that were refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Row, Deserialize)]
@@ -47,6 +62,19 @@ impl Store {
     pub async fn storage(&self) -> Result<Vec<TableStorage>> {
         let query = self.view("storage").await?;
         self.ask("measure its tables", query.fetch_all()).await
+    }
+
+    /// What each table grew by a day, over at most `days` whole days (UTC) before the day of `now_ms`. By when rows
+    /// happened, not when they came: what is late counts for its own day. A table without a row is left out. Times its
+    /// retention in days, this is what a table comes to take.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn storage_growth(&self, now_ms: i64, days: u32) -> Result<Vec<TableGrowth>> {
+        let until_ms = now_ms.div_euclid(DAY_MS) * DAY_MS;
+        let from_ms = until_ms - i64::from(days) * DAY_MS;
+        let query = self.view("storage_growth").await?.param("from_ms", from_ms).param("until_ms", until_ms);
+        self.ask("measure the growth of its tables", query.fetch_all()).await
     }
 
     /// How many messages were refused, in all and since `since_ms`.

@@ -2,4 +2,5 @@
 
 mod inserts;
 mod migrations;
+mod storage;
 mod support;
