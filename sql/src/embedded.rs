@@ -27,6 +27,7 @@ pub(crate) const MIGRATIONS: &[SqlFile] = sql_files!("migrations":
     "0007_activity_events",
     "0008_activity_first_seen",
     "0009_dead_letters",
+    "0010_dead_letter_replays",
 );
 
 /// Re-created whenever their text changed; a later one may read an earlier one.
@@ -44,6 +45,12 @@ pub(crate) const VIEWS: &[SqlFile] = sql_files!("views":
     "0011_newest_rows",
     "0012_storage",
     "0013_storage_growth",
+    "0030_tail_heads_metrics",
+    "0031_tail_heads_activity",
+    "0032_tail_metrics",
+    "0033_tail_activity",
+    "0034_dead_letter_page",
+    "0035_dead_letter_reasons",
 );
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ pub enum Table {
     ActivityFirstSeen,
     /// What could not be taken from the log, and why.
     DeadLetters,
+    /// Which of them were put on the log again.
+    DeadLetterReplays,
 }
 
 /// How long rows of a table are kept, and by which column.
@@ -51,7 +53,7 @@ pub enum ExpiryBound {
 
 impl Table {
     /// Every table, in the order of the migrations that create them.
-    pub const ALL: [Table; 9] = [
+    pub const ALL: [Table; 10] = [
         Table::SystemMetrics,
         Table::Metrics1m,
         Table::Metrics1h,
@@ -61,6 +63,7 @@ impl Table {
         Table::ActivityEvents,
         Table::ActivityFirstSeen,
         Table::DeadLetters,
+        Table::DeadLetterReplays,
     ];
 
     /// Its name in the database.
@@ -75,6 +78,7 @@ impl Table {
             Table::ActivityEvents => "activity_events",
             Table::ActivityFirstSeen => "activity_first_seen",
             Table::DeadLetters => "dead_letters",
+            Table::DeadLetterReplays => "dead_letter_replays",
         }
     }
 
@@ -89,7 +93,7 @@ impl Table {
             Table::SystemMetrics => ("toDateTime(timestamp)", ExpiryBound::MetricsHours),
             Table::ActivityEvents => ("toDateTime(created_at)", ExpiryBound::Days),
             Table::ActivityFirstSeen => ("toDateTime(tupleElement(first, 'created_at'))", ExpiryBound::Days),
-            Table::DeadLetters => ("toDateTime(log_time)", ExpiryBound::Days),
+            Table::DeadLetters | Table::DeadLetterReplays => ("toDateTime(log_time)", ExpiryBound::Days),
             _ => ("t", ExpiryBound::Days),
         };
         Expiry { from, bound }
@@ -132,7 +136,7 @@ pub fn histogram_entries() -> Arc<Field> {
     Arc::new(field("entries", DataType::Struct(fields)))
 }
 
-static SCHEMAS: LazyLock<[SchemaRef; 9]> =
+static SCHEMAS: LazyLock<[SchemaRef; 10]> =
     LazyLock::new(|| Table::ALL.map(|table| Arc::new(Schema::new(columns(table)))));
 
 fn field(name: &str, data_type: DataType) -> Field {
@@ -216,6 +220,15 @@ fn columns(table: Table) -> Vec<Field> {
             field("reason", DataType::Utf8),
             field("content_type", low_cardinality()),
             field("bytes", DataType::Binary),
+        ],
+        Table::DeadLetterReplays => vec![
+            field("topic", low_cardinality()),
+            field("log_partition", DataType::UInt16),
+            field("log_offset", DataType::UInt64),
+            field("log_row", DataType::UInt32),
+            field("log_time", milliseconds()),
+            field("state", low_cardinality()),
+            field("at", milliseconds()),
         ],
     }
 }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::EngineError;
-use super::{APPLICATION_USER, Credentials, GRAFANA_USER};
+use super::{APPLICATION_USER, Credentials, DATABASE, GRAFANA_USER};
+use crate::client::StoreConfig;
 
 /// Bytes of randomness in a password.
 const PASSWORD_BYTES: usize = 24;
@@ -140,6 +141,28 @@ impl Layout {
     }
 }
 
+/// How to reach the engine that runs in a directory, by what it left there: `engine.json` and its password. Nothing is
+/// written, and whether it answers is not asked.
+///
+/// # Errors
+/// When no engine has been started there, or what it left cannot be read.
+pub fn running(directory: &Path) -> Result<StoreConfig, EngineError> {
+    let layout = Layout { root: absolute(directory)? };
+    let path = layout.engine_file();
+    let text = fs::read(&path).map_err(EngineError::files("read", &path))?;
+    let file: EngineFile = serde_json::from_slice(&text)
+        .map_err(|error| EngineError::Damaged { path: path.clone(), detail: error.to_string() })?;
+    let user = file.users.application;
+    let path = layout.root.join(format!("secrets/engine-{user}.password"));
+    let password = fs::read_to_string(&path).map_err(EngineError::files("read", &path))?;
+    Ok(StoreConfig {
+        url: format!("http://127.0.0.1:{}", file.http_port),
+        database: DATABASE.to_owned(),
+        user,
+        password: password.trim().to_owned(),
+    })
+}
+
 /// Writes a file only its owner may read, replacing what was there.
 pub(super) fn write_secret(path: &Path, text: &str) -> Result<(), EngineError> {
     let temporary = path.with_extension("new");
@@ -241,6 +264,19 @@ mod tests {
         assert_ne!(second.http_port, first.http_port);
         assert_eq!(second.tcp_port, first.tcp_port);
         drop(taken);
+    }
+
+    #[test]
+    fn a_running_engine_is_found_by_what_it_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(dir.path()).unwrap();
+        assert!(running(dir.path()).unwrap_err().to_string().contains("engine.json"));
+        let password = layout.credentials(APPLICATION_USER).unwrap().password;
+        let file = layout.choose_ports().unwrap();
+        layout.publish(&file).unwrap();
+        let found = running(dir.path()).unwrap();
+        assert_eq!(found.url, format!("http://127.0.0.1:{}", file.http_port));
+        assert_eq!((found.user.as_str(), found.password), (APPLICATION_USER, password));
     }
 
     #[test]

@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 
 pub use child::run_child;
 pub use error::EngineError;
+pub use files::running;
 pub use library::{LibraryPlaces, find_library};
 
 use crate::client::StoreConfig;
@@ -36,6 +37,9 @@ pub const APPLICATION_USER: &str = "kelly";
 
 /// User for dashboards: reads Kelly's database, changes nothing.
 pub const GRAFANA_USER: &str = "grafana";
+
+/// Database of Kelly's tables in an embedded engine.
+const DATABASE: &str = "kelly";
 
 /// How long a started engine may take until it answers. It answers in half a second; a data directory with many
 /// parts on a slow disk takes longer.
@@ -70,7 +74,7 @@ impl EngineSpec {
             library,
             program,
             args,
-            database: "kelly".to_owned(),
+            database: DATABASE.to_owned(),
             memory_limit_bytes: 2 << 30,
         }
     }

@@ -2,14 +2,22 @@
 //! may use too, and a typed function here. Parameters go to the server as parameters, never into the text.
 
 mod activity;
+mod dead_letters;
+mod diagnosis;
 mod overview;
 mod series;
 mod storage;
+mod tail;
 mod view;
 
 pub use activity::{ActivityFilter, ActivityKey, ActivityRow};
+pub use dead_letters::{DeadLetter, LetterFilter, LetterPlace, LetterReason, ReplayState};
+pub use diagnosis::{BackgroundState, DiskState, StoreRight, TableState};
 pub use overview::{FigureRow, MetricSince};
 pub use series::{Aggregate, Compared, Series, SeriesInterval, SeriesQuestion, SeriesSource};
 pub(crate) use view::ViewTexts;
 
 pub use storage::{DeadLetterCounts, NewestRows, TableGrowth, TableStorage};
+pub use tail::{
+    ActivityTailFilter, MetricTailFilter, TailCursor, TailPage, Tailed, TailedEvent, TailedMetric,
+};

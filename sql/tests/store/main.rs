@@ -1,6 +1,9 @@
 //! The store against the real engine: one process, a database for each test.
 
+mod diagnosis;
+mod following;
 mod inserts;
+mod letters;
 mod migrations;
 mod storage;
 mod support;

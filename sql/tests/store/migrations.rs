@@ -48,7 +48,8 @@ async fn a_migration_that_was_cut_off_is_seen_and_finished() {
     assert!(matches!(&error, SchemaError::HalfApplied { name, .. } if name.starts_with("0005_")), "{error}");
     assert!(error.to_string().contains("kelly migrate"), "{error}");
     let report = database.store().migrate(&MigrationParams::default()).await.unwrap();
-    assert_eq!(report.applied.len(), 5);
+    // The journal's own is number 0.
+    assert_eq!(report.applied.len(), Table::ALL.len() + 1 - 5);
     database.store().verify_schema().await.unwrap();
     assert_eq!(database.query("SELECT count() FROM dead_letters").await, "0");
 }
