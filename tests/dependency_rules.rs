@@ -12,7 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kelly-ingest", &["kelly-schemas", "kelly-stream", "kelly-sql"]),
     ("kelly-query", &["kelly-schemas", "kelly-sql"]),
     ("kelly-api", &["kelly-schemas", "kelly-query"]),
-    ("kelly-harness", &["kelly-sql", "kelly-stream"]),
+    ("kelly-harness", &["kelly-schemas", "kelly-sql", "kelly-stream"]),
     (
         "kelly-bench",
         &["kelly-schemas", "kelly-stream", "kelly-sql", "kelly-ingest", "kelly-query", "kelly-harness"],

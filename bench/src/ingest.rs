@@ -94,7 +94,7 @@ pub async fn run(options: &Options) -> Result<Report> {
         Ok([case]) => case,
         Err(cases) => json!({"bench": "ingest", "machine": machine::describe(), "cases": cases}),
     };
-    Ok(Report { table, json })
+    Ok(Report { table, json, failed: false })
 }
 
 async fn run_case(source: Source, options: &Options) -> Result<Value> {

@@ -100,7 +100,7 @@ pub async fn run(options: &Options) -> Result<Report> {
         "bench": "query", "samples": rows, "metrics": METRICS, "accounts": ACCOUNTS, "days": DAYS,
         "machine": machine::describe(), "cases": cases,
     });
-    Ok(Report { table, json })
+    Ok(Report { table, json, failed: false })
 }
 
 struct Latencies {

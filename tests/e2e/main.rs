@@ -3,9 +3,10 @@
 
 mod command_line;
 mod first_minutes;
-mod kelly_process;
 mod kills;
 mod other_producers;
 mod python;
 mod real_series;
 mod roles_apart;
+
+use kelly_harness::process as kelly_process;

@@ -197,7 +197,7 @@ impl Drop for TestDatabase {
 /// When libchdb or the program is missing; the message says how to get it.
 pub fn spec(directory: &Path) -> Result<EngineSpec> {
     let library = engine::find_library(&LibraryPlaces::from_environment())?;
-    Ok(EngineSpec::new(directory.to_owned(), library, program()?, Vec::new()))
+    Ok(EngineSpec::new(directory.to_owned(), library, program("kelly-engine")?, Vec::new()))
 }
 
 /// The answer of a store to `sql`, as text.
@@ -222,14 +222,15 @@ pub async fn query(config: &StoreConfig, database: &str, sql: &str) -> Result<St
     Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
 }
 
-/// `kelly-engine`, which cargo puts beside the directory of the test programs.
-fn program() -> Result<PathBuf> {
+/// A program of the workspace, which cargo puts beside the directory of the test programs.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("finding this test program")?;
     let directories = own.ancestors().skip(1).take(2);
-    let mut candidates = directories.map(|directory| directory.join("kelly-engine"));
+    let mut candidates = directories.map(|directory| directory.join(name));
     candidates.find(|path| path.is_file()).with_context(|| {
         format!(
-            "the program kelly-engine is not built beside {}; run `cargo build -p kelly-sql --bin kelly-engine` first",
+            "the program {name} is not built beside {}; run `cargo build --workspace --bins` first, \
+             in the same profile",
             own.display()
         )
     })

@@ -5,8 +5,12 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub mod chance;
+pub mod chaos;
 pub mod engine;
 pub mod kafka;
+pub mod process;
+pub mod truth;
 
 pub use engine::{Engine, TestDatabase};
 pub use kafka::{BrokerOptions, KafkaBroker};

@@ -1,14 +1,17 @@
 //! A `kelly` started as its users start it: the real binary, a directory and a port of its own.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+use crate::engine::program;
 
 /// How long anything may take before a test fails; no test depends on how long it does take.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -20,7 +23,11 @@ pub struct Kelly {
     pub url: String,
     data: PathBuf,
     client: reqwest::Client,
+    told: Arc<Mutex<VecDeque<String>>>,
 }
+
+/// Lines of its standard error that are kept; older ones are dropped.
+const KEPT_LINES: usize = 2_000;
 
 /// What to start.
 pub struct Start<'a> {
@@ -34,6 +41,9 @@ pub struct Start<'a> {
 
 impl Kelly {
     /// Starts one and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it ends before that, or takes longer than [`PATIENCE`].
     pub async fn start(start: Start<'_>) -> Self {
         let mut kelly = Self::spawn(start);
         kelly.until_ready().await;
@@ -41,13 +51,23 @@ impl Kelly {
     }
 
     /// Starts one and does not wait: the kill tests kill it at any point of its life.
+    ///
+    /// # Panics
+    /// When the program is not there.
     pub fn spawn(start: Start<'_>) -> Self {
-        let listen = free_address();
+        Self::spawn_at(&free_address(), start)
+    }
+
+    /// The same at an address of the caller's choice, so that several lives answer at one.
+    ///
+    /// # Panics
+    /// When the program is not there.
+    pub fn spawn_at(listen: &str, start: Start<'_>) -> Self {
         let mut command = kelly();
         command
             .args(start.arguments)
             .envs(start.environment.iter().copied())
-            .env("KELLY_LISTEN", &listen)
+            .env("KELLY_LISTEN", listen)
             .env("KELLY_DATA", start.data)
             .env("RUST_LOG", std::env::var("KELLY_TEST_RUST_LOG").unwrap_or_else(|_| "warn".to_owned()))
             .current_dir(start.data)
@@ -57,16 +77,26 @@ impl Kelly {
         let mut child = command.spawn().expect("the kelly binary starts");
         let stderr = child.stderr.take().expect("stderr is piped");
         // Its words belong to the test's own output, which is shown when the test fails.
+        let told = Arc::new(Mutex::new(VecDeque::new()));
+        let keep = told.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 eprintln!("kelly: {line}");
+                let mut kept = keep.lock().unwrap_or_else(PoisonError::into_inner);
+                if kept.len() == KEPT_LINES {
+                    kept.pop_front();
+                }
+                kept.push_back(line);
             }
         });
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("an HTTP client");
-        Self { child, url: format!("http://{listen}"), data: start.data.to_owned(), client }
+        Self { child, url: format!("http://{listen}"), data: start.data.to_owned(), client, told }
     }
 
     /// Waits until `/readyz` says 200.
+    ///
+    /// # Panics
+    /// When it ends before that, or takes longer than [`PATIENCE`].
     pub async fn until_ready(&mut self) {
         let begun = Instant::now();
         loop {
@@ -93,27 +123,67 @@ impl Kelly {
         self.end(true);
     }
 
-    /// SIGKILL to the engine child alone.
-    pub fn kill_engine(&self) {
-        let engine = children(self.pid()).into_iter().next().expect("a ready kelly has an engine");
+    /// SIGKILL to the engine child alone. False when there is none just now.
+    pub fn kill_engine(&self) -> bool {
+        let Some(engine) = children(self.pid()).into_iter().next() else { return false };
         // SAFETY: kill takes two integers; a process that is gone already is an error we ignore.
         unsafe { libc::kill(engine as i32, libc::SIGKILL) };
+        true
+    }
+
+    /// SIGSTOP: it stands still, and its connections with it, until [`Kelly::wake`].
+    pub fn suspend(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// SIGCONT.
+    pub fn wake(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    /// The exit code, when it has ended by itself.
+    pub fn ended(&mut self) -> Option<Option<i32>> {
+        self.child.try_wait().ok().flatten().map(|status| status.code())
+    }
+
+    /// Waits until it ends by itself and gives the exit code.
+    pub fn wait(mut self) -> Option<i32> {
+        wait_with_patience(&mut self.child).code()
+    }
+
+    /// Whether its log has a line with these words so far.
+    pub fn has_told(&self, words: &str) -> bool {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|line| line.contains(words))
     }
 
     /// SIGTERM, waits for the drain, and gives the exit code.
     pub fn terminate(mut self) -> Option<i32> {
-        // SAFETY: as above; the child is ours and not yet waited for.
-        unsafe { libc::kill(self.child.id() as i32, libc::SIGTERM) };
+        self.signal(libc::SIGTERM);
         let status = wait_with_patience(&mut self.child);
         status.code()
     }
 
+    fn signal(&self, signal: i32) {
+        // SAFETY: kill takes two integers; the child is ours and not yet waited for.
+        unsafe { libc::kill(self.child.id() as i32, signal) };
+    }
+
     /// GET as JSON; the status must be 200.
+    ///
+    /// # Panics
+    /// When it is not.
     pub async fn get(&self, path: &str) -> Value {
         let answer = self.client.get(format!("{}{path}", self.url)).send().await.expect("an answer");
         let (status, body) = (answer.status(), answer.text().await.expect("a body"));
         assert!(status.is_success(), "GET {path}: {status} {body}");
         serde_json::from_str(&body).unwrap_or_else(|fault| panic!("GET {path}: {fault}: {body}"))
+    }
+
+    /// GET whatever the status; `None` when the connection broke.
+    pub async fn look(&self, path: &str) -> Option<(u16, Value)> {
+        let answer = self.client.get(format!("{}{path}", self.url)).send().await.ok()?;
+        let status = answer.status().as_u16();
+        Some((status, answer.json().await.ok()?))
     }
 
     /// POST JSON; gives the status and the body, or `None` when the connection broke.
@@ -124,7 +194,51 @@ impl Kelly {
         Some((status, body))
     }
 
+    /// What the part named so says of itself in `/health`; `None` when it cannot be asked.
+    pub async fn part(&self, name: &str) -> Option<Value> {
+        let (_, health) = self.look("/api/v1/kelly/monitoring/health").await?;
+        health["parts"].as_array()?.iter().find(|part| part["name"] == name).cloned()
+    }
+
+    /// Waits until ingest, of this process, holds partitions.
+    ///
+    /// # Panics
+    /// When it takes longer than [`PATIENCE`].
+    pub async fn until_assigned(&self) {
+        let begun = Instant::now();
+        while self.ingest_detail("partitions").await.unwrap_or(0) == 0 {
+            assert!(begun.elapsed() < PATIENCE, "no partitions in time");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until ingest has confirmed everything on the log.
+    ///
+    /// # Panics
+    /// When nothing is confirmed for [`PATIENCE`].
+    pub async fn until_drained(&self) {
+        let (mut begun, mut before) = (Instant::now(), None);
+        loop {
+            let lag = self.ingest_detail("lag").await;
+            if lag == Some(0) {
+                return;
+            }
+            if lag.is_some() && lag != before {
+                (begun, before) = (Instant::now(), lag);
+            }
+            assert!(begun.elapsed() < PATIENCE, "not drained in time, {before:?} behind");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn ingest_detail(&self, name: &str) -> Option<u64> {
+        self.part("ingest").await?["details"][name].as_u64()
+    }
+
     /// Asks the store itself, as the application user of the embedded engine.
+    ///
+    /// # Panics
+    /// When it refuses.
     pub async fn sql(&self, query: &str) -> String {
         let engine: Value =
             serde_json::from_slice(&std::fs::read(self.data.join("engine.json")).expect("engine.json"))
@@ -171,6 +285,9 @@ impl Drop for Kelly {
 }
 
 /// Runs `kelly` to its end: exit code, standard output, standard error.
+///
+/// # Panics
+/// When the program is not there.
 pub fn run(
     arguments: &[&str],
     environment: &[(&str, &str)],
@@ -192,7 +309,8 @@ pub fn run(
 
 /// The binary, without the variables of the tests themselves: it refuses those it does not know.
 fn kelly() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kelly"));
+    let program = program("kelly").unwrap_or_else(|fault| panic!("{fault:#}"));
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let ours = name.to_str().is_some_and(|name| {
             ["KELLY_", "MONITORING_", "WEBSOCKET_"].iter().any(|start| name.starts_with(start))

@@ -1,0 +1,163 @@
+//! The verification verified: on a real store it finds a row that is lost, one that is there twice,
+//! one that was refused, and a rollup that says something else.
+
+use kelly_harness::TestDatabase;
+use kelly_harness::truth::{Fate, Sample, Truth, Verdict};
+use kelly_stream::Position;
+
+const REQUESTS: usize = 12;
+const ROWS: u64 = 30;
+
+/// Everything that was acknowledged, and the requests with the other fates.
+fn told() -> (Truth, Vec<Sample>) {
+    let now_ms = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+    let mut truth = Truth::new("told", now_ms, ROWS);
+    let mut rows = Vec::new();
+    for number in 0..REQUESTS {
+        let (request, samples) = truth.next_request();
+        match number {
+            3 => truth.settle(request, Fate::Refused),
+            // Unknown, and it arrived.
+            4 => rows.extend(samples),
+            // Unknown, and it did not.
+            5 => {}
+            _ => {
+                truth.settle(request, Fate::Acknowledged);
+                rows.extend(samples);
+            }
+        }
+    }
+    truth.poisoned(Position { partition: 1, offset: 77 });
+    (truth, rows)
+}
+
+async fn insert(database: &TestDatabase, rows: &[Sample]) {
+    let values: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            format!(
+                "('{}', {}, fromUnixTimestamp64Milli({}), '{}', '{}', 0, {}, 0)",
+                row.metric, row.value, row.timestamp_ms, row.account, row.conversation, row.value
+            )
+        })
+        .collect();
+    database
+        .query(&format!(
+            "INSERT INTO system_metrics (metric_name, value, timestamp, account_id, conversation_id, \
+             log_partition, log_offset, log_row) VALUES {}",
+            values.join(",")
+        ))
+        .await;
+}
+
+/// The rollups of the raw rows, made by the store itself.
+async fn roll_up(database: &TestDatabase) {
+    let values = "count(), sum(value), min(value), max(value)";
+    for (table, key, of) in [
+        ("metrics_1m", "metric_name, t", "metric_name, toStartOfMinute(timestamp) AS t"),
+        ("metrics_1h", "metric_name, t", "metric_name, toStartOfHour(timestamp) AS t"),
+        (
+            "account_metrics_1h",
+            "metric_name, account_id, t",
+            "metric_name, account_id, toStartOfHour(timestamp) AS t",
+        ),
+        (
+            "conversation_metrics_1d",
+            "conversation_id, metric_name, account_id, t",
+            "conversation_id, metric_name, account_id, toStartOfDay(timestamp) AS t",
+        ),
+    ] {
+        let (more, map) = match table.ends_with("1m") || table == "metrics_1h" {
+            true => (", histogram", ", map(toInt16(0), count())"),
+            false => ("", ""),
+        };
+        database
+            .query(&format!(
+                "INSERT INTO {table} ({key}, count, sum, min, max{more}) \
+                 SELECT {of}, {values}{map} FROM system_metrics GROUP BY {key}"
+            ))
+            .await;
+    }
+    database
+        .query(
+            "INSERT INTO account_metrics_1d (metric_name, account_id, t, bucket, count) \
+             SELECT metric_name, account_id, toStartOfDay(timestamp) AS t, 0, count() FROM system_metrics GROUP BY ALL",
+        )
+        .await;
+}
+
+async fn dead_letter(database: &TestDatabase, offset: u64) {
+    database
+        .query(&format!(
+            "INSERT INTO dead_letters (topic, log_partition, log_offset, log_time) \
+             VALUES ('kelly.metrics', 1, {offset}, now())"
+        ))
+        .await;
+}
+
+async fn verdict(truth: &Truth, database: &TestDatabase) -> Verdict {
+    truth.compare(async |query| Ok(database.query(&query).await)).await.unwrap()
+}
+
+/// A store that says exactly what was acknowledged, then what `spoil` makes of it.
+async fn spoiled(spoil: &str) -> Verdict {
+    let (truth, rows) = told();
+    let database = TestDatabase::create().await;
+    insert(&database, &rows).await;
+    roll_up(&database).await;
+    dead_letter(&database, 77).await;
+    if !spoil.is_empty() {
+        database.query(spoil).await;
+    }
+    verdict(&truth, &database).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_is_exact() {
+    let verdict = spoiled("").await;
+    assert!(verdict.is_exact(), "{verdict}");
+    assert_eq!(verdict.acknowledged, (REQUESTS as u64 - 3) * ROWS);
+    let raw = &verdict.tables[0];
+    assert_eq!((raw.expected, raw.found), ((REQUESTS as u64 - 2) * ROWS, (REQUESTS as u64 - 2) * ROWS));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_row_is_found() {
+    let verdict =
+        spoiled("ALTER TABLE system_metrics DELETE WHERE value = 31 SETTINGS mutations_sync = 2").await;
+    assert_eq!((verdict.lost(), verdict.twice()), (1, 0), "{verdict}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_doubled_row_is_found_in_each_table() {
+    for table in
+        ["system_metrics", "account_metrics_1d", "conversation_metrics_1d", "metrics_1m", "dead_letters"]
+    {
+        let verdict = spoiled(&format!("INSERT INTO {table} SELECT * FROM {table} LIMIT 1")).await;
+        assert!(verdict.twice() > 0 && verdict.lost() == 0, "{table}: {verdict}");
+        let elsewhere = verdict.tables.iter().filter(|found| found.table != table);
+        assert!(elsewhere.clone().all(|found| found.is_exact()), "{table}: {verdict}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_else_is_wrong_is_found() {
+    let same =
+        "metric_name, value, timestamp, account_id, conversation_id, log_partition, log_offset, log_row";
+    let refused = 3 * ROWS;
+    for spoil in [
+        // A row that was refused; one nobody sent.
+        format!(
+            "INSERT INTO system_metrics ({same}) SELECT metric_name, {refused}, timestamp, account_id, conversation_id, 0, 1, 0 FROM system_metrics LIMIT 1"
+        ),
+        format!(
+            "INSERT INTO system_metrics ({same}) SELECT metric_name, 1000000, timestamp, account_id, conversation_id, 0, 1, 0 FROM system_metrics LIMIT 1"
+        ),
+        // As many rows, and another sum.
+        "ALTER TABLE metrics_1h UPDATE sum = sum + 1 WHERE 1 SETTINGS mutations_sync = 2".to_owned(),
+        "INSERT INTO dead_letters (topic, log_partition, log_offset, log_time) VALUES ('kelly.metrics', 1, 78, now())".to_owned(),
+    ] {
+        let verdict = spoiled(&spoil).await;
+        assert!(!verdict.is_exact() && verdict.wrong() > 0, "{spoil}: {verdict}");
+    }
+}
