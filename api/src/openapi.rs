@@ -67,7 +67,7 @@ macro_rules! problem_sets {
 problem_sets! {
     /// Queries with parameters.
     QueryProblems = [
-        InvalidParameter, RangeTooLong, InvalidCursor, InvalidHost, HostNotAllowed, Internal,
+        InvalidParameter, RangeTooLong, QueryTooLarge, InvalidCursor, InvalidHost, HostNotAllowed, Internal,
         ServerBusy, StoreUnavailable, QueryTimeout,
     ];
     /// Queries without parameters.

@@ -53,6 +53,11 @@ impl Parameters {
         parameters
     }
 
+    /// Whether a parameter is given and not taken yet.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
     /// A parameter as it stands.
     pub(crate) fn take(&mut self, name: &str) -> Option<String> {
         self.values.remove(name)

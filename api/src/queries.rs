@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 use kelly_query::{
-    DatabaseHealth, Detailed, DetailedRequest, FeedPage, FeedRequest, Overview, QueryError, QueryService,
+    DatabaseHealth, Detailed, DetailedRequest, FeedPage, FeedRequest, GroupsRequest, MetricGroups, Overview,
+    QueryError, QueryService,
 };
 
-use crate::problem::{Code, Fault, ParameterFault, Problem};
+use crate::problem::{Code, Fault, LimitFault, ParameterFault, Problem};
 
 /// Answers questions. Implemented by [`QueryService`]; tests put a fake in its place.
 #[async_trait]
@@ -14,6 +15,8 @@ pub trait Queries: Send + Sync {
     async fn overview(&self) -> Result<Overview, QueryError>;
     /// One metric over one range.
     async fn detailed(&self, request: DetailedRequest) -> Result<Detailed, QueryError>;
+    /// One metric over one range, by account or by conversation.
+    async fn groups(&self, request: GroupsRequest) -> Result<MetricGroups, QueryError>;
     /// A page of the activity feed.
     async fn feed(&self, request: FeedRequest) -> Result<FeedPage, QueryError>;
     /// A page of the VIP feed.
@@ -30,6 +33,10 @@ impl Queries for QueryService {
 
     async fn detailed(&self, request: DetailedRequest) -> Result<Detailed, QueryError> {
         self.detailed(request).await
+    }
+
+    async fn groups(&self, request: GroupsRequest) -> Result<MetricGroups, QueryError> {
+        self.groups(request).await
     }
 
     async fn feed(&self, request: FeedRequest) -> Result<FeedPage, QueryError> {
@@ -56,6 +63,22 @@ impl From<QueryError> for Problem {
             QueryError::TooManySamples { question, source } => {
                 let detail = sentence(&error.to_string());
                 return Self::new(Code::RangeTooLong, detail)
+                    .because(format!("asking for {question}: {source}"));
+            }
+            QueryError::TooLarge(too_large) => {
+                let fault = LimitFault {
+                    parameter: too_large.parameter.to_owned(),
+                    unit: too_large.unit.to_owned(),
+                    asked: too_large.asked,
+                    allowed: too_large.allowed,
+                    alternative: too_large.alternative.clone(),
+                };
+                return Self::new(Code::QueryTooLarge, sentence(&error.to_string()))
+                    .with_errors(vec![Fault::Limit(fault)], None);
+            }
+            QueryError::TookTooLong { question, source, .. } => {
+                let detail = sentence(&error.to_string());
+                return Self::new(Code::QueryTimeout, detail)
                     .because(format!("asking for {question}: {source}"));
             }
             QueryError::BadCursor | QueryError::CursorOfOtherFilters => Code::InvalidCursor,

@@ -34,12 +34,7 @@ pub(crate) fn answer(
         window: plan.window,
         resolution: Resolution::of_seconds(plan.step_seconds),
         tier: plan.tier,
-        freshness: Freshness {
-            newest_sample,
-            // A producer's clock may run ahead; its sample is as new as can be, not from the future.
-            age_seconds: newest_sample
-                .map(|newest| (now - newest).num_milliseconds().max(0) as f64 / 1_000.0),
-        },
+        freshness: Freshness::of(newest_sample, now),
         sample_count: series.window.map_or(0, |window| window.count),
         percentile_error_bound: plan::percentile_error_bound(plan),
         definition: MetricDefinition::from(definition),
@@ -111,13 +106,9 @@ fn current_value(points: &[Point], aggregate: catalogue::Aggregate) -> Option<f6
 
 fn point(interval: &SeriesInterval, plan: &Plan, now: DateTime<Utc>) -> Option<Point> {
     let Percentiles { p50, p95, p99 } = percentiles(interval);
-    let step_ms = i64::from(plan.step_seconds) * 1_000;
-    let into_step_ms = interval.start_ms.rem_euclid(step_ms);
-    let end_ms = interval.start_ms - into_step_ms + step_ms;
     Some(Point {
         timestamp: instant(interval.start_ms)?,
-        // Only the first is cut at its start.
-        partial: into_step_ms != 0 || end_ms > plan.window.to.min(now).timestamp_millis(),
+        partial: plan::is_partial(interval.start_ms, plan, now),
         value: interval.value,
         count: interval.count,
         min: interval.min,
@@ -129,10 +120,7 @@ fn point(interval: &SeriesInterval, plan: &Plan, now: DateTime<Utc>) -> Option<P
 }
 
 fn percentiles(interval: &SeriesInterval) -> Percentiles {
-    match interval.percentiles {
-        Some([p50, p95, p99]) => Percentiles { p50: Some(p50), p95: Some(p95), p99: Some(p99) },
-        None => Percentiles::default(),
-    }
+    Percentiles::of(interval.percentiles)
 }
 
 /// An instant of the store, whose times all lie between 1970 and 2106.

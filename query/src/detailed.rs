@@ -246,6 +246,24 @@ impl DetailedRequest {
     }
 }
 
+impl Freshness {
+    pub(crate) fn of(newest_sample: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
+        // A producer's clock may run ahead; its sample is as new as can be, not from the future.
+        let age = |newest: DateTime<Utc>| (now - newest).num_milliseconds().max(0) as f64 / 1_000.0;
+        Self { newest_sample, age_seconds: newest_sample.map(age) }
+    }
+}
+
+impl Percentiles {
+    pub(crate) fn of(found: Option<[f64; 3]>) -> Self {
+        found.map_or_else(Self::default, |[p50, p95, p99]| Self {
+            p50: Some(p50),
+            p95: Some(p95),
+            p99: Some(p99),
+        })
+    }
+}
+
 /// Refuses an empty or overlong identifier.
 pub(crate) fn check_text(parameter: &'static str, text: Option<&str>, most: usize) -> Result<(), QueryError> {
     match text {

@@ -3,6 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use kelly_sql::StoreError;
 
+use crate::limits::TooLarge;
 use crate::range::Timeframe;
 
 /// Why a question has no answer. Its `Display` is fit for the person who asked: it names the parameter,
@@ -42,6 +43,22 @@ pub enum QueryError {
         timeframe: Timeframe,
         /// Days that are kept.
         limit_days: u32,
+    },
+    /// More is asked for than one answer holds.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// The store gave up on the question after the time one question may take.
+    #[error(
+        "the question took longer than {seconds} s, which is what one may take; ask for a shorter range, or for one account"
+    )]
+    TookTooLong {
+        /// What was being asked.
+        question: &'static str,
+        /// The time it may take.
+        seconds: u64,
+        /// The store's own words, for the log.
+        #[source]
+        source: StoreError,
     },
     /// The answer would take more memory than the store gives to one question.
     #[error(
@@ -96,6 +113,8 @@ impl QueryError {
             Self::RangeTooLong { .. } | Self::TimeframeTooLong { .. } | Self::TooManySamples { .. } => {
                 "range_too_long"
             }
+            Self::TooLarge(_) => "query_too_large",
+            Self::TookTooLong { .. } => "query_timeout",
             Self::BadCursor => "bad_cursor",
             Self::CursorOfOtherFilters => "cursor_of_other_filters",
             Self::StoreUnavailable { .. } => "store_unavailable",
@@ -110,8 +129,12 @@ impl QueryError {
             Self::BadParameter { parameter, .. } => Some(parameter),
             Self::RangeTooLong { .. } => Some("from"),
             Self::TimeframeTooLong { .. } => Some("timeframe"),
+            Self::TooLarge(too_large) => Some(too_large.parameter),
             Self::BadCursor | Self::CursorOfOtherFilters => Some("cursor"),
-            Self::TooManySamples { .. } | Self::StoreUnavailable { .. } | Self::StoreRefused { .. } => None,
+            Self::TookTooLong { .. }
+            | Self::TooManySamples { .. }
+            | Self::StoreUnavailable { .. }
+            | Self::StoreRefused { .. } => None,
         }
     }
 
@@ -123,6 +146,17 @@ impl QueryError {
                 Self::StoreUnavailable { question, source }
             } else {
                 Self::StoreRefused { question, source }
+            }
+        }
+    }
+
+    /// Of a question that has a bound of its own on its time.
+    pub(crate) fn within_time(question: &'static str, seconds: u64) -> impl FnOnce(StoreError) -> Self {
+        move |source| {
+            if source.is_out_of_time() {
+                Self::TookTooLong { question, seconds, source }
+            } else {
+                Self::from_store(question)(source)
             }
         }
     }

@@ -1,17 +1,21 @@
 //! Questions and answers: detailed metrics, percentiles, trends, the overview and the activity feed.
 //!
 //! The crate has two halves. Pure: [`range`] (what is asked), `plan` (which tier answers it, over which
-//! aligned window, in which steps), `trend` (what a change means), `answer` (rows into an answer), `cursor` (where a
+//! aligned window, in which steps), `trend` (what a change means), `answer` and `group_answer` (rows into an answer), `cursor` (where a
 //! feed goes on).
 //! I/O: [`QueryService`], which hands plans to the typed queries of `kelly_sql` and puts their rows into
-//! the answers of [`detailed`], [`overview`], [`feed`] and [`health`]. No SQL lives here and no HTTP.
+//! the answers of [`detailed`], [`groups`], [`overview`], [`feed`] and [`health`]. No SQL lives here and no HTTP.
 
 mod answer;
 mod cursor;
 pub mod detailed;
 mod error;
 pub mod feed;
+mod group_answer;
+mod group_service;
+pub mod groups;
 pub mod health;
+pub mod limits;
 mod metadata;
 pub mod overview;
 mod plan;
@@ -22,6 +26,7 @@ mod trend;
 pub use detailed::{Detailed, DetailedRequest};
 pub use error::QueryError;
 pub use feed::{FeedPage, FeedRequest};
+pub use groups::{GroupsRequest, MetricGroups};
 pub use health::DatabaseHealth;
 pub use kelly_sql::StoreError;
 pub use metadata::Metadata;

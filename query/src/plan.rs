@@ -112,11 +112,17 @@ pub(crate) fn plan(
         compared,
         previous,
         previous_is_kept: previous.from >= now - kept,
-        step_seconds: step(tier, length),
+        step_seconds: step(tier, length, MAX_POINTS),
     })
 }
 
 impl Plan {
+    /// The same with a series of about so many points at most.
+    pub(crate) fn with_points(self, most: i64) -> Self {
+        let length = self.window.to - self.window.from;
+        Self { step_seconds: step(self.tier, length, most).max(self.step_seconds), ..self }
+    }
+
     /// The same question to the samples themselves, for a conversation whose days turned out to hold nothing before
     /// `oldest_day`: when that is as young as raw is kept, the samples tell more than the days do.
     pub(crate) fn of_samples(
@@ -128,7 +134,7 @@ impl Plan {
         let is_kept = oldest_day >= now - TimeDelta::hours(i64::from(retention.metrics_hours));
         (self.tier == Tier::ConversationDay && is_kept).then(|| Self {
             tier: Tier::Raw,
-            step_seconds: step(Tier::Raw, self.window.to - self.window.from),
+            step_seconds: step(Tier::Raw, self.window.to - self.window.from, MAX_POINTS),
             ..*self
         })
     }
@@ -144,6 +150,15 @@ pub(crate) fn percentile_error_bound(plan: &Plan) -> Option<f64> {
         Tier::Minute | Tier::Hour | Tier::AccountDay => Some(kelly_schemas::histogram::RELATIVE_ERROR),
         Tier::ConversationDay => None,
     }
+}
+
+/// Whether part of the interval that starts there lies outside a plan's window or in the time to come.
+pub(crate) fn is_partial(start_ms: i64, plan: &Plan, now: DateTime<Utc>) -> bool {
+    let step_ms = i64::from(plan.step_seconds) * 1_000;
+    let into_step_ms = start_ms.rem_euclid(step_ms);
+    let end_ms = start_ms - into_step_ms + step_ms;
+    // Only the first is cut at its start.
+    into_step_ms != 0 || end_ms > plan.window.to.min(now).timestamp_millis()
 }
 
 impl Resolution {
@@ -208,7 +223,7 @@ fn counting_unit(tier: Tier) -> u32 {
     }
 }
 
-fn step(tier: Tier, length: TimeDelta) -> u32 {
+fn step(tier: Tier, length: TimeDelta, most_points: i64) -> u32 {
     let least = match tier {
         Tier::Raw => 1,
         Tier::AccountDay if length > ACCOUNT_HOURS_LIMIT => DAY,
@@ -217,7 +232,7 @@ fn step(tier: Tier, length: TimeDelta) -> u32 {
     STEPS
         .into_iter()
         .filter(|step| *step >= least)
-        .find(|step| length <= seconds(*step) * MAX_POINTS as i32)
+        .find(|step| length.num_milliseconds() <= i64::from(*step) * 1_000 * most_points)
         .unwrap_or(DAY)
 }
 

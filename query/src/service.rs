@@ -127,6 +127,10 @@ impl QueryService {
         crate::feed::page(&self.parts.store, &request, true).await
     }
 
+    pub(crate) fn parts(&self) -> &QueryServiceParts {
+        &self.parts
+    }
+
     async fn series(
         &self,
         request: &DetailedRequest,
@@ -156,7 +160,7 @@ impl QueryService {
     }
 
     /// The time, to the millisecond as every time of the store is.
-    fn now(&self) -> DateTime<Utc> {
+    pub(crate) fn now(&self) -> DateTime<Utc> {
         let now = (self.parts.clock)();
         now.duration_trunc(TimeDelta::milliseconds(1)).unwrap_or(now)
     }

@@ -104,6 +104,12 @@ impl StoreError {
         }
     }
 
+    /// Whether a question was ended for the time it takes: on an idle server too it may take as long.
+    pub fn is_out_of_time(&self) -> bool {
+        // TIMEOUT_EXCEEDED, TOO_SLOW
+        matches!(self, StoreError::Refused { code: 159 | 160, .. })
+    }
+
     /// Whether a question was refused for the memory it takes: asked again as it is, it is refused again.
     pub fn is_too_large(&self) -> bool {
         // MEMORY_LIMIT_EXCEEDED

@@ -10,6 +10,8 @@ pub enum Code {
     InvalidParameter,
     /// The range of a query is longer than what is kept.
     RangeTooLong,
+    /// More is asked for than one answer holds.
+    QueryTooLarge,
     /// A cursor that this server did not issue, or that belongs to another question.
     InvalidCursor,
     /// The body is not JSON, not NDJSON, empty, or broken off.
@@ -69,9 +71,10 @@ pub struct Definition {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::InvalidParameter,
         Self::RangeTooLong,
+        Self::QueryTooLarge,
         Self::InvalidCursor,
         Self::MalformedBody,
         Self::InvalidHost,
@@ -109,6 +112,12 @@ impl Code {
                 StatusCode::BAD_REQUEST,
                 "The range is longer than can be answered",
                 "Ask for a shorter range: `detail` names what is kept, or what makes the question too large.",
+            ),
+            Self::QueryTooLarge => (
+                "query_too_large",
+                StatusCode::BAD_REQUEST,
+                "The question asks for more than one answer holds",
+                "`errors` names the limit, what was asked for, what is allowed, and the nearest question that is.",
             ),
             Self::InvalidCursor => (
                 "invalid_cursor",

@@ -162,6 +162,8 @@ pub struct ProblemDocument {
 pub enum Fault {
     /// In a row of the body.
     Row(RowFault),
+    /// In what the request asks for at once.
+    Limit(LimitFault),
     /// In a parameter of the request.
     Parameter(ParameterFault),
     /// In a part of the process.
@@ -177,6 +179,26 @@ pub struct ParameterFault {
     /// What was wrong and what is allowed.
     #[schema(example = "`2h` is not a timeframe; use 1h, 6h, 24h, 7d or 30d")]
     pub reason: String,
+}
+
+/// A question that asks for more than one answer holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LimitFault {
+    /// The parameter that asks for too much.
+    #[schema(example = "top")]
+    pub parameter: String,
+    /// What is counted.
+    #[schema(example = "groups")]
+    pub unit: String,
+    /// How many were asked for.
+    #[schema(example = 500)]
+    pub asked: u64,
+    /// How many are allowed.
+    #[schema(example = 100)]
+    pub allowed: u64,
+    /// The nearest question that is allowed.
+    #[schema(example = "ask with top=100: `remainder` sums up the others")]
+    pub alternative: String,
 }
 
 /// A part that is not ready.

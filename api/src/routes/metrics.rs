@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::Uri;
-use kelly_query::{Detailed, DetailedRequest, Overview, QueryError, RangeRequest};
+use kelly_query::{DetailedRequest, GroupsRequest, Overview, QueryError, RangeRequest};
 use kelly_schemas::catalogue::Definition;
 use kelly_schemas::limits::{ACCOUNT_ID_CHARACTERS, CONVERSATION_ID_CHARACTERS, METRIC_NAME_CHARACTERS};
 use kelly_schemas::overview::OverviewFigure;
@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use crate::openapi::{PlainProblems, PlainQueryProblems, QueryProblems};
 use crate::parameters::{Parameters, echo};
 use crate::problem::Problem;
+use crate::routes::grouping::{DrillDown, GROUPING_PARAMETERS, grouping};
 use crate::state::Shared;
 
 /// Live figures
@@ -84,6 +85,9 @@ const DETAILED_PARAMETERS: [&str; 5] = ["timeframe", "from", "to", "account_id",
 /// now or between two instants. The answer says from which tier it comes, at which resolution, how
 /// fresh it is and by how much its percentiles may be off. A range without samples answers with empty
 /// lists and nulls, never zeros; a name never seen is such a range.
+///
+/// With `group_by` the answer is by account or by conversation instead: the first groups in their order with their own
+/// figures, percentiles and series, how many there are in all, and what the others add up to.
 #[utoipa::path(
     get,
     path = "/api/v1/kelly/monitoring/metrics/detailed/{metric_type}",
@@ -95,10 +99,14 @@ const DETAILED_PARAMETERS: [&str; 5] = ["timeframe", "from", "to", "account_id",
         ("from" = Option<String>, Query, description = "First instant, included: RFC 3339 or milliseconds since 1970."),
         ("to" = Option<String>, Query, description = "End, excluded; now unless said. Needs `from`."),
         ("account_id" = Option<String>, Query, description = "Only this account.", max_length = 50),
-        ("conversation_id" = Option<String>, Query, description = "Only this conversation.", max_length = 100),
+        ("conversation_id" = Option<String>, Query, description = "Only this conversation. Not together with `group_by`.", max_length = 100),
+        ("group_by" = inline(Option<kelly_query::groups::GroupBy>), Query, description = "By account or by conversation."),
+        ("top" = Option<u32>, Query, description = "With `group_by`: groups shown at most; 10 unless said.", minimum = 1, maximum = 100),
+        ("order_by" = inline(Option<kelly_query::groups::OrderBy>), Query, description = "With `group_by`: by what groups are ranked; the metric's own aggregate unless said. Conversations older than samples are kept have no percentiles."),
+        ("order" = inline(Option<kelly_query::groups::Order>), Query, description = "With `group_by`: smallest (asc) or greatest (desc) first. Unless said, most samples and greatest sums first, and by any other figure the worst first, in the metric's own direction."),
     ),
     responses(
-        (status = 200, description = "The drill-down.", body = Detailed, example = json!({
+        (status = 200, description = "The drill-down; with `group_by` the groups.", body = DrillDown, examples(("whole" = (summary = "One series", value = json!({
             "metric_name": "ai_confidence",
             "current_value": 0.85,
             "historical_data": [
@@ -120,7 +128,25 @@ const DETAILED_PARAMETERS: [&str; 5] = ["timeframe", "from", "to", "account_id",
             "sample_count": 119,
             "percentile_error_bound": 0.01,
             "definition": {"unit": "", "kind": "gauge", "aggregate": "mean", "bad_direction": "down", "description": "How sure the AI is of its replies."}
-        })),
+        }))), ("groups" = (summary = "group_by=account&top=1", value = json!({
+            "metric_name": "response_time", "group_by": "account", "order_by": "mean", "order": "desc", "top": 1, "group_count": 212,
+            "groups": [{
+                "id": "account123", "rank": 1, "value": 812.5, "count": 40, "sum": 32500.0, "mean": 812.5, "min": 120.0, "max": 2900.0,
+                "last": 640.0, "newest_sample": "2024-09-11T15:29:58Z", "percentiles": {"p50": 700.0, "p95": 2100.0, "p99": 2900.0},
+                "share_of_count": 0.02, "share_of_sum": null,
+                "series": [{"timestamp": "2024-09-10T00:00:00Z", "partial": false, "value": 790.0, "count": 25, "min": 120.0, "max": 2900.0}]
+            }],
+            "remainder": {"groups": 211, "count": 1950, "sum": 409500.0, "mean": 210.0, "share_of_count": 0.975, "share_of_sum": null},
+            "unassigned": {"count": 10, "sum": 1500.0, "mean": 150.0, "share_of_count": 0.005, "share_of_sum": null},
+            "total": {"value": 221.75, "count": 2000, "sum": 443500.0, "mean": 221.75, "min": 12.0, "max": 2900.0, "last": 640.0},
+            "thresholds": {"warning": 2000.0, "critical": 5000.0},
+            "definition": {"unit": "ms", "kind": "gauge", "aggregate": "mean", "bad_direction": "up", "description": "Time to answer."},
+            "window": {"from": "2024-09-04T00:00:00Z", "to": "2024-09-12T00:00:00Z"},
+            "resolution": {"seconds": 86400, "label": "1d"},
+            "tier": "account_day",
+            "freshness": {"newest_sample": "2024-09-11T15:29:58Z", "age_seconds": 1.4},
+            "percentile_error_bound": 0.01, "notes": []
+        }))))),
         QueryProblems,
     )
 )]
@@ -128,8 +154,9 @@ pub(crate) async fn detailed(
     State(shared): State<Shared>,
     metric_type: Result<Path<String>, PathRejection>,
     uri: Uri,
-) -> Result<Json<Detailed>, Problem> {
-    let mut parameters = Parameters::read(&uri, &DETAILED_PARAMETERS);
+) -> Result<Json<DrillDown>, Problem> {
+    let known = [&DETAILED_PARAMETERS[..], &GROUPING_PARAMETERS].concat();
+    let mut parameters = Parameters::read(&uri, &known);
     let checked = match metric_type {
         Ok(Path(name)) => check_metric_name(&name).map(|()| name),
         // Routing made sure of the parameter: what is left is an escape that is not UTF-8.
@@ -146,6 +173,10 @@ pub(crate) async fn detailed(
     let (from, to) = (parameters.take("from"), parameters.take("to"));
     let account_id = parameters.identifier("account_id", ACCOUNT_ID_CHARACTERS);
     let conversation_id = parameters.identifier("conversation_id", CONVERSATION_ID_CHARACTERS);
+    let grouping = grouping(&mut parameters);
+    if grouping.is_some() && conversation_id.is_some() {
+        parameters.fault("conversation_id", "leaves one group; ask without `group_by`".to_owned());
+    }
     let range = match RangeRequest::parse(timeframe.as_deref(), from.as_deref(), to.as_deref()) {
         Ok(range) => range,
         Err(QueryError::BadParameter { parameter, problem }) => {
@@ -157,9 +188,23 @@ pub(crate) async fn detailed(
     // After this every fault has been told, so the default above is never asked for.
     parameters.finish()?;
 
+    let queries = &shared.app.queries;
+    if let Some(grouping) = grouping {
+        let request = GroupsRequest {
+            metric_name,
+            range,
+            group_by: grouping.by,
+            order_by: grouping.order_by,
+            order: grouping.order,
+            top: grouping.top,
+            account_id,
+        };
+        let groups = shared.gates.query(queries.groups(request)).await??;
+        return Ok(Json(DrillDown::Groups(Box::new(groups))));
+    }
     let request = DetailedRequest { metric_name, range, account_id, conversation_id };
-    let detailed = shared.gates.query(shared.app.queries.detailed(request)).await??;
-    Ok(Json(detailed))
+    let detailed = shared.gates.query(queries.detailed(request)).await??;
+    Ok(Json(DrillDown::Whole(Box::new(detailed))))
 }
 
 /// A name that could never have been recorded is a mistake, not an empty answer.

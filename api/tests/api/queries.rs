@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kelly_api::Limits;
+use kelly_query::limits::TooLarge;
 use kelly_query::{QueryError, StoreError};
 
 use crate::support::{Api, Failure, Fate, Setup};
@@ -17,8 +18,11 @@ pub(crate) mod answers {
         TrendAnalysis, Window,
     };
     use kelly_query::feed::FeedEvent;
+    use kelly_query::groups::{
+        GroupBy, GroupPoint, GroupTotal, MetricGroup, Order, OrderBy, Remainder, Share,
+    };
     use kelly_query::health::{DeadLetters, TableStorage};
-    use kelly_query::{DatabaseHealth, Detailed, FeedPage, Overview};
+    use kelly_query::{DatabaseHealth, Detailed, FeedPage, MetricGroups, Overview};
     use uuid::Uuid;
 
     use crate::support::now;
@@ -89,6 +93,62 @@ pub(crate) mod answers {
         }
     }
 
+    pub(crate) fn groups() -> MetricGroups {
+        let whole = detailed();
+        let share = Share { count: 4, sum: 8.0, mean: 2.0, share_of_count: 0.4, share_of_sum: None };
+        MetricGroups {
+            metric_name: whole.metric_name,
+            group_by: GroupBy::Account,
+            order_by: OrderBy::P95,
+            order: Order::Asc,
+            top: 1,
+            group_count: 3,
+            groups: vec![MetricGroup {
+                id: "account123".to_owned(),
+                rank: 1,
+                value: 0.5,
+                count: 2,
+                sum: 1.0,
+                mean: 0.5,
+                min: 0.4,
+                max: 0.6,
+                last: 0.6,
+                newest_sample: Some(now()),
+                percentiles: Percentiles { p50: Some(0.4), p95: Some(0.6), p99: Some(0.6) },
+                share_of_count: 0.2,
+                share_of_sum: None,
+                series: vec![GroupPoint {
+                    timestamp: now(),
+                    partial: true,
+                    value: 0.5,
+                    count: 2,
+                    min: 0.4,
+                    max: 0.6,
+                }],
+            }],
+            remainder: Some(Remainder { groups: 2, share }),
+            unassigned: Some(share),
+            total: Some(GroupTotal {
+                value: 1.7,
+                count: 10,
+                sum: 17.0,
+                mean: 1.7,
+                min: 0.4,
+                max: 5.0,
+                last: 0.6,
+            }),
+            account_id: None,
+            thresholds: whole.thresholds,
+            definition: whole.definition,
+            window: whole.window,
+            resolution: whole.resolution,
+            tier: Tier::AccountDay,
+            freshness: whole.freshness,
+            percentile_error_bound: Some(0.01),
+            notes: vec!["What is lacking and why.".to_owned()],
+        }
+    }
+
     pub(crate) fn page() -> FeedPage {
         let event = FeedEvent {
             id: Uuid::from_u128(7),
@@ -133,6 +193,8 @@ async fn answers_are_what_the_query_says() {
     let api = Api::new(Setup::default());
     insta::assert_json_snapshot!("overview", api.get("/api/v1/kelly/monitoring/metrics").await.json());
     insta::assert_json_snapshot!("detailed", api.get(&format!("{DETAILED}/ai_confidence")).await.json());
+    let groups = api.get(&format!("{DETAILED}/ai_confidence?group_by=account&top=1")).await;
+    insta::assert_json_snapshot!("groups", groups.json());
     insta::assert_json_snapshot!("feed", api.get(FEED).await.json());
     let database = api.get("/health/database").await;
     insta::assert_json_snapshot!("database", database.json());
@@ -147,6 +209,10 @@ async fn parameters_become_the_question() {
         format!("{DETAILED}/ai_confidence"),
         format!("{DETAILED}/a%2Fb?timeframe=30d&account_id=account%20123"),
         format!("{DETAILED}/m?from=2024-09-11T12:00:00Z&to=1726068645000&conversation_id=c%2F1"),
+        format!("{DETAILED}/m?group_by=account"),
+        format!(
+            "{DETAILED}/m?group_by=conversation&account_id=a&top=100&order_by=p95&order=asc&timeframe=24h"
+        ),
         FEED.to_owned(),
         format!("{FEED}?limit=200&severity=critical&event_type=x&account_id=a&cursor=abc"),
         "/api/v1/kelly/monitoring/activity/vip?limit=1".to_owned(),
@@ -167,6 +233,9 @@ async fn wrong_parameters_are_refused_with_what_is_allowed() {
         format!("{DETAILED}/m?to=2024-09-11T12:00:00Z"),
         format!("{DETAILED}/m?from=yesterday"),
         format!("{DETAILED}/m?time_frame=1h"),
+        format!("{DETAILED}/m?group_by=user"),
+        format!("{DETAILED}/m?top=5&order_by=p95&order=asc"),
+        format!("{DETAILED}/m?group_by=account&top=-1&order_by=worst&order=up&conversation_id=c"),
         format!("{DETAILED}/bad%20name"),
         format!("{DETAILED}/%FF"),
         format!("{DETAILED}/{}", "x".repeat(101)),
@@ -194,7 +263,27 @@ async fn wrong_parameters_are_refused_with_what_is_allowed() {
 
 #[tokio::test]
 async fn failures_of_queries_say_whose_they_are() {
-    let cases: [Failure<QueryError>; 6] = [
+    let too_large = || {
+        QueryError::TooLarge(TooLarge {
+            parameter: "top",
+            unit: "groups",
+            asked: 500,
+            allowed: 100,
+            alternative: "ask with top=100".to_owned(),
+        })
+    };
+    let took_too_long = || QueryError::TookTooLong {
+        question: "metric groups",
+        seconds: 10,
+        source: StoreError::Refused {
+            action: "ask".to_owned(),
+            code: 159,
+            message: "secret-of-the-house".to_owned(),
+        },
+    };
+    let cases: [Failure<QueryError>; 8] = [
+        ("too_large", too_large, 400, "query_too_large"),
+        ("took_too_long", took_too_long, 504, "query_timeout"),
         ("cursor", || QueryError::BadCursor, 400, "invalid_cursor"),
         ("filters", || QueryError::CursorOfOtherFilters, 400, "invalid_cursor"),
         (

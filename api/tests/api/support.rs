@@ -13,7 +13,10 @@ use kelly_api::{
     Accept, Accepted, AppState, Health, LatencyBook, Limits, NotAccepted, Part, PartStatus, Queries, RowKind,
     Settings, Submission, router,
 };
-use kelly_query::{DatabaseHealth, Detailed, DetailedRequest, FeedPage, FeedRequest, Overview, QueryError};
+use kelly_query::{
+    DatabaseHealth, Detailed, DetailedRequest, FeedPage, FeedRequest, GroupsRequest, MetricGroups, Overview,
+    QueryError,
+};
 use kelly_schemas::Catalogue;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -71,6 +74,10 @@ impl Queries for FakeQueries {
 
     async fn detailed(&self, request: DetailedRequest) -> Result<Detailed, QueryError> {
         self.answer(format!("{request:?}"), answers::detailed()).await
+    }
+
+    async fn groups(&self, request: GroupsRequest) -> Result<MetricGroups, QueryError> {
+        self.answer(format!("{request:?}"), answers::groups()).await
     }
 
     async fn feed(&self, request: FeedRequest) -> Result<FeedPage, QueryError> {

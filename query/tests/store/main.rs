@@ -2,6 +2,7 @@
 
 mod events;
 mod fixture;
+mod groups;
 mod samples;
 mod series;
 mod whole;

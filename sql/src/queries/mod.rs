@@ -4,6 +4,7 @@
 mod activity;
 mod dead_letters;
 mod diagnosis;
+mod groups;
 mod overview;
 mod series;
 mod storage;
@@ -13,6 +14,10 @@ mod view;
 pub use activity::{ActivityFilter, ActivityKey, ActivityRow};
 pub use dead_letters::{DeadLetter, LetterFilter, LetterPlace, LetterReason, ReplayState};
 pub use diagnosis::{BackgroundState, DiskState, StoreRight, TableState};
+pub use groups::{
+    Counted, GROUPS_MEMORY_BYTES, GROUPS_SECONDS, Group, GroupFigures, GroupKey, GroupPoint, GroupSeries,
+    GroupSeriesQuestion, GroupSource, Ranking, RankingQuestion,
+};
 pub use overview::{FigureRow, MetricSince};
 pub use series::{Aggregate, Compared, Series, SeriesInterval, SeriesQuestion, SeriesSource};
 pub(crate) use view::ViewTexts;

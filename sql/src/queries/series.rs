@@ -163,7 +163,7 @@ impl SeriesSource<'_> {
 
 impl Aggregate {
     /// Its name in the views.
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Mean => "mean",
             Self::Sum => "sum",

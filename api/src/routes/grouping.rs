@@ -1,0 +1,61 @@
+//! The parameters that turn the drill-down into one by account or by conversation, and the answer that is either.
+
+use std::str::FromStr;
+
+use kelly_query::groups::{DEFAULT_TOP, GroupBy, Order, OrderBy};
+use kelly_query::{Detailed, MetricGroups};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::parameters::Parameters;
+
+/// The parameters, beside those of every drill-down.
+pub(crate) const GROUPING_PARAMETERS: [&str; 4] = ["group_by", "top", "order_by", "order"];
+
+/// How to group, as it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Grouping {
+    pub(crate) by: GroupBy,
+    pub(crate) order_by: Option<OrderBy>,
+    pub(crate) order: Option<Order>,
+    pub(crate) top: u32,
+}
+
+/// The drill-down: one series, or with `group_by` the groups.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum DrillDown {
+    /// Without `group_by`.
+    Whole(Box<Detailed>),
+    /// With it.
+    Groups(Box<MetricGroups>),
+}
+
+/// Reads the grouping, if one is asked for. Its parameters without `group_by` are a mistake.
+pub(crate) fn grouping(parameters: &mut Parameters) -> Option<Grouping> {
+    let is_asked = parameters.has("group_by");
+    let by = parameters.parse("group_by", parsed::<GroupBy>);
+    let order_by = parameters.parse("order_by", parsed::<OrderBy>);
+    let order = parameters.parse("order", parsed::<Order>);
+    let top = parameters.parse("top", |text| {
+        text.parse::<u32>().map_err(|_| "is no whole number; give how many groups to show".to_owned())
+    });
+    if !is_asked {
+        for (name, given) in
+            [("order_by", order_by.is_some()), ("order", order.is_some()), ("top", top.is_some())]
+        {
+            if given {
+                parameters.fault(name, "needs `group_by=account` or `group_by=conversation`".to_owned());
+            }
+        }
+    }
+    Some(Grouping { by: by?, order_by, order, top: top.unwrap_or(DEFAULT_TOP) })
+}
+
+/// The reason alone: its parameter is named beside it.
+fn parsed<T: FromStr<Err = kelly_query::QueryError>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| match error {
+        kelly_query::QueryError::BadParameter { problem, .. } => problem,
+        other => other.to_string(),
+    })
+}

@@ -1,0 +1,69 @@
+//! Asking for groups: the ranking first, then percentiles and points of those that are shown.
+
+use kelly_sql::queries::{GROUPS_SECONDS, GroupSeriesQuestion, RankingQuestion};
+
+use crate::error::QueryError;
+use crate::group_answer::{Context, Found, answer};
+use crate::groups::{GroupsRequest, MetricGroups, Order};
+use crate::limits::MAX_GROUP_POINTS;
+use crate::plan::{percentile_error_bound, plan};
+use crate::service::QueryService;
+
+impl QueryService {
+    /// One metric over one range, by account or by conversation.
+    ///
+    /// # Errors
+    /// When a parameter is at fault, more is asked for than one answer holds, or the store does not answer. A metric
+    /// without samples is no error.
+    pub async fn groups(&self, request: GroupsRequest) -> Result<MetricGroups, QueryError> {
+        request.check()?;
+        let (now, parts) = (self.now(), self.parts());
+        let plan =
+            plan(&request.range, request.scope(), &parts.retention, now)?.with_points(MAX_GROUP_POINTS);
+        let definition = parts.catalogue.get(&request.metric_name);
+        let (order_by, order) = request.ranking(&definition);
+        if order_by.is_percentile() && percentile_error_bound(&plan).is_none() {
+            return Err(QueryError::bad(
+                "order_by",
+                format!(
+                    "is {}, and groups have no percentiles over this range (samples are kept for {} hours, histograms by whole \
+                     days (UTC) of accounts only); order by count, sum, mean, min, max or last, or ask for a range that \
+                     has them",
+                    order_by.name(),
+                    parts.retention.metrics_hours
+                ),
+            ));
+        }
+        let (from_ms, to_ms) = (plan.window.from.timestamp_millis(), plan.window.to.timestamp_millis());
+        let source = request.source(plan.tier);
+        let aggregate = crate::detailed::aggregate(&definition);
+        let ranking = RankingQuestion {
+            source,
+            metric: &request.metric_name,
+            previous_from_ms: from_ms,
+            previous_to_ms: from_ms,
+            from_ms,
+            to_ms,
+            compared_to_ms: to_ms,
+            aggregate,
+            order_by: order_by.key(),
+            descending: order == Order::Desc,
+            top: request.top,
+        };
+        let failed = || QueryError::within_time("metric groups", GROUPS_SECONDS);
+        let ranking = parts.store.ranking(&ranking).await.map_err(failed())?;
+        let ids: Vec<&str> = ranking.groups.iter().map(|group| group.id.as_str()).collect();
+        let series = GroupSeriesQuestion {
+            source,
+            metric: &request.metric_name,
+            groups: &ids,
+            from_ms,
+            to_ms,
+            step_seconds: plan.step_seconds,
+            aggregate,
+        };
+        let series = parts.store.group_series(&series).await.map_err(failed())?;
+        let context = Context { plan: &plan, definition: &definition, retention: &parts.retention, now };
+        Ok(answer(request, &context, Found { ranking, series }))
+    }
+}
