@@ -38,8 +38,8 @@ lint: ## Formatting, clippy, documentation, the compose file's schema
 	@echo "docker-compose.yml is checked against the compose specification's schema; nothing is started"
 	"$(PYTHON)/check-jsonschema" --builtin-schema vendor.compose-spec docker-compose.yml
 
-bench: ## Build and run the benchmarks; each ends in one JSON object
-	@scripts/setup build engine kafka
+bench: ## Build and run the benchmarks; the results go to bench/results
+	@scripts/setup build engine kafka bench
 	@cargo build --locked --release --bin kelly --bin kelly-engine --bin kelly-bench
 	@"$(CARGO_TARGET_DIR)/release/kelly-bench" all
 

@@ -9,16 +9,19 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use comfy_table::Table as TextTable;
 use indicatif::{ProgressBar, ProgressStyle};
-use kelly_harness::{BrokerOptions, Engine, KafkaBroker, TestDatabase};
+use kelly_harness::{BrokerOptions, KafkaBroker};
 use kelly_ingest::{IngestConfig, Pipeline, Rules};
 use kelly_schemas::{Limits, topics};
+use kelly_sql::Store;
 use kelly_stream::partitioner::partition_of;
 use kelly_stream::{
     EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, NewRecord, Retention, TopicSpec,
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::processes::CpuWatch;
+use crate::store::{FreshStore, Overrides};
 use crate::{Report, machine, traffic};
 
 /// Where the backlog lies.
@@ -97,9 +100,33 @@ pub async fn run(options: &Options) -> Result<Report> {
     Ok(Report { table, json, failed: false })
 }
 
-async fn run_case(source: Source, options: &Options) -> Result<Value> {
+/// A backlog to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct Backlog {
+    /// Where it lies.
+    pub source: Source,
+    /// Metrics.
+    pub rows: u64,
+    /// Metrics in one message.
+    pub rows_a_message: u64,
+    /// Partitions of the topic.
+    pub partitions: u32,
+}
+
+/// A log with a backlog on it.
+pub struct Prepared {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// Its broker, when it is Apache Kafka.
+    pub broker: Option<KafkaBroker>,
+    rows: u64,
+    _directory: TempDir,
+}
+
+/// Makes a log and fills it.
+pub async fn prepare(backlog: &Backlog) -> Result<Prepared> {
     let directory = tempfile::tempdir().context("making a directory for the log")?;
-    let (log, broker): (Arc<dyn Log>, Option<KafkaBroker>) = match source {
+    let (log, broker): (Arc<dyn Log>, Option<KafkaBroker>) = match backlog.source {
         Source::Embedded => (Arc::new(EmbeddedLog::open(EmbeddedConfig::new(directory.path()))?), None),
         Source::Kafka => {
             let broker = KafkaBroker::start_with(&BrokerOptions {
@@ -115,59 +142,115 @@ async fn run_case(source: Source, options: &Options) -> Result<Value> {
         partitions,
         retention: Retention::default(),
     };
-    log.ensure_topics(&[topic(topics::METRICS, options.partitions), topic(topics::ACTIVITY, 1)]).await?;
-    let database = TestDatabase::create().await;
-    fill(&*log, options).await?;
+    log.ensure_topics(&[topic(topics::METRICS, backlog.partitions), topic(topics::ACTIVITY, 1)]).await?;
+    fill(&*log, backlog).await?;
+    Ok(Prepared { log, broker, rows: backlog.rows, _directory: directory })
+}
 
-    let mut watched =
-        vec![("kelly", std::process::id()), ("engine", Engine::shared().pid().context("the engine's pid")?)];
-    watched.extend(broker.as_ref().and_then(KafkaBroker::pid).map(|pid| ("broker", pid)));
-    let limits = Limits::default();
-    let mut config = IngestConfig::new(Rules { limits, raw_retention_ms: 72 * 3_600_000 });
-    if let Some(rows) = options.batch_rows {
+/// How a backlog is drained.
+#[derive(Debug, Clone, Default)]
+pub struct Drain {
+    /// Consumer group; the usual one when left out.
+    pub group: Option<String>,
+    /// Rows that close a batch; the pipeline's own default when left out.
+    pub batch_rows: Option<usize>,
+}
+
+/// What is told of a drain.
+#[derive(Debug, Clone, Copy)]
+pub enum Seen {
+    /// The pipeline is started next.
+    Begins,
+    /// So many rows are in the store and confirmed.
+    Rows(u64),
+    /// All are.
+    Done,
+}
+
+/// Drains a backlog into `store` with Kelly's pipeline, telling how far it is.
+pub async fn drain(
+    prepared: &Prepared,
+    store: &Store,
+    how: &Drain,
+    mut tell: impl FnMut(Seen) -> Result<()>,
+) -> Result<()> {
+    let mut config = IngestConfig::new(Rules { limits: Limits::default(), raw_retention_ms: 72 * 3_600_000 });
+    if let Some(group) = &how.group {
+        config.group.clone_from(group);
+    }
+    if let Some(rows) = how.batch_rows {
         // The bytes of a batch follow its rows, so that the rows decide.
         config.bounds.max_rows = rows;
         config.bounds.max_bytes = rows * 200;
     }
     // A fresh broker makes its own topic of positions at the first question about a group: seconds
     // that are no part of draining.
-    while let Err(fault) = kelly_ingest::lag(&*log, &config.group, &config.topics).await {
+    while let Err(fault) = kelly_ingest::lag(&*prepared.log, &config.group, &config.topics).await {
         if !fault.is_retryable() {
             return Err(fault.into());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let progress = progress("draining", options.rows);
-    let cpu = CpuWatch::start(&watched)?;
+    let progress = progress("draining", prepared.rows);
+    tell(Seen::Begins)?;
     let begun = Instant::now();
-    let pipeline = Pipeline::start(Arc::clone(&log), Arc::new(database.store().clone()), config)?;
+    let pipeline = Pipeline::start(Arc::clone(&prepared.log), Arc::new(store.clone()), config)?;
     loop {
         let counts = pipeline.counts();
         progress.set_position(counts.rows);
-        if counts.rows >= options.rows {
+        if counts.rows >= prepared.rows {
             break;
         }
+        tell(Seen::Rows(counts.rows))?;
         if begun.elapsed() > Duration::from_secs(600) {
             bail!("not drained after ten minutes: {counts:?}");
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    let took = begun.elapsed();
-    let used = cpu.used()?;
+    tell(Seen::Done)?;
     progress.finish_and_clear();
     let counts = pipeline.shutdown().await?;
-    if counts.rows != options.rows || counts.dead_letters != 0 {
+    if counts.rows != prepared.rows || counts.dead_letters != 0 {
         bail!("the backlog came out wrong: {counts:?}");
     }
-    let tables = database.store().storage().await?;
+    Ok(())
+}
+
+async fn run_case(source: Source, options: &Options) -> Result<Value> {
+    let prepared = prepare(&Backlog {
+        source,
+        rows: options.rows,
+        rows_a_message: options.rows_a_message,
+        partitions: options.partitions,
+    })
+    .await?;
+    let fresh = FreshStore::start(&Overrides::default()).await?;
+    let mut watched = vec![("kelly", std::process::id()), ("engine", fresh.pid()?)];
+    watched.extend(prepared.broker.as_ref().and_then(KafkaBroker::pid).map(|pid| ("broker", pid)));
+    let (mut clock, mut outcome) = (None, None);
+    drain(&prepared, fresh.store(), &Drain { group: None, batch_rows: options.batch_rows }, |seen| {
+        match seen {
+            Seen::Begins => clock = Some((CpuWatch::start(&watched)?, Instant::now())),
+            Seen::Rows(_) => {}
+            Seen::Done => {
+                if let Some((cpu, begun)) = &clock {
+                    outcome = Some((begun.elapsed(), cpu.used()?));
+                }
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    let (took, used) = outcome.context("the drain never ended")?;
+    let tables = fresh.store().storage().await?;
     let raw =
         tables.iter().find(|table| table.table == "system_metrics").context("the raw table is empty")?;
-    log.close().await?;
+    prepared.log.close().await?;
     let per_row: serde_json::Map<String, Value> = used
         .iter()
         .map(|(name, used)| ((*name).to_owned(), json!(used.as_secs_f64() * 1e6 / options.rows as f64)))
         .collect();
-    Ok(json!({
+    let case = json!({
         "bench": "ingest",
         "source": if source == Source::Kafka { "kafka" } else { "embedded" },
         "format": "json",
@@ -179,37 +262,39 @@ async fn run_case(source: Source, options: &Options) -> Result<Value> {
         "cpu_us_per_row": per_row,
         "bytes_per_row": raw.bytes_on_disk as f64 / raw.rows.max(1) as f64,
         "machine": machine::describe(),
-    }))
+    });
+    fresh.end().await;
+    Ok(case)
 }
 
-async fn fill(log: &dyn Log, options: &Options) -> Result<()> {
+async fn fill(log: &dyn Log, backlog: &Backlog) -> Result<()> {
     const ROWS_AN_APPEND: u64 = 20_000;
     let topic: Arc<str> = topics::METRICS.into();
     let newest_ms = chrono::Utc::now().timestamp_millis();
-    let progress = progress("filling the log", options.rows);
+    let progress = progress("filling the log", backlog.rows);
     let (mut number, mut records) = (0, Vec::new());
-    while number < options.rows {
+    while number < backlog.rows {
         let conversation = traffic::conversation(number);
         let key = format!("conv-{conversation}");
         // The backlog is of the last hour.
-        let time = |number: u64| newest_ms - 3_600_000 + (number * 3_600_000 / options.rows) as i64;
-        let payload = if options.rows_a_message == 1 {
+        let time = |number: u64| newest_ms - 3_600_000 + (number * 3_600_000 / backlog.rows) as i64;
+        let payload = if backlog.rows_a_message == 1 {
             traffic::metric_json(number, time(number))
         } else {
-            let end = (number + options.rows_a_message).min(options.rows);
+            let end = (number + backlog.rows_a_message).min(backlog.rows);
             let rows: Vec<String> =
                 (number..end).map(|number| traffic::metric_json(number, time(number))).collect();
             format!("[{}]", rows.join(","))
         };
         records.push(NewRecord {
             topic: Arc::clone(&topic),
-            partition: Some(partition_of(key.as_bytes(), options.partitions)),
+            partition: Some(partition_of(key.as_bytes(), backlog.partitions)),
             key: Some(Bytes::from(key)),
             payload: Bytes::from(payload),
             content_type: None,
         });
-        number += options.rows_a_message;
-        if records.len() as u64 * options.rows_a_message >= ROWS_AN_APPEND {
+        number += backlog.rows_a_message;
+        if records.len() as u64 * backlog.rows_a_message >= ROWS_AN_APPEND {
             log.append(std::mem::take(&mut records)).await?;
             progress.set_position(number);
         }

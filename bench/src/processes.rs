@@ -1,5 +1,6 @@
 //! CPU time of processes, from the operating system's own books.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -36,5 +37,12 @@ impl CpuWatch {
             .iter()
             .map(|&(name, pid, before)| Ok((name, cpu_time(pid)?.saturating_sub(before))))
             .collect()
+    }
+
+    /// What each has used since, which is `elapsed` ago, as percent of one core.
+    pub fn percent_of_a_core(&self, elapsed: Duration) -> Result<BTreeMap<&'static str, f64>> {
+        let used = self.used()?;
+        let percent = |used: Duration| 100.0 * used.as_secs_f64() / elapsed.as_secs_f64();
+        Ok(used.into_iter().map(|(name, used)| (name, percent(used))).collect())
     }
 }

@@ -1,5 +1,6 @@
-//! How fast the detailed endpoint's question is answered by the store: 30 days of 60 metrics of 200
-//! accounts, every timeframe, for all accounts and for one. No cache stands between.
+//! How fast the detailed endpoint's question is answered: 30 days of 60 metrics of 200 accounts, every
+//! timeframe, for all accounts and for one, with no cache between and with ingest beside; and one URL
+//! polled over HTTP, as dashboards do.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,14 +10,18 @@ use bytes::Bytes;
 use clap::Args;
 use comfy_table::Table as TextTable;
 use hdrhistogram::Histogram;
-use kelly_harness::TestDatabase;
 use kelly_ingest::{IngestConfig, Pipeline, Rules};
 use kelly_query::{DetailedRequest, QueryService, QueryServiceParts, RangeRequest, Retention};
 use kelly_schemas::{Catalogue, Limits, topics};
+use kelly_sql::Store;
 use kelly_stream::{self as stream, EmbeddedConfig, EmbeddedLog, Log, NewRecord, TopicSpec};
 use serde_json::{Value, json};
 
+use crate::freshness::Sending;
+use crate::http_load::{self, Load};
 use crate::ingest::progress;
+use crate::kelly::Kelly;
+use crate::store::{FreshStore, Overrides};
 use crate::{Report, machine, traffic};
 
 const METRICS: u64 = 60;
@@ -24,6 +29,8 @@ const ACCOUNTS: u64 = 200;
 const DAYS: u64 = 30;
 /// Longest latency that is told apart: a minute.
 const LONGEST_MICROSECONDS: u64 = 60_000_000;
+/// How long ingest runs before questions beside it count.
+const WARM_UP: Duration = Duration::from_secs(3);
 const TIMEFRAMES: [&str; 5] = ["1h", "6h", "24h", "7d", "30d"];
 
 /// What to measure.
@@ -35,72 +42,154 @@ pub struct Options {
     /// Questions a case
     #[arg(long, default_value_t = 300)]
     questions: u64,
+    /// Metrics a second recorded beside the questions, in the second half
+    #[arg(long, default_value_t = 10_000)]
+    per_second: u64,
+    /// Connections that poll one URL
+    #[arg(long, default_value_t = 32)]
+    connections: usize,
+    /// Seconds they do so
+    #[arg(long, default_value_t = 10)]
+    poll_seconds: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { minutes: 120, questions: 300 }
+        Self { minutes: 120, questions: 300, per_second: 10_000, connections: 32, poll_seconds: 10 }
     }
 }
 
-/// Fills thirty days through the pipeline, then asks.
+/// Fills thirty days through the pipeline, then asks: the store through the service, with nothing else
+/// going on and with ingest beside; then a whole `kelly up` on that store, over HTTP.
 pub async fn run(options: &Options) -> Result<Report> {
-    let database = TestDatabase::create().await;
-    let rows = fill(&database, options).await?;
+    let fresh = FreshStore::start(&Overrides::default()).await?;
+    let rows = fill(fresh.store(), options).await?;
+    let mut answers = Answers::default();
+    ask_service(fresh.store(), options, "alone", &mut answers).await?;
+
+    let config = fresh.store().config();
+    let store = format!("{}/{}", config.url.replace("://", &format!("://{}@", config.user)), config.database);
+    let environment = [("KELLY_STORE", store.as_str()), ("KELLY_STORE_PASSWORD", config.password.as_str())];
+    let kelly = Kelly::start(&["up"], &environment).await?;
+    let sending = Sending::beside(&kelly, options.per_second)?;
+    tokio::time::sleep(WARM_UP).await;
+    ask_service(fresh.store(), options, "ingest beside", &mut answers).await?;
+    poll(&kelly, options, &mut answers).await?;
+    if sending.sent() == 0 {
+        bail!("nothing was recorded beside: the benchmark would measure a quiet store");
+    }
+    sending.end().await?;
+    kelly.end().await?;
+    fresh.end().await;
+    let json = json!({
+        "bench": "query", "samples": rows, "metrics": METRICS, "accounts": ACCOUNTS, "days": DAYS,
+        "ingest_beside_per_s": options.per_second,
+        "machine": machine::describe(), "cases": answers.cases,
+    });
+    Ok(Report { table: answers.table, json, failed: false })
+}
+
+/// What was found so far.
+struct Answers {
+    table: TextTable,
+    cases: Vec<Value>,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        let mut table = TextTable::new();
+        table.set_header([
+            "query",
+            "beside",
+            "timeframe",
+            "scope",
+            "questions",
+            "p50 ms",
+            "p99 ms",
+            "per s",
+            "errors",
+        ]);
+        Self { table, cases: Vec::new() }
+    }
+}
+
+impl Answers {
+    /// A case by its names, and what was measured of it under the names every latency has.
+    fn add(&mut self, [query, beside, timeframe, scope]: [&str; 4], questions: u64, measured: Value) {
+        let number = |name: &str, digits: usize| {
+            measured[name].as_f64().map_or_else(|| "-".to_owned(), |number| format!("{number:.digits$}"))
+        };
+        self.table.add_row([
+            query.to_owned(),
+            beside.to_owned(),
+            timeframe.to_owned(),
+            scope.to_owned(),
+            questions.to_string(),
+            number("p50_ms", 1),
+            number("p99_ms", 1),
+            number("achieved_per_s", 0),
+            measured["errors"].to_string(),
+        ]);
+        let mut case = json!({
+            "bench": "query", "query": query, "beside": beside, "timeframe": timeframe, "scope": scope,
+            "questions": questions,
+        });
+        if let (Some(case), Value::Object(measured)) = (case.as_object_mut(), measured) {
+            case.extend(measured);
+        }
+        self.cases.push(case);
+    }
+}
+
+/// The service itself, which has no cache, one question after the other.
+async fn ask_service(store: &Store, options: &Options, beside: &str, answers: &mut Answers) -> Result<()> {
     let service = QueryService::new(QueryServiceParts {
-        store: database.store().clone(),
+        store: store.clone(),
         catalogue: Arc::new(Catalogue::builtin().clone()),
         retention: Retention { metrics_hours: 72, days: 90 },
         clock: chrono::Utc::now,
     });
-    let mut table = TextTable::new();
-    table.set_header([
-        "query",
-        "scope",
-        "questions",
-        "first: p50 ms",
-        "p99",
-        "again: p50 ms",
-        "p99",
-        "per s",
-    ]);
-    let mut cases = Vec::new();
     for timeframe in TIMEFRAMES {
         for account in [None, Some("account-7")] {
             // Each metric once, nothing of it in the store's caches; then again and again.
-            let first = ask(&service, timeframe, account, METRICS).await?;
-            let again = ask(&service, timeframe, account, options.questions).await?;
-            table.add_row([
-                timeframe.to_owned(),
-                account.unwrap_or("all accounts").to_owned(),
-                options.questions.to_string(),
-                format!("{:.1}", first.milliseconds(0.5)),
-                format!("{:.1}", first.milliseconds(0.99)),
-                format!("{:.1}", again.milliseconds(0.5)),
-                format!("{:.1}", again.milliseconds(0.99)),
-                format!("{:.0}", again.per_second()),
-            ]);
-            for (state, latencies) in [("first", first), ("again", again)] {
-                cases.push(json!({
-                    "bench": "query",
-                    "timeframe": timeframe,
-                    "scope": if account.is_some() { "account" } else { "all" },
-                    "state": state,
-                    "offered_per_s": Value::Null,
-                    "achieved_per_s": latencies.per_second(),
-                    "p50_ms": latencies.milliseconds(0.5),
-                    "p99_ms": latencies.milliseconds(0.99),
-                    "p999_ms": latencies.milliseconds(0.999),
-                    "errors": 0,
-                }));
+            for (query, questions) in [("first", METRICS), ("again", options.questions)] {
+                let latencies = ask(&service, timeframe, account, questions).await?;
+                let scope = if account.is_some() { "account" } else { "all" };
+                answers.add([query, beside, timeframe, scope], questions, latencies.json());
             }
         }
     }
-    let json = json!({
-        "bench": "query", "samples": rows, "metrics": METRICS, "accounts": ACCOUNTS, "days": DAYS,
-        "machine": machine::describe(), "cases": cases,
-    });
-    Ok(Report { table, json, failed: false })
+    Ok(())
+}
+
+/// The same URL asked over and over by many connections, as dashboards do.
+async fn poll(kelly: &Kelly, options: &Options, answers: &mut Answers) -> Result<()> {
+    let path = "/api/v1/kelly/monitoring/metrics/detailed/metric_7?timeframe=30d";
+    let answer = reqwest::Client::builder().no_proxy().build()?.get(kelly.url(path)).send().await?;
+    let status = answer.status();
+    let tag = answer.headers().get("etag").and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+    let body: Value = serde_json::from_str(&answer.text().await?).context("the answer is no JSON")?;
+    if !status.is_success() || body["sample_count"].as_u64().is_none_or(|samples| samples == 0) {
+        bail!("GET {path} answered {status} {body}: the benchmark would measure emptiness");
+    }
+    let mut ways = vec![("polled over HTTP", None)];
+    if let Some(tag) = &tag {
+        ways.push(("polled over HTTP with its ETag", Some(tag.as_str())));
+    }
+    for (query, tag) in ways {
+        let outcome = http_load::closed_loop(Load {
+            address: kelly.address(),
+            requests: vec![http_load::get(kelly.address(), path, tag)],
+            connections: options.connections,
+            // A tag grows old with the bucket it stands for; then the whole answer comes.
+            good: [200, if tag.is_some() { 304 } else { 200 }],
+            measured: Duration::from_secs(options.poll_seconds),
+            warm_up: Duration::from_secs(1),
+        })
+        .await?;
+        answers.add([query, "ingest beside", "30d", "all"], outcome.good, outcome.json(None));
+    }
+    Ok(())
 }
 
 struct Latencies {
@@ -113,8 +202,15 @@ impl Latencies {
         self.microseconds.value_at_quantile(quantile) as f64 / 1000.0
     }
 
-    fn per_second(&self) -> f64 {
-        self.microseconds.len() as f64 / self.took.as_secs_f64()
+    fn json(&self) -> Value {
+        json!({
+            "offered_per_s": Value::Null,
+            "achieved_per_s": self.microseconds.len() as f64 / self.took.as_secs_f64(),
+            "p50_ms": self.milliseconds(0.5),
+            "p99_ms": self.milliseconds(0.99),
+            "p999_ms": self.milliseconds(0.999),
+            "errors": 0,
+        })
     }
 }
 
@@ -145,7 +241,7 @@ async fn ask(
 }
 
 /// Thirty days of samples through the embedded log and the pipeline; gives their number.
-async fn fill(database: &TestDatabase, options: &Options) -> Result<u64> {
+async fn fill(store: &Store, options: &Options) -> Result<u64> {
     let directory = tempfile::tempdir().context("making a directory for the log")?;
     let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(EmbeddedConfig::new(directory.path()))?);
     let topic = |name: &str| TopicSpec {
@@ -155,7 +251,7 @@ async fn fill(database: &TestDatabase, options: &Options) -> Result<u64> {
     };
     log.ensure_topics(&[topic(topics::METRICS), topic(topics::ACTIVITY)]).await?;
     let config = IngestConfig::new(Rules { limits: Limits::default(), raw_retention_ms: 72 * 3_600_000 });
-    let pipeline = Pipeline::start(Arc::clone(&log), Arc::new(database.store().clone()), config)?;
+    let pipeline = Pipeline::start(Arc::clone(&log), Arc::new(store.clone()), config)?;
     let now_ms = chrono::Utc::now().timestamp_millis();
     let steps = DAYS * 24 * 60 / options.minutes;
     let total = steps * METRICS * ACCOUNTS;

@@ -43,3 +43,12 @@ pub fn metric_json(number: u64, timestamp_ms: i64) -> String {
     );
     json
 }
+
+/// The user in [`untimed_metric_json`], by which such metrics are found in the store.
+pub const UNTIMED_USER: &str = "bench-user";
+
+/// One metric without a time of its own, as an application sends it at the moment it happens.
+pub fn untimed_metric_json(number: u64) -> String {
+    let metric = metric_json(number, 0);
+    metric.replace(r#""timestamp":0"#, &format!(r#""user_id":"{UNTIMED_USER}""#))
+}

@@ -289,7 +289,7 @@ fn java_command(jars: &Path, directory: &Path, options: &BrokerOptions) -> Vec<S
 }
 
 /// The directory with Kafka's jars: `KELLY_KAFKA_JARS`, else the cache that `make kafka` fills.
-fn jars() -> Result<PathBuf> {
+pub fn jars() -> Result<PathBuf> {
     let directory = match std::env::var_os("KELLY_KAFKA_JARS") {
         Some(directory) => PathBuf::from(directory),
         None => cache().context("neither HOME nor KELLY_CACHE is set")?.join("kafka/libs"),
