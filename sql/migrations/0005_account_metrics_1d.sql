@@ -11,4 +11,4 @@ ENGINE = ${engine AggregatingMergeTree}
 PARTITION BY toMonday(t)
 ORDER BY (metric_name, account_id, t, bucket)
 TTL t + toIntervalDay(${retention_days})
-SETTINGS index_granularity = 1024, ${deduplication}, ${durability}, ${expiry}
+SETTINGS index_granularity = 1024, ${deduplication}, ${durability}, ${expiry}, ${few_files}

@@ -59,6 +59,10 @@ pub(crate) const VIEWS: &[SqlFile] = sql_files!("views":
     "0033_tail_activity",
     "0034_dead_letter_page",
     "0035_dead_letter_reasons",
+    "0040_metric_states_1m",
+    "0041_metric_states_1h",
+    "0042_account_states_1h",
+    "0043_account_buckets_1d",
 );
 
 #[cfg(test)]

@@ -118,46 +118,40 @@ pub struct SeriesInterval {
 }
 
 impl Store {
-    /// Answers a series in one query.
+    /// Answers a series. Of the kept states of minutes and hours the rows are read as they are and merged here; samples and
+    /// a conversation's days are merged by the store.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn series(&self, question: &SeriesQuestion<'_>) -> Result<Series> {
-        let query = self
-            .view(question.source.view())
+        let (view, conversation, account) = match question.source {
+            SeriesSource::Minute => return self.series_of_metric("metric_states_1m", question).await,
+            SeriesSource::Hour => return self.series_of_metric("metric_states_1h", question).await,
+            SeriesSource::AccountDay { account } => return self.series_of_account(account, question).await,
+            SeriesSource::AccountRaw { account } => ("account_series_raw", None, Some(account)),
+            SeriesSource::ConversationRaw { conversation, account } => {
+                ("conversation_series_raw", Some(conversation), account)
+            }
+            SeriesSource::ConversationDay { conversation, account } => {
+                ("conversation_series_1d", Some(conversation), account)
+            }
+        };
+        let mut query = self
+            .view(view)
             .await?
             .param("metric", question.metric)
+            .param("account", account.unwrap_or_default())
             .param("aggregate", question.aggregate.name())
             .param("step_s", question.step_seconds)
             .param("previous_from_ms", question.previous_from_ms)
             .param("from_ms", question.from_ms)
             .param("to_ms", question.to_ms)
             .param("compared_to_ms", question.compared_to_ms);
-        let query = match question.source {
-            SeriesSource::Minute | SeriesSource::Hour => query,
-            SeriesSource::AccountRaw { account } | SeriesSource::AccountDay { account } => {
-                query.param("account", account)
-            }
-            SeriesSource::ConversationRaw { conversation, account }
-            | SeriesSource::ConversationDay { conversation, account } => {
-                query.param("conversation", conversation).param("account", account.unwrap_or_default())
-            }
-        };
+        if let Some(conversation) = conversation {
+            query = query.param("conversation", conversation);
+        }
         let rows: Vec<IntervalRow> = self.ask("read a metric's series", query.fetch_all()).await?;
         collect(rows)
-    }
-}
-
-impl SeriesSource<'_> {
-    fn view(&self) -> &'static str {
-        match self {
-            Self::Minute => "metric_series_1m",
-            Self::Hour => "metric_series_1h",
-            Self::AccountRaw { .. } => "account_series_raw",
-            Self::AccountDay { .. } => "account_series_1d",
-            Self::ConversationRaw { .. } => "conversation_series_raw",
-            Self::ConversationDay { .. } => "conversation_series_1d",
-        }
     }
 }
 
@@ -247,6 +241,10 @@ mod tests {
         assert_eq!(
             statement("0001_metric_series_1m", ["metric_series_1m", "metrics_1m"]),
             statement("0002_metric_series_1h", ["metric_series_1h", "metrics_1h"]),
+        );
+        assert_eq!(
+            statement("0040_metric_states_1m", ["metric_states_1m", "metrics_1m"]),
+            statement("0041_metric_states_1h", ["metric_states_1h", "metrics_1h"]),
         );
     }
 }

@@ -5,5 +5,6 @@ mod following;
 mod inserts;
 mod letters;
 mod migrations;
+mod series;
 mod storage;
 mod support;
