@@ -16,4 +16,4 @@ ENGINE = ${engine AggregatingMergeTree}
 PARTITION BY toMonday(t)
 ORDER BY (metric_name, t)
 TTL t + toIntervalDay(${retention_days})
-SETTINGS index_granularity = 512, ${deduplication}, ${durability}, ${expiry}, ${few_files}
+SETTINGS index_granularity = 128, ${deduplication}, ${durability}, ${expiry}, ${few_files}

@@ -33,6 +33,9 @@ async fn record(database: &TestDatabase) {
     }
 }
 
+/// What is compared: a tier and its view, start and end of the window in minutes before midnight, the step.
+type Case<'a> = (SeriesSource<'a>, &'a str, Option<&'a str>, i64, i64, u32);
+
 /// The answer of the view that is made for dashboards.
 async fn finished(
     database: &TestDatabase,
@@ -125,8 +128,7 @@ async fn merged_states_are_the_finished_view() {
     database.store().migrate(&long_retention()).await.unwrap();
     record(&database).await;
     let account = "account-1";
-    // Tier, its view, start and end of the window in minutes before midnight, the step.
-    let cases: [(SeriesSource<'_>, &str, Option<&str>, i64, i64, u32); 6] = [
+    let cases: [Case<'_>; 6] = [
         (SeriesSource::Minute, "metric_series_1m", None, 24 * 60 - 7, 0, 900),
         (SeriesSource::Minute, "metric_series_1m", None, 3 * 60, 30, 60),
         (SeriesSource::Hour, "metric_series_1h", None, 7 * 24 * 60, 0, 21_600),
