@@ -1,10 +1,11 @@
-//! The HTTP side of `record` and `replay`: sends rows to a running Kelly and reads its answers.
+//! The HTTP side of the commands that speak to a running Kelly: sends rows, asks questions, reads the answers.
 
 use std::fmt;
 use std::time::Duration;
 
 use anyhow::Context;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::config::Usage;
 
@@ -118,9 +119,21 @@ impl Client {
 
     /// Sends one object a line.
     pub async fn send(&self, kind: RowKind, ndjson: Vec<u8>) -> Result<Recorded, Failure> {
-        let url = self.url(kind).map_err(Failure::Other)?;
-        let request = self.http.post(url).header("content-type", "application/x-ndjson").body(ndjson);
-        let response = request.send().await.map_err(|error| Failure::Other(self.unreachable(error)))?;
+        self.send_as(kind, "application/x-ndjson", ndjson).await
+    }
+
+    /// Sends a body of this content type.
+    pub async fn send_as(
+        &self,
+        kind: RowKind,
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> Result<Recorded, Failure> {
+        let url = self.url(kind.path()).map_err(Failure::Other)?;
+        let request = self.http.post(url).header("content-type", content_type).body(body);
+        let sent = request.send().await;
+        let response =
+            sent.map_err(|error| Failure::Other(self.unreachable(error, "; the rows may be recorded")))?;
         let status = response.status();
         let retry_after = response
             .headers()
@@ -140,20 +153,46 @@ impl Client {
         Err(self.failure(status.as_u16(), retry_after, &body))
     }
 
-    fn url(&self, kind: RowKind) -> anyhow::Result<reqwest::Url> {
-        self.base.join(kind.path()).with_context(|| format!("making an address below {}", self.base))
+    /// Asks for a JSON document. The report of an unhealthy server is an answer too.
+    pub async fn get(&self, path_and_query: &str) -> anyhow::Result<Value> {
+        let url = self.url(path_and_query)?;
+        let request = self.http.get(url).header("accept", "application/json");
+        let response = request.send().await.map_err(|error| self.unreachable(error, ""))?;
+        let status = response.status();
+        let body = response
+            .bytes()
+            .await
+            .with_context(|| format!("the connection to {} broke off before the answer's end", self.base))?;
+        let answer = serde_json::from_slice::<Value>(&body);
+        match answer {
+            Ok(answer) if status.is_success() || answer.get("parts").is_some() => Ok(answer),
+            Ok(answer) => {
+                let problem = Problem::deserialize(&answer).unwrap_or_default();
+                Err(anyhow::anyhow!("{} answered {}: {problem}", self.base, status.as_u16()))
+            }
+            Err(_) => Err(anyhow::anyhow!(
+                "{} answered {} without saying why: is it a Kelly?",
+                self.base,
+                status.as_u16()
+            )),
+        }
     }
 
-    fn unreachable(&self, error: reqwest::Error) -> anyhow::Error {
+    fn url(&self, path: &str) -> anyhow::Result<reqwest::Url> {
+        self.base.join(path).with_context(|| format!("making an address below {}", self.base))
+    }
+
+    /// `also` is what else may be so when it is not known whether the request arrived.
+    fn unreachable(&self, error: reqwest::Error, also: &str) -> anyhow::Error {
         let told = if error.is_connect() {
             format!(
                 "no Kelly answers at {}: start one with `kelly up`, or say where it is with --server",
                 self.base
             )
         } else if error.is_timeout() {
-            format!("{} did not answer in time; the rows may be recorded", self.base)
+            format!("{} did not answer in time{also}", self.base)
         } else {
-            format!("the request to {} broke off; the rows may be recorded", self.base)
+            format!("the request to {} broke off{also}", self.base)
         };
         // The causes repeat one another, down to the one that says something.
         let mut root: &dyn std::error::Error = &error;
@@ -207,7 +246,7 @@ mod tests {
             ("http://k:1/ops/kelly", "http://k:1/ops/kelly/api/v1/kelly/monitoring/metrics/record"),
             ("http://k:1/ops/", "http://k:1/ops/api/v1/kelly/monitoring/metrics/record"),
         ] {
-            assert_eq!(Client::new(server).unwrap().url(RowKind::Metrics).unwrap().as_str(), wanted);
+            assert_eq!(Client::new(server).unwrap().url(RowKind::Metrics.path()).unwrap().as_str(), wanted);
         }
     }
 

@@ -2,13 +2,16 @@
 
 mod cli;
 mod client;
+mod completions;
 mod config;
+mod dead_letters;
 mod demo;
 mod output;
 mod record;
 mod replay;
 mod roles;
 mod rows;
+mod tail;
 mod telemetry;
 
 use std::process::ExitCode;
@@ -71,6 +74,10 @@ fn told(error: &anyhow::Error) -> String {
 }
 
 fn run(cli: Cli) -> anyhow::Result<u8> {
+    if let Command::Completions(completions) = &cli.command {
+        completions::run(completions.shell)?;
+        return Ok(0);
+    }
     let loaded = config::load(cli.settings())?;
     if let Command::Config(show) = &cli.command {
         // What `up` and `serve` would refuse is refused here too.
@@ -103,6 +110,14 @@ async fn command(command: Command, loaded: config::Loaded, bars: MultiProgress) 
             let work = replay::run(&arguments, &loaded.config, bars, stop.clone());
             or_interrupted(&stop, async { work.await.map(exit_code) }).await
         }
+        Command::Tail(arguments) => {
+            let work = tail::run(&arguments, &loaded.config, stop.clone());
+            or_interrupted(&stop, async { work.await.map(|()| 0) }).await
+        }
+        Command::DeadLetters(arguments) => {
+            let work = dead_letters::run(&arguments.what, &loaded.config, bars, stop.clone());
+            or_interrupted(&stop, async { work.await.map(exit_code) }).await
+        }
         Command::Up(arguments) => roles::up(Base { loaded, bars, stop }, &arguments).await.map(|()| 0),
         Command::Ingest(_) => roles::ingest(Base { loaded, bars, stop }).await.map(|()| 0),
         Command::Serve(_) => roles::serve(Base { loaded, bars, stop }).await.map(|()| 0),
@@ -111,7 +126,7 @@ async fn command(command: Command, loaded: config::Loaded, bars: MultiProgress) 
             or_interrupted(&stop, async { work.await.map(|()| 0) }).await
         }
         // Answered before there was a runtime.
-        Command::Config(_) | Command::Engine { .. } => Ok(0),
+        Command::Config(_) | Command::Completions(_) | Command::Engine { .. } => Ok(0),
     }
 }
 

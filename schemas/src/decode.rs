@@ -33,7 +33,7 @@ use crate::{Activity, Metric};
 use columns::{ActivityDraft, MetricDraft};
 
 pub use message::without_byte_order_mark;
-pub use redact::{CONTENT_FIELDS, redacted};
+pub use redact::{CONTENT_FIELDS, names_content, redacted};
 pub use split::{Form, RawRow, split_rows};
 
 /// Where a message lies on the log. Every default and every bound on time follows from it and never from the

@@ -1,5 +1,6 @@
--- Dead letters that were put on the log again, by their place on it. 'started' stands before the letter is sent and 'replayed' after
--- the log has it: one that has only 'started' may or may not be on the log. Its log_time is the dead letter's, so that both expire together.
+-- Dead letters that were put on the log again, by their place on it. 'started' stands before the letter is sent, 'replayed' after the log
+-- has it, 'refused' when it certainly has not: one that has only 'started' may or may not be on the log. log_time is the dead letter's,
+-- so that both expire together.
 CREATE TABLE IF NOT EXISTS ${database}.dead_letter_replays ${on_cluster}
 (
     topic         LowCardinality(String),

@@ -34,8 +34,8 @@ GLOBAL LEFT JOIN
 (
     SELECT
         topic, log_partition, log_offset, log_row, log_time,
-        -- 'started' comes after 'replayed' in the alphabet: a letter that was once replayed stays so.
-        min(toString(state)) AS replay_state,
+        -- A letter that was once replayed stays so; else the last word counts, 'refused' being none.
+        multiIf(countIf(state = 'replayed') > 0, 'replayed', argMax(state, (at, state != 'started')) = 'started', 'started', '') AS replay_state,
         max(at) AS replay_at
     FROM ${database}.dead_letter_replays
     WHERE log_time >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')

@@ -117,18 +117,35 @@ pub async fn store(config: &Config) -> anyhow::Result<OpenStore> {
             Ok(OpenStore { store, engine: Some(engine) })
         }
         StoreTarget::Server { url, user, database } => {
-            let store = Store::new(StoreConfig {
-                url: url.clone(),
-                database: database.clone(),
-                user: user.clone(),
-                password: config
-                    .store_password
-                    .as_ref()
-                    .map_or_else(String::new, |password| password.reveal().to_owned()),
-            })
-            .context("preparing the store's client")?;
+            let store =
+                Store::new(server(config, url, user, database)).context("preparing the store's client")?;
             Ok(OpenStore { store, engine: None })
         }
+    }
+}
+
+/// The client of a store that runs: a server, or the engine of a running `kelly up`. Starts nothing.
+pub fn running_store(config: &Config) -> anyhow::Result<Store> {
+    let found = match &config.store {
+        StoreTarget::Embedded(directory) => kelly_sql::engine::running(directory).with_context(|| {
+            format!(
+                "no embedded store runs in {}: start `kelly up`, or say with --data where it runs, or \
+                     with --store which server it is",
+                directory.display()
+            )
+        })?,
+        StoreTarget::Server { url, user, database } => server(config, url, user, database),
+    };
+    Store::new(found).context("preparing the store's client")
+}
+
+fn server(config: &Config, url: &str, user: &str, database: &str) -> StoreConfig {
+    let password = config.store_password.as_ref();
+    StoreConfig {
+        url: url.to_owned(),
+        database: database.to_owned(),
+        user: user.to_owned(),
+        password: password.map_or_else(String::new, |password| password.reveal().to_owned()),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::kelly_process::{Kelly, PATIENCE, Start};
 const BASE: &str = "/api/v1/kelly/monitoring";
 
 /// Asks until the answer is as wanted.
-async fn until(kelly: &Kelly, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+pub async fn until(kelly: &Kelly, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let begun = Instant::now();
     loop {
         let answer = kelly.get(path).await;

@@ -8,5 +8,6 @@ mod other_producers;
 mod python;
 mod real_series;
 mod roles_apart;
+mod tools;
 
 use kelly_harness::process as kelly_process;

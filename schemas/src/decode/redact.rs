@@ -44,8 +44,9 @@ pub(super) fn content_field(name: &str) -> Option<&'static str> {
 
 /// Whether the bytes, JSON or not, name a field of content: as a key, as a bare word before `:` or `=`, or
 /// anywhere in a string that holds JSON itself. When in doubt, yes: the price is a dead letter
-/// without its strings.
-pub(crate) fn names_content(bytes: &[u8]) -> bool {
+/// without its strings. The names stay when bytes are redacted, so of JSON that was it is still yes.
+#[must_use]
+pub fn names_content(bytes: &[u8]) -> bool {
     tokens(bytes).any(|token| match token {
         Token::Text { body, key: true } => unescaped(body).is_some_and(|name| content_field(&name).is_some()),
         Token::Text { body, key: false } => {

@@ -155,6 +155,14 @@ impl Store {
         self.note_replay(letter, "replayed", now_ms).await
     }
 
+    /// Notes that the letter was not put on the log again after all.
+    ///
+    /// # Errors
+    /// When it is not certain that it was noted.
+    pub async fn note_replay_refused(&self, letter: &DeadLetter, now_ms: i64) -> Result<()> {
+        self.note_replay(letter, "refused", now_ms).await
+    }
+
     /// One row under a token of the letter, the state and the time: sent again after a time-out it is there once.
     async fn note_replay(&self, letter: &DeadLetter, state: &str, now_ms: i64) -> Result<()> {
         let LetterPlace { topic, partition, offset, row } = &letter.place;

@@ -62,6 +62,9 @@ async fn a_replay_is_marked() {
     store.note_replay_started(&letter, NOW_MS + 100).await.unwrap();
     let state = async || store.dead_letters(&one, 1, 0).await.unwrap()[0].replay;
     assert_eq!(state().await, ReplayState::Started { at_ms: NOW_MS + 100 });
+    // Refused within the same millisecond.
+    store.note_replay_refused(&letter, NOW_MS + 100).await.unwrap();
+    assert_eq!(state().await, ReplayState::Never);
     for _ in 0..2 {
         store.note_replayed(&letter, NOW_MS + 101).await.unwrap();
     }
@@ -69,7 +72,7 @@ async fn a_replay_is_marked() {
     // A second attempt that broke off does not make it one that was never finished.
     store.note_replay_started(&letter, NOW_MS + 102).await.unwrap();
     assert!(matches!(state().await, ReplayState::Replayed { .. }));
-    assert_eq!(database.query("SELECT count() FROM dead_letter_replays").await, "3", "each mark once");
+    assert_eq!(database.query("SELECT count() FROM dead_letter_replays").await, "4", "each mark once");
     let neighbour = LetterFilter { row: Some(0), ..one.clone() };
     assert_eq!(store.dead_letters(&neighbour, 1, 0).await.unwrap()[0].replay, ReplayState::Never);
 }

@@ -308,7 +308,10 @@ pub fn run(
 }
 
 /// The binary, without the variables of the tests themselves: it refuses those it does not know.
-fn kelly() -> Command {
+///
+/// # Panics
+/// When it is not built.
+pub fn kelly() -> Command {
     let program = program("kelly").unwrap_or_else(|fault| panic!("{fault:#}"));
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {

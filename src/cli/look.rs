@@ -1,0 +1,232 @@
+//! Commands that look: `config`, `doctor`, `tail`, `drilldown`, `dead-letters`, `completions`.
+
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the doc comments here are the help texts, brackets and all"
+)]
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::Server;
+use super::parse::{Place, Since, finite, metric_name, place, since};
+
+/// `kelly config`.
+#[derive(Debug, Args)]
+pub struct ShowConfig {
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where the store of a command that looks into it is.
+#[derive(Debug, Args)]
+pub struct StorePlace {
+    /// Directory of a running `kelly up` [default: ./kelly-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+    /// The store: embedded:DIR or http://user@host:port/database
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+}
+
+/// `kelly tail`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kelly tail                                       every metric as it becomes visible
+  kelly tail --metric ai_confidence --max 0.5      low confidence only
+  kelly tail --since 5m --account acme             the last five minutes first, then live
+  kelly tail activity --severity high --severity critical
+  kelly tail --json | jq .value                    one JSON object a line
+
+It shows what becomes visible in the store: each row once, none left out, also rows that come late.
+Columns: time (UTC), name, value, account, conversation. It ends with Ctrl-C, with exit code 0, and
+when a store that is away comes back it goes on where it was.")]
+pub struct Tail {
+    /// What to follow
+    #[arg(value_enum, default_value_t = TailWhat::Metrics)]
+    pub what: TailWhat,
+    /// Metric; may be given several times
+    #[arg(long = "metric", value_name = "NAME", value_parser = metric_name(), hide_possible_values = true)]
+    pub metrics: Vec<String>,
+    /// Values from this on
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true, value_parser = finite)]
+    pub min: Option<f64>,
+    /// Values up to this
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true, value_parser = finite)]
+    pub max: Option<f64>,
+    /// Account
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    pub account: Option<String>,
+    /// Conversation
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    pub conversation: Option<String>,
+    /// Type of event; may be given several times
+    #[arg(long = "event-type", value_name = "NAME")]
+    pub event_types: Vec<String>,
+    /// Severity of event; may be given several times
+    #[arg(long = "severity", value_name = "LEVEL", value_parser = ["low", "medium", "high", "critical"])]
+    pub severities: Vec<String>,
+    /// Begin with what happened since: 30s, 5m, 2h, 7d or a time; now when left out
+    #[arg(long, value_name = "AGE", value_parser = since)]
+    pub since: Option<Since>,
+    /// End after so many rows
+    #[arg(short = 'n', long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub place: StorePlace,
+}
+
+/// What `kelly tail` follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TailWhat {
+    /// Metrics.
+    Metrics,
+    /// Activity events.
+    Activity,
+}
+
+/// `kelly dead-letters`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kelly dead-letters list                             the newest twenty
+  kelly dead-letters list --by-reason --since 7d      how many of which kind
+  kelly dead-letters show kelly.metrics/3/1042        why, and its bytes
+  kelly dead-letters replay --reason too_far_in_future         what would be sent again; nothing is
+  kelly dead-letters replay --reason too_far_in_future --yes   send it
+
+A dead letter is a row of the log that could not be taken, with the reason and the row's own bytes.
+Its neighbours in the same message were taken. Replay sends the bytes through the record endpoint of
+a running Kelly, which checks them as any others; a letter that was replayed is marked in the store
+and left out the next time.")]
+pub struct DeadLetters {
+    /// What to do.
+    #[command(subcommand)]
+    pub what: DeadLettersWhat,
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub enum DeadLettersWhat {
+    /// Which there are, newest first
+    List(ListLetters),
+    /// One of them with its reason and its bytes
+    Show(ShowLetter),
+    /// Send them again, once what was wrong is mended
+    Replay(ReplayLetters),
+}
+
+/// Which dead letters.
+#[derive(Debug, Args)]
+pub struct WhichLetters {
+    /// Topic, e.g. kelly.metrics
+    #[arg(long, value_name = "NAME")]
+    pub topic: Option<String>,
+    /// Reason code; may be given several times
+    #[arg(long = "reason", value_name = "CODE")]
+    pub reasons: Vec<String>,
+    /// Put on the log since: 30s, 5m, 2h, 7d or a time
+    #[arg(long, value_name = "AGE", value_parser = since)]
+    pub since: Option<Since>,
+}
+
+/// `kelly dead-letters list`.
+#[derive(Debug, Args)]
+pub struct ListLetters {
+    #[command(flatten)]
+    pub which: WhichLetters,
+    /// Count them by topic and reason instead
+    #[arg(long)]
+    pub by_reason: bool,
+    /// Rows at most
+    #[arg(short = 'n', long, value_name = "ROWS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub place: StorePlace,
+}
+
+/// `kelly dead-letters show`.
+#[derive(Debug, Args)]
+pub struct ShowLetter {
+    /// Which: topic/partition/offset[/row], as `list` shows it
+    #[arg(value_name = "PLACE", value_parser = place)]
+    pub letter: Place,
+    /// Show the bytes as hexadecimal numbers even if they are text
+    #[arg(long)]
+    pub hex: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub place: StorePlace,
+}
+
+/// `kelly dead-letters replay`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without --yes nothing is sent: each letter is decoded as it would be now, and what would happen is
+told. Letters are left out, and told, when they were replayed before (or somebody began to), when
+conversation content was cut out of them, when they are longer than what is kept, when the log had
+removed them unread, and when they are still wrong.
+
+A row without a time of its own counts for the time of its replay: it is told.
+
+Exit codes: 0 all were sent (or would be), 3 some were left out.")]
+pub struct ReplayLetters {
+    /// Which: topic/partition/offset[/row], as `list` shows it; instead of filters
+    #[arg(value_name = "PLACE", value_parser = place, conflicts_with_all = ["topic", "reasons", "since", "all"])]
+    pub letters: Vec<Place>,
+    #[command(flatten)]
+    pub which: WhichLetters,
+    /// All that are kept
+    #[arg(long)]
+    pub all: bool,
+    /// Send them
+    #[arg(long)]
+    pub yes: bool,
+    /// Also those that were replayed before: their metrics then count again
+    #[arg(long)]
+    pub again: bool,
+    /// Letters at most, newest first
+    #[arg(short = 'n', long, value_name = "ROWS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub server: Server,
+    #[command(flatten)]
+    pub place: StorePlace,
+}
+
+/// `kelly completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kelly completions bash > ~/.local/share/bash-completion/completions/kelly
+  kelly completions zsh > \"${fpath[1]}/_kelly\"
+  kelly completions fish > ~/.config/fish/completions/kelly.fish")]
+pub struct Completions {
+    /// Which shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// The shells there are completions for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash
+    Bash,
+    /// zsh
+    Zsh,
+    /// fish
+    Fish,
+}

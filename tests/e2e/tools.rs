@@ -1,0 +1,210 @@
+//! The tools of the command line against a running Kelly: tail and dead letters.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use bytes::Bytes;
+use chrono::{TimeDelta, Utc};
+use kelly_harness::KafkaBroker;
+use kelly_schemas::topics;
+use kelly_stream::{KafkaConfig, KafkaLog, Log, NewRecord};
+use serde_json::{Value, json};
+
+use crate::first_minutes::until;
+use crate::kelly_process::{Kelly, Start, kelly, run};
+
+const BASE: &str = "/api/v1/kelly/monitoring";
+const QUIET: [(&str, &str); 1] = [("KELLY_MONITORING_ENABLED", "false")];
+
+/// A `kelly` that goes on, with its lines. Dropping it kills it.
+struct Follower {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Follower {
+    fn start(arguments: &[&str], directory: &std::path::Path) -> Self {
+        let mut child = kelly()
+            .args(arguments)
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the kelly binary starts");
+        let lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+        Self { child, lines }
+    }
+
+    fn next(&mut self) -> Option<Value> {
+        let line = self.lines.next()?.expect("a line of text");
+        Some(serde_json::from_str(&line).unwrap_or_else(|fault| panic!("{fault}: {line}")))
+    }
+
+    fn interrupt(&self) {
+        // SAFETY: kill takes two integers; the child is ours and not yet waited for.
+        unsafe { libc::kill(self.child.id() as i32, libc::SIGINT) };
+    }
+
+    fn code(mut self) -> Option<i32> {
+        self.child.wait().expect("the child can be waited for").code()
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn record(kelly: &Kelly, row: Value) {
+    let (status, answer) = kelly.post(&format!("{BASE}/metrics/record"), &row).await.expect("an answer");
+    assert_eq!(status, 202, "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tail_shows_each_row_once_as_it_comes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = directory.path().to_str().expect("a plain path");
+    let kelly = Kelly::start(Start { arguments: &["up"], environment: &QUIET, data: directory.path() }).await;
+    for value in 0..3 {
+        record(&kelly, json!({"metric_name": "tailed", "value": value, "account_id": "acme"})).await;
+    }
+    let arguments = ["tail", "--data", data, "--since", "1h", "--json", "--metric", "tailed", "--max", "5"];
+    let mut follower = Follower::start(&arguments, directory.path());
+    let mut values: Vec<i64> = Vec::new();
+    for expected in 1..=6 {
+        let row = follower.next().expect("a row");
+        assert_eq!((&row["metric_name"], &row["account_id"]), (&json!("tailed"), &json!("acme")), "{row}");
+        values.push(row["value"].as_f64().expect("a value") as i64);
+        // The rest comes while it is looking: one that is late, and one that the filter leaves out.
+        if expected == 3 {
+            let late = (Utc::now() - TimeDelta::hours(30)).to_rfc3339();
+            record(&kelly, json!({"metric_name": "tailed", "value": 99, "account_id": "acme"})).await;
+            record(
+                &kelly,
+                json!({"metric_name": "tailed", "value": 3, "account_id": "acme", "timestamp": late}),
+            )
+            .await;
+            for value in 4..=5 {
+                record(&kelly, json!({"metric_name": "tailed", "value": value, "account_id": "acme"})).await;
+            }
+        }
+    }
+    values.sort_unstable();
+    assert_eq!(values, [0, 1, 2, 3, 4, 5]);
+    follower.interrupt();
+    assert!(follower.next().is_none(), "nothing more is shown");
+    assert_eq!(follower.code(), Some(0), "Ctrl-C is how it ends");
+
+    let event = json!({"event_type": "escalation", "title": "Asked for a person", "severity": "high"});
+    let (status, _) = kelly.post(&format!("{BASE}/activity/record"), &event).await.expect("an answer");
+    assert_eq!(status, 202);
+    let arguments = ["tail", "activity", "--data", data, "--since", "1h", "--json", "-n", "1"];
+    let mut follower = Follower::start(&arguments, directory.path());
+    assert_eq!(follower.next().expect("an event")["title"], "Asked for a person");
+    assert_eq!(follower.code(), Some(0));
+    assert_eq!(kelly.terminate(), Some(0));
+
+    let nowhere = tempfile::tempdir().expect("a directory");
+    let (code, _, told) = run(&["tail"], &[], nowhere.path());
+    assert_eq!(code, Some(1));
+    assert!(told.contains("start `kelly up`") && told.contains("--data"), "{told}");
+}
+
+/// From the log to the table of dead letters and, once the cause is mended, back on the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_is_found_shown_and_replayed_once() {
+    let broker = KafkaBroker::start().expect("a Kafka broker");
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = directory.path().to_str().expect("a plain path");
+    let log_url = format!("kafka://{}", broker.bootstrap());
+    let narrow = [QUIET[0], ("KELLY_LOG", log_url.as_str()), ("MONITORING_DB_RETENTION_DAYS", "90")];
+    let kelly =
+        Kelly::start(Start { arguments: &["up"], environment: &narrow, data: directory.path() }).await;
+
+    let old = (Utc::now() - TimeDelta::days(100)).to_rfc3339();
+    let message = json!([
+        {"metric_name": "replayed", "value": 1},
+        {"metric_name": "replayed", "value": 2, "timestamp": old},
+        {"metric_name": "replayed", "value": 3, "metadata": {"text": "the canary sang"}},
+        {"metric_name": "replayed"},
+    ]);
+    let log = KafkaLog::connect(KafkaConfig::new(broker.bootstrap())).expect("the broker");
+    let record = NewRecord {
+        topic: topics::METRICS.into(),
+        partition: Some(0),
+        key: None,
+        payload: Bytes::from(message.to_string()),
+        content_type: None,
+    };
+    log.append(vec![record]).await.expect("the message is acknowledged");
+    let path = format!("{BASE}/metrics/detailed/replayed?timeframe=1h");
+    until(&kelly, &path, |answer| answer["sample_count"] == 1).await;
+
+    let tool = |arguments: &[&str]| {
+        let mut line = vec!["dead-letters"];
+        line.extend(arguments);
+        line.extend(["--data", data, "--json"]);
+        let (code, out, told) = run(&line, &narrow, directory.path());
+        (code, serde_json::from_str::<Value>(&out).unwrap_or_else(|_| panic!("{out}{told}")))
+    };
+    let (code, listed) = tool(&["list", "--since", "1h"]);
+    assert_eq!(code, Some(0));
+    let codes: Vec<&str> = listed
+        .as_array()
+        .expect("letters")
+        .iter()
+        .filter_map(|letter| letter["reason_code"].as_str())
+        .collect();
+    assert_eq!(codes, ["missing_field", "conversation_content", "too_old"], "newest first: {listed}");
+    let (_, reasons) = tool(&["list", "--by-reason", "--reason", "too_old"]);
+    assert_eq!((&reasons[0]["count"], &reasons[1]), (&json!(1), &Value::Null), "{reasons}");
+
+    let place = listed[2]["place"].as_str().expect("a place").to_owned();
+    let (_, shown) = tool(&["show", &place]);
+    assert!(shown[0]["text"].as_str().is_some_and(|text| text.contains(&old)), "its own row: {shown}");
+    let message_place = place.rsplit_once('/').expect("a row behind the message").0;
+    let (_, shown) = tool(&["show", message_place]);
+    assert_eq!(shown.as_array().map(Vec::len), Some(3));
+    assert_eq!(shown[1]["redacted"], true);
+    assert!(!shown.to_string().contains("canary"), "{shown}");
+
+    // Nothing is mended yet.
+    let (code, replay) = tool(&["replay", message_place, "--yes", "--server", &kelly.url]);
+    assert_eq!((code, &replay["sent"]), (Some(3), &json!(0)), "{replay}");
+    assert_eq!(kelly.terminate(), Some(0));
+
+    let wide = [QUIET[0], ("KELLY_LOG", log_url.as_str()), ("MONITORING_DB_RETENTION_DAYS", "200")];
+    let kelly = Kelly::start(Start { arguments: &["up"], environment: &wide, data: directory.path() }).await;
+    let replay = |arguments: &[&str]| {
+        let mut line = vec!["dead-letters", "replay", "--data", data, "--json", "--server", &kelly.url];
+        line.extend(arguments);
+        let (code, out, told) = run(&line, &wide, directory.path());
+        (code, serde_json::from_str::<Value>(&out).unwrap_or_else(|_| panic!("{out}{told}")))
+    };
+    let (code, told) = replay(&["--reason", "too_old"]);
+    assert_eq!((code, &told["dry_run"], &told["sent"]), (Some(0), &json!(true), &json!(1)), "{told}");
+    let (code, told) = replay(&["--all", "--yes"]);
+    assert_eq!((code, &told["sent"], &told["left_out"]), (Some(3), &json!(1), &json!(2)), "{told}");
+    let outcomes: Vec<&str> = told["letters"]
+        .as_array()
+        .expect("letters")
+        .iter()
+        .filter_map(|letter| letter["code"].as_str())
+        .collect();
+    assert_eq!(outcomes, ["redacted", "still_refused"]);
+    let (code, told) = replay(&["--all", "--yes"]);
+    assert_eq!((code, &told["sent"]), (Some(3), &json!(0)), "once is enough: {told}");
+
+    let of_that_day =
+        "SELECT sum(count) FROM metrics_1h WHERE metric_name = 'replayed' AND t < now() - 86400";
+    let begun = std::time::Instant::now();
+    while kelly.sql(of_that_day).await == "0" {
+        assert!(begun.elapsed() < crate::kelly_process::PATIENCE, "the replayed row never came");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(kelly.sql(of_that_day).await, "1", "it is there once, at its own time");
+    assert_eq!(kelly.sql("SELECT sum(count) FROM metrics_1h WHERE metric_name = 'replayed'").await, "2");
+    assert_eq!(kelly.terminate(), Some(0));
+}
