@@ -10,7 +10,7 @@ export KELLY_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kelly
 export CARGO_TARGET_DIR ?= $(KELLY_CACHE)/target
 PYTHON := $(KELLY_CACHE)/python/bin
 
-.PHONY: help run demo build test lint bench kafka setup format install clean
+.PHONY: help run demo build test lint bench fuzz kafka setup format install clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -42,6 +42,10 @@ bench: ## Build and run the benchmarks; the results go to bench/results
 	@scripts/setup build engine kafka bench
 	@cargo build --locked --release --bin kelly --bin kelly-engine --bin kelly-bench
 	@"$(CARGO_TARGET_DIR)/release/kelly-bench" all
+
+fuzz: ## Fuzz every target for a minute (scripts/fuzz SECONDS TARGET … for one)
+	@scripts/setup build
+	@scripts/fuzz
 
 kafka: ## Fetch Apache Kafka's jars for tests and benchmarks
 	@scripts/setup kafka

@@ -17,6 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "kelly-bench",
         &["kelly-schemas", "kelly-stream", "kelly-sql", "kelly-ingest", "kelly-query", "kelly-harness"],
     ),
+    ("kelly-fuzz", &["kelly-schemas", "kelly-stream", "kelly-ingest", "kelly-query"]),
     ("kelly", &["kelly-schemas", "kelly-stream", "kelly-sql", "kelly-ingest", "kelly-query", "kelly-api"]),
 ];
 

@@ -79,16 +79,18 @@ impl Journal {
             }
         }
         let nonce = nonce.ok_or_else(foreign)?;
-        match (end, shape, age.zip(raw)) {
-            (None, None, None) => Ok(Some(Self::Idle { nonce })),
+        let journal = match (end, shape, age.zip(raw)) {
+            (None, None, None) => Self::Idle { nonce },
             (Some(end), Some(SHAPE), Some((max_age_ms, raw_retention_ms))) => {
-                Ok(Some(Self::Declared { nonce, end, horizon: Horizon { max_age_ms, raw_retention_ms } }))
+                Self::Declared { nonce, end, horizon: Horizon { max_age_ms, raw_retention_ms } }
             }
             (Some(_), Some(other), _) if other != SHAPE => {
-                Err(JournalError::OtherShape { found: other.to_owned() })
+                return Err(JournalError::OtherShape { found: other.to_owned() });
             }
-            _ => Err(foreign()),
-        }
+            _ => return Err(foreign()),
+        };
+        // To the letter what Kelly writes: a field that is there twice has two meanings.
+        if journal.to_string() == metadata { Ok(Some(journal)) } else { Err(foreign()) }
     }
 
     /// The life of the partition this entry belongs to.
@@ -143,6 +145,10 @@ mod tests {
             "kelly1;nonce=00c0ffee;end=1;shape=m1",
             "kelly1;nonce=00c0ffee;age=1;raw=1",
             "kelly1;nonce=00c0ffee;more=1",
+            "kelly1;nonce=00c0ffee;nonce=00c0ffee",
+            "kelly1;nonce=+0c0ffee",
+            "kelly1;nonce=00c0ffee;end=1;shape=m1;age=+1;raw=1",
+            "kelly1;nonce=00c0ffee;end=1;end=2;shape=m1;age=1;raw=1",
         ] {
             assert!(matches!(Journal::parse(text), Err(JournalError::Foreign(_))), "{text}");
         }

@@ -13,18 +13,24 @@ use crate::error::QueryError;
 
 /// The key a page ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Position {
-    pub(crate) created_at_ms: i64,
-    pub(crate) id: Uuid,
+pub struct Position {
+    /// When the last event happened, ms since the epoch.
+    pub created_at_ms: i64,
+    /// Its id.
+    pub id: Uuid,
 }
 
 /// The filters of a feed; all of them are part of the cursor's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Filters<'a> {
-    pub(crate) severity: Option<&'a str>,
-    pub(crate) event_type: Option<&'a str>,
-    pub(crate) account_id: Option<&'a str>,
-    pub(crate) vip_only: bool,
+pub struct Filters<'a> {
+    /// Only of this severity.
+    pub severity: Option<&'a str>,
+    /// Only of this type.
+    pub event_type: Option<&'a str>,
+    /// Only of this account.
+    pub account_id: Option<&'a str>,
+    /// Only of the VIP feed.
+    pub vip_only: bool,
 }
 
 const VERSION: u8 = 1;
@@ -32,7 +38,8 @@ const LENGTH: usize = 1 + 8 + 16 + 8 + 4;
 const CHECKED: usize = LENGTH - 4;
 
 /// Makes the cursor of a position.
-pub(crate) fn encode(position: Position, filters: &Filters<'_>) -> String {
+#[must_use]
+pub fn encode(position: Position, filters: &Filters<'_>) -> String {
     let mut bytes = Vec::with_capacity(LENGTH);
     bytes.push(VERSION);
     bytes.extend(position.created_at_ms.to_be_bytes());
@@ -43,7 +50,10 @@ pub(crate) fn encode(position: Position, filters: &Filters<'_>) -> String {
 }
 
 /// Reads a cursor that must have been made for the same filters.
-pub(crate) fn decode(cursor: &str, filters: &Filters<'_>) -> Result<Position, QueryError> {
+///
+/// # Errors
+/// When it is none, or one of other filters.
+pub fn decode(cursor: &str, filters: &Filters<'_>) -> Result<Position, QueryError> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| QueryError::BadCursor)?;
     let bytes: &[u8; LENGTH] = bytes.as_slice().try_into().map_err(|_| QueryError::BadCursor)?;
     let (checked, sum) = bytes.split_at(CHECKED);

@@ -7,7 +7,7 @@
 //! the answers of [`detailed`], [`groups`], [`overview`], [`feed`] and [`health`]. No SQL lives here and no HTTP.
 
 mod answer;
-mod cursor;
+pub mod cursor;
 pub mod detailed;
 mod error;
 pub mod feed;

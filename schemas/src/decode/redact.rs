@@ -47,41 +47,57 @@ pub(super) fn content_field(name: &str) -> Option<&'static str> {
 /// without its strings. The names stay when bytes are redacted, so of JSON that was it is still yes.
 #[must_use]
 pub fn names_content(bytes: &[u8]) -> bool {
-    tokens(bytes).any(|token| match token {
+    let in_json = tokens(bytes).any(|token| match token {
         Token::Text { body, key: true } => unescaped(body).is_some_and(|name| content_field(&name).is_some()),
         Token::Text { body, key: false } => {
-            body.windows(2).any(|pair| pair == br#"\""#) && words(body).any(|(word, _)| is_content_word(word))
+            body.windows(2).any(|pair| pair == br#"\""#) && words(body).any(|word| is_content_word(word.text))
         }
-        Token::Other(run) => {
-            words(run).any(|(word, next)| matches!(next, Some(b':' | b'=')) && is_content_word(word))
-        }
+        Token::Other(run) => words(run).any(|word| word.is_assigned() && is_content_word(word.text)),
         Token::Open(_) | Token::Close(_) => false,
-    })
+    });
+    // Where a quote is missing, all behind it seems to be inside out.
+    in_json || words(bytes).any(|word| word.quoted && word.is_assigned() && is_content_word(word.text))
 }
 
 /// The bytes with the number of its characters in place of each string, and question marks in place of whatever
-/// JSON does not know: the shape stays, the words go. Names of fields, numbers and literals stay.
+/// JSON does not know: the shape stays, the words go. Names of fields, numbers and literals stay. A name is one by its
+/// place and by its letters: where quotes are missing or too many, what was said can stand before a colon.
 #[must_use]
 pub fn redacted(bytes: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(bytes.len());
+    let mut may_be_named = false;
     for token in tokens(bytes) {
         match token {
-            Token::Text { body, key: true } if body.len() <= KEPT_NAME_BYTES => {
-                kept.push(b'"');
-                kept.extend_from_slice(body);
-                kept.push(b'"');
-            }
-            Token::Text { body, key: true } => {
-                kept.extend_from_slice(format!("\"{} characters\"", characters(body)).as_bytes());
-            }
+            Token::Text { body, key: true } => match unescaped(body).filter(|name| is_plain_name(name)) {
+                Some(name) if may_be_named => {
+                    kept.push(b'"');
+                    kept.extend_from_slice(name.as_bytes());
+                    kept.push(b'"');
+                }
+                _ => kept.extend_from_slice(format!("\"{} characters\"", characters(body)).as_bytes()),
+            },
             Token::Text { body, key: false } => {
                 kept.extend_from_slice(characters(body).to_string().as_bytes())
             }
             Token::Open(byte) | Token::Close(byte) => kept.push(byte),
             Token::Other(run) => redact_run(run, &mut kept),
         }
+        may_be_named = match token {
+            Token::Open(byte) => byte == b'{',
+            Token::Other(run) => match run.trim_ascii().last() {
+                Some(last) => *last == b',',
+                None => may_be_named,
+            },
+            Token::Text { .. } | Token::Close(_) => false,
+        };
     }
     kept
+}
+
+/// Whether a key may stay: not too long, and without a space or a letter of another script.
+fn is_plain_name(key: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:/$@".contains(&byte);
+    key.len() <= KEPT_NAME_BYTES && key.bytes().all(is_plain)
 }
 
 fn redact_run(run: &[u8], kept: &mut Vec<u8>) {
@@ -102,17 +118,34 @@ fn is_number(word: &[u8]) -> bool {
         && unsigned.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'e' | b'E' | b'-'))
 }
 
-/// The words of the bytes, each with the first byte after it that is neither white space nor a quote.
-fn words(bytes: &[u8]) -> impl Iterator<Item = (&[u8], Option<u8>)> {
+/// A run of letters, and what stands around it.
+struct Word<'a> {
+    text: &'a [u8],
+    /// Whether a quote stands on either side.
+    quoted: bool,
+    /// The first byte after it that is neither white space nor a quote.
+    next: Option<u8>,
+}
+
+impl Word<'_> {
+    fn is_assigned(&self) -> bool {
+        matches!(self.next, Some(b':' | b'='))
+    }
+}
+
+/// The words of the bytes.
+fn words(bytes: &[u8]) -> impl Iterator<Item = Word<'_>> {
+    let is_quote = |byte: &u8| matches!(byte, b'\'' | b'"');
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let start = rest.iter().position(|byte| is_word_byte(*byte))?;
-        let (_, from_word) = rest.split_at(start);
+        let (before, from_word) = rest.split_at(start);
         let end = from_word.iter().position(|byte| !is_word_byte(*byte)).unwrap_or(from_word.len());
-        let (word, after) = from_word.split_at(end);
+        let (text, after) = from_word.split_at(end);
         rest = after;
-        let next = after.iter().find(|byte| !byte.is_ascii_whitespace() && !matches!(byte, b'\'' | b'"'));
-        Some((word, next.copied()))
+        let quoted = before.last().is_some_and(is_quote) && after.first().is_some_and(is_quote);
+        let next = after.iter().find(|byte| !byte.is_ascii_whitespace() && !is_quote(byte));
+        Some(Word { text, quoted, next: next.copied() })
     })
 }
 
@@ -177,6 +210,7 @@ mod tests {
             "{'text': 'hi'}",
             "text=hi",
             r#""{\"text\":\"hi\"}""#,
+            r#"{"a":"one quote is missing, "text":"hi"}"#,
         ] {
             assert!(names_content(bytes.as_bytes()), "{bytes}");
         }
@@ -194,12 +228,16 @@ mod tests {
             ),
             (r#"[{"a":["b",null]}]"#, r#"[{"a":[1,null]}]"#),
             (r#"{"text":"unfinished bus"#, r#"{"text":14"#),
+            (r#"{"te\u0078t":"hello"}"#, r#"{"text":5}"#),
             ("text: hello you", "????: ????? ???"),
             (r#"{"text":"größe"}"#, r#"{"text":5}"#),
             ("{'text': 'größe'}", "{'????': '?????'}"),
         ];
         for (given, expected) in cases {
             assert_eq!(redacted_text(given), expected);
+        }
+        for said in [r#"{"n":"said it": 1}"#, r#"{"n":5,"said it":1}"#, r#"["said":1]"#, r#""said":1"#] {
+            assert!(!redacted_text(said).contains("said"), "{said}");
         }
         let long_key = format!(r#"{{"{}":1}}"#, "k".repeat(101));
         assert_eq!(redacted_text(&long_key), r#"{"101 characters":1}"#);

@@ -55,9 +55,17 @@ pub(super) fn decode_row<'a, D: Draft<'a>>(
         .map_err(|fault| Reject::new(fault, raw.bytes))
 }
 
+/// Without the white space of JSON around; a form feed is none, and to the parser it is a fault.
+fn trimmed(bytes: &[u8]) -> &[u8] {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let start = bytes.iter().position(|byte| !is_space(byte)).unwrap_or(bytes.len());
+    let (_, rest) = bytes.split_at(start);
+    let end = rest.iter().rposition(|byte| !is_space(byte)).map_or(0, |last| last + 1);
+    rest.split_at(end).0
+}
+
 fn split_lines(body: &[u8], max_rows: usize) -> Result<Vec<RawRow<'_>>, Fault> {
-    let lines =
-        body.split(|byte| *byte == b'\n').zip(1_u32..).map(|(bytes, line)| (bytes.trim_ascii(), line));
+    let lines = body.split(|byte| *byte == b'\n').zip(1_u32..).map(|(bytes, line)| (trimmed(bytes), line));
     let rows: Vec<_> = lines
         .filter(|(bytes, _)| !bytes.is_empty())
         .zip(0..)
@@ -70,7 +78,7 @@ fn split_lines(body: &[u8], max_rows: usize) -> Result<Vec<RawRow<'_>>, Fault> {
 fn split_json(body: &[u8], max_rows: usize) -> Result<Vec<RawRow<'_>>, Fault> {
     let text = std::str::from_utf8(body).map_err(|error| Fault::InvalidUtf8 { at: error.valid_up_to() })?;
     if !is_array(text) {
-        return Ok(vec![RawRow { index: 0, line: None, bytes: body.trim_ascii() }]);
+        return Ok(vec![RawRow { index: 0, line: None, bytes: trimmed(body) }]);
     }
     let texts = row_texts(text, max_rows)?;
     let rows = texts.into_iter().map(RawValue::get).zip(0..);
@@ -100,6 +108,7 @@ mod tests {
             split("[ {\"a\":1} , 2,[3] ]", Form::Json),
             Ok(vec![(None, "{\"a\":1}"), (None, "2"), (None, "[3]")])
         );
+        assert_eq!(split("1\u{c}", Form::Json), Ok(vec![(None, "1\u{c}")]), "no white space of JSON");
         assert_eq!(split("[]", Form::Json), Ok(vec![]));
         assert_eq!(split("{broken", Form::Json), Ok(vec![(None, "{broken")]), "found out when it is decoded");
         assert_eq!(split("[1,2,3,4]", Form::Json), Err("too_many_rows"));
