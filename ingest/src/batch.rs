@@ -6,14 +6,14 @@
 use arrow_array::{ArrayRef, RecordBatch};
 use kelly_schemas::decode::{self, Origin};
 use kelly_schemas::{Limits, topics};
-use kelly_sql::Table;
+use kelly_sql::{Table, evidence};
 use kelly_stream::{Record, TopicPartition};
 
 use crate::activity_blocks::ActivityBlocks;
 use crate::dead_letters::{DeadLetters, Letter};
 use crate::journal::Horizon;
-use crate::metric_blocks::MetricBlocks;
-use crate::shape::Range;
+use crate::metric_blocks::{Mark, MetricBlocks};
+use crate::shape::{Nonce, Range};
 
 /// What decides over rows beside the records themselves.
 #[derive(Debug, Clone, Copy)]
@@ -194,8 +194,8 @@ impl BatchBuilder {
         self.next
     }
 
-    /// Closes at the last record, or at the end that was declared for it.
-    pub fn close(self, declared_end: Option<u64>) -> Batch {
+    /// Closes at the last record, or at the end that was declared for it, in a life of the partition.
+    pub fn close(self, declared_end: Option<u64>, life: Nonce) -> Batch {
         let size = self.size();
         let range = Range { start: self.start, end: declared_end.unwrap_or(self.next) };
         let partition = self.partition.partition;
@@ -204,7 +204,10 @@ impl BatchBuilder {
             blocks.push(self.dead_letters.finish(&self.partition.topic, partition));
         }
         blocks.extend(match self.rows {
-            Rows::Metrics(rows) => rows.finish(partition),
+            Rows::Metrics(rows) => {
+                let name = evidence::marker_name(&self.partition.topic, partition, life);
+                rows.finish(partition, &Mark { name, end: range.end })
+            }
             Rows::Activity(rows) => rows.finish(partition),
         });
         blocks.retain(|block| block.rows.num_rows() > 0);

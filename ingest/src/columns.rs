@@ -36,6 +36,12 @@ pub fn texts(dictionary: &Dictionary, rows: impl Iterator<Item = u32>) -> ArrayR
     Arc::new(builder.finish())
 }
 
+/// A partition's number as the tables keep it. Kafka numbers partitions with an i32, but a topic of
+/// 65,536 partitions is none of ours.
+pub fn log_partition(partition: u32) -> u16 {
+    u16::try_from(partition).unwrap_or(u16::MAX)
+}
+
 /// Where each row came from: partition, offset and row, in the tables' order.
 #[derive(Debug, Default)]
 pub struct Origins {
@@ -52,10 +58,8 @@ impl Origins {
 
     /// The three columns.
     pub fn columns(self, partition: u32) -> [ArrayRef; 3] {
-        // Kafka numbers partitions with an i32, but a topic of 65,536 partitions is none of ours.
-        let partition = u16::try_from(partition).unwrap_or(u16::MAX);
         [
-            Arc::new(UInt16Array::from_value(partition, self.offsets.len())),
+            Arc::new(UInt16Array::from_value(log_partition(partition), self.offsets.len())),
             Arc::new(UInt64Array::from(self.offsets)),
             Arc::new(UInt32Array::from(self.rows)),
         ]

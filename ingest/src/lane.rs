@@ -24,6 +24,7 @@ const RESUME_WITH_ROOM: usize = BATCHES_WAITING - 1;
 pub(crate) struct Lane {
     pub partition: TopicPartition,
     pub paused: bool,
+    nonce: Nonce,
     builder: Option<BatchBuilder>,
     opened: Instant,
     /// Where the next batch begins; unknown until the first record when the group has no position.
@@ -74,13 +75,14 @@ impl Lane {
             replay_to = declared.map(|(end, _)| end),
             "partition assigned"
         );
+        let nonce = journal.map_or_else(Nonce::random, |entry| entry.nonce());
         let (to_writer, batches) = mpsc::channel(BATCHES_WAITING);
         let abandon = CancellationToken::new();
         let writer = Writer {
             shared: Arc::clone(shared),
             partition: assignment.partition.clone(),
             epoch: assignment.epoch,
-            nonce: journal.map_or_else(Nonce::random, |entry| entry.nonce()),
+            nonce,
             declared: declared.map(|(end, _)| end),
             confirmed_at: SystemTime::now(),
             abandon: abandon.clone(),
@@ -88,6 +90,7 @@ impl Lane {
         Ok(Self {
             partition: assignment.partition,
             paused: false,
+            nonce,
             builder: None,
             opened: Instant::now(),
             position,
@@ -214,7 +217,7 @@ impl Lane {
 
     fn close(&mut self, shared: &Shared) {
         let Some(builder) = self.builder.take() else { return };
-        let batch = builder.close(self.declared.take().map(|(end, _)| end));
+        let batch = builder.close(self.declared.take().map(|(end, _)| end), self.nonce);
         self.position = Some(batch.range.end);
         let charge = shared.stats.charge(batch.size);
         self.waiting.push_back(Charged { batch, charge });

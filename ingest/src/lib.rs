@@ -11,6 +11,7 @@ mod batch;
 mod columns;
 mod dead_letters;
 mod dictionary;
+pub mod evidence;
 mod journal;
 mod lane;
 mod metric_blocks;

@@ -5,12 +5,48 @@ use arrow_array::{ArrayRef, Float64Array};
 use std::sync::Arc;
 
 use kelly_schemas::Metric;
-use kelly_sql::Table;
+use kelly_sql::{Table, evidence};
 
 use crate::batch::Block;
 use crate::columns::{self, Histograms, Origins, Summaries};
 use crate::dictionary::Dictionary;
-use crate::rollup::{Rollups, Sample};
+use crate::rollup::{Rollups, Sample, Summary};
+
+/// What the markers of a batch's rollup blocks say (see [`evidence`]).
+pub struct Mark {
+    /// Their metric name.
+    pub name: String,
+    /// End of the batch's range. As a `Float64` it is exact up to 2^53, which no log reaches.
+    pub end: u64,
+}
+
+/// A [`Mark`] whose name is in the dictionary.
+#[derive(Clone, Copy)]
+struct Marker {
+    name: u32,
+    end: u64,
+}
+
+impl Marker {
+    /// Counts nothing, adds nothing, and keeps the end as its maximum.
+    fn summary(self) -> Summary {
+        let end = self.end as f64;
+        Summary { count: 0, sum: 0.0, min: end, max: end, last: (0, end) }
+    }
+}
+
+/// The weeks that groups lie in, as minutes: one marker each.
+fn weeks(groups: impl Iterator<Item = u32>) -> Vec<u32> {
+    let mut weeks = Vec::new();
+    for minute in groups {
+        // Not negative, and no later than the minute itself.
+        let week = (evidence::week_of(i64::from(minute) * 60) / 60) as u32;
+        if !weeks.contains(&week) {
+            weeks.push(week);
+        }
+    }
+    weeks
+}
 
 /// Accumulates metrics.
 #[derive(Default)]
@@ -72,19 +108,22 @@ impl MetricBlocks {
         self.rows
     }
 
-    /// The blocks, the raw one first.
-    pub fn finish(mut self, partition: u32) -> Vec<Block> {
+    /// The blocks, the raw one first; the others are marked.
+    pub fn finish(mut self, partition: u32, mark: &Mark) -> Vec<Block> {
         // Rows without an account carry the empty string, also in the tiers that name one.
         let no_account = self.accounts.intern("");
+        let no_conversation = self.conversations.intern("");
+        let marker = Marker { name: self.names.intern(&mark.name), end: mark.end };
         let mut blocks = vec![
-            self.tier(Table::Metrics1m, self.rollups.minutes()),
+            self.tier(Table::Metrics1m, self.rollups.minutes(), marker),
             self.tier(
                 Table::Metrics1h,
                 self.rollups.hours().iter().map(|(name, at, group)| (*name, *at, group)),
+                marker,
             ),
-            self.account_hours(),
-            self.account_days(),
-            self.conversation_days(no_account),
+            self.account_hours(no_account, marker),
+            self.account_days(no_account, marker),
+            self.conversation_days(no_account, no_conversation, marker),
         ];
         let Raw {
             metric_name,
@@ -116,6 +155,7 @@ impl MetricBlocks {
         &self,
         table: Table,
         groups: impl Iterator<Item = (u32, u32, &'a crate::rollup::Distribution)>,
+        marker: Marker,
     ) -> Block {
         let (mut names, mut times) = (Vec::new(), Vec::new());
         let (mut summaries, mut histograms) = (Summaries::default(), Histograms::default());
@@ -125,6 +165,12 @@ impl MetricBlocks {
             summaries.push(&group.summary);
             histograms.push(group.histogram.buckets());
         }
+        for week in weeks(times.iter().copied()) {
+            names.push(marker.name);
+            times.push(week);
+            summaries.push(&marker.summary());
+            histograms.push(std::iter::empty());
+        }
         let mut all =
             vec![columns::numbers(&self.names, names.into_iter()), columns::minutes(times.into_iter())];
         all.extend(summaries.columns());
@@ -132,44 +178,62 @@ impl MetricBlocks {
         Block::new(table, all)
     }
 
-    fn account_hours(&self) -> Block {
+    fn account_hours(&self, no_account: u32, marker: Marker) -> Block {
         let groups = || self.rollups.account_hours();
+        let weeks = weeks(groups().map(|group| group.minute));
+        let marks = |number| std::iter::repeat_n(number, weeks.len());
         let mut summaries = Summaries::default();
         groups().for_each(|group| summaries.push(&group.value));
+        weeks.iter().for_each(|_| summaries.push(&marker.summary()));
+        let accounts = groups().filter_map(|group| group.account);
         let mut all = vec![
-            columns::numbers(&self.names, groups().map(|group| group.metric)),
-            columns::numbers(&self.accounts, groups().filter_map(|group| group.account)),
-            columns::minutes(groups().map(|group| group.minute)),
+            columns::numbers(&self.names, groups().map(|group| group.metric).chain(marks(marker.name))),
+            columns::numbers(&self.accounts, accounts.chain(marks(no_account))),
+            columns::minutes(groups().map(|group| group.minute).chain(weeks.iter().copied())),
         ];
         all.extend(summaries.columns());
         Block::new(Table::AccountMetrics1h, all)
     }
 
-    fn account_days(&self) -> Block {
+    fn account_days(&self, no_account: u32, marker: Marker) -> Block {
         let groups = || self.rollups.account_buckets();
-        let buckets: Vec<i16> = groups().map(|group| group.value.0).collect();
-        let counts: Vec<u64> = groups().map(|group| group.value.1).collect();
+        let weeks = weeks(groups().map(|group| group.minute));
+        let marks = |number| std::iter::repeat_n(number, weeks.len());
+        let rows = groups().len() + weeks.len();
+        let mut buckets: Vec<i16> = groups().map(|group| group.value.0).collect();
+        let mut counts: Vec<u64> = groups().map(|group| group.value.1).collect();
+        let mut ends = vec![0; counts.len()];
+        buckets.resize(rows, 0);
+        counts.resize(rows, 0);
+        ends.resize(rows, marker.end);
+        let accounts = groups().filter_map(|group| group.account);
         Block::new(
             Table::AccountMetrics1d,
             vec![
-                columns::numbers(&self.names, groups().map(|group| group.metric)),
-                columns::numbers(&self.accounts, groups().filter_map(|group| group.account)),
-                columns::minutes(groups().map(|group| group.minute)),
+                columns::numbers(&self.names, groups().map(|group| group.metric).chain(marks(marker.name))),
+                columns::numbers(&self.accounts, accounts.chain(marks(no_account))),
+                columns::minutes(groups().map(|group| group.minute).chain(weeks.iter().copied())),
                 Arc::new(arrow_array::Int16Array::from(buckets)),
                 Arc::new(arrow_array::UInt64Array::from(counts)),
+                Arc::new(arrow_array::UInt64Array::from(ends)),
             ],
         )
     }
 
-    fn conversation_days(&self, no_account: u32) -> Block {
+    fn conversation_days(&self, no_account: u32, no_conversation: u32, marker: Marker) -> Block {
         let groups = || self.rollups.conversation_days();
+        let weeks = weeks(groups().map(|group| group.minute));
+        let marks = |number| std::iter::repeat_n(number, weeks.len());
         let mut summaries = Summaries::default();
         groups().for_each(|group| summaries.push(&group.value));
+        weeks.iter().for_each(|_| summaries.push(&marker.summary()));
+        let conversations = groups().filter_map(|group| group.conversation);
+        let accounts = groups().map(|group| group.account.unwrap_or(no_account));
         let mut all = vec![
-            columns::texts(&self.conversations, groups().filter_map(|group| group.conversation)),
-            columns::numbers(&self.names, groups().map(|group| group.metric)),
-            columns::minutes(groups().map(|group| group.minute)),
-            columns::numbers(&self.accounts, groups().map(|group| group.account.unwrap_or(no_account))),
+            columns::texts(&self.conversations, conversations.chain(marks(no_conversation))),
+            columns::numbers(&self.names, groups().map(|group| group.metric).chain(marks(marker.name))),
+            columns::minutes(groups().map(|group| group.minute).chain(weeks.iter().copied())),
+            columns::numbers(&self.accounts, accounts.chain(marks(no_account))),
         ];
         all.extend(summaries.columns());
         Block::new(Table::ConversationMetrics1d, all)

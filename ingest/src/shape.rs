@@ -53,3 +53,8 @@ pub struct Range {
 pub fn token(partition: &TopicPartition, range: Range, nonce: Nonce) -> String {
     format!("{}:{}:{}-{}:{SHAPE}:{nonce}", partition.topic, partition.partition, range.start, range.end)
 }
+
+/// The token under which rows are sent that the store lacks although it remembers their token.
+pub fn token_of_repair(token: &str) -> String {
+    format!("{token}:again")
+}

@@ -3,19 +3,26 @@
 //! A batch is declared in the commit metadata before any of it is inserted, inserted under a token
 //! that names its range, and confirmed by the commit that declares the next one. Whatever is
 //! interrupted between is done again by whoever holds the partition next, under the same token.
+//!
+//! Whether a block is in the store is known when its insert succeeded here. Otherwise, that is in a
+//! range somebody else began and after every insert that failed, it is *doubtful*: the store is
+//! asked for its rows, and what is there is not sent. The token stays as the second guard: it sees
+//! an insert that is still under way, which a question about rows does not.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use kelly_sql::evidence::Proof;
 use kelly_sql::{Store, StoreError, Table};
 use kelly_stream::{Commit, Committer, LogError, TopicPartition};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, Block};
+use crate::evidence::{self, Evidence, Source};
 use crate::journal::{Horizon, Journal};
-use crate::shape::{self, Nonce};
+use crate::shape::{self, Nonce, Range};
 use crate::stats::{Charge, Half, IngestStats};
 
 /// Batches that may wait for one partition's writer. At the bound the reader pauses the partition.
@@ -36,6 +43,9 @@ pub trait Tables: Send + Sync + 'static {
     /// Inserts a block under a token; the same token a second time changes nothing. Returns when
     /// the block is durable. On an error it is unknown whether it was inserted.
     async fn insert(&self, block: &Block, token: &str) -> Result<(), InsertError>;
+
+    /// What the table shows of a block that may have been inserted before.
+    async fn evidence(&self, block: &Block, source: Source<'_>) -> Result<Evidence, InsertError>;
 }
 
 /// An insert that did not succeed.
@@ -54,11 +64,19 @@ pub struct InsertError {
 #[async_trait]
 impl Tables for Store {
     async fn insert(&self, block: &Block, token: &str) -> Result<(), InsertError> {
-        Store::insert(self, block.table, &block.rows, token).await.map_err(|fault: StoreError| InsertError {
-            table: block.table,
-            permanent: matches!(fault, StoreError::WrongBatch { .. }),
-            source: Box::new(fault),
-        })
+        Store::insert(self, block.table, &block.rows, token).await.map_err(|fault| failed(block, fault))
+    }
+
+    async fn evidence(&self, block: &Block, source: Source<'_>) -> Result<Evidence, InsertError> {
+        evidence::of(self, block, source).await.map_err(|fault| failed(block, fault))
+    }
+}
+
+fn failed(block: &Block, fault: StoreError) -> InsertError {
+    InsertError {
+        table: block.table,
+        permanent: matches!(fault, StoreError::WrongBatch { .. }),
+        source: Box::new(fault),
     }
 }
 
@@ -128,11 +146,14 @@ impl Writer {
 
     async fn write_all(&mut self, batches: &mut mpsc::Receiver<Charged>) -> Result<(), End> {
         let mut next = batches.recv().await;
+        // A range that stood declared when the partition was taken up may have been written.
+        let mut doubtful = self.declared.is_some();
         while let Some(Charged { batch, charge }) = next {
             if self.declared != Some(batch.range.end) {
                 self.declare(&batch).await?;
             }
-            self.insert(&batch).await?;
+            self.insert(&batch, doubtful).await?;
+            doubtful = false;
             next = batches.try_recv().ok();
             // One commit confirms this range and declares the next.
             let journal = next
@@ -150,10 +171,11 @@ impl Writer {
 
     /// Inserts every block, each until it succeeds. The batch is never split and never skipped:
     /// only the same block under the same token is known to be written once.
-    async fn insert(&mut self, batch: &Batch) -> Result<(), End> {
+    async fn insert(&mut self, batch: &Batch, begun_before: bool) -> Result<(), End> {
         let token = shape::token(&self.partition, batch.range, self.nonce);
         for block in &batch.blocks {
             let mut backoff = Backoff::default();
+            let mut doubtful = begun_before;
             loop {
                 if self.confirmed_at.elapsed().unwrap_or_default() > RECHECK_AFTER {
                     self.declare(batch).await?;
@@ -161,11 +183,17 @@ impl Writer {
                 let fault = {
                     // The semaphore is never closed. The permit is held while inserting, not while waiting.
                     let _permit = self.shared.inserting.acquire().await;
-                    match self.shared.tables.insert(block, &token).await {
+                    let sent = if doubtful {
+                        self.complete(block, batch.range, &token).await
+                    } else {
+                        self.shared.tables.insert(block, &token).await
+                    };
+                    match sent {
                         Ok(()) => break,
                         Err(fault) => fault,
                     }
                 };
+                doubtful = true;
                 if fault.permanent {
                     return Err(End::Failed(WriteError::Insert(fault)));
                 }
@@ -174,6 +202,43 @@ impl Writer {
                 tracing::warn!(partition = %self.name(), token, reason, "insert failed, trying the same block again");
                 backoff.wait().await;
             }
+        }
+        Ok(())
+    }
+
+    /// Sends what the store lacks of a block that may be there.
+    ///
+    /// A token may be remembered without its rows, too: the store writes the one beside the other.
+    /// What is still missing after an insert that succeeded is sent once more under a token of its
+    /// own; no more often, because rows that have expired are never seen.
+    async fn complete(&self, block: &Block, range: Range, token: &str) -> Result<(), InsertError> {
+        let tables = &self.shared.tables;
+        let token_of_repair = shape::token_of_repair(token);
+        if block.table.proof() == Proof::Idempotent {
+            return tables.insert(block, &token_of_repair).await;
+        }
+        let source = Source { partition: &self.partition, range, nonce: self.nonce };
+        let found = tables.evidence(block, source).await?;
+        let Some(rest) = evidence::missing(block, source, &found) else {
+            tracing::info!(partition = %self.name(), token, table = block.table.name(), "was written already");
+            return Ok(());
+        };
+        if rest.rows.num_rows() < block.rows.num_rows() {
+            tracing::info!(partition = %self.name(), token, table = block.table.name(), "was written in part");
+        }
+        tables.insert(&rest, token).await?;
+        let found = tables.evidence(block, source).await?;
+        if found != Evidence::Unknown
+            && let Some(rest) = evidence::missing(block, source, &found)
+        {
+            tracing::warn!(
+                partition = %self.name(),
+                token,
+                table = block.table.name(),
+                rows = rest.rows.num_rows(),
+                "the store knows the token and lacks the rows: sending them once more"
+            );
+            tables.insert(&rest, &token_of_repair).await?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod client;
 mod embedded;
 pub mod engine;
 mod error;
+pub mod evidence;
 mod insert;
 pub mod migrate;
 pub mod queries;

@@ -179,6 +179,7 @@ fn columns(table: Table) -> Vec<Field> {
             field("t", seconds()),
             field("bucket", DataType::Int16),
             field("count", DataType::UInt64),
+            field("log_end", DataType::UInt64),
         ],
         Table::ConversationMetrics1d => {
             let mut columns = vec![

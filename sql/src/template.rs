@@ -2,7 +2,9 @@
 //!
 //! `${database}`, `${on_cluster}`, `${engine FAMILY}` (kept in shards), `${engine_on_every_node FAMILY}`, `${table NAME}`
 //! (a table to read from, over all shards), `${deduplication}`, `${durability}`, `${expiry}`, `${few_files}`,
-//! `${metrics_retention_hours}`, `${retention_days}`.
+//! `${no_markers}`, `${metrics_retention_hours}`, `${retention_days}`.
+
+use crate::evidence::NO_MARKERS;
 
 /// Blocks a table remembers the tokens of. It is counted a table, not a partition: 10,000 inserts, hours of them at
 /// the pipeline's rate of about one a second, against a replay window of minutes.
@@ -80,6 +82,7 @@ fn value(placeholder: &str, values: &Values<'_>) -> Option<String> {
         ("few_files", _) => format!(
             "min_bytes_for_wide_part = {COMPACT_PART_BYTES}, min_age_to_force_merge_seconds = {QUIET_SECONDS}, min_age_to_force_merge_on_partition_only = 1"
         ),
+        ("no_markers", _) => NO_MARKERS.to_owned(),
         ("metrics_retention_hours", _) => values.metrics_retention_hours.to_string(),
         ("retention_days", _) => values.retention_days.to_string(),
         _ => return None,

@@ -4,7 +4,7 @@ SELECT
     (
         SELECT maxOrNull(tupleElement(last, 'at'))
         FROM ${table metrics_1h}
-        WHERE t >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
+        WHERE t >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC') AND ${no_markers}
     ) AS metric,
     (
         SELECT maxOrNull(created_at)

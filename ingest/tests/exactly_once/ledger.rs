@@ -1,0 +1,242 @@
+//! A ledger that stands in for the store: it drops tokens it has seen, shows the rows it has, fails when told to, and
+//! "crashes" at any chosen insert.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Int32Type, TimestampMillisecondType, TimestampSecondType, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow_array::{Array, BooleanArray, Float64Array, RecordBatch};
+use async_trait::async_trait;
+use kelly_ingest::evidence::{Evidence, Source, origins};
+use kelly_ingest::{Block, InsertError, Tables};
+use kelly_sql::Table;
+use kelly_sql::evidence::{Proof, week_of};
+use tokio::sync::Notify;
+
+use crate::messages;
+
+#[derive(Default)]
+pub struct Contents {
+    tokens: HashSet<(Table, String)>,
+    blocks: BTreeMap<Table, Vec<RecordBatch>>,
+}
+
+impl Contents {
+    /// The store loses its log of tokens, and no row.
+    pub fn forget_tokens(&mut self) {
+        self.tokens.clear();
+    }
+}
+
+/// How much of the block at which the process dies the store has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    Nothing,
+    /// What lies in the first of the table's partitions that the block touches.
+    Part,
+    All,
+    /// Its token, and none of its rows.
+    Token,
+}
+
+/// What happens at an insert, by its number.
+#[derive(Clone, Copy)]
+pub enum Plan {
+    Obey,
+    /// The process dies at this insert.
+    Crash {
+        at: usize,
+        taken: Taken,
+    },
+    /// Every third insert answers with an error, alternately before and after the block is taken.
+    Fail,
+}
+
+pub struct Ledger {
+    pub contents: Arc<Mutex<Contents>>,
+    pub plan: Plan,
+    /// Whether a token that was used is dropped.
+    pub deduplicates: bool,
+    /// Whether the rows can be seen.
+    pub shows: bool,
+    pub inserts: AtomicUsize,
+    pub crashed: Notify,
+}
+
+impl Ledger {
+    pub fn over(contents: &Arc<Mutex<Contents>>, plan: Plan) -> Self {
+        Self {
+            contents: Arc::clone(contents),
+            plan,
+            deduplicates: true,
+            shows: true,
+            inserts: AtomicUsize::new(0),
+            crashed: Notify::new(),
+        }
+    }
+
+    fn take(&self, block: &Block, token: &str) {
+        let mut contents = self.contents.lock().unwrap();
+        let fresh = contents.tokens.insert((block.table, token.to_owned()));
+        if fresh || !self.deduplicates {
+            contents.blocks.entry(block.table).or_default().push(block.rows.clone());
+        }
+    }
+}
+
+/// The rows of a block that lie in the first of the table's partitions it touches: those are taken one by one.
+pub fn first_partition(block: &Block) -> Block {
+    let weeks = weeks(block);
+    let first = weeks.iter().min().copied();
+    let mask: BooleanArray = weeks.iter().map(|week| Some(Some(*week) == first)).collect();
+    let rows = arrow_select::filter::filter_record_batch(&block.rows, &mask).unwrap();
+    Block { table: block.table, rows }
+}
+
+fn weeks(block: &Block) -> Vec<i64> {
+    match block.table.proof() {
+        Proof::Marker => {
+            let times = block.rows["t"].as_primitive::<TimestampSecondType>().values();
+            times.iter().map(|time| week_of(*time)).collect()
+        }
+        Proof::Rows { time } => {
+            let times = block.rows[time].as_primitive::<TimestampMillisecondType>().values();
+            times.iter().map(|time| week_of(time.div_euclid(1_000))).collect()
+        }
+        Proof::Idempotent => vec![0; block.rows.num_rows()],
+    }
+}
+
+fn texts(rows: &RecordBatch, column: &str) -> Vec<String> {
+    let dictionary = rows[column].as_dictionary::<Int32Type>();
+    let values = dictionary.values().as_string::<i32>();
+    dictionary.keys().values().iter().map(|key| values.value(*key as usize).to_owned()).collect()
+}
+
+/// The marks of one name in a block, as the store would read them.
+fn marks(table: Table, rows: &RecordBatch, marker: &str) -> Vec<(i64, u64)> {
+    let times = rows["t"].as_primitive::<TimestampSecondType>();
+    let end = |row: usize| match table {
+        Table::AccountMetrics1d => rows["log_end"].as_primitive::<UInt64Type>().value(row),
+        _ => rows["max"].as_any().downcast_ref::<Float64Array>().unwrap().value(row) as u64,
+    };
+    let names = texts(rows, "metric_name");
+    (0..rows.num_rows()).filter(|row| names[*row] == marker).map(|row| (times.value(row), end(row))).collect()
+}
+
+#[async_trait]
+impl Tables for Ledger {
+    async fn insert(&self, block: &Block, token: &str) -> Result<(), InsertError> {
+        let number = self.inserts.fetch_add(1, Ordering::SeqCst);
+        match self.plan {
+            Plan::Crash { at, taken } if number >= at => {
+                if number == at {
+                    match taken {
+                        Taken::Nothing => {}
+                        Taken::Part => self.take(&first_partition(block), &format!("{token} in part")),
+                        Taken::All => self.take(block, token),
+                        Taken::Token => {
+                            self.contents.lock().unwrap().tokens.insert((block.table, token.to_owned()));
+                        }
+                    }
+                }
+                self.crashed.notify_one();
+                std::future::pending().await
+            }
+            Plan::Fail if number % 3 == 1 => {
+                if number.is_multiple_of(2) {
+                    self.take(block, token);
+                }
+                Err(InsertError { table: block.table, permanent: false, source: "no answer in time".into() })
+            }
+            _ => {
+                self.take(block, token);
+                Ok(())
+            }
+        }
+    }
+
+    async fn evidence(&self, block: &Block, source: Source<'_>) -> Result<Evidence, InsertError> {
+        if !self.shows {
+            return Ok(Evidence::Unknown);
+        }
+        let contents = self.contents.lock().unwrap();
+        let none = Vec::new();
+        let blocks = contents.blocks.get(&block.table).unwrap_or(&none);
+        Ok(match block.table.proof() {
+            Proof::Idempotent => Evidence::Unknown,
+            Proof::Rows { time } => {
+                let of_partition = |rows: &&RecordBatch| {
+                    let partitions = rows["log_partition"].as_primitive::<UInt16Type>();
+                    let of_topic = block.table != Table::DeadLetters
+                        || texts(rows, "topic")[0] == *source.partition.topic;
+                    of_topic && u32::from(partitions.value(0)) == source.partition.partition
+                };
+                let rows = blocks.iter().filter(of_partition).flat_map(|rows| origins(rows, time));
+                Evidence::Rows(rows.collect())
+            }
+            Proof::Marker => {
+                let mut ends = HashMap::new();
+                for (week, end) in blocks.iter().flat_map(|rows| marks(block.table, rows, &source.marker())) {
+                    let newest = ends.entry(week).or_default();
+                    *newest = end.max(*newest);
+                }
+                Evidence::Marks(ends)
+            }
+        })
+    }
+}
+
+/// What is wrong with the ledger, if anything.
+pub fn violations(contents: &Mutex<Contents>) -> Vec<String> {
+    let contents = contents.lock().unwrap();
+    let mut wrong = Vec::new();
+    let mut check = |what: &str, found: u64, wanted: u64| {
+        if found != wanted {
+            wrong.push(format!("{what}: {found}, not {wanted}"));
+        }
+    };
+    let none = Vec::new();
+    let blocks = |table: Table| contents.blocks.get(&table).unwrap_or(&none);
+    let rows = |table: Table| blocks(table).iter().map(|block| block.num_rows() as u64).sum::<u64>();
+    let counted = |table: Table| {
+        blocks(table)
+            .iter()
+            .flat_map(|block| block["count"].as_primitive::<UInt64Type>().values().to_vec())
+            .sum::<u64>()
+    };
+    check("raw rows", rows(Table::SystemMetrics), messages::rows());
+    for table in [
+        Table::Metrics1m,
+        Table::Metrics1h,
+        Table::AccountMetrics1h,
+        Table::AccountMetrics1d,
+        Table::ConversationMetrics1d,
+    ] {
+        check(table.name(), counted(table), messages::rows());
+    }
+    check("dead letters", rows(Table::DeadLetters), messages::broken());
+    check("events", rows(Table::ActivityEvents), messages::rows());
+    let ids: HashSet<Vec<u8>> = blocks(Table::ActivityFirstSeen)
+        .iter()
+        .flat_map(|block| {
+            block["id"].as_fixed_size_binary().iter().flatten().map(<[u8]>::to_vec).collect::<Vec<_>>()
+        })
+        .collect();
+    check("events seen first", ids.len() as u64, messages::rows());
+    let mut origins = HashSet::new();
+    for block in blocks(Table::SystemMetrics) {
+        let partitions = block["log_partition"].as_primitive::<UInt16Type>();
+        let offsets = block["log_offset"].as_primitive::<UInt64Type>();
+        let numbers = block["log_row"].as_primitive::<UInt32Type>();
+        for row in 0..block.num_rows() {
+            origins.insert((partitions.value(row), offsets.value(row), numbers.value(row)));
+        }
+    }
+    check("distinct origins", origins.len() as u64, messages::rows());
+    wrong
+}

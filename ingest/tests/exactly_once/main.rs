@@ -1,0 +1,119 @@
+//! Exactly once: the pipeline over the real embedded log, with a ledger that stands in for the store where every insert
+//! there is must be tried, and with the real store where the store's own faults are meant.
+
+mod ledger;
+mod messages;
+mod store;
+mod undeclared;
+
+use std::sync::{Arc, Mutex};
+
+use kelly_ingest::lag;
+use kelly_schemas::topics;
+use kelly_stream::Log;
+use ledger::{Contents, Ledger, Plan, Taken, violations};
+use messages::{config, filled_log, run_until_crash, run_until_drained};
+use undeclared::Undeclared;
+
+/// Rows of a batch.
+const ROWS: usize = 7;
+
+/// Inserts of a run that is not disturbed, at least: so many points there are to crash at.
+const INSERTS: usize = 30;
+
+/// Points at which the tests of the tests crash.
+const POINTS: usize = 14;
+
+const FAITHFUL: Vec<String> = Vec::new();
+
+async fn crash_at(log: &Arc<dyn Log>, contents: &Arc<Mutex<Contents>>, at: usize, taken: Taken) -> bool {
+    let ledger = Arc::new(Ledger::over(contents, Plan::Crash { at, taken }));
+    run_until_crash(log, Arc::clone(&ledger) as _, &ledger.crashed, config(ROWS)).await
+}
+
+async fn finish(log: &Arc<dyn Log>, ledger: Ledger) {
+    run_until_drained(log, Arc::new(ledger), config(ROWS)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_arrives_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = filled_log(directory.path()).await;
+    let contents = Arc::default();
+    finish(&log, Ledger::over(&contents, Plan::Obey)).await;
+    assert_eq!(violations(&contents), FAITHFUL);
+    assert_eq!(lag(&*log, topics::INGEST_GROUP, &[topics::METRICS.into()]).await.unwrap(), 0);
+}
+
+/// By the token alone, by what the store shows alone, and by both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inserts_with_unknown_outcome_count_once() {
+    for (deduplicates, shows) in [(true, false), (false, true), (true, true)] {
+        let directory = tempfile::tempdir().unwrap();
+        let log = filled_log(directory.path()).await;
+        let contents = Arc::default();
+        finish(&log, Ledger { deduplicates, shows, ..Ledger::over(&contents, Plan::Fail) }).await;
+        assert_eq!(violations(&contents), FAITHFUL, "tokens {deduplicates}, evidence {shows}");
+    }
+}
+
+/// Crashes at every insert there is, with nothing, a part or all of the block taken, or its token alone, and each time
+/// a second life finishes what the first began. Every other time the store has forgotten its tokens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_at_any_insert_changes_nothing() {
+    for taken in [Taken::Nothing, Taken::Part, Taken::All, Taken::Token] {
+        for at in 0.. {
+            let directory = tempfile::tempdir().unwrap();
+            let log = filled_log(directory.path()).await;
+            let contents: Arc<Mutex<Contents>> = Arc::default();
+            let crashed = crash_at(&log, &contents, at, taken).await;
+            let forgotten = at % 2 == 0;
+            if forgotten {
+                contents.lock().unwrap().forget_tokens();
+            }
+            finish(&log, Ledger::over(&contents, Plan::Obey)).await;
+            assert_eq!(
+                violations(&contents),
+                FAITHFUL,
+                "crash at {at}, taken: {taken:?}, tokens forgotten: {forgotten}"
+            );
+            if !crashed {
+                assert!(at > INSERTS, "the run has no more inserts than {at}");
+                break;
+            }
+        }
+    }
+}
+
+/// A test of the tests: with a store that ignores tokens and shows nothing, the crashes above are noticed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_tokens_and_evidence_the_violations_are_found() {
+    let mut noticed = 0;
+    for at in 0..POINTS {
+        let directory = tempfile::tempdir().unwrap();
+        let log = filled_log(directory.path()).await;
+        let contents = Arc::default();
+        crash_at(&log, &contents, at, Taken::All).await;
+        let ledger = Ledger { deduplicates: false, shows: false, ..Ledger::over(&contents, Plan::Obey) };
+        finish(&log, ledger).await;
+        noticed += usize::from(violations(&contents) != FAITHFUL);
+    }
+    // A crash at a block of `activity_first_seen` does no harm.
+    assert!(noticed > POINTS / 2, "{noticed} of {POINTS} doubled blocks were noticed");
+}
+
+/// The other: when ranges are not declared, a successor cuts its batches elsewhere, and neither tokens nor evidence
+/// are asked about what was begun.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_declarations_the_violations_are_found() {
+    let mut noticed = 0;
+    for at in 0..POINTS {
+        let directory = tempfile::tempdir().unwrap();
+        let log: Arc<dyn Log> = Arc::new(Undeclared(filled_log(directory.path()).await));
+        let contents = Arc::default();
+        crash_at(&log, &contents, at, Taken::All).await;
+        run_until_drained(&log, Arc::new(Ledger::over(&contents, Plan::Obey)), config(ROWS - 2)).await;
+        noticed += usize::from(violations(&contents) != FAITHFUL);
+    }
+    assert!(noticed > POINTS / 2, "{noticed} of {POINTS} ranges written again were noticed");
+}

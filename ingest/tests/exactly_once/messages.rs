@@ -1,0 +1,102 @@
+//! What is on the log in these tests, and running a pipeline over it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kelly_ingest::{BatchBounds, IngestConfig, Pipeline, Rules, Tables};
+use kelly_schemas::{Limits, topics};
+use kelly_stream::{EmbeddedConfig, EmbeddedLog, Log, NewRecord, Retention, TopicSpec};
+use tokio::sync::Notify;
+
+const MESSAGES: u64 = 20;
+const PARTITIONS: u64 = 2;
+const DAY_MS: i64 = 86_400_000;
+
+pub fn config(max_rows: usize) -> IngestConfig {
+    IngestConfig {
+        bounds: BatchBounds { max_rows, max_age: Duration::from_millis(20), ..BatchBounds::default() },
+        drain_within: Duration::ZERO,
+        ..IngestConfig::new(Rules { limits: Limits::default(), raw_retention_ms: 60 * DAY_MS })
+    }
+}
+
+/// A log with messages of one to three metrics and as many events, their times spread over three weeks, and every
+/// tenth message broken.
+pub async fn filled_log(directory: &std::path::Path) -> Arc<dyn Log> {
+    let log = EmbeddedLog::open(EmbeddedConfig::new(directory)).unwrap();
+    let topic = |name: &str| TopicSpec {
+        name: name.to_owned(),
+        partitions: PARTITIONS as u32,
+        retention: Retention::default(),
+    };
+    log.ensure_topics(&[topic(topics::METRICS), topic(topics::ACTIVITY)]).await.unwrap();
+    let now = chrono::Utc::now().timestamp_millis();
+    let records = (0..MESSAGES).flat_map(|number| {
+        let at = |row: u64| now - (number + row) as i64 % 3 * 7 * DAY_MS - 1;
+        let metric = |row| {
+            serde_json::json!({
+                "metric_name": format!("m{}", number % 4), "value": number as f64 + row as f64 / 10.0, "timestamp": at(row),
+                "account_id": format!("a{}", number % 2), "conversation_id": format!("c{number}")
+            })
+        };
+        let event = |row| {
+            serde_json::json!({
+                "event_type": "escalation", "title": format!("{number}.{row}"), "created_at": at(row), "account_id": "a"
+            })
+        };
+        let record = |topic: &str, rows: Vec<serde_json::Value>| NewRecord {
+            topic: topic.into(),
+            partition: Some((number % PARTITIONS) as u32),
+            key: None,
+            payload: if number % 10 == 9 { Bytes::from("{\"metric_name\":") } else { Bytes::from(serde_json::json!(rows).to_string()) },
+            content_type: None,
+        };
+        [
+            record(topics::METRICS, (0..=number % 3).map(metric).collect()),
+            record(topics::ACTIVITY, (0..=number % 3).map(event).collect()),
+        ]
+    });
+    log.append(records.collect()).await.unwrap();
+    Arc::new(log)
+}
+
+/// Metrics on the log, and as many events.
+pub fn rows() -> u64 {
+    (0..MESSAGES).filter(|number| number % 10 != 9).map(|number| number % 3 + 1).sum()
+}
+
+/// Messages of both topics that become dead letters.
+pub fn broken() -> u64 {
+    2 * MESSAGES / 10
+}
+
+pub async fn run_until_drained(log: &Arc<dyn Log>, tables: Arc<dyn Tables>, config: IngestConfig) {
+    let pipeline = Pipeline::start(Arc::clone(log), tables, config).unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(60), drained(&pipeline)).await;
+    assert!(ended.is_ok(), "the pipeline does not drain: {:?}", pipeline.counts());
+    pipeline.shutdown().await.unwrap();
+}
+
+/// Runs until the store tells of a crash, or to the end; whether there was a crash.
+pub async fn run_until_crash(
+    log: &Arc<dyn Log>,
+    tables: Arc<dyn Tables>,
+    crashed: &Notify,
+    config: IngestConfig,
+) -> bool {
+    let pipeline = Pipeline::start(Arc::clone(log), tables, config).unwrap();
+    let crashed = tokio::select! {
+        () = crashed.notified() => true,
+        () = drained(&pipeline) => false,
+    };
+    // The drain has no time: the insert under way never returns and nothing more is committed for it.
+    pipeline.shutdown().await.unwrap();
+    crashed
+}
+
+async fn drained(pipeline: &Pipeline) {
+    while pipeline.lag().await.unwrap() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

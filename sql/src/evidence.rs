@@ -1,0 +1,201 @@
+//! What of a declared range is already in the store.
+//!
+//! Deduplication by token rests on a log of tokens that the store keeps beside the data: bounded, not forced to disk,
+//! and not written in one step with the part it speaks of. Whoever takes up a range that may have been written therefore
+//! looks at the rows themselves. A raw row carries its place on the log. A rollup's rows do not, so every rollup block
+//! carries, in each of the table's partitions it touches, a **marker**: a row under a reserved metric name that belongs
+//! to one life of one partition of the log, counts nothing and keeps, as a maximum, the end of the newest range. The
+//! store adds a part whole or not at all, so a marker is there exactly when the rows beside it are.
+
+use clickhouse::Row;
+use serde::Deserialize;
+
+use crate::client::Store;
+use crate::error::Result;
+use crate::tables::Table;
+
+/// What a marker's metric name begins with; no metric's name can hold it. It sorts after all of them.
+pub const MARKER_PREFIX: &str = "~";
+
+/// Condition on `metric_name` that leaves the markers out. A query that names its metrics does not need it; in the SQL
+/// files it is `${no_markers}`.
+pub(crate) const NO_MARKERS: &str = "metric_name < '~'";
+
+const SECONDS_A_DAY: i64 = 24 * 3600;
+
+/// 1970-01-01 was a Thursday.
+const DAYS_FROM_MONDAY_TO_EPOCH: i64 = 3;
+
+/// How a table shows which blocks it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// Its rows carry their place on the log and, in the column named, a time.
+    Rows {
+        /// The column of the time.
+        time: &'static str,
+    },
+    /// Its blocks carry a marker a partition of the table, which is a week.
+    Marker,
+    /// It shows nothing and need not: the same block a second time changes nothing.
+    Idempotent,
+}
+
+impl Table {
+    /// How it shows which blocks it has.
+    pub fn proof(self) -> Proof {
+        match self {
+            Table::SystemMetrics => Proof::Rows { time: "timestamp" },
+            Table::ActivityEvents => Proof::Rows { time: "created_at" },
+            Table::DeadLetters => Proof::Rows { time: "log_time" },
+            Table::Metrics1m
+            | Table::Metrics1h
+            | Table::AccountMetrics1h
+            | Table::AccountMetrics1d
+            | Table::ConversationMetrics1d => Proof::Marker,
+            Table::ActivityFirstSeen => Proof::Idempotent,
+        }
+    }
+}
+
+/// The metric name of the markers of one life of one partition of the log.
+pub fn marker_name(topic: &str, partition: u32, life: impl std::fmt::Display) -> String {
+    format!("{MARKER_PREFIX}kelly.{topic}:{partition}:{life}")
+}
+
+/// The Monday on which the week of an instant begins, both in seconds since 1970: what the rollups are partitioned by.
+pub fn week_of(seconds: i64) -> i64 {
+    let day = seconds.div_euclid(SECONDS_A_DAY);
+    // The store has no days before 1970.
+    ((day - (day + DAYS_FROM_MONDAY_TO_EPOCH).rem_euclid(7)) * SECONDS_A_DAY).max(0)
+}
+
+/// Offsets of one partition of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogRange<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Partition, as the tables number it.
+    pub partition: u16,
+    /// First offset.
+    pub start: u64,
+    /// First offset after it.
+    pub end: u64,
+    /// Earliest and latest time of its rows, ms: the store looks no further.
+    pub times_ms: (i64, i64),
+}
+
+/// Identity of a row of the log in the store. The time is part of it: offsets begin anew when a topic is made anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Row, Deserialize)]
+pub struct RowOrigin {
+    /// Offset of its message.
+    pub offset: u64,
+    /// Row in the message.
+    pub row: u32,
+    /// The row's time, ms.
+    pub time_ms: i64,
+}
+
+/// What a marker says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Row, Deserialize)]
+pub struct MarkedEnd {
+    /// The week it speaks of, as [`week_of`] gives it.
+    pub week: i64,
+    /// Every block of a range that ends here or before is in that week.
+    pub end: u64,
+}
+
+impl Store {
+    /// The rows of a range that `table` has: as many as the range became, once for each life of the topic.
+    /// `time` is the table's [`Proof::Rows`].
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn rows_of_range(
+        &self,
+        table: Table,
+        time: &'static str,
+        range: LogRange<'_>,
+    ) -> Result<Vec<RowOrigin>> {
+        // A log's time may be anything a producer wrote, also what the store cannot compare; its rows are few.
+        let narrowed = if table == Table::DeadLetters {
+            "AND topic = {topic:String}".to_owned()
+        } else {
+            format!(
+                "AND {time} >= fromUnixTimestamp64Milli({{first:Int64}}, 'UTC') \
+                 AND {time} <= fromUnixTimestamp64Milli({{last:Int64}}, 'UTC')"
+            )
+        };
+        let query = self
+            .client()
+            .query(&format!(
+                "SELECT log_offset AS `offset`, log_row AS `row`, toUnixTimestamp64Milli({time}) AS time_ms FROM {}.{} \
+                 WHERE log_partition = {{partition:UInt16}} AND log_offset >= {{start:UInt64}} \
+                   AND log_offset < {{end:UInt64}} {narrowed}",
+                self.config().database,
+                table.name()
+            ))
+            .param("topic", range.topic)
+            .param("first", range.times_ms.0)
+            .param("last", range.times_ms.1)
+            .param("partition", range.partition)
+            .param("start", range.start)
+            .param("end", range.end);
+        self.ask("look for rows of a range that was begun", query.fetch_all()).await
+    }
+
+    /// What the markers of this name say in a table whose proof is [`Proof::Marker`].
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn marked_ends(&self, table: Table, marker: &str) -> Result<Vec<MarkedEnd>> {
+        let (end, of_key) = match table {
+            Table::AccountMetrics1d => ("log_end", "AND account_id = ''"),
+            Table::AccountMetrics1h => ("max", "AND account_id = ''"),
+            Table::ConversationMetrics1d => ("max", "AND conversation_id = ''"),
+            _ => ("max", ""),
+        };
+        let query = self
+            .client()
+            .query(&format!(
+                "SELECT toInt64(toUnixTimestamp(t)) AS week, toUInt64(max({end})) AS `end` FROM {}.{} \
+                 WHERE metric_name = {{marker:String}} {of_key} GROUP BY week",
+                self.config().database,
+                table.name()
+            ))
+            .param("marker", marker);
+        self.ask("look for the markers of a range that was begun", query.fetch_all()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_week_begins_on_its_monday() {
+        const MONDAY: i64 = 1_714_953_600; // 2024-05-06
+        for (seconds, week) in [
+            (MONDAY, MONDAY),
+            (MONDAY + 7 * SECONDS_A_DAY - 1, MONDAY),
+            (MONDAY + 7 * SECONDS_A_DAY, MONDAY + 7 * SECONDS_A_DAY),
+            (MONDAY - 1, MONDAY - 7 * SECONDS_A_DAY),
+            (0, 0),
+            (4 * SECONDS_A_DAY - 1, 0),
+            (4 * SECONDS_A_DAY, 4 * SECONDS_A_DAY),
+        ] {
+            assert_eq!(week_of(seconds), week, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn no_metric_can_have_a_markers_name() {
+        let name = marker_name("metrics", 3, "00c0ffee");
+        assert_eq!(name, "~kelly.metrics:3:00c0ffee");
+        assert!(NO_MARKERS.contains(MARKER_PREFIX));
+        for allowed in
+            (0u8..=127).map(char::from).filter(|c| c.is_ascii_alphanumeric() || "_.:/-".contains(*c))
+        {
+            assert!(allowed.to_string().as_str() < MARKER_PREFIX);
+        }
+    }
+}
