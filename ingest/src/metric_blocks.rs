@@ -35,17 +35,18 @@ impl Marker {
     }
 }
 
-/// The weeks that groups lie in, as minutes: one marker each.
-fn weeks(groups: impl Iterator<Item = u32>) -> Vec<u32> {
-    let mut weeks = Vec::new();
+/// When a block's markers are, as minutes: one a week, at the hour of its latest group, so that a marker expires with
+/// the last of the rows it speaks for and no block seems to be about a longer time. Minute by minute there would be many.
+fn marker_times(groups: impl Iterator<Item = u32>) -> Vec<u32> {
+    let mut latest: Vec<(i64, u32)> = Vec::new();
     for minute in groups {
-        // Not negative, and no later than the minute itself.
-        let week = (evidence::week_of(i64::from(minute) * 60) / 60) as u32;
-        if !weeks.contains(&week) {
-            weeks.push(week);
+        let week = evidence::week_of(i64::from(minute) * 60);
+        match latest.iter_mut().find(|(found, _)| *found == week) {
+            Some((_, last)) => *last = minute.max(*last),
+            None => latest.push((week, minute)),
         }
     }
-    weeks
+    latest.into_iter().map(|(_, minute)| minute - minute % 60).collect()
 }
 
 /// Accumulates metrics.
@@ -165,9 +166,9 @@ impl MetricBlocks {
             summaries.push(&group.summary);
             histograms.push(group.histogram.buckets());
         }
-        for week in weeks(times.iter().copied()) {
+        for time in marker_times(times.iter().copied()) {
             names.push(marker.name);
-            times.push(week);
+            times.push(time);
             summaries.push(&marker.summary());
             histograms.push(std::iter::empty());
         }
@@ -180,16 +181,16 @@ impl MetricBlocks {
 
     fn account_hours(&self, no_account: u32, marker: Marker) -> Block {
         let groups = || self.rollups.account_hours();
-        let weeks = weeks(groups().map(|group| group.minute));
-        let marks = |number| std::iter::repeat_n(number, weeks.len());
+        let times = marker_times(groups().map(|group| group.minute));
+        let marks = |number| std::iter::repeat_n(number, times.len());
         let mut summaries = Summaries::default();
         groups().for_each(|group| summaries.push(&group.value));
-        weeks.iter().for_each(|_| summaries.push(&marker.summary()));
+        times.iter().for_each(|_| summaries.push(&marker.summary()));
         let accounts = groups().filter_map(|group| group.account);
         let mut all = vec![
             columns::numbers(&self.names, groups().map(|group| group.metric).chain(marks(marker.name))),
             columns::numbers(&self.accounts, accounts.chain(marks(no_account))),
-            columns::minutes(groups().map(|group| group.minute).chain(weeks.iter().copied())),
+            columns::minutes(groups().map(|group| group.minute).chain(times.iter().copied())),
         ];
         all.extend(summaries.columns());
         Block::new(Table::AccountMetrics1h, all)
@@ -197,9 +198,9 @@ impl MetricBlocks {
 
     fn account_days(&self, no_account: u32, marker: Marker) -> Block {
         let groups = || self.rollups.account_buckets();
-        let weeks = weeks(groups().map(|group| group.minute));
-        let marks = |number| std::iter::repeat_n(number, weeks.len());
-        let rows = groups().len() + weeks.len();
+        let times = marker_times(groups().map(|group| group.minute));
+        let marks = |number| std::iter::repeat_n(number, times.len());
+        let rows = groups().len() + times.len();
         let mut buckets: Vec<i16> = groups().map(|group| group.value.0).collect();
         let mut counts: Vec<u64> = groups().map(|group| group.value.1).collect();
         let mut ends = vec![0; counts.len()];
@@ -212,7 +213,7 @@ impl MetricBlocks {
             vec![
                 columns::numbers(&self.names, groups().map(|group| group.metric).chain(marks(marker.name))),
                 columns::numbers(&self.accounts, accounts.chain(marks(no_account))),
-                columns::minutes(groups().map(|group| group.minute).chain(weeks.iter().copied())),
+                columns::minutes(groups().map(|group| group.minute).chain(times.iter().copied())),
                 Arc::new(arrow_array::Int16Array::from(buckets)),
                 Arc::new(arrow_array::UInt64Array::from(counts)),
                 Arc::new(arrow_array::UInt64Array::from(ends)),
@@ -222,20 +223,35 @@ impl MetricBlocks {
 
     fn conversation_days(&self, no_account: u32, no_conversation: u32, marker: Marker) -> Block {
         let groups = || self.rollups.conversation_days();
-        let weeks = weeks(groups().map(|group| group.minute));
-        let marks = |number| std::iter::repeat_n(number, weeks.len());
+        let times = marker_times(groups().map(|group| group.minute));
+        let marks = |number| std::iter::repeat_n(number, times.len());
         let mut summaries = Summaries::default();
         groups().for_each(|group| summaries.push(&group.value));
-        weeks.iter().for_each(|_| summaries.push(&marker.summary()));
+        times.iter().for_each(|_| summaries.push(&marker.summary()));
         let conversations = groups().filter_map(|group| group.conversation);
         let accounts = groups().map(|group| group.account.unwrap_or(no_account));
         let mut all = vec![
             columns::texts(&self.conversations, conversations.chain(marks(no_conversation))),
             columns::numbers(&self.names, groups().map(|group| group.metric).chain(marks(marker.name))),
-            columns::minutes(groups().map(|group| group.minute).chain(weeks.iter().copied())),
+            columns::minutes(groups().map(|group| group.minute).chain(times.iter().copied())),
             columns::numbers(&self.accounts, accounts.chain(marks(no_account))),
         ];
         all.extend(summaries.columns());
         Block::new(Table::ConversationMetrics1d, all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_a_week_at_the_hour_of_its_latest_group() {
+        const WEEK: u32 = 7 * 24 * 60;
+        // 1970-01-05 was a Monday.
+        let monday = 4 * 24 * 60;
+        let groups = [monday + 130, monday + 3, monday + WEEK - 1, monday + WEEK, monday + 61, monday - 1];
+        assert_eq!(marker_times(groups.into_iter()), [monday + WEEK - 60, monday + WEEK, monday - 60]);
+        assert!(marker_times(std::iter::empty()).is_empty());
     }
 }

@@ -52,7 +52,7 @@ impl Table {
             | Table::AccountMetrics1h
             | Table::AccountMetrics1d
             | Table::ConversationMetrics1d => Proof::Marker,
-            Table::ActivityFirstSeen => Proof::Idempotent,
+            Table::ActivityFirstSeen | Table::DeadLetterReplays => Proof::Idempotent,
         }
     }
 }
@@ -157,7 +157,7 @@ impl Store {
         let query = self
             .client()
             .query(&format!(
-                "SELECT toInt64(toUnixTimestamp(t)) AS week, toUInt64(max({end})) AS `end` FROM {}.{} \
+                "SELECT toInt64(toUnixTimestamp(toDateTime(toMonday(t), 'UTC'))) AS week, toUInt64(max({end})) AS `end` FROM {}.{} \
                  WHERE metric_name = {{marker:String}} {of_key} GROUP BY week",
                 self.config().database,
                 table.name()

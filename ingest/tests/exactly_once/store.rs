@@ -19,6 +19,19 @@ use tokio::sync::Notify;
 use crate::ledger::{Taken, first_partition};
 use crate::messages::{broken, config, filled_log, rows, run_until_crash, run_until_drained};
 
+/// The tables a batch has blocks for.
+const WRITTEN: [Table; 9] = [
+    Table::DeadLetters,
+    Table::SystemMetrics,
+    Table::Metrics1m,
+    Table::Metrics1h,
+    Table::AccountMetrics1h,
+    Table::AccountMetrics1d,
+    Table::ConversationMetrics1d,
+    Table::ActivityFirstSeen,
+    Table::ActivityEvents,
+];
+
 /// Rows of a batch: each partition of the log has a few.
 const ROWS: usize = 12;
 
@@ -212,7 +225,7 @@ async fn a_lost_log_of_tokens_is_survived_at_every_block() {
     let directory = TempDir::new().unwrap();
     let engine = Engine::start(spec(directory.path()).unwrap()).await.unwrap();
     let mut scenes = Vec::new();
-    for table in Table::ALL {
+    for table in WRITTEN {
         scenes.push(Scene::play(&engine, table, Taken::Part).await);
     }
     for (table, taken) in [

@@ -1,6 +1,7 @@
 //! The store against the real engine: one process, a database for each test.
 
 mod diagnosis;
+mod evidence;
 mod following;
 mod inserts;
 mod letters;

@@ -1,0 +1,131 @@
+//! What the store shows of a range: rows by their place on the log, and the markers of the rollups.
+
+use arrow_array::types::Int32Type;
+use arrow_array::{
+    ArrayRef, BinaryArray, DictionaryArray, RecordBatch, StringArray, TimestampMillisecondArray, UInt16Array,
+    UInt32Array, UInt64Array,
+};
+use kelly_harness::TestDatabase;
+use kelly_sql::Table;
+use kelly_sql::evidence::{LogRange, MarkedEnd, RowOrigin, marker_name, week_of};
+use std::sync::Arc;
+
+use crate::support::{BASE_MS, batch, long_retention};
+
+const WEEK_S: i64 = 7 * 24 * 3_600;
+
+async fn database() -> TestDatabase {
+    let database = TestDatabase::create_empty();
+    database.store().migrate(&long_retention()).await.unwrap();
+    database
+}
+
+#[tokio::test]
+async fn rows_are_found_by_their_place_and_time() {
+    let database = database().await;
+    // Row n of these batches: partition n % 7, offset n + 1, row n.
+    let rows = batch(Table::SystemMetrics, 40, BASE_MS, 3_600_000);
+    database.store().insert(Table::SystemMetrics, &rows, "x").await.unwrap();
+    let last = BASE_MS + 40 * 3_600_000;
+    let find = async |start, end, times_ms| {
+        let range = LogRange { topic: "kelly.metrics", partition: 2, start, end, times_ms };
+        let mut found =
+            database.store().rows_of_range(Table::SystemMetrics, "timestamp", range).await.unwrap();
+        found.sort_by_key(|origin| origin.offset);
+        found
+    };
+    let origin = |row: u32| RowOrigin {
+        offset: u64::from(row) + 1,
+        row,
+        time_ms: BASE_MS + i64::from(row) * 3_600_000,
+    };
+    assert_eq!(find(10, 31, (BASE_MS, last)).await, [origin(9), origin(16), origin(23)]);
+    assert_eq!(find(10, 32, (BASE_MS, last)).await.len(), 4);
+    let (from, to) = (origin(16).time_ms, origin(23).time_ms);
+    assert_eq!(find(0, u64::MAX, (from, to)).await, [origin(16), origin(23)]);
+}
+
+/// A producer may write any time into its record; the letter about it must be found again all the same.
+#[tokio::test]
+async fn a_letter_is_found_whatever_its_time() {
+    let database = database().await;
+    let times = [0, BASE_MS, 32_503_680_000_000, -1, -86_400_000 * 365 * 300, i64::MAX / 2, i64::MAX];
+    let rows = times.len();
+    let text = |value: &str| -> ArrayRef {
+        let keys = vec![0; rows];
+        Arc::new(
+            DictionaryArray::<Int32Type>::try_new(keys.into(), Arc::new(StringArray::from(vec![value])))
+                .unwrap(),
+        )
+    };
+    let letters = RecordBatch::try_new(
+        Table::DeadLetters.arrow_schema(),
+        vec![
+            text("kelly.metrics"),
+            Arc::new(UInt16Array::from(vec![1; rows])),
+            Arc::new(UInt64Array::from_iter_values(0..rows as u64)),
+            Arc::new(UInt32Array::from(vec![0; rows])),
+            Arc::new(TimestampMillisecondArray::from(times.to_vec()).with_timezone("UTC")),
+            text("too_old"),
+            Arc::new(StringArray::from(vec![""; rows])),
+            text(""),
+            Arc::new(BinaryArray::from_iter_values(vec![b""; rows])),
+        ],
+    )
+    .unwrap();
+    database.query("SYSTEM STOP MERGES dead_letters").await;
+    database.store().insert(Table::DeadLetters, &letters, "x").await.unwrap();
+    for topic in ["kelly.metrics", "kelly.activity"] {
+        let range = LogRange { topic, partition: 1, start: 0, end: 100, times_ms: (0, 0) };
+        let mut found = database.store().rows_of_range(Table::DeadLetters, "log_time", range).await.unwrap();
+        found.sort_by_key(|origin| origin.offset);
+        let found: Vec<i64> = found.iter().map(|origin| origin.time_ms).collect();
+        assert_eq!(found, if topic == "kelly.metrics" { times.to_vec() } else { Vec::new() });
+    }
+}
+
+/// Markers as ingest writes them: many blocks leave a row a week and an hour, and the newest end is read.
+#[tokio::test]
+async fn markers_collapse_and_tell_the_newest_end_of_each_week() {
+    let database = database().await;
+    let marker = marker_name("kelly.metrics", 3, "00c0ffee");
+    let monday = week_of(BASE_MS / 1_000);
+    for (table, columns) in [
+        (Table::Metrics1m, "metric_name, t, max"),
+        (Table::Metrics1h, "metric_name, t, max"),
+        (Table::AccountMetrics1h, "metric_name, t, max"),
+        (Table::AccountMetrics1d, "metric_name, t, log_end"),
+        (Table::ConversationMetrics1d, "metric_name, t, max"),
+    ] {
+        let name = table.name();
+        for (time, end) in
+            [(monday, 10u64), (monday + 7_200, 1 << 53), (monday + 3_600, 20), (monday + WEEK_S, 7)]
+        {
+            let values = format!(
+                "('{marker}', fromUnixTimestamp({time}), {end}), ('real', fromUnixTimestamp({time}), 0)"
+            );
+            database.query(&format!("INSERT INTO {name} ({columns}) VALUES {values}")).await;
+        }
+        let other = marker_name("kelly.metrics", 3, "00c0ffef");
+        database
+            .query(&format!(
+                "INSERT INTO {name} ({columns}) VALUES ('{other}', fromUnixTimestamp({monday}), 99)"
+            ))
+            .await;
+        let mut ends = database.store().marked_ends(table, &marker).await.unwrap();
+        ends.sort_by_key(|end| end.week);
+        let newest = [MarkedEnd { week: monday, end: 1 << 53 }, MarkedEnd { week: monday + WEEK_S, end: 7 }];
+        assert_eq!(ends, newest, "{name}");
+        database.query(&format!("OPTIMIZE TABLE {name} FINAL")).await;
+        assert_eq!(database.store().marked_ends(table, &marker).await.unwrap().len(), 2, "{name}");
+        let rows = database
+            .query(&format!("SELECT count(), sum(count) FROM {name} WHERE metric_name = '{marker}'"))
+            .await;
+        assert_eq!(rows, "4\t0", "{name}");
+    }
+    assert_eq!(
+        database.store().newest_rows(0).await.unwrap().metric,
+        Some(0),
+        "the rows made here have no newest sample"
+    );
+}
