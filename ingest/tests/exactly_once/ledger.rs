@@ -125,7 +125,10 @@ fn marks(table: Table, rows: &RecordBatch, marker: &str) -> Vec<(i64, u64)> {
         _ => rows["max"].as_any().downcast_ref::<Float64Array>().unwrap().value(row) as u64,
     };
     let names = texts(rows, "metric_name");
-    (0..rows.num_rows()).filter(|row| names[*row] == marker).map(|row| (times.value(row), end(row))).collect()
+    (0..rows.num_rows())
+        .filter(|row| names[*row] == marker)
+        .map(|row| (week_of(times.value(row)), end(row)))
+        .collect()
 }
 
 #[async_trait]
