@@ -46,6 +46,8 @@ pub enum BodyForm {
     Json,
     /// The client said NDJSON: one object a line.
     Ndjson,
+    /// The client said Arrow: an IPC stream, of metrics only.
+    Arrow,
     /// The client did not say: an object, an array, or NDJSON, whichever the bytes are.
     Detect,
 }

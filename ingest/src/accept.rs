@@ -1,9 +1,12 @@
 //! Acceptance over HTTP: a body is checked whole, row by row, and only then appended to the log.
 //! One bad row refuses the body; nothing is half-done. Accepted means durable on the log.
 
+mod arrow;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow_schema::ArrowError;
 use bytes::Bytes;
 use kelly_schemas::decode::{self, Form, Origin, RawRow};
 use kelly_schemas::{Fault, Limits, ids, topics};
@@ -75,6 +78,9 @@ pub enum AcceptError {
         /// How many rows the body has.
         rows: usize,
     },
+    /// The good rows of an Arrow body could not be written as messages.
+    #[error("the rows cannot be written as Arrow messages")]
+    Encoding(#[source] ArrowError),
     /// The log did not take it.
     #[error("the log did not take the rows")]
     Log(#[source] LogError),
@@ -109,7 +115,16 @@ impl Acceptor {
         form: Form,
         now_ms: i64,
     ) -> Result<Accepted, AcceptError> {
-        let checked = self.check(kind, body, form, now_ms)?;
+        self.append(self.check(kind, body, form, now_ms)?).await
+    }
+
+    /// Checks a body of metrics that is an Arrow IPC stream and appends it. Returns when it is durable.
+    pub async fn accept_arrow(&self, body: &[u8], now_ms: i64) -> Result<Accepted, AcceptError> {
+        let origin = self.origin(Kind::Metrics, now_ms);
+        self.append(arrow::check(body, &origin, self.metric_partitions)?).await
+    }
+
+    async fn append(&self, checked: Checked) -> Result<Accepted, AcceptError> {
         let accepted = Accepted { rows: checked.rows, ids: checked.ids };
         if !checked.records.is_empty() {
             self.log.append(checked.records).await.map_err(AcceptError::Log)?;
@@ -117,15 +132,14 @@ impl Acceptor {
         Ok(accepted)
     }
 
+    /// Where a row of a body stands: not on the log yet.
+    fn origin(&self, kind: Kind, now_ms: i64) -> Origin<'_> {
+        Origin { topic: kind.topic(), partition: 0, offset: 0, log_time_ms: now_ms, limits: &self.limits }
+    }
+
     fn check(&self, kind: Kind, body: &[u8], form: Form, now_ms: i64) -> Result<Checked, AcceptError> {
         let rows = decode::split_rows(body, form, &self.limits).map_err(AcceptError::Body)?;
-        let origin = Origin {
-            topic: kind.topic(),
-            partition: 0,
-            offset: 0,
-            log_time_ms: now_ms,
-            limits: &self.limits,
-        };
+        let origin = self.origin(kind, now_ms);
         let partitions = match kind {
             Kind::Metrics => self.metric_partitions,
             Kind::Activity => self.activity_partitions,

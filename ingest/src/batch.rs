@@ -4,12 +4,13 @@
 //! whoever replays the range builds the same blocks.
 
 use arrow_array::{ArrayRef, RecordBatch};
-use kelly_schemas::decode::{self, Origin};
+use kelly_schemas::decode::{self, ARROW_STREAM, ArrowMessage, Origin};
 use kelly_schemas::{Limits, topics};
 use kelly_sql::{Table, evidence};
 use kelly_stream::{Record, TopicPartition};
 
 use crate::activity_blocks::ActivityBlocks;
+use crate::arrow_rows;
 use crate::dead_letters::{DeadLetters, Letter};
 use crate::journal::Horizon;
 use crate::metric_blocks::{Mark, MetricBlocks};
@@ -120,19 +121,7 @@ impl BatchBuilder {
         self.size.bytes += record.payload.len();
         self.next = record.offset + 1;
         let content_type = record.content_type.unwrap_or_default();
-        if !is_json(content_type) {
-            self.dead_letters.push(Letter {
-                offset: record.offset,
-                row: 0,
-                log_time_ms: record.timestamp_ms,
-                content_type,
-                code: "unsupported_content_type",
-                reason: "the content-type header is not application/json; send JSON, or leave the header out",
-                // Nothing says what these bytes are, so no text in them is kept.
-                bytes: &decode::redacted(record.payload),
-            });
-            return;
-        }
+        let form = form(content_type);
         let origin = Origin {
             topic: record.topic,
             partition: record.partition,
@@ -141,8 +130,23 @@ impl BatchBuilder {
             limits: &self.rules.limits,
         };
         let dead_letters = &mut self.dead_letters;
-        match &mut self.rows {
-            Rows::Metrics(blocks) => {
+        match (&mut self.rows, form) {
+            (Rows::Metrics(blocks), Some(Form::Arrow)) => {
+                let message = match ArrowMessage::read(record.payload, origin.limits) {
+                    Ok(message) => message,
+                    Err(reject) => {
+                        dead_letters.reject(&reject, record.offset, 0, record.timestamp_ms, content_type);
+                        return;
+                    }
+                };
+                // A small message may hold many rows; what a batch is bounded by is what they become.
+                self.size.bytes += message.written_out_bytes().saturating_sub(record.payload.len());
+                let oldest_raw = record.timestamp_ms.saturating_sub(self.rules.raw_retention_ms);
+                arrow_rows::push(&message, &origin, oldest_raw, blocks, &mut |row, reject| {
+                    dead_letters.reject(reject, record.offset, row, record.timestamp_ms, ROW_OF_ARROW);
+                });
+            }
+            (Rows::Metrics(blocks), Some(Form::Json)) => {
                 let oldest_raw = record.timestamp_ms.saturating_sub(self.rules.raw_retention_ms);
                 decode::metrics(record.payload, &origin, &mut |row, result| match result {
                     Ok(metric) => blocks.push(&metric, record.offset, row, metric.timestamp_ms >= oldest_raw),
@@ -151,7 +155,7 @@ impl BatchBuilder {
                     }
                 });
             }
-            Rows::Activity(blocks) => {
+            (Rows::Activity(blocks), Some(Form::Json)) => {
                 decode::activities(record.payload, &origin, &mut |row, result| match result {
                     Ok(event) => blocks.push(&event, record.offset, row),
                     Err(reject) => {
@@ -159,6 +163,15 @@ impl BatchBuilder {
                     }
                 })
             }
+            (Rows::Activity(_), Some(Form::Arrow)) => dead_letters.push(Letter {
+                reason: "events are taken as JSON only; send them so",
+                ..unsupported(record, content_type, &decode::redacted(record.payload))
+            }),
+            (_, None) => dead_letters.push(Letter {
+                reason: "the content-type header is neither application/json nor \
+                         application/vnd.apache.arrow.stream (metrics only); send one of these, or JSON without the header",
+                ..unsupported(record, content_type, &decode::redacted(record.payload))
+            }),
         }
     }
 
@@ -215,7 +228,39 @@ impl BatchBuilder {
     }
 }
 
-fn is_json(content_type: &str) -> bool {
+/// How a message is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Arrow,
+}
+
+/// The form a content type names; JSON where there is none.
+fn form(content_type: &str) -> Option<Form> {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
-    essence.is_empty() || essence.eq_ignore_ascii_case("application/json")
+    if essence.is_empty() || essence.eq_ignore_ascii_case("application/json") {
+        Some(Form::Json)
+    } else if essence.eq_ignore_ascii_case(ARROW_STREAM) {
+        Some(Form::Arrow)
+    } else {
+        None
+    }
+}
+
+/// The content type of a dead letter whose bytes are a row of an Arrow message, written as JSON: in that form it can be
+/// mended and sent again.
+const ROW_OF_ARROW: &str = "application/json; from=arrow";
+
+/// The letter of a message whose type is not taken, but for its reason. Nothing says what its bytes are, so they come
+/// redacted.
+fn unsupported<'a>(record: &Record<'_>, content_type: &'a str, redacted: &'a [u8]) -> Letter<'a> {
+    Letter {
+        offset: record.offset,
+        row: 0,
+        log_time_ms: record.timestamp_ms,
+        content_type,
+        code: "unsupported_content_type",
+        reason: "",
+        bytes: redacted,
+    }
 }

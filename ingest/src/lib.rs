@@ -7,6 +7,7 @@
 
 pub mod accept;
 mod activity_blocks;
+mod arrow_rows;
 mod batch;
 mod columns;
 mod dead_letters;

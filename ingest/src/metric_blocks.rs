@@ -52,10 +52,10 @@ fn marker_times(groups: impl Iterator<Item = u32>) -> Vec<u32> {
 /// Accumulates metrics.
 #[derive(Default)]
 pub struct MetricBlocks {
-    names: Dictionary,
-    types: Dictionary,
-    accounts: Dictionary,
-    conversations: Dictionary,
+    pub(crate) names: Dictionary,
+    pub(crate) types: Dictionary,
+    pub(crate) accounts: Dictionary,
+    pub(crate) conversations: Dictionary,
     raw: Raw,
     rollups: Rollups,
     rows: usize,
@@ -74,32 +74,66 @@ struct Raw {
     origins: Origins,
 }
 
+/// A metric whose texts have their numbers in the dictionaries of the batch, and those the raw table keeps
+/// in full.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InternedRow<'a> {
+    pub metric_name: u32,
+    pub metric_type: u32,
+    pub value: f64,
+    pub timestamp_ms: i64,
+    /// The number of "" where there is no account.
+    pub account_id: u32,
+    pub has_account: bool,
+    pub conversation: Option<u32>,
+    pub conversation_id: &'a str,
+    pub user_id: &'a str,
+    pub metadata: &'a str,
+}
+
 impl MetricBlocks {
     /// Adds a metric. `keep_raw` is false for one older than raw rows are kept: it counts in the
     /// rollups, which are kept longer, and would be expired on arrival in the raw table.
     pub fn push(&mut self, metric: &Metric<'_>, offset: u64, row: u32, keep_raw: bool) {
-        self.rows += 1;
-        let name = self.names.intern(&metric.metric_name);
-        let account = self.accounts.intern(&metric.account_id);
+        let metric_name = self.names.intern(&metric.metric_name);
+        let account_id = self.accounts.intern(&metric.account_id);
         let conversation =
             (!metric.conversation_id.is_empty()).then(|| self.conversations.intern(&metric.conversation_id));
-        self.rollups.add(Sample {
-            metric: name,
-            account: (!metric.account_id.is_empty()).then_some(account),
+        let interned = InternedRow {
+            metric_name,
+            metric_type: self.types.intern(&metric.metric_type),
+            value: metric.value,
+            timestamp_ms: metric.timestamp_ms,
+            account_id,
+            has_account: !metric.account_id.is_empty(),
             conversation,
+            conversation_id: &metric.conversation_id,
+            user_id: &metric.user_id,
+            metadata: &metric.metadata,
+        };
+        self.push_interned(&interned, offset, row, keep_raw);
+    }
+
+    /// Adds a metric whose texts this batch has numbered.
+    pub(crate) fn push_interned(&mut self, metric: &InternedRow<'_>, offset: u64, row: u32, keep_raw: bool) {
+        self.rows += 1;
+        self.rollups.add(Sample {
+            metric: metric.metric_name,
+            account: metric.has_account.then_some(metric.account_id),
+            conversation: metric.conversation,
             timestamp_ms: metric.timestamp_ms,
             value: metric.value,
         });
         if keep_raw {
             let raw = &mut self.raw;
-            raw.metric_name.push(name as i32);
-            raw.metric_type.push(self.types.intern(&metric.metric_type) as i32);
+            raw.metric_name.push(metric.metric_name as i32);
+            raw.metric_type.push(metric.metric_type as i32);
             raw.value.push(metric.value);
             raw.timestamp.push(metric.timestamp_ms);
-            raw.account_id.push(account as i32);
-            raw.conversation_id.append_value(&metric.conversation_id);
-            raw.user_id.append_value(&metric.user_id);
-            raw.metadata.append_value(&metric.metadata);
+            raw.account_id.push(metric.account_id as i32);
+            raw.conversation_id.append_value(metric.conversation_id);
+            raw.user_id.append_value(metric.user_id);
+            raw.metadata.append_value(metric.metadata);
             raw.origins.push(offset, row);
         }
     }

@@ -24,6 +24,11 @@ pub fn name(field: &'static str, text: &str, limit: usize) -> Result<(), Fault> 
     length(field, text, limit)
 }
 
+/// A name that may be absent: "" is.
+pub fn optional_name(field: &'static str, text: &str, limit: usize) -> Result<(), Fault> {
+    if text.is_empty() { Ok(()) } else { name(field, text, limit) }
+}
+
 /// An id or a label: not too long and without control characters. "" is absent.
 pub fn label(field: &'static str, text: &str, limit: usize) -> Result<(), Fault> {
     no_control_characters(field, text, |_| false)?;

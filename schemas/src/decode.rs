@@ -1,4 +1,4 @@
-//! From bytes to rows: JSON messages of the log and bodies of HTTP.
+//! From bytes to rows: JSON and Arrow messages of the log and bodies of HTTP.
 //!
 //! A message is one JSON object or an array of objects, each a row. A plain row allocates nothing: its
 //! strings borrow from the message. A bad row of an array is refused alone; a message that is no JSON
@@ -17,6 +17,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod arrow;
 mod columns;
 mod json_text;
 mod message;
@@ -32,6 +33,9 @@ use crate::limits::Limits;
 use crate::{Activity, Metric};
 use columns::{ActivityDraft, MetricDraft};
 
+pub use arrow::{
+    ARROW_STREAM, ArrowMessage, ArrowMetric, ArrowText, DistinctTexts, MAX_WRITTEN_OUT_BYTES, MetricColumns,
+};
 pub use message::without_byte_order_mark;
 pub use redact::{CONTENT_FIELDS, names_content, redacted};
 pub use split::{Form, RawRow, split_rows};

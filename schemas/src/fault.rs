@@ -31,6 +31,40 @@ pub enum Fault {
         /// Bytes allowed.
         limit: usize,
     },
+    /// No Arrow stream that can be read.
+    #[error(
+        "not a valid Arrow IPC stream: {what}; write it with a stream writer: one schema, then record batches"
+    )]
+    InvalidArrow {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A column of an Arrow message that metrics do not have.
+    #[error("`{column}` is no column of a metric; put it into `metadata`, or leave it out")]
+    UnknownColumn {
+        /// Its name.
+        column: String,
+    },
+    /// A column of an Arrow message of a type that is not taken.
+    #[error("the column `{column}` must be {expected}, found {found}")]
+    WrongColumnType {
+        /// The column.
+        column: &'static str,
+        /// The types it may have.
+        expected: &'static str,
+        /// Its type.
+        found: String,
+    },
+    /// Texts that the rows of an Arrow message share come to too much when each row has its own.
+    #[error(
+        "the texts of the rows come to {bytes} bytes when each row has its own, {limit} are allowed; send fewer rows a message"
+    )]
+    TextsTooLarge {
+        /// Bytes found.
+        bytes: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
     /// More rows than a message may have.
     #[error("the message has more than {limit} rows; send fewer rows a message")]
     TooManyRows {
@@ -179,6 +213,10 @@ impl Fault {
             Self::EmptyMessage => "empty_message",
             Self::MessageTooLarge { .. } => "message_too_large",
             Self::RowTooLarge { .. } => "row_too_large",
+            Self::InvalidArrow { .. } => "invalid_arrow",
+            Self::UnknownColumn { .. } => "unknown_column",
+            Self::WrongColumnType { .. } => "wrong_column_type",
+            Self::TextsTooLarge { .. } => "texts_too_large",
             Self::TooManyRows { .. } => "too_many_rows",
             Self::InvalidUtf8 { .. } => "invalid_utf8",
             Self::InvalidJson { .. } => "invalid_json",
@@ -215,6 +253,8 @@ impl Fault {
             | Self::InvalidName { field, .. }
             | Self::ControlCharacter { field, .. }
             | Self::InvalidTimestamp { field, .. } => Some(field),
+            Self::UnknownColumn { column } => Some(column),
+            Self::WrongColumnType { column, .. } => Some(column),
             Self::DuplicateField { field }
             | Self::TooDeep { field }
             | Self::ConversationContent { field } => Some(field),
@@ -226,6 +266,8 @@ impl Fault {
             Self::EmptyMessage
             | Self::MessageTooLarge { .. }
             | Self::RowTooLarge { .. }
+            | Self::InvalidArrow { .. }
+            | Self::TextsTooLarge { .. }
             | Self::TooManyRows { .. }
             | Self::InvalidUtf8 { .. }
             | Self::NotAnObject { .. }
@@ -282,8 +324,9 @@ impl fmt::Display for JsonKind {
 pub struct Reject<'a> {
     /// The reason.
     pub fault: Fault,
-    /// The bytes of that row, or of the message when none of its rows could be told apart.
-    pub bytes: &'a [u8],
+    /// The bytes of that row, or of the message when none of its rows could be told apart. Of an Arrow message, whose
+    /// rows have no bytes of their own, the row as JSON.
+    pub bytes: Cow<'a, [u8]>,
     /// Whether the bytes may carry conversation content and must not be kept as they are.
     pub redact: bool,
 }
@@ -292,13 +335,19 @@ impl<'a> Reject<'a> {
     /// Looks the bytes through for content before anybody can keep them.
     pub(crate) fn new(fault: Fault, bytes: &'a [u8]) -> Self {
         let redact = matches!(fault, Fault::ConversationContent { .. }) || redact::names_content(bytes);
-        Self { fault, bytes, redact }
+        Self { fault, bytes: Cow::Borrowed(bytes), redact }
+    }
+
+    /// Keeps a rendering of what has no bytes of its own, looked through likewise.
+    pub(crate) fn rendered(fault: Fault, bytes: Vec<u8>) -> Self {
+        let redact = matches!(fault, Fault::ConversationContent { .. }) || redact::names_content(&bytes);
+        Self { fault, bytes: Cow::Owned(bytes), redact }
     }
 
     /// The bytes a dead letter may keep: as they came, or redacted.
     #[must_use]
-    pub fn kept_bytes(&self) -> Cow<'a, [u8]> {
-        if self.redact { Cow::Owned(redact::redacted(self.bytes)) } else { Cow::Borrowed(self.bytes) }
+    pub fn kept_bytes(&self) -> Cow<'_, [u8]> {
+        if self.redact { Cow::Owned(redact::redacted(&self.bytes)) } else { Cow::Borrowed(&self.bytes) }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod activity;
 pub mod catalogue;
 pub mod check;
 pub mod decode;
+pub mod encode;
 pub mod fault;
 pub mod histogram;
 pub mod ids;

@@ -43,6 +43,10 @@ pub struct Limits {
     pub max_message_bytes: usize,
     /// Rows in one message, and in one body over HTTP.
     pub max_rows: usize,
+    /// Bytes of one Arrow message. Over HTTP a body has a bound of its own, of the same size.
+    pub max_arrow_message_bytes: usize,
+    /// Rows in one Arrow message, over all its record batches. Fewer than a batch of ingest has, which takes a message whole.
+    pub max_arrow_rows: usize,
     /// Bytes of one row's metadata as JSON text, unknown fields included.
     pub max_metadata_bytes: usize,
 }
@@ -56,6 +60,8 @@ impl Limits {
             max_age_ms: i64::from(days) * DAY_MS,
             max_message_bytes: 1 << 20,
             max_rows: 10_000,
+            max_arrow_message_bytes: 4 << 20,
+            max_arrow_rows: 1 << 16,
             max_metadata_bytes: 8 << 10,
         }
     }

@@ -41,15 +41,16 @@ impl Accept for Door {
             RowKind::Metrics => Kind::Metrics,
             RowKind::Activity => Kind::Activity,
         };
-        let form = match submission.form {
-            BodyForm::Json => Form::Json,
-            BodyForm::Ndjson => Form::Ndjson,
-            BodyForm::Detect => detect(&submission.body),
-        };
         let now_ms = Utc::now().timestamp_millis();
-        self.acceptor
-            .accept(kind, &submission.body, form, now_ms)
-            .await
+        let body = &submission.body;
+        let accepted = match submission.form {
+            BodyForm::Json => self.acceptor.accept(kind, body, Form::Json, now_ms).await,
+            BodyForm::Ndjson => self.acceptor.accept(kind, body, Form::Ndjson, now_ms).await,
+            BodyForm::Detect => self.acceptor.accept(kind, body, detect(body), now_ms).await,
+            // Of metrics only: the route refuses it for events.
+            BodyForm::Arrow => self.acceptor.accept_arrow(body, now_ms).await,
+        };
+        accepted
             .map(|accepted| Accepted { accepted: accepted.rows as u64, ids: accepted.ids })
             .map_err(not_accepted)
     }
@@ -86,6 +87,9 @@ fn not_accepted(error: AcceptError) -> NotAccepted {
         AcceptError::Body(Fault::TooManyRows { limit }) => NotAccepted::TooLarge {
             reason: format!("it has more than {limit} rows; split them over several requests"),
         },
+        AcceptError::Body(fault @ (Fault::MessageTooLarge { .. } | Fault::TextsTooLarge { .. })) => {
+            NotAccepted::TooLarge { reason: fault.to_string() }
+        }
         AcceptError::Body(fault) => NotAccepted::Malformed { reason: fault.to_string() },
         AcceptError::Rows { bad, total, .. } => NotAccepted::Refused {
             rows: bad
@@ -99,6 +103,7 @@ fn not_accepted(error: AcceptError) -> NotAccepted {
                 .collect(),
             total: total as u64,
         },
+        AcceptError::Encoding(error) => NotAccepted::Unavailable { reason: chain(&error) },
         AcceptError::Log(LogError::Full { what }) => {
             NotAccepted::Full { reason: what, retry_after: RETRY_FULL }
         }

@@ -129,7 +129,7 @@ impl Code {
                 "malformed_body",
                 StatusCode::BAD_REQUEST,
                 "The body cannot be read",
-                "Send one JSON object, a JSON array of objects, or NDJSON (one object a line), in UTF-8.",
+                "Send one JSON object, a JSON array of objects, or NDJSON (one object a line), in UTF-8; of metrics also an Arrow IPC stream with the columns of a metric.",
             ),
             Self::InvalidHost => (
                 "invalid_host",
@@ -180,7 +180,7 @@ impl Code {
                 "unsupported_media_type",
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "The body's type is not understood",
-                "Send `Content-Type: application/json` or `application/x-ndjson`, without Content-Encoding.",
+                "Send `Content-Type: application/json` or `application/x-ndjson`, or for metrics `application/vnd.apache.arrow.stream`, without Content-Encoding.",
             ),
             Self::RowsRefused => (
                 "rows_refused",

@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use kelly_schemas::decode::ARROW_STREAM;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -27,6 +28,11 @@ pub(crate) struct Recorded {
     ids: Vec<Uuid>,
 }
 
+/// An Arrow IPC stream: a schema and record batches. From Python: `pyarrow.ipc.new_stream(sink, table.schema)`.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub(crate) struct ArrowStream(#[expect(dead_code, reason = "stands in the document only")] Vec<u8>);
+
 /// Record metrics
 ///
 /// One JSON object, an array of objects, or NDJSON (one object a line, `Content-Type:
@@ -36,6 +42,12 @@ pub(crate) struct Recorded {
 /// (RFC 3339 or epoch milliseconds; absent means now; `created_at` is another name of it), `account_id`, `conversation_id`, `user_id`,
 /// `metadata` and `id`. Unknown fields go to `metadata`; a name that
 /// is in it too is refused. Conversation text is refused.
+///
+/// Many metrics at once go best as an Arrow IPC stream (`Content-Type: application/vnd.apache.arrow.stream`): a
+/// column each, of the names above without `id`. Text columns are Utf8, LargeUtf8, Utf8View or a dictionary of
+/// Utf8; `value` is a float or an integer; the time is a Timestamp with a time zone, Int64 of epoch
+/// milliseconds, or text in RFC 3339; `metadata` is text, one JSON object. Another column refuses the body.
+/// Such a request has at most 65,536 rows.
 ///
 /// Limits: a request has at most 10,000 rows and 4 MiB, a row 1 MiB (less 64 bytes), its metadata with the unknown
 /// fields 8 KiB, 16 levels and 64 unknown fields; more than the first three is 413, more metadata 422. A time
@@ -47,7 +59,7 @@ pub(crate) struct Recorded {
     tag = "recording",
     operation_id = "record_metrics",
     request_body(
-        description = "One metric, an array of metrics, or NDJSON.",
+        description = "One metric, an array of metrics, NDJSON, or an Arrow IPC stream.",
         content(
             (crate::openapi::MetricRows = "application/json", examples(
                 ("one" = (summary = "One metric", value = json!({"metric_name": "response_time", "value": 145.2, "account_id": "account123"}))),
@@ -57,6 +69,7 @@ pub(crate) struct Recorded {
                 ])))
             )),
             (String = "application/x-ndjson", example = "{\"metric_name\":\"response_time\",\"value\":145.2}\n{\"metric_name\":\"response_time\",\"value\":150.8}\n"),
+            (ArrowStream = "application/vnd.apache.arrow.stream"),
         ),
     ),
     responses(
@@ -115,7 +128,7 @@ async fn record(
     request: Request,
 ) -> Result<(StatusCode, Json<Recorded>), Problem> {
     let limits = shared.gates.limits();
-    let form = body_form(request.headers())?;
+    let form = body_form(request.headers(), kind)?;
     let announced = announced_length(request.headers());
     if announced.is_some_and(|length| length > limits.max_body_bytes as u64) {
         return Err(body_too_large(limits));
@@ -136,9 +149,9 @@ async fn record(
     }
 }
 
-/// How the client says its rows are laid out. A media type outside the two is refused rather than
+/// How the client says its rows are laid out. A media type outside these is refused rather than
 /// guessed at: `curl -d` alone sends a form's type, and a guess would hide the mistake.
-fn body_form(headers: &HeaderMap) -> Result<BodyForm, Problem> {
+fn body_form(headers: &HeaderMap, kind: RowKind) -> Result<BodyForm, Problem> {
     let encoded = headers
         .get(header::CONTENT_ENCODING)
         .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
@@ -153,10 +166,18 @@ fn body_form(headers: &HeaderMap) -> Result<BodyForm, Problem> {
     let form = match fields.next() {
         Some("application/json") => BodyForm::Json,
         Some("application/x-ndjson" | "application/ndjson" | "application/jsonl") => BodyForm::Ndjson,
+        Some(ARROW_STREAM) if kind == RowKind::Metrics => return Ok(BodyForm::Arrow),
+        Some(ARROW_STREAM) => {
+            return Err(unsupported(
+                "Events are taken as JSON only: send them with `Content-Type: application/json` or \
+                 `application/x-ndjson`.",
+            ));
+        }
         _ => {
             return Err(unsupported(
                 "Send the rows with `Content-Type: application/json` (an object or an array) or \
-                 `application/x-ndjson` (an object a line). With curl: -H 'content-type: application/json'.",
+                 `application/x-ndjson` (an object a line), metrics also as \
+                 `application/vnd.apache.arrow.stream`. With curl: -H 'content-type: application/json'.",
             ));
         }
     };

@@ -18,6 +18,7 @@ async fn rows_are_handed_on_as_they_came() {
         (METRICS, "application/json; charset=UTF-8", RowKind::Metrics, BodyForm::Json),
         (METRICS, "Application/X-NDJSON", RowKind::Metrics, BodyForm::Ndjson),
         (METRICS, "application/jsonl", RowKind::Metrics, BodyForm::Ndjson),
+        (METRICS, "Application/vnd.apache.arrow.stream", RowKind::Metrics, BodyForm::Arrow),
         (ACTIVITY, "application/ndjson", RowKind::Activity, BodyForm::Ndjson),
     ];
     for (path, content_type, kind, form) in cases {
@@ -56,6 +57,10 @@ async fn other_types_are_refused() {
         details.push(format!("{headers:?}\n  {}", answer.json()["detail"]));
     }
     assert_eq!(api.accept.taken.lock().unwrap().len(), 0);
+    let arrow = [("content-type", "application/vnd.apache.arrow.stream")];
+    let answer = api.send("POST", ACTIVITY, &arrow, Body::from("")).await;
+    assert_eq!(answer.status, 415, "events have no Arrow form");
+    details.push(format!("events as Arrow\n  {}", answer.json()["detail"]));
     insta::assert_snapshot!("unsupported_types", details.join("\n"));
 }
 

@@ -59,11 +59,7 @@ impl<'a> Draft<'a> for MetricDraft<'a> {
                 check::name(field, text, limits::METRIC_NAME_CHARACTERS)
             }),
             4 => fields.text(&mut self.metric_type, |field, text| {
-                if text.is_empty() {
-                    Ok(())
-                } else {
-                    check::name(field, text, limits::METRIC_TYPE_CHARACTERS)
-                }
+                check::optional_name(field, text, limits::METRIC_TYPE_CHARACTERS)
             }),
             5 => read_value(fields, &mut self.value),
             6 | 7 => fields.time(&mut self.timestamp),

@@ -1,0 +1,117 @@
+//! Rows of Arrow messages on their way into a batch. A message numbers its texts and so does the batch: the
+//! one number is looked up for the other once a distinct text, and a row costs array look-ups.
+
+use kelly_schemas::decode::{ArrowMessage, ArrowMetric, ArrowText, DistinctTexts, MetricColumns, Origin};
+use kelly_schemas::{Catalogue, Reject};
+
+use crate::metric_blocks::{InternedRow, MetricBlocks};
+
+/// Adds the good rows of a message to the blocks and hands over the others with their numbers. Rows from
+/// `oldest_raw_ms` on are kept raw.
+pub(crate) fn push(
+    message: &ArrowMessage,
+    origin: &Origin<'_>,
+    oldest_raw_ms: i64,
+    blocks: &mut MetricBlocks,
+    refused: &mut impl FnMut(u32, &Reject<'_>),
+) {
+    for columns in message.batches() {
+        push_batch(&columns, origin, oldest_raw_ms, blocks, refused);
+    }
+}
+
+fn push_batch(
+    columns: &MetricColumns<'_>,
+    origin: &Origin<'_>,
+    oldest_raw_ms: i64,
+    blocks: &mut MetricBlocks,
+    refused: &mut impl FnMut(u32, &Reject<'_>),
+) {
+    let mut numbers = Numbers::new(columns.distinct());
+    columns.rows(origin, &mut |number, row| match row {
+        Ok(row) => {
+            let interned = numbers.intern(&row, blocks);
+            blocks.push_interned(&interned, origin.offset, number, row.timestamp_ms >= oldest_raw_ms);
+        }
+        Err(reject) => refused(number, &reject),
+    });
+}
+
+/// The batch's numbers of a record batch's texts.
+struct Numbers {
+    names: Known,
+    types: Known,
+    /// The catalogue's type of a name, by the number of the name.
+    default_types: Known,
+    accounts: Known,
+    no_account: Option<u32>,
+    conversations: Known,
+}
+
+impl Numbers {
+    fn new(distinct: DistinctTexts) -> Self {
+        Self {
+            names: Known::new(distinct.metric_names),
+            types: Known::new(distinct.metric_types),
+            default_types: Known::new(distinct.metric_names),
+            accounts: Known::new(distinct.accounts),
+            no_account: None,
+            conversations: Known::new(distinct.conversations),
+        }
+    }
+
+    /// In the order in which a JSON row's texts are interned, so that the same rows make the same blocks.
+    fn intern<'r>(&mut self, row: &ArrowMetric<'r>, blocks: &mut MetricBlocks) -> InternedRow<'r> {
+        let metric_name = self.names.number(row.metric_name, |text| blocks.names.intern(text));
+        let account_id = match row.account_id {
+            Some(account) => self.accounts.number(account, |text| blocks.accounts.intern(text)),
+            None => *self.no_account.get_or_insert_with(|| blocks.accounts.intern("")),
+        };
+        let conversation = row
+            .conversation_id
+            .map(|text| self.conversations.number(text, |text| blocks.conversations.intern(text)));
+        let metric_type = match row.metric_type {
+            Some(metric_type) => self.types.number(metric_type, |text| blocks.types.intern(text)),
+            None => self.default_types.number(row.metric_name, |name| {
+                blocks.types.intern(Catalogue::builtin().kind_of(name).as_str())
+            }),
+        };
+        let text = |text: Option<ArrowText<'r>>| text.map_or("", |text| text.as_str());
+        InternedRow {
+            metric_name,
+            metric_type,
+            value: row.value,
+            timestamp_ms: row.timestamp_ms,
+            account_id,
+            has_account: row.account_id.is_some(),
+            conversation,
+            conversation_id: text(row.conversation_id),
+            user_id: text(row.user_id),
+            metadata: row.metadata,
+        }
+    }
+}
+
+/// Numbers of a column that are known so far, by the message's own.
+struct Known(Vec<u32>);
+
+impl Known {
+    const NOT_YET: u32 = u32::MAX;
+
+    fn new(distinct: usize) -> Self {
+        Self(vec![Self::NOT_YET; distinct])
+    }
+
+    fn number(&mut self, text: ArrowText<'_>, intern: impl FnOnce(&str) -> u32) -> u32 {
+        match text.number().and_then(|number| self.0.get_mut(number as usize)) {
+            Some(known) => {
+                if *known == Self::NOT_YET {
+                    *known = intern(text.as_str());
+                }
+                *known
+            }
+            // A column of plain texts: each row's is looked up by itself.
+            None => intern(text.as_str()),
+        }
+    }
+}
