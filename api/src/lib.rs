@@ -6,6 +6,8 @@
 //! requests (`limits`), then its handler under `routes`. There is no authentication here yet, so the
 //! server must listen on loopback only.
 
+mod answers;
+mod conditional;
 mod edge;
 mod guard;
 mod latency;

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kelly_query::cache::CacheBounds;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::{Code, Problem};
@@ -28,6 +29,8 @@ pub struct Limits {
     pub max_waiting_queries: usize,
     /// Time of one query, waiting included. At it: 504 `query_timeout`.
     pub query_timeout: Duration,
+    /// Answers kept for equal questions. At it: the one that ends first makes room.
+    pub kept_answers: CacheBounds,
     /// Size of one recorded body. At it: 413 `body_too_large`, unread where Content-Length tells.
     pub max_body_bytes: usize,
     /// Bytes of recorded bodies held in memory at once. At it: 503 `server_busy` with Retry-After.
@@ -47,6 +50,7 @@ impl Default for Limits {
             max_running_queries: 16,
             max_waiting_queries: 128,
             query_timeout: Duration::from_secs(30),
+            kept_answers: CacheBounds::default(),
             max_body_bytes: 4 << 20,
             max_buffered_bytes: 64 << 20,
             body_timeout: Duration::from_secs(30),

@@ -92,6 +92,20 @@ problem_sets! {
     PlainProblems = [InvalidParameter, InvalidHost, HostNotAllowed, Internal, ServerBusy];
 }
 
+/// What a client already has.
+pub(crate) struct NotModified;
+
+impl IntoResponses for NotModified {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let response = ResponseBuilder::new()
+            .description("The answer is the one of If-None-Match.")
+            .header("etag", header("The answer's tag.", Type::String))
+            .header("age", header("Seconds since the answer was made.", Type::Integer))
+            .build();
+        BTreeMap::from([("304".to_owned(), response.into())])
+    }
+}
+
 /// One response a status, with an example for each code that has it.
 fn problem_responses(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
     let mut by_status: BTreeMap<u16, Vec<Definition>> = BTreeMap::new();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use kelly_schemas::Catalogue;
 
+use crate::answers::Answers;
 use crate::limits::{Gates, Limits};
 use crate::ports::{Accept, Health, Observe};
 use crate::queries::Queries;
@@ -39,16 +40,18 @@ pub struct Settings {
     pub limits: Limits,
 }
 
-/// What handlers see: the parts, and the counters behind the limits.
+/// What handlers see: the parts, the counters behind the limits, and the answers they share.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) app: AppState,
     pub(crate) gates: Arc<Gates>,
+    pub(crate) answers: Arc<Answers>,
 }
 
 impl Shared {
     pub(crate) fn new(app: AppState) -> Self {
         let gates = Arc::new(Gates::new(app.settings.limits.clone()));
-        Self { app, gates }
+        let answers = Arc::new(Answers::new(app.settings.limits.kept_answers));
+        Self { app, gates, answers }
     }
 }

@@ -12,7 +12,7 @@ use crate::plan::Scope;
 use crate::range::RangeRequest;
 
 /// What to answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DetailedRequest {
     /// Any metric name; one never seen answers empty.
     pub metric_name: String,
@@ -149,6 +149,8 @@ pub struct Freshness {
     pub newest_sample: Option<DateTime<Utc>>,
     /// Its age when the answer was made.
     pub age_seconds: Option<f64>,
+    /// When the answer was made. Equal questions share an answer for up to five seconds.
+    pub computed_at: DateTime<Utc>,
 }
 
 /// A window compared with the one of the same length before it. Only whole units of time are compared, on both sides
@@ -250,7 +252,7 @@ impl Freshness {
     pub(crate) fn of(newest_sample: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
         // A producer's clock may run ahead; its sample is as new as can be, not from the future.
         let age = |newest: DateTime<Utc>| (now - newest).num_milliseconds().max(0) as f64 / 1_000.0;
-        Self { newest_sample, age_seconds: newest_sample.map(age) }
+        Self { newest_sample, age_seconds: newest_sample.map(age), computed_at: now }
     }
 }
 

@@ -25,7 +25,7 @@ const MAX_READS: u32 = 6;
 const MAX_READ_ROWS: u32 = 4_000;
 
 /// What to answer. Every filter that is set must match; matching is exact.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct FeedRequest {
     /// Events of the page, 1 to [`MAX_LIMIT`]; `None` is [`DEFAULT_LIMIT`].
     pub limit: Option<u32>,

@@ -21,7 +21,7 @@ use crate::range::RangeRequest;
 pub const DEFAULT_TOP: u32 = 10;
 
 /// What to answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GroupsRequest {
     /// Any metric name; one never seen answers empty.
     pub metric_name: String,

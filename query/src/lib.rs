@@ -2,11 +2,12 @@
 //!
 //! The crate has two halves. Pure: [`range`] (what is asked), `plan` (which tier answers it, over which
 //! aligned window, in which steps), `trend` (what a change means), `answer` and `group_answer` (rows into an answer), `cursor` (where a
-//! feed goes on).
+//! feed goes on), [`cache`] (how long an answer holds).
 //! I/O: [`QueryService`], which hands plans to the typed queries of `kelly_sql` and puts their rows into
 //! the answers of [`detailed`], [`groups`], [`overview`], [`feed`] and [`health`]. No SQL lives here and no HTTP.
 
 mod answer;
+pub mod cache;
 pub mod cursor;
 pub mod detailed;
 mod error;

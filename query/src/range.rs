@@ -80,7 +80,7 @@ impl FromStr for Timeframe {
 }
 
 /// The range of a question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RangeRequest {
     /// A timeframe that ends now.
     Last(Timeframe),

@@ -1,14 +1,18 @@
 //! The activity feed and its VIP part.
 
-use axum::Json;
+use std::sync::Arc;
+
 use axum::extract::State;
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use kelly_query::cache::SHORT_LIFETIME;
 use kelly_query::feed::{DEFAULT_LIMIT, MAX_LIMIT};
 use kelly_query::{FeedPage, FeedRequest};
 use kelly_schemas::Severity;
 use kelly_schemas::limits::{ACCOUNT_ID_CHARACTERS, EVENT_TYPE_CHARACTERS};
 
-use crate::openapi::QueryProblems;
+use crate::answers::{Question, answer};
+use crate::openapi::{NotModified, QueryProblems};
 use crate::parameters::{Parameters, echo};
 use crate::problem::Problem;
 use crate::state::Shared;
@@ -44,13 +48,21 @@ const MAX_CURSOR_CHARACTERS: usize = 1_024;
             "next_cursor": null,
             "has_more": false
         })),
+        NotModified,
         QueryProblems,
     )
 )]
-pub(crate) async fn feed(State(shared): State<Shared>, uri: Uri) -> Result<Json<FeedPage>, Problem> {
+pub(crate) async fn feed(
+    State(shared): State<Shared>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let request = feed_request(&uri)?;
-    let page = shared.gates.query(shared.app.queries.feed(request)).await??;
-    Ok(Json(page))
+    let queries = Arc::clone(&shared.app.queries);
+    let question = Question::Feed(request.clone());
+    let ask = async move { queries.feed(request).await };
+    let answer = answer(&shared, question, SHORT_LIFETIME, ask).await?;
+    Ok(answer.respond(&headers, (shared.app.settings.clock)()))
 }
 
 /// VIP and high-priority events
@@ -79,13 +91,21 @@ pub(crate) async fn feed(State(shared): State<Shared>, uri: Uri) -> Result<Json<
             "next_cursor": null,
             "has_more": false
         })),
+        NotModified,
         QueryProblems,
     )
 )]
-pub(crate) async fn vip(State(shared): State<Shared>, uri: Uri) -> Result<Json<FeedPage>, Problem> {
+pub(crate) async fn vip(
+    State(shared): State<Shared>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let request = feed_request(&uri)?;
-    let page = shared.gates.query(shared.app.queries.vip(request)).await??;
-    Ok(Json(page))
+    let queries = Arc::clone(&shared.app.queries);
+    let question = Question::Vip(request.clone());
+    let ask = async move { queries.vip(request).await };
+    let answer = answer(&shared, question, SHORT_LIFETIME, ask).await?;
+    Ok(answer.respond(&headers, (shared.app.settings.clock)()))
 }
 
 fn feed_request(uri: &Uri) -> Result<FeedRequest, Problem> {

@@ -1,9 +1,13 @@
 //! Metrics: the live figures and the drill-down into one of them.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use kelly_query::cache::{SHORT_LIFETIME, lifetime};
 use kelly_query::{DetailedRequest, GroupsRequest, Overview, QueryError, RangeRequest};
 use kelly_schemas::catalogue::Definition;
 use kelly_schemas::limits::{ACCOUNT_ID_CHARACTERS, CONVERSATION_ID_CHARACTERS, METRIC_NAME_CHARACTERS};
@@ -11,7 +15,8 @@ use kelly_schemas::overview::OverviewFigure;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::openapi::{PlainProblems, PlainQueryProblems, QueryProblems};
+use crate::answers::{Question, answer};
+use crate::openapi::{NotModified, PlainProblems, PlainQueryProblems, QueryProblems};
 use crate::parameters::{Parameters, echo};
 use crate::problem::Problem;
 use crate::routes::grouping::{DrillDown, GROUPING_PARAMETERS, grouping};
@@ -35,13 +40,20 @@ use crate::state::Shared;
             "system_load": 67.5, "response_time_avg": 145.2, "claude_requests_today": 892,
             "claude_cost_today": 12.45, "timestamp": "2024-09-11T15:30:45Z"
         })),
+        NotModified,
         PlainQueryProblems,
     )
 )]
-pub(crate) async fn overview(State(shared): State<Shared>, uri: Uri) -> Result<Json<Overview>, Problem> {
+pub(crate) async fn overview(
+    State(shared): State<Shared>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     Parameters::read(&uri, &[]).finish()?;
-    let overview = shared.gates.query(shared.app.queries.overview()).await??;
-    Ok(Json(overview))
+    let queries = Arc::clone(&shared.app.queries);
+    let ask = async move { queries.overview().await };
+    let answer = answer(&shared, Question::Overview, SHORT_LIFETIME, ask).await?;
+    Ok(answer.respond(&headers, (shared.app.settings.clock)()))
 }
 
 /// What Kelly knows of metrics, and how the live figures are made of them.
@@ -86,6 +98,9 @@ const DETAILED_PARAMETERS: [&str; 5] = ["timeframe", "from", "to", "account_id",
 /// fresh it is and by how much its percentiles may be off. A range without samples answers with empty
 /// lists and nulls, never zeros; a name never seen is such a range.
 ///
+/// Equal questions share an answer for a second, from six hours on for five: `freshness.computed_at` and the headers
+/// Age and Cache-Control say how old it is. With If-None-Match an answer that is known is not sent again.
+///
 /// With `group_by` the answer is by account or by conversation instead: the first groups in their order with their own
 /// figures, percentiles and series, how many there are in all, and what the others add up to.
 #[utoipa::path(
@@ -124,7 +139,7 @@ const DETAILED_PARAMETERS: [&str; 5] = ["timeframe", "from", "to", "account_id",
             "window": {"from": "2024-09-11T14:30:00Z", "to": "2024-09-11T15:30:00Z"},
             "resolution": {"seconds": 300, "label": "5m"},
             "tier": "minute",
-            "freshness": {"newest_sample": "2024-09-11T15:29:58Z", "age_seconds": 1.4},
+            "freshness": {"newest_sample": "2024-09-11T15:29:58Z", "age_seconds": 1.4, "computed_at": "2024-09-11T15:29:59.400Z"},
             "sample_count": 119,
             "percentile_error_bound": 0.01,
             "definition": {"unit": "", "kind": "gauge", "aggregate": "mean", "bad_direction": "down", "description": "How sure the AI is of its replies."}
@@ -144,9 +159,10 @@ const DETAILED_PARAMETERS: [&str; 5] = ["timeframe", "from", "to", "account_id",
             "window": {"from": "2024-09-04T00:00:00Z", "to": "2024-09-12T00:00:00Z"},
             "resolution": {"seconds": 86400, "label": "1d"},
             "tier": "account_day",
-            "freshness": {"newest_sample": "2024-09-11T15:29:58Z", "age_seconds": 1.4},
+            "freshness": {"newest_sample": "2024-09-11T15:29:58Z", "age_seconds": 1.4, "computed_at": "2024-09-11T15:29:59.400Z"},
             "percentile_error_bound": 0.01, "notes": []
         }))))),
+        NotModified,
         QueryProblems,
     )
 )]
@@ -154,7 +170,8 @@ pub(crate) async fn detailed(
     State(shared): State<Shared>,
     metric_type: Result<Path<String>, PathRejection>,
     uri: Uri,
-) -> Result<Json<DrillDown>, Problem> {
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let known = [&DETAILED_PARAMETERS[..], &GROUPING_PARAMETERS].concat();
     let mut parameters = Parameters::read(&uri, &known);
     let checked = match metric_type {
@@ -188,8 +205,10 @@ pub(crate) async fn detailed(
     // After this every fault has been told, so the default above is never asked for.
     parameters.finish()?;
 
-    let queries = &shared.app.queries;
-    if let Some(grouping) = grouping {
+    let queries = Arc::clone(&shared.app.queries);
+    let now = (shared.app.settings.clock)();
+    let lifetime = lifetime(&range, now);
+    let answer = if let Some(grouping) = grouping {
         let request = GroupsRequest {
             metric_name,
             range,
@@ -199,12 +218,18 @@ pub(crate) async fn detailed(
             top: grouping.top,
             account_id,
         };
-        let groups = shared.gates.query(queries.groups(request)).await??;
-        return Ok(Json(DrillDown::Groups(Box::new(groups))));
-    }
-    let request = DetailedRequest { metric_name, range, account_id, conversation_id };
-    let detailed = shared.gates.query(queries.detailed(request)).await??;
-    Ok(Json(DrillDown::Whole(Box::new(detailed))))
+        let question = Question::Groups(request.clone());
+        let ask =
+            async move { queries.groups(request).await.map(|groups| DrillDown::Groups(Box::new(groups))) };
+        answer(&shared, question, lifetime, ask).await?
+    } else {
+        let request = DetailedRequest { metric_name, range, account_id, conversation_id };
+        let question = Question::Detailed(request.clone());
+        let ask =
+            async move { queries.detailed(request).await.map(|whole| DrillDown::Whole(Box::new(whole))) };
+        answer(&shared, question, lifetime, ask).await?
+    };
+    Ok(answer.respond(&headers, (shared.app.settings.clock)()))
 }
 
 /// A name that could never have been recorded is a mistake, not an empty answer.

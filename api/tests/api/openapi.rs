@@ -57,6 +57,10 @@ fn every_operation_is_documented() {
             let responses = operation["responses"].as_object().unwrap();
             assert!(responses.contains_key("403") && responses.contains_key("500"), "{name}");
             for (status, response) in responses {
+                if status == "304" {
+                    assert!(response["content"].is_null(), "{name} sends again what is known");
+                    continue;
+                }
                 let content = response["content"].as_object().unwrap();
                 if status.starts_with('2') {
                     assert!(content.contains_key("application/json"), "{name} {status}");

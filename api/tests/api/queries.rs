@@ -80,7 +80,7 @@ pub(crate) mod answers {
             window,
             resolution: Resolution { seconds: 60, label: "1m".to_owned() },
             tier: Tier::Minute,
-            freshness: Freshness { newest_sample: Some(now()), age_seconds: Some(0.5) },
+            freshness: Freshness { newest_sample: Some(now()), age_seconds: Some(0.5), computed_at: now() },
             sample_count: 6,
             percentile_error_bound: Some(0.01),
             definition: MetricDefinition {
@@ -355,7 +355,9 @@ async fn a_query_without_end_is_cut_off() {
 async fn queries_beyond_those_that_may_wait_are_refused_at_once() {
     let limits = Limits { max_running_queries: 1, max_waiting_queries: 1, ..Limits::default() };
     let api = Api::new(Setup { queries: Fate::Never, limits, ..Setup::default() });
-    let (first, second, third) = (api.get(FEED), api.get(FEED), api.get(FEED));
+    // Equal questions would share a turn.
+    let (other, another) = (format!("{FEED}?limit=1"), format!("{FEED}?limit=2"));
+    let (first, second, third) = (api.get(FEED), api.get(&other), api.get(&another));
     tokio::select! {
         biased;
         _ = first => panic!("it never ends"),

@@ -19,6 +19,7 @@ use kelly_query::{
 };
 use kelly_schemas::Catalogue;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -40,6 +41,8 @@ pub(crate) enum Fate<E> {
     Answer,
     Fail(fn() -> E),
     Never,
+    /// Answers once there is a permit.
+    Held(Arc<Semaphore>),
     Panic,
 }
 
@@ -49,6 +52,10 @@ impl<E> Fate<E> {
             Self::Answer => Ok(answer),
             Self::Fail(error) => Err(error()),
             Self::Never => std::future::pending().await,
+            Self::Held(gate) => {
+                let _permit = gate.acquire().await;
+                Ok(answer)
+            }
             Self::Panic => panic!("secret-of-the-house"),
         }
     }
@@ -142,6 +149,7 @@ pub(crate) struct Setup {
     pub(crate) parts: Vec<(PartStatus, bool)>,
     pub(crate) health_answers: bool,
     pub(crate) limits: Limits,
+    pub(crate) clock: fn() -> DateTime<Utc>,
 }
 
 impl Default for Setup {
@@ -152,6 +160,7 @@ impl Default for Setup {
             parts: vec![(PartStatus::Healthy, true), (PartStatus::Healthy, true)],
             health_answers: true,
             limits: Limits::default(),
+            clock: now,
         }
     }
 }
@@ -178,7 +187,7 @@ impl Api {
             settings: Settings {
                 version: "1.2.3".to_owned(),
                 started_at: now() - TimeDelta::seconds(90),
-                clock: now,
+                clock: setup.clock,
                 limits: setup.limits,
             },
         });
@@ -224,6 +233,7 @@ impl Api {
     }
 }
 
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
