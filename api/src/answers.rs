@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use kelly_query::cache::{AnswerCache, Bucket, CacheBounds};
-use kelly_query::{DetailedRequest, FeedRequest, GroupsRequest, QueryError};
+use kelly_query::{DetailedRequest, FeedRequest, GroupsRequest, QueryError, SeveralRequest};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -27,6 +27,7 @@ pub(crate) enum Question {
     Overview,
     Detailed(DetailedRequest),
     Groups(GroupsRequest),
+    Several(SeveralRequest),
     Feed(FeedRequest),
     Vip(FeedRequest),
 }

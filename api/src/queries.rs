@@ -1,9 +1,10 @@
 //! Questions the API asks, and what their failures mean to a client.
 
 use async_trait::async_trait;
+use kelly_query::limits::TooLarge;
 use kelly_query::{
     DatabaseHealth, Detailed, DetailedRequest, FeedPage, FeedRequest, GroupsRequest, MetricGroups, Overview,
-    QueryError, QueryService,
+    QueryError, QueryService, Several, SeveralRequest,
 };
 
 use crate::problem::{Code, Fault, LimitFault, ParameterFault, Problem};
@@ -15,6 +16,8 @@ pub trait Queries: Send + Sync {
     async fn overview(&self) -> Result<Overview, QueryError>;
     /// One metric over one range.
     async fn detailed(&self, request: DetailedRequest) -> Result<Detailed, QueryError>;
+    /// Several metrics over one range.
+    async fn several(&self, request: SeveralRequest) -> Result<Several, QueryError>;
     /// One metric over one range, by account or by conversation.
     async fn groups(&self, request: GroupsRequest) -> Result<MetricGroups, QueryError>;
     /// A page of the activity feed.
@@ -33,6 +36,10 @@ impl Queries for QueryService {
 
     async fn detailed(&self, request: DetailedRequest) -> Result<Detailed, QueryError> {
         self.detailed(request).await
+    }
+
+    async fn several(&self, request: SeveralRequest) -> Result<Several, QueryError> {
+        self.several(request).await
     }
 
     async fn groups(&self, request: GroupsRequest) -> Result<MetricGroups, QueryError> {
@@ -65,17 +72,7 @@ impl From<QueryError> for Problem {
                 return Self::new(Code::RangeTooLong, detail)
                     .because(format!("asking for {question}: {source}"));
             }
-            QueryError::TooLarge(too_large) => {
-                let fault = LimitFault {
-                    parameter: too_large.parameter.to_owned(),
-                    unit: too_large.unit.to_owned(),
-                    asked: too_large.asked,
-                    allowed: too_large.allowed,
-                    alternative: too_large.alternative.clone(),
-                };
-                return Self::new(Code::QueryTooLarge, sentence(&error.to_string()))
-                    .with_errors(vec![Fault::Limit(fault)], None);
-            }
+            QueryError::TooLarge(_) => Code::QueryTooLarge,
             QueryError::TookTooLong { question, source, .. } => {
                 let detail = sentence(&error.to_string());
                 return Self::new(Code::QueryTimeout, detail)
@@ -95,11 +92,26 @@ impl From<QueryError> for Problem {
             }
         };
         let detail = sentence(&error.to_string());
+        if let Some(limit) = error.limit() {
+            return Self::new(code, detail).with_errors(vec![Fault::Limit(LimitFault::from(limit))], None);
+        }
         let QueryError::BadParameter { parameter, problem } = error else {
             return Self::new(code, detail);
         };
         let fault = ParameterFault { parameter: parameter.to_owned(), reason: problem };
         Self::new(code, detail).with_errors(vec![Fault::Parameter(fault)], None)
+    }
+}
+
+impl From<TooLarge> for LimitFault {
+    fn from(limit: TooLarge) -> Self {
+        Self {
+            parameter: limit.parameter.to_owned(),
+            unit: limit.unit.to_owned(),
+            asked: limit.asked,
+            allowed: limit.allowed,
+            alternative: limit.alternative,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::edge::{edge, note_route, on_panic};
 use crate::guard::guard;
 use crate::openapi::{DOCS_PATH, DOCUMENT_PATH, head};
-use crate::routes::{activity, health, metrics, problems, record, start_page};
+use crate::routes::{activity, health, metrics, problems, record, several, start_page};
 use crate::state::{AppState, Shared};
 
 /// The router over these parts. From the outside in: trace id, problem documents and latency; the
@@ -51,6 +51,7 @@ fn bounded() -> OpenApiRouter<Shared> {
     OpenApiRouter::default()
         .routes(routes!(metrics::overview))
         .routes(routes!(metrics::detailed))
+        .routes(routes!(several::detailed))
         .routes(routes!(metrics::catalogue))
         .routes(routes!(activity::feed))
         .routes(routes!(activity::vip))

@@ -229,6 +229,8 @@ async fn ask(
             range: RangeRequest::parse(Some(timeframe), None, None)?,
             account_id: account.map(str::to_owned),
             conversation_id: None,
+            step_seconds: None,
+            compare: None,
         };
         let asked = Instant::now();
         let answer = service.detailed(request).await?;

@@ -35,6 +35,7 @@ pub(crate) fn answer(
         resolution: Resolution::of_seconds(plan.step_seconds),
         tier: plan.tier,
         freshness: Freshness::of(newest_sample, now),
+        comparison: None,
         sample_count: series.window.map_or(0, |window| window.count),
         percentile_error_bound: plan::percentile_error_bound(plan),
         definition: MetricDefinition::from(definition),
@@ -148,9 +149,11 @@ mod tests {
             range: RangeRequest::Last(Timeframe::OneHour),
             account_id: account_id.map(str::to_owned),
             conversation_id: None,
+            step_seconds: None,
+            compare: None,
         };
         let retention = Retention { metrics_hours: 72, days: 90 };
-        let plan = plan::plan(&request.range, request.scope(), &retention, now).unwrap();
+        let plan = plan::plan(&request.asked(), &retention, now).unwrap();
         answer(request, &plan, &Catalogue::builtin().get(metric), series, now)
     }
 

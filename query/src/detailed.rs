@@ -7,8 +7,9 @@ use kelly_sql::queries::{Aggregate, SeriesSource};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::comparison::{Compare, Comparison};
 use crate::error::QueryError;
-use crate::plan::Scope;
+use crate::plan::{Asked, Scope};
 use crate::range::RangeRequest;
 
 /// What to answer.
@@ -22,6 +23,10 @@ pub struct DetailedRequest {
     pub account_id: Option<String>,
     /// Only this conversation.
     pub conversation_id: Option<String>,
+    /// The length of a point, one of those [`crate::parse_step`] reads; `None` for what suits the range.
+    pub step_seconds: Option<u32>,
+    /// What the window is compared with; `None` for nothing beyond the trend.
+    pub compare: Option<Compare>,
 }
 
 /// One metric over one range. An empty range has empty lists and nulls, never zeros.
@@ -41,6 +46,9 @@ pub struct Detailed {
     pub thresholds: Thresholds,
     /// The window's part that is over against as much time before it.
     pub trend_analysis: TrendAnalysis,
+    /// The period before and what changed since, where it is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
     /// The account asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_id: Option<String>,
@@ -230,6 +238,10 @@ impl DetailedRequest {
             (Some(_), None) => Scope::Account,
             (None, None) => Scope::Everything,
         }
+    }
+
+    pub(crate) fn asked(&self) -> Asked {
+        Asked { range: self.range, scope: self.scope(), step_seconds: self.step_seconds }
     }
 
     pub(crate) fn source(&self, tier: Tier) -> SeriesSource<'_> {

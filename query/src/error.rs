@@ -122,6 +122,21 @@ impl QueryError {
         }
     }
 
+    /// The limit that was reached, where it is one that can be counted, with the nearest question that is allowed.
+    #[must_use]
+    pub fn limit(&self) -> Option<TooLarge> {
+        match self {
+            Self::TooLarge(too_large) => Some(too_large.clone()),
+            Self::RangeTooLong { from, to, limit_days } => {
+                Some(TooLarge::of_range(*to - *from, *limit_days, *to))
+            }
+            Self::TimeframeTooLong { timeframe, limit_days } => {
+                Some(TooLarge::of_timeframe(*timeframe, *limit_days))
+            }
+            _ => None,
+        }
+    }
+
     /// The parameter at fault, when it is the asker who is.
     #[must_use]
     pub fn parameter(&self) -> Option<&'static str> {

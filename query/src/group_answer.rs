@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use kelly_schemas::catalogue::{Aggregate, Definition};
 use kelly_sql::queries::{self, GroupFigures, GroupSeries, Ranking};
 
+use crate::comparison::{Change, ComparedWindows};
 use crate::detailed::{Freshness, MetricDefinition, Percentiles, Resolution, Thresholds, Tier};
 use crate::groups::{
     GroupBy, GroupPoint, GroupTotal, GroupsRequest, MetricGroup, MetricGroups, Remainder, Share,
@@ -23,21 +24,27 @@ pub(crate) struct Context<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) definition: &'a Definition,
     pub(crate) retention: &'a Retention,
+    pub(crate) compared: Option<ComparedWindows>,
     pub(crate) now: DateTime<Utc>,
 }
 
 /// Puts what the store found into the answer.
-pub(crate) fn answer(request: GroupsRequest, context: &Context<'_>, found: Found) -> MetricGroups {
-    let Context { plan, definition, now, .. } = *context;
+pub(crate) fn answer(request: GroupsRequest, context: Context<'_>, found: Found) -> MetricGroups {
+    let Context { plan, definition, now, .. } = context;
     let Found { ranking, mut series } = found;
     let (order_by, order) = request.ranking(definition);
     let whole = Whole::of(definition, ranking.total.as_ref());
-    let notes = notes(&request, context);
+    let notes = notes(&request, &context);
     let groups: Vec<MetricGroup> = (1..)
         .zip(&ranking.groups)
         .map(|(rank, group)| {
             let series = series.remove(&group.id).unwrap_or_default();
-            whole.group(rank, group, &series, |point| plan::is_partial(point.start_ms, plan, now))
+            let comparison = context.compared.as_ref().map(|windows| {
+                let previous = group.previous.filter(|_| windows.are_comparable());
+                Change::of(group.compared, previous)
+            });
+            let is_partial = |point: &queries::GroupPoint| plan::is_partial(point.start_ms, plan, now);
+            MetricGroup { comparison, ..whole.group(rank, group, &series, is_partial) }
         })
         .collect();
     let newest_sample = ranking.total.and_then(|total| DateTime::from_timestamp_millis(total.newest_ms));
@@ -52,6 +59,7 @@ pub(crate) fn answer(request: GroupsRequest, context: &Context<'_>, found: Found
         groups,
         unassigned: ranking.unassigned.map(|figures| whole.share(figures.count, figures.sum)),
         total: ranking.total.map(total),
+        compared: context.compared,
         account_id: request.account_id,
         thresholds: Thresholds { warning: definition.warning, critical: definition.critical },
         definition: MetricDefinition::from(definition),
@@ -115,6 +123,7 @@ impl Whole {
             percentiles: Percentiles::of(series.percentiles),
             share_of_count: share.share_of_count,
             share_of_sum: share.share_of_sum,
+            comparison: None,
             series: series
                 .points
                 .iter()

@@ -2,6 +2,8 @@
 
 use kelly_sql::queries::{GROUPS_SECONDS, GroupSeriesQuestion, RankingQuestion};
 
+use crate::comparison::{Compare, ComparedWindows};
+use crate::detailed::Window;
 use crate::error::QueryError;
 use crate::group_answer::{Context, Found, answer};
 use crate::groups::{GroupsRequest, MetricGroups, Order};
@@ -18,8 +20,7 @@ impl QueryService {
     pub async fn groups(&self, request: GroupsRequest) -> Result<MetricGroups, QueryError> {
         request.check()?;
         let (now, parts) = (self.now(), self.parts());
-        let plan =
-            plan(&request.range, request.scope(), &parts.retention, now)?.with_points(MAX_GROUP_POINTS);
+        let plan = plan(&request.asked(), &parts.retention, now)?.with_points(MAX_GROUP_POINTS);
         let definition = parts.catalogue.get(&request.metric_name);
         let (order_by, order) = request.ranking(&definition);
         if order_by.is_percentile() && percentile_error_bound(&plan).is_none() {
@@ -36,15 +37,24 @@ impl QueryService {
         }
         let (from_ms, to_ms) = (plan.window.from.timestamp_millis(), plan.window.to.timestamp_millis());
         let source = request.source(plan.tier);
+        let compared =
+            request.compare.map(|Compare::Previous| ComparedWindows::of(&plan, &parts.retention, now));
+        // Nothing is read of a window that cannot be compared with.
+        let previous = compared
+            .as_ref()
+            .filter(|windows| windows.are_comparable())
+            .map_or(Window { from: plan.window.from, to: plan.window.from }, |windows| {
+                windows.previous_window
+            });
         let aggregate = crate::detailed::aggregate(&definition);
         let ranking = RankingQuestion {
             source,
             metric: &request.metric_name,
-            previous_from_ms: from_ms,
-            previous_to_ms: from_ms,
+            previous_from_ms: previous.from.timestamp_millis(),
+            previous_to_ms: previous.to.timestamp_millis(),
             from_ms,
             to_ms,
-            compared_to_ms: to_ms,
+            compared_to_ms: plan.compared.to.timestamp_millis(),
             aggregate,
             order_by: order_by.key(),
             descending: order == Order::Desc,
@@ -63,7 +73,8 @@ impl QueryService {
             aggregate,
         };
         let series = parts.store.group_series(&series).await.map_err(failed())?;
-        let context = Context { plan: &plan, definition: &definition, retention: &parts.retention, now };
-        Ok(answer(request, &context, Found { ranking, series }))
+        let context =
+            Context { plan: &plan, definition: &definition, retention: &parts.retention, compared, now };
+        Ok(answer(request, context, Found { ranking, series }))
     }
 }

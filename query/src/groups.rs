@@ -9,12 +9,13 @@ use kelly_sql::queries::{GroupKey, GroupSource};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::comparison::{Change, Compare, ComparedWindows};
 use crate::detailed::{
     Freshness, MetricDefinition, Percentiles, Resolution, Thresholds, Tier, Window, check_text,
 };
 use crate::error::QueryError;
 use crate::limits::{MAX_TOP, TooLarge};
-use crate::plan::Scope;
+use crate::plan::{Asked, Scope};
 use crate::range::RangeRequest;
 
 /// Groups shown unless the asker says how many.
@@ -37,6 +38,8 @@ pub struct GroupsRequest {
     pub top: u32,
     /// Only this account; together with [`GroupBy::Conversation`] only.
     pub account_id: Option<String>,
+    /// What the window is compared with, if with anything.
+    pub compare: Option<Compare>,
 }
 
 /// What a group is.
@@ -107,6 +110,9 @@ pub struct MetricGroups {
     pub unassigned: Option<Share>,
     /// Every sample of the window: groups, remainder and unassigned together. Null when there are none.
     pub total: Option<GroupTotal>,
+    /// The windows that each group's `comparison` compares, where one is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compared: Option<ComparedWindows>,
     /// The account asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_id: Option<String>,
@@ -160,6 +166,9 @@ pub struct MetricGroup {
     /// Its part of the total's `sum`; null unless the metric is one that is summed, of which no sample is negative and the sum is
     /// not 0.
     pub share_of_sum: Option<f64>,
+    /// What changed since the period before, where it is asked for; what is compared says `compared` of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Change>,
     /// Its series, oldest first; an interval without samples has no entry.
     pub series: Vec<GroupPoint>,
 }
@@ -361,11 +370,12 @@ impl GroupsRequest {
         }
     }
 
-    pub(crate) fn scope(&self) -> Scope {
-        match self.group_by {
+    pub(crate) fn asked(&self) -> Asked {
+        let scope = match self.group_by {
             GroupBy::Account => Scope::Account,
             GroupBy::Conversation => Scope::Conversation,
-        }
+        };
+        Asked { range: self.range, scope, step_seconds: None }
     }
 
     pub(crate) fn source(&self, tier: Tier) -> GroupSource<'_> {

@@ -1,13 +1,15 @@
 //! Questions and answers: detailed metrics, percentiles, trends, the overview and the activity feed.
 //!
 //! The crate has two halves. Pure: [`range`] (what is asked), `plan` (which tier answers it, over which
-//! aligned window, in which steps), `trend` (what a change means), `answer` and `group_answer` (rows into an answer), `cursor` (where a
-//! feed goes on), [`cache`] (how long an answer holds).
+//! aligned window, in which steps), `step` (how long points are), `trend` (what a change means), [`comparison`] (with
+//! what a window is compared), `answer` and `group_answer` (rows into an answer), `cursor` (where a feed goes on),
+//! [`cache`] (how long an answer holds).
 //! I/O: [`QueryService`], which hands plans to the typed queries of `kelly_sql` and puts their rows into
 //! the answers of [`detailed`], [`groups`], [`overview`], [`feed`] and [`health`]. No SQL lives here and no HTTP.
 
 mod answer;
 pub mod cache;
+pub mod comparison;
 pub mod cursor;
 pub mod detailed;
 mod error;
@@ -22,6 +24,8 @@ pub mod overview;
 mod plan;
 pub mod range;
 mod service;
+pub mod several;
+mod step;
 mod trend;
 
 pub use detailed::{Detailed, DetailedRequest};
@@ -35,3 +39,5 @@ pub use overview::Overview;
 pub use plan::Retention;
 pub use range::{RangeRequest, Timeframe};
 pub use service::{QueryService, QueryServiceParts};
+pub use several::{Several, SeveralRequest};
+pub use step::parse_step;

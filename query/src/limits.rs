@@ -1,10 +1,18 @@
 //! What one question may ask for at most. At a bound the question is refused before the store is asked, with the
 //! nearest question that is allowed.
 
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+
+use crate::range::Timeframe;
+
 /// Groups of one answer.
 pub const MAX_TOP: u32 = 100;
 /// Points of one group's series, not counting the cut ones at its ends; beyond, steps become longer.
 pub(crate) const MAX_GROUP_POINTS: i64 = 60;
+/// Points of a series whose step was asked for: a day of minutes.
+pub const MAX_ASKED_POINTS: i64 = 1_440;
+/// Metrics of one question.
+pub const MAX_METRICS: usize = 12;
 
 /// A question that asks for more than one answer holds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +38,56 @@ impl TooLarge {
             asked: asked.into(),
             allowed: MAX_TOP.into(),
             alternative: format!("ask with top={MAX_TOP}: `remainder` sums up the others"),
+        }
+    }
+
+    /// `allowed_step` is the shortest that does not, `allowed_hours` the longest range with the step asked for.
+    pub(crate) fn of_points(asked: u64, allowed_step: &str, allowed_hours: i64) -> Self {
+        let range = match allowed_hours {
+            // Of steps of a second.
+            0 => format!("{} minutes", MAX_ASKED_POINTS / 60),
+            hours @ 1..48 => format!("{hours} hours"),
+            hours => format!("{} days", hours / 24),
+        };
+        Self {
+            parameter: "step",
+            unit: "points",
+            asked,
+            allowed: MAX_ASKED_POINTS.unsigned_abs(),
+            alternative: format!("ask with step={allowed_step}, or for at most {range}"),
+        }
+    }
+
+    pub(crate) fn of_range(asked: TimeDelta, limit_days: u32, to: DateTime<Utc>) -> Self {
+        let earliest = to - TimeDelta::days(limit_days.into());
+        Self {
+            parameter: "from",
+            unit: "days",
+            asked: (asked.num_milliseconds().unsigned_abs()).div_ceil(86_400_000),
+            allowed: limit_days.into(),
+            alternative: format!("ask with from={}", earliest.to_rfc3339_opts(SecondsFormat::Millis, true)),
+        }
+    }
+
+    pub(crate) fn of_timeframe(asked: Timeframe, limit_days: u32) -> Self {
+        let kept = TimeDelta::days(limit_days.into());
+        let longest = Timeframe::ALL.into_iter().rfind(|timeframe| timeframe.length() <= kept);
+        Self {
+            parameter: "timeframe",
+            unit: "days",
+            asked: asked.length().num_days().unsigned_abs(),
+            allowed: limit_days.into(),
+            alternative: format!("ask with timeframe={}", longest.unwrap_or(Timeframe::OneHour)),
+        }
+    }
+
+    pub(crate) fn of_metrics(asked: usize) -> Self {
+        Self {
+            parameter: "metrics",
+            unit: "metrics",
+            asked: asked as u64,
+            allowed: MAX_METRICS as u64,
+            alternative: format!("ask for at most {MAX_METRICS}, the others in a question of their own"),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | asked | tier | percentiles | unit the window is widened to |
 //! |---|---|---|---|
-//! | a metric, up to 24 h | minutes | 1 % | minute |
+//! | a metric, up to 24 h, or in steps shorter than an hour | minutes | 1 % | minute |
 //! | a metric, longer | hours | 1 % | hour |
 //! | an account, up to 24 h and not older than raw is kept | raw | exact | none (a timeframe: minute) |
 //! | an account, longer | account hours, percentiles by the day | 1 % | day (UTC) |
@@ -13,9 +13,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::detailed::{Resolution, Tier, Window};
+use crate::detailed::{Tier, Window};
 use crate::error::QueryError;
 use crate::range::RangeRequest;
+use crate::step::{MAX_POINTS, step, step_asked};
 
 /// How long the store keeps what, as configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,30 +55,40 @@ pub(crate) struct Plan {
 
 /// The longest range answered from minutes, and for an account from raw.
 const FINE_LIMIT: TimeDelta = TimeDelta::hours(24);
-/// An account's range longer than this has points of a day, which have percentiles of their own.
-const ACCOUNT_HOURS_LIMIT: TimeDelta = TimeDelta::days(7);
-/// Points of a series, not counting the cut ones at its ends; beyond, steps become longer.
-const MAX_POINTS: i64 = 180;
-/// The lengths a step may have. Each divides the next ones, or a day, so that steps begin at whole units.
-const STEPS: [u32; 11] = [1, 5, 15, 60, 300, 900, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY];
-const MINUTE: u32 = 60;
-const HOUR: u32 = 3_600;
-const DAY: u32 = 86_400;
+pub(crate) const MINUTE: u32 = 60;
+pub(crate) const HOUR: u32 = 3_600;
+pub(crate) const DAY: u32 = 86_400;
 /// `DateTime` of ClickHouse ends in 2106; nothing is asked beyond.
 const LAST_SECOND: i64 = u32::MAX as i64 - 2 * DAY as i64;
 
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) range: RangeRequest,
+    pub(crate) scope: Scope,
+    /// The length of a point; `None` for what suits the range.
+    pub(crate) step_seconds: Option<u32>,
+}
+
+impl Retention {
+    /// Since when a tier keeps everything, at `now`.
+    pub(crate) fn kept_from(&self, tier: Tier, now: DateTime<Utc>) -> DateTime<Utc> {
+        now - match tier {
+            Tier::Raw => TimeDelta::hours(i64::from(self.metrics_hours)),
+            _ => TimeDelta::days(i64::from(self.days)),
+        }
+    }
+}
+
 /// Plans a question asked at `now`.
-pub(crate) fn plan(
-    range: &RangeRequest,
-    scope: Scope,
-    retention: &Retention,
-    now: DateTime<Utc>,
-) -> Result<Plan, QueryError> {
-    let asked = asked(range, retention, now)?;
+pub(crate) fn plan(asked: &Asked, retention: &Retention, now: DateTime<Utc>) -> Result<Plan, QueryError> {
+    let Asked { range, scope, step_seconds } = asked;
+    let asked = window_asked(range, retention, now)?;
     let length = asked.to - asked.from;
-    let raw_is_kept = asked.from >= now - TimeDelta::hours(i64::from(retention.metrics_hours));
+    let raw_is_kept = asked.from >= retention.kept_from(Tier::Raw, now);
+    let is_finer_than_hours = step_seconds.is_some_and(|step| step < HOUR);
     let tier = match scope {
-        Scope::Everything if length <= FINE_LIMIT => Tier::Minute,
+        Scope::Everything if length <= FINE_LIMIT || is_finer_than_hours => Tier::Minute,
         Scope::Everything => Tier::Hour,
         Scope::Account if length <= FINE_LIMIT && raw_is_kept => Tier::Raw,
         Scope::Account => Tier::AccountDay,
@@ -102,17 +113,17 @@ pub(crate) fn plan(
     };
     let compared = Window { from: window.from, to: window.to.min(over).max(window.from) };
     let previous = previous(compared);
-    let kept = match tier {
-        Tier::Raw => TimeDelta::hours(i64::from(retention.metrics_hours)),
-        _ => TimeDelta::days(i64::from(retention.days)),
+    let step_seconds = match step_seconds {
+        Some(step_seconds) => step_asked(*step_seconds, tier, length)?,
+        None => step(tier, length, MAX_POINTS),
     };
     Ok(Plan {
         tier,
         window,
         compared,
         previous,
-        previous_is_kept: previous.from >= now - kept,
-        step_seconds: step(tier, length, MAX_POINTS),
+        previous_is_kept: previous.from >= retention.kept_from(tier, now),
+        step_seconds,
     })
 }
 
@@ -161,20 +172,11 @@ pub(crate) fn is_partial(start_ms: i64, plan: &Plan, now: DateTime<Utc>) -> bool
     into_step_ms != 0 || end_ms > plan.window.to.min(now).timestamp_millis()
 }
 
-impl Resolution {
-    /// A resolution of so many seconds, labelled in the largest unit that divides it.
-    pub(crate) fn of_seconds(seconds: u32) -> Self {
-        let (count, unit) = match seconds {
-            whole if whole % DAY == 0 => (whole / DAY, 'd'),
-            whole if whole % HOUR == 0 => (whole / HOUR, 'h'),
-            whole if whole % MINUTE == 0 => (whole / MINUTE, 'm'),
-            other => (other, 's'),
-        };
-        Self { seconds, label: format!("{count}{unit}") }
-    }
-}
-
-fn asked(range: &RangeRequest, retention: &Retention, now: DateTime<Utc>) -> Result<Window, QueryError> {
+fn window_asked(
+    range: &RangeRequest,
+    retention: &Retention,
+    now: DateTime<Utc>,
+) -> Result<Window, QueryError> {
     let (from, to) = match *range {
         RangeRequest::Last(timeframe) => (now - timeframe.length(), now),
         RangeRequest::Between { from, to } => (from, to.unwrap_or(now)),
@@ -215,25 +217,12 @@ fn window_unit(tier: Tier, length: TimeDelta) -> u32 {
 }
 
 /// The interval at which the tier counts and sums, which may be finer than its percentiles.
-fn counting_unit(tier: Tier) -> u32 {
+pub(crate) fn counting_unit(tier: Tier) -> u32 {
     match tier {
         Tier::Raw | Tier::Minute => MINUTE,
         Tier::Hour | Tier::AccountDay => HOUR,
         Tier::ConversationDay => DAY,
     }
-}
-
-fn step(tier: Tier, length: TimeDelta, most_points: i64) -> u32 {
-    let least = match tier {
-        Tier::Raw => 1,
-        Tier::AccountDay if length > ACCOUNT_HOURS_LIMIT => DAY,
-        tier => counting_unit(tier),
-    };
-    STEPS
-        .into_iter()
-        .filter(|step| *step >= least)
-        .find(|step| length.num_milliseconds() <= i64::from(*step) * 1_000 * most_points)
-        .unwrap_or(DAY)
 }
 
 fn seconds(count: u32) -> TimeDelta {
@@ -259,6 +248,10 @@ mod tests {
     use crate::range::Timeframe;
 
     const KEPT: Retention = Retention { metrics_hours: 72, days: 90 };
+
+    fn planned(range: RangeRequest, scope: Scope, now: DateTime<Utc>) -> Result<Plan, QueryError> {
+        plan(&Asked { range, scope, step_seconds: None }, &KEPT, now)
+    }
 
     fn at(text: &str) -> DateTime<Utc> {
         DateTime::parse_from_rfc3339(text).unwrap().to_utc()
@@ -287,7 +280,7 @@ mod tests {
         ];
         let now = at("2026-03-10T12:34:56.789Z");
         for (timeframe, scope, tier, step_seconds) in cases {
-            let plan = plan(&RangeRequest::Last(timeframe), scope, &KEPT, now).unwrap();
+            let plan = planned(RangeRequest::Last(timeframe), scope, now).unwrap();
             assert_eq!((plan.tier, plan.step_seconds), (tier, step_seconds), "{timeframe} {scope:?}");
             assert!(plan.previous_is_kept, "{timeframe} {scope:?}");
         }
@@ -296,7 +289,7 @@ mod tests {
     #[test]
     fn windows_are_widened_to_whole_units_and_compared_with_as_much_past() {
         let now = at("2026-03-10T12:34:56.789Z");
-        let last = |timeframe, scope| plan(&RangeRequest::Last(timeframe), scope, &KEPT, now).unwrap();
+        let last = |timeframe, scope| planned(RangeRequest::Last(timeframe), scope, now).unwrap();
 
         let hour = last(Timeframe::OneHour, Scope::Everything);
         assert_eq!(hour.window, window("2026-03-10T11:34:00Z", "2026-03-10T12:35:00Z"));
@@ -322,44 +315,44 @@ mod tests {
 
         let between = |from, to| RangeRequest::Between { from: at(from), to: Some(at(to)) };
         let range = between("2026-03-01T00:00:30Z", "2026-03-01T01:00:30Z");
-        let minutes = plan(&range, Scope::Everything, &KEPT, now).unwrap();
+        let minutes = planned(range, Scope::Everything, now).unwrap();
         assert_eq!(minutes.window, window("2026-03-01T00:00:00Z", "2026-03-01T01:01:00Z"));
-        let old_account = plan(&range, Scope::Account, &KEPT, now).unwrap();
+        let old_account = planned(range, Scope::Account, now).unwrap();
         assert_eq!(old_account.tier, Tier::AccountDay);
         assert_eq!(old_account.window, window("2026-03-01T00:00:00Z", "2026-03-01T02:00:00Z"));
         assert_eq!(percentile_error_bound(&old_account), None);
         let whole_day = between("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z");
-        let whole_day = plan(&whole_day, Scope::Account, &KEPT, now).unwrap();
+        let whole_day = planned(whole_day, Scope::Account, now).unwrap();
         assert_eq!((whole_day.tier, whole_day.step_seconds), (Tier::AccountDay, 3_600));
         assert_eq!(percentile_error_bound(&whole_day), Some(0.01));
         let longer = between("2026-03-01T00:00:30Z", "2026-03-02T00:00:31Z");
-        let longer = plan(&longer, Scope::Account, &KEPT, now).unwrap();
+        let longer = planned(longer, Scope::Account, now).unwrap();
         assert_eq!(longer.window, window("2026-03-01T00:00:00Z", "2026-03-03T00:00:00Z"));
 
         let range = between("2026-03-10T00:00:00.250Z", "2026-03-10T00:05:00.750Z");
-        let exact = plan(&range, Scope::Conversation, &KEPT, now).unwrap();
+        let exact = planned(range, Scope::Conversation, now).unwrap();
         assert_eq!(exact.tier, Tier::Raw);
         assert_eq!(exact.window, window("2026-03-10T00:00:00.250Z", "2026-03-10T00:05:00.750Z"));
         assert_eq!(exact.step_seconds, 5);
 
         // Samples are compared up to this very instant.
         let running = RangeRequest::Between { from: at("2026-03-10T12:34:50Z"), to: None };
-        let exact = plan(&running, Scope::Conversation, &KEPT, now).unwrap();
+        let exact = planned(running, Scope::Conversation, now).unwrap();
         assert_eq!(exact.compared, Window { from: at("2026-03-10T12:34:50Z"), to: now });
         // Of a minute that is not over there is nothing to compare.
-        let minute = plan(&running, Scope::Everything, &KEPT, now).unwrap();
+        let minute = planned(running, Scope::Everything, now).unwrap();
         assert_eq!(minute.compared, window("2026-03-10T12:34:00Z", "2026-03-10T12:34:00Z"));
     }
 
     #[test]
     fn a_young_conversation_is_asked_of_its_samples() {
         let now = at("2026-03-10T12:34:56.789Z");
-        let days = plan(&RangeRequest::Last(Timeframe::SevenDays), Scope::Conversation, &KEPT, now).unwrap();
+        let days = planned(RangeRequest::Last(Timeframe::SevenDays), Scope::Conversation, now).unwrap();
         let samples = days.of_samples(at("2026-03-08T00:00:00Z"), &KEPT, now).unwrap();
         assert_eq!((samples.tier, samples.step_seconds), (Tier::Raw, 10_800));
         assert_eq!((samples.window, samples.compared), (days.window, days.compared));
         assert_eq!(days.of_samples(at("2026-03-07T00:00:00Z"), &KEPT, now), None);
-        let hours = plan(&RangeRequest::Last(Timeframe::SevenDays), Scope::Everything, &KEPT, now).unwrap();
+        let hours = planned(RangeRequest::Last(Timeframe::SevenDays), Scope::Everything, now).unwrap();
         assert_eq!(hours.of_samples(at("2026-03-10T00:00:00Z"), &KEPT, now), None);
     }
 
@@ -367,9 +360,9 @@ mod tests {
     fn a_previous_window_that_has_partly_expired_is_no_comparison() {
         let now = at("2026-03-10T12:00:00Z");
         let days = |days| RangeRequest::Between { from: now - TimeDelta::days(days), to: None };
-        assert!(plan(&days(44), Scope::Everything, &KEPT, now).unwrap().previous_is_kept);
-        assert!(!plan(&days(46), Scope::Everything, &KEPT, now).unwrap().previous_is_kept);
-        assert!(!plan(&days(2), Scope::Conversation, &KEPT, now).unwrap().previous_is_kept);
+        assert!(planned(days(44), Scope::Everything, now).unwrap().previous_is_kept);
+        assert!(!planned(days(46), Scope::Everything, now).unwrap().previous_is_kept);
+        assert!(!planned(days(2), Scope::Conversation, now).unwrap().previous_is_kept);
     }
 
     #[test]
@@ -384,13 +377,12 @@ mod tests {
             (now - TimeDelta::days(91), None, "range_too_long", "from"),
         ];
         for (from, to, code, parameter) in cases {
-            let error = plan(&RangeRequest::Between { from, to }, Scope::Everything, &KEPT, now).unwrap_err();
+            let error = planned(RangeRequest::Between { from, to }, Scope::Everything, now).unwrap_err();
             assert_eq!((error.code(), error.parameter()), (code, Some(parameter)), "{from} {to:?}");
         }
-        let message = plan(
-            &RangeRequest::Between { from: now - TimeDelta::days(91), to: None },
+        let message = planned(
+            RangeRequest::Between { from: now - TimeDelta::days(91), to: None },
             Scope::Everything,
-            &KEPT,
             now,
         )
         .unwrap_err()
@@ -406,7 +398,9 @@ mod tests {
     fn a_timeframe_longer_than_what_is_kept_is_refused_by_its_name() {
         let kept = Retention { metrics_hours: 24, days: 5 };
         let ask = |timeframe| {
-            plan(&RangeRequest::Last(timeframe), Scope::Everything, &kept, at("2026-03-10T12:00:00Z"))
+            let asked =
+                Asked { range: RangeRequest::Last(timeframe), scope: Scope::Everything, step_seconds: None };
+            plan(&asked, &kept, at("2026-03-10T12:00:00Z"))
         };
         assert!(ask(Timeframe::OneDay).is_ok());
         let error = ask(Timeframe::SevenDays).unwrap_err();
@@ -415,15 +409,6 @@ mod tests {
             error.to_string(),
             "`timeframe` 7d is longer than the 5 days that are kept (MONITORING_DB_RETENTION_DAYS); ask for a shorter one"
         );
-    }
-
-    #[test]
-    fn resolutions_are_labelled_as_people_write_them() {
-        for (seconds, label) in
-            [(1, "1s"), (15, "15s"), (60, "1m"), (900, "15m"), (3_600, "1h"), (21_600, "6h"), (86_400, "1d")]
-        {
-            assert_eq!(Resolution::of_seconds(seconds).label, label);
-        }
     }
 
     proptest! {
@@ -438,7 +423,7 @@ mod tests {
             let from = now - TimeDelta::milliseconds(age_ms);
             let to = from + TimeDelta::milliseconds(length_ms);
             let length = to - from;
-            let plan = plan(&RangeRequest::Between { from, to: Some(to) }, scope, &KEPT, now).unwrap();
+            let plan = planned(RangeRequest::Between { from, to: Some(to) }, scope, now).unwrap();
             prop_assert!(plan.window.from <= from && plan.window.to >= to);
             let unit = seconds(window_unit(plan.tier, length));
             prop_assert!(from - plan.window.from < unit && plan.window.to - to < unit);
@@ -460,7 +445,7 @@ mod tests {
             let later = now + TimeDelta::milliseconds(59_999);
             let range = RangeRequest::Last(timeframe);
             for scope in [Scope::Everything, Scope::Account] {
-                prop_assert_eq!(plan(&range, scope, &KEPT, now).unwrap(), plan(&range, scope, &KEPT, later).unwrap());
+                prop_assert_eq!(planned(range, scope, now).unwrap(), planned(range, scope, later).unwrap());
             }
         }
     }

@@ -8,7 +8,8 @@ use kelly_schemas::catalogue::{Catalogue, Definition};
 use kelly_sql::Store;
 use kelly_sql::queries::{Series, SeriesQuestion};
 
-use crate::detailed::{Detailed, DetailedRequest};
+use crate::comparison::{Compare, ComparedWindows, Comparison};
+use crate::detailed::{Detailed, DetailedRequest, Window};
 use crate::error::QueryError;
 use crate::feed::{FeedPage, FeedRequest};
 use crate::health::DatabaseHealth;
@@ -64,19 +65,43 @@ impl QueryService {
     pub async fn detailed(&self, request: DetailedRequest) -> Result<Detailed, QueryError> {
         request.check()?;
         let now = self.now();
-        let plan = plan(&request.range, request.scope(), &self.parts.retention, now)?;
+        let plan = plan(&request.asked(), &self.parts.retention, now)?;
         let definition = self.parts.catalogue.get(&request.metric_name);
         let series = self.series(&request, &plan, &definition).await?;
-        let Some(samples_plan) = self.plan_of_samples(&plan, &series, now) else {
-            return Ok(crate::answer::answer(request, &plan, &definition, &series, now));
+        let (plan, series) = match self.plan_of_samples(&plan, &series, now) {
+            None => (plan, series),
+            Some(samples_plan) => {
+                let samples = self.series(&request, &samples_plan, &definition).await?;
+                let count = |found: &Series| found.window.map_or(0, |window| window.count);
+                // Raw may have been kept for a shorter time until lately; then the days know more.
+                if count(&samples) < count(&series) { (plan, series) } else { (samples_plan, samples) }
+            }
         };
-        let samples = self.series(&request, &samples_plan, &definition).await?;
-        let count = |found: &Series| found.window.map_or(0, |window| window.count);
-        // Raw may have been kept for a shorter time until lately; then the days know more.
-        if count(&samples) < count(&series) {
-            return Ok(crate::answer::answer(request, &plan, &definition, &series, now));
-        }
-        Ok(crate::answer::answer(request, &samples_plan, &definition, &samples, now))
+        let comparison = self.comparison(&request, &plan, &series, now).await?;
+        let answer = crate::answer::answer(request, &plan, &definition, &series, now);
+        Ok(Detailed { comparison, ..answer })
+    }
+
+    /// The comparison that is asked for, of a series that was found.
+    async fn comparison(
+        &self,
+        request: &DetailedRequest,
+        plan: &Plan,
+        current: &Series,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Comparison>, QueryError> {
+        let Some(Compare::Previous) = request.compare else { return Ok(None) };
+        let windows = ComparedWindows::of(plan, &self.parts.retention, now);
+        let previous = if windows.has_previous() {
+            let definition = self.parts.catalogue.get(&request.metric_name);
+            let before = windows.previous_window;
+            let empty = Window { from: before.from, to: before.from };
+            let plan = Plan { window: before, compared: before, previous: empty, ..*plan };
+            self.series(request, &plan, &definition).await?
+        } else {
+            Series::default()
+        };
+        Ok(Some(Comparison::of(windows, plan, current, &previous)))
     }
 
     /// Whether the store answers and what it holds.

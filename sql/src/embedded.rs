@@ -53,6 +53,7 @@ pub(crate) const VIEWS: &[SqlFile] = sql_files!("views":
     "0019_account_group_series_1d",
     "0020_conversation_group_series_raw",
     "0021_conversation_group_series_1d",
+    "0024_metrics_seen",
     "0030_tail_heads_metrics",
     "0031_tail_heads_activity",
     "0032_tail_metrics",

@@ -1,13 +1,12 @@
 //! The parameters that turn the drill-down into one by account or by conversation, and the answer that is either.
 
-use std::str::FromStr;
-
 use kelly_query::groups::{DEFAULT_TOP, GroupBy, Order, OrderBy};
 use kelly_query::{Detailed, MetricGroups};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::parameters::Parameters;
+use crate::routes::question::reason;
 
 /// The parameters, beside those of every drill-down.
 pub(crate) const GROUPING_PARAMETERS: [&str; 4] = ["group_by", "top", "order_by", "order"];
@@ -34,9 +33,9 @@ pub(crate) enum DrillDown {
 /// Reads the grouping, if one is asked for. Its parameters without `group_by` are a mistake.
 pub(crate) fn grouping(parameters: &mut Parameters) -> Option<Grouping> {
     let is_asked = parameters.has("group_by");
-    let by = parameters.parse("group_by", parsed::<GroupBy>);
-    let order_by = parameters.parse("order_by", parsed::<OrderBy>);
-    let order = parameters.parse("order", parsed::<Order>);
+    let by = parameters.parse("group_by", |text| text.parse::<GroupBy>().map_err(reason));
+    let order_by = parameters.parse("order_by", |text| text.parse::<OrderBy>().map_err(reason));
+    let order = parameters.parse("order", |text| text.parse::<Order>().map_err(reason));
     let top = parameters.parse("top", |text| {
         text.parse::<u32>().map_err(|_| "is no whole number; give how many groups to show".to_owned())
     });
@@ -50,12 +49,4 @@ pub(crate) fn grouping(parameters: &mut Parameters) -> Option<Grouping> {
         }
     }
     Some(Grouping { by: by?, order_by, order, top: top.unwrap_or(DEFAULT_TOP) })
-}
-
-/// The reason alone: its parameter is named beside it.
-fn parsed<T: FromStr<Err = kelly_query::QueryError>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error| match error {
-        kelly_query::QueryError::BadParameter { problem, .. } => problem,
-        other => other.to_string(),
-    })
 }

@@ -8,18 +8,18 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use kelly_query::cache::{SHORT_LIFETIME, lifetime};
-use kelly_query::{DetailedRequest, GroupsRequest, Overview, QueryError, RangeRequest};
+use kelly_query::{GroupsRequest, Overview};
 use kelly_schemas::catalogue::Definition;
-use kelly_schemas::limits::{ACCOUNT_ID_CHARACTERS, CONVERSATION_ID_CHARACTERS, METRIC_NAME_CHARACTERS};
 use kelly_schemas::overview::OverviewFigure;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::answers::{Question, answer};
 use crate::openapi::{NotModified, PlainProblems, PlainQueryProblems, QueryProblems};
-use crate::parameters::{Parameters, echo};
+use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::routes::grouping::{DrillDown, GROUPING_PARAMETERS, grouping};
+use crate::routes::question::{MetricQuestion, QUESTION_PARAMETERS, check_metric_name};
 use crate::state::Shared;
 
 /// Live figures
@@ -89,8 +89,6 @@ pub(crate) async fn catalogue(
     Ok(Json(CatalogueAnswer { metrics, overview: catalogue.overview().to_vec() }))
 }
 
-const DETAILED_PARAMETERS: [&str; 5] = ["timeframe", "from", "to", "account_id", "conversation_id"];
-
 /// Drill-down into one metric
 ///
 /// Current value, series, percentiles, thresholds and trend of one metric, over a timeframe that ends
@@ -115,6 +113,8 @@ const DETAILED_PARAMETERS: [&str; 5] = ["timeframe", "from", "to", "account_id",
         ("to" = Option<String>, Query, description = "End, excluded; now unless said. Needs `from`."),
         ("account_id" = Option<String>, Query, description = "Only this account.", max_length = 50),
         ("conversation_id" = Option<String>, Query, description = "Only this conversation. Not together with `group_by`.", max_length = 100),
+        ("step" = Option<String>, Query, description = "Length of a point: 1s, 5s, 15s, 1m, 5m, 15m, 1h, 3h, 6h, 12h or 1d, at most 1440 points; what suits the range unless said. Steps below an hour are answered from minutes over any range, of an account or a conversation only while its samples are kept. Not together with `group_by`."),
+        ("compare" = inline(Option<kelly_query::comparison::Compare>), Query, description = "`previous`: the same figures over as much time before, and its series to lay under this one; of groups what changed of each."),
         ("group_by" = inline(Option<kelly_query::groups::GroupBy>), Query, description = "By account or by conversation."),
         ("top" = Option<u32>, Query, description = "With `group_by`: groups shown at most; 10 unless said.", minimum = 1, maximum = 100),
         ("order_by" = inline(Option<kelly_query::groups::OrderBy>), Query, description = "With `group_by`: by what groups are ranked; the metric's own aggregate unless said. Conversations older than samples are kept have no percentiles."),
@@ -172,7 +172,7 @@ pub(crate) async fn detailed(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let known = [&DETAILED_PARAMETERS[..], &GROUPING_PARAMETERS].concat();
+    let known = [&QUESTION_PARAMETERS[..], &GROUPING_PARAMETERS].concat();
     let mut parameters = Parameters::read(&uri, &known);
     let checked = match metric_type {
         Ok(Path(name)) => check_metric_name(&name).map(|()| name),
@@ -186,63 +186,44 @@ pub(crate) async fn detailed(
         parameters.fault("metric_type", reason);
         String::new()
     });
-    let timeframe = parameters.take("timeframe");
-    let (from, to) = (parameters.take("from"), parameters.take("to"));
-    let account_id = parameters.identifier("account_id", ACCOUNT_ID_CHARACTERS);
-    let conversation_id = parameters.identifier("conversation_id", CONVERSATION_ID_CHARACTERS);
+    let asked = MetricQuestion::read(&mut parameters)?;
     let grouping = grouping(&mut parameters);
-    if grouping.is_some() && conversation_id.is_some() {
-        parameters.fault("conversation_id", "leaves one group; ask without `group_by`".to_owned());
-    }
-    let range = match RangeRequest::parse(timeframe.as_deref(), from.as_deref(), to.as_deref()) {
-        Ok(range) => range,
-        Err(QueryError::BadParameter { parameter, problem }) => {
-            parameters.fault(parameter, problem);
-            RangeRequest::default()
+    if grouping.is_some() {
+        if asked.conversation_id.is_some() {
+            parameters.fault("conversation_id", "leaves one group; ask without `group_by`".to_owned());
         }
-        Err(other) => return Err(other.into()),
-    };
-    // After this every fault has been told, so the default above is never asked for.
+        if asked.step_seconds.is_some() {
+            let reason = "is chosen by the range where there is `group_by`; ask without the one or the other";
+            parameters.fault("step", reason.to_owned());
+        }
+    }
+    // After this every fault has been told, so what stands in for a wrong parameter is never asked.
     parameters.finish()?;
 
     let queries = Arc::clone(&shared.app.queries);
     let now = (shared.app.settings.clock)();
-    let lifetime = lifetime(&range, now);
+    let lifetime = lifetime(&asked.range, now);
     let answer = if let Some(grouping) = grouping {
         let request = GroupsRequest {
             metric_name,
-            range,
+            range: asked.range,
             group_by: grouping.by,
             order_by: grouping.order_by,
             order: grouping.order,
             top: grouping.top,
-            account_id,
+            account_id: asked.account_id,
+            compare: asked.compare,
         };
         let question = Question::Groups(request.clone());
         let ask =
             async move { queries.groups(request).await.map(|groups| DrillDown::Groups(Box::new(groups))) };
         answer(&shared, question, lifetime, ask).await?
     } else {
-        let request = DetailedRequest { metric_name, range, account_id, conversation_id };
+        let request = asked.about(metric_name);
         let question = Question::Detailed(request.clone());
         let ask =
             async move { queries.detailed(request).await.map(|whole| DrillDown::Whole(Box::new(whole))) };
         answer(&shared, question, lifetime, ask).await?
     };
     Ok(answer.respond(&headers, (shared.app.settings.clock)()))
-}
-
-/// A name that could never have been recorded is a mistake, not an empty answer.
-fn check_metric_name(name: &str) -> Result<(), String> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/-".contains(&byte);
-    if name.is_empty() || !name.bytes().all(allowed) {
-        return Err(format!(
-            "(`{}`) is no name of a metric; names have letters, digits and `_.:/-`",
-            echo(name)
-        ));
-    }
-    if name.len() > METRIC_NAME_CHARACTERS {
-        return Err(format!("is longer than {METRIC_NAME_CHARACTERS} characters; no metric's name is"));
-    }
-    Ok(())
 }

@@ -5,5 +5,7 @@ pub(crate) mod grouping;
 pub(crate) mod health;
 pub(crate) mod metrics;
 pub(crate) mod problems;
+pub(crate) mod question;
 pub(crate) mod record;
+pub(crate) mod several;
 pub(crate) mod start_page;

@@ -13,6 +13,7 @@ const FEED: &str = "/api/v1/kelly/monitoring/activity/feed";
 
 /// What the fake store holds.
 pub(crate) mod answers {
+    use kelly_query::comparison::{Change, ComparedWindows, Comparison, Kept, PreviousPoint};
     use kelly_query::detailed::{
         Direction, Freshness, MetricDefinition, Percentiles, Point, Resolution, Thresholds, Tier,
         TrendAnalysis, Window,
@@ -75,6 +76,7 @@ pub(crate) mod answers {
                 current_window: window,
                 previous_window: window,
             },
+            comparison: None,
             account_id: None,
             conversation_id: None,
             window,
@@ -90,6 +92,41 @@ pub(crate) mod answers {
                 bad_direction: "down".to_owned(),
                 description: "How sure the AI is.".to_owned(),
             },
+        }
+    }
+
+    pub(crate) fn compared() -> Detailed {
+        let whole = detailed();
+        let change = Change {
+            current: Some(0.85),
+            current_samples: 6,
+            previous: Some(0.8),
+            previous_samples: 9,
+            absolute_change: Some(0.05),
+            percentage_change: Some(6.25),
+        };
+        let comparison = Comparison {
+            windows: windows(),
+            change,
+            previous_percentiles: Percentiles { p50: Some(0.8), p95: Some(0.9), p99: None },
+            previous_series: vec![PreviousPoint {
+                timestamp: now(),
+                previous_timestamp: now(),
+                partial: false,
+                value: 0.8,
+                count: 9,
+            }],
+        };
+        Detailed { comparison: Some(comparison), ..whole }
+    }
+
+    fn windows() -> ComparedWindows {
+        let window = detailed().window;
+        ComparedWindows {
+            current_window: window,
+            previous_window: window,
+            previous_kept: Kept::Partly,
+            note: Some("Too little is still there.".to_owned()),
         }
     }
 
@@ -117,6 +154,7 @@ pub(crate) mod answers {
                 percentiles: Percentiles { p50: Some(0.4), p95: Some(0.6), p99: Some(0.6) },
                 share_of_count: 0.2,
                 share_of_sum: None,
+                comparison: Some(Change::default()),
                 series: vec![GroupPoint {
                     timestamp: now(),
                     partial: true,
@@ -137,6 +175,7 @@ pub(crate) mod answers {
                 max: 5.0,
                 last: 0.6,
             }),
+            compared: Some(windows()),
             account_id: None,
             thresholds: whole.thresholds,
             definition: whole.definition,
@@ -195,6 +234,10 @@ async fn answers_are_what_the_query_says() {
     insta::assert_json_snapshot!("detailed", api.get(&format!("{DETAILED}/ai_confidence")).await.json());
     let groups = api.get(&format!("{DETAILED}/ai_confidence?group_by=account&top=1")).await;
     insta::assert_json_snapshot!("groups", groups.json());
+    insta::assert_json_snapshot!(
+        "several",
+        api.get(&format!("{DETAILED}?metrics=a,b,ai_confidnce")).await.json()
+    );
     insta::assert_json_snapshot!("feed", api.get(FEED).await.json());
     let database = api.get("/health/database").await;
     insta::assert_json_snapshot!("database", database.json());
@@ -209,7 +252,9 @@ async fn parameters_become_the_question() {
         format!("{DETAILED}/ai_confidence"),
         format!("{DETAILED}/a%2Fb?timeframe=30d&account_id=account%20123"),
         format!("{DETAILED}/m?from=2024-09-11T12:00:00Z&to=1726068645000&conversation_id=c%2F1"),
-        format!("{DETAILED}/m?group_by=account"),
+        format!("{DETAILED}/m?step=5m&compare=previous"),
+        format!("{DETAILED}?metrics=a,b%2Fc&timeframe=7d&compare=previous&step=1h&account_id=a"),
+        format!("{DETAILED}/m?group_by=account&compare=previous"),
         format!(
             "{DETAILED}/m?group_by=conversation&account_id=a&top=100&order_by=p95&order=asc&timeframe=24h"
         ),
@@ -233,6 +278,11 @@ async fn wrong_parameters_are_refused_with_what_is_allowed() {
         format!("{DETAILED}/m?to=2024-09-11T12:00:00Z"),
         format!("{DETAILED}/m?from=yesterday"),
         format!("{DETAILED}/m?time_frame=1h"),
+        format!("{DETAILED}/m?step=2m&compare=last_year"),
+        format!("{DETAILED}/m?group_by=account&step=1m"),
+        DETAILED.to_owned(),
+        format!("{DETAILED}?metrics=a,,b"),
+        format!("{DETAILED}?metrics=a,b%20c&group_by=account"),
         format!("{DETAILED}/m?group_by=user"),
         format!("{DETAILED}/m?top=5&order_by=p95&order=asc"),
         format!("{DETAILED}/m?group_by=account&top=-1&order_by=worst&order=up&conversation_id=c"),

@@ -15,7 +15,7 @@ use kelly_api::{
 };
 use kelly_query::{
     DatabaseHealth, Detailed, DetailedRequest, FeedPage, FeedRequest, GroupsRequest, MetricGroups, Overview,
-    QueryError,
+    QueryError, Several, SeveralRequest,
 };
 use kelly_schemas::Catalogue;
 use serde_json::Value;
@@ -81,6 +81,14 @@ impl Queries for FakeQueries {
 
     async fn detailed(&self, request: DetailedRequest) -> Result<Detailed, QueryError> {
         self.answer(format!("{request:?}"), answers::detailed()).await
+    }
+
+    async fn several(&self, request: SeveralRequest) -> Result<Several, QueryError> {
+        let answer = Several {
+            metrics: vec![answers::detailed(), answers::compared()],
+            unknown_metrics: vec!["ai_confidnce".to_owned()],
+        };
+        self.answer(format!("{request:?}"), answer).await
     }
 
     async fn groups(&self, request: GroupsRequest) -> Result<MetricGroups, QueryError> {

@@ -134,6 +134,8 @@ impl Fixture {
             range,
             account_id: account.map(str::to_owned),
             conversation_id: conversation.map(str::to_owned),
+            step_seconds: None,
+            compare: None,
         };
         self.service.detailed(request).await.unwrap()
     }

@@ -39,6 +39,7 @@ fn request(metric: &str, timeframe: Timeframe, group_by: GroupBy) -> GroupsReque
         order: None,
         top: 3,
         account_id: None,
+        compare: None,
     }
 }
 

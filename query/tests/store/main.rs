@@ -1,5 +1,6 @@
 //! Questions against the real engine, compared with answers worked out from the samples themselves.
 
+mod compare;
 mod events;
 mod fixture;
 mod groups;

@@ -7,6 +7,7 @@ mod diagnosis;
 mod groups;
 mod merge;
 mod overview;
+mod seen;
 mod series;
 mod states;
 mod storage;
