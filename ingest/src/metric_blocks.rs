@@ -231,16 +231,13 @@ impl MetricBlocks {
     }
 
     fn account_days(&self, no_account: u32, marker: Marker) -> Block {
-        let groups = || self.rollups.account_buckets();
+        let groups = || self.rollups.account_days();
         let times = marker_times(groups().map(|group| group.minute));
         let marks = |number| std::iter::repeat_n(number, times.len());
-        let rows = groups().len() + times.len();
-        let mut buckets: Vec<i16> = groups().map(|group| group.value.0).collect();
-        let mut counts: Vec<u64> = groups().map(|group| group.value.1).collect();
-        let mut ends = vec![0; counts.len()];
-        buckets.resize(rows, 0);
-        counts.resize(rows, 0);
-        ends.resize(rows, marker.end);
+        let mut histograms = Histograms::default();
+        groups().for_each(|group| histograms.push(group.value.buckets()));
+        times.iter().for_each(|_| histograms.push(std::iter::empty()));
+        let ends = std::iter::repeat_n(0, groups().len()).chain(std::iter::repeat_n(marker.end, times.len()));
         let accounts = groups().filter_map(|group| group.account);
         Block::new(
             Table::AccountMetrics1d,
@@ -248,9 +245,8 @@ impl MetricBlocks {
                 columns::numbers(&self.names, groups().map(|group| group.metric).chain(marks(marker.name))),
                 columns::numbers(&self.accounts, accounts.chain(marks(no_account))),
                 columns::minutes(groups().map(|group| group.minute).chain(times.iter().copied())),
-                Arc::new(arrow_array::Int16Array::from(buckets)),
-                Arc::new(arrow_array::UInt64Array::from(counts)),
-                Arc::new(arrow_array::UInt64Array::from(ends)),
+                histograms.column(),
+                Arc::new(arrow_array::UInt64Array::from_iter_values(ends)),
             ],
         )
     }

@@ -5,8 +5,10 @@
 //! at several times the cost, and would tie exactly-once to the store's handling of views.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher};
 
-use hashbrown::HashMap;
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use kelly_schemas::histogram;
 
 const MS_PER_MINUTE: i64 = 60_000;
@@ -73,6 +75,10 @@ impl Histogram {
     /// Widest window: 4 KiB.
     const MAX_WINDOW: usize = 1024;
 
+    fn of(bucket: i16) -> Self {
+        Self { base: bucket, window: vec![1], far: BTreeMap::new() }
+    }
+
     fn add(&mut self, bucket: i16, count: u32) {
         if self.window.is_empty() {
             self.base = bucket;
@@ -134,58 +140,77 @@ pub struct Distribution {
     pub histogram: Histogram,
 }
 
-/// Groups by a packed key, in the order of their first appearance, which makes a block
-/// reproducible from its rows.
+/// Groups in the order of their first appearance, which makes a block reproducible from its rows.
+/// The table holds places only, so that its probes stay in the cache; a key lies beside its group.
 #[derive(Debug)]
 struct Groups<V> {
-    index: HashMap<u64, u32>,
-    entries: Vec<(u64, V)>,
+    hasher: DefaultHashBuilder,
+    places: HashTable<u32>,
+    entries: Vec<(Key, V)>,
 }
+
+/// Up to four numbers that name a group.
+type Key = [u32; 4];
 
 impl<V> Default for Groups<V> {
     fn default() -> Self {
-        Self { index: HashMap::new(), entries: Vec::new() }
+        Self { hasher: DefaultHashBuilder::default(), places: HashTable::new(), entries: Vec::new() }
     }
 }
 
 impl<V> Groups<V> {
-    fn upsert(&mut self, key: u64, insert: impl FnOnce() -> V, update: impl FnOnce(&mut V)) -> u32 {
-        let next = self.entries.len() as u32;
-        let at = *self.index.entry(key).or_insert(next);
-        if at == next {
-            self.entries.push((key, insert()));
-        } else {
-            update(&mut self.entries[at as usize].1);
+    /// The place of a group and whether it is new: a new one is what `insert` gives.
+    fn find_or_insert(&mut self, key: Key, insert: impl FnOnce() -> V) -> (usize, bool) {
+        let Self { hasher, places, entries } = self;
+        let place = places.entry(
+            hash(hasher, &key),
+            |&place| entries[place as usize].0 == key,
+            |&place| hash(hasher, &entries[place as usize].0),
+        );
+        match place {
+            Entry::Occupied(found) => (*found.get() as usize, false),
+            Entry::Vacant(vacant) => {
+                let place = entries.len();
+                vacant.insert(place as u32);
+                entries.push((key, insert()));
+                (place, true)
+            }
         }
-        at
+    }
+
+    fn upsert(&mut self, key: Key, insert: impl FnOnce() -> V, update: impl FnOnce(&mut V)) {
+        let (place, new) = self.find_or_insert(key, insert);
+        if !new {
+            update(&mut self.entries[place].1);
+        }
     }
 }
 
-fn pack(high: u32, low: u32) -> u64 {
-    u64::from(high) << 32 | u64::from(low)
+/// One write of 128 bits is a single multiplication for the hasher; four of 32 are four.
+fn hash(hasher: &DefaultHashBuilder, &[a, b, c, d]: &Key) -> u64 {
+    let mut state = hasher.build_hasher();
+    state.write_u128(u128::from(a) | u128::from(b) << 32 | u128::from(c) << 64 | u128::from(d) << 96);
+    state.finish()
 }
 
-fn unpack(key: u64) -> (u32, u32) {
-    ((key >> 32) as u32, key as u32)
+/// One hour of one account's metric, and the place of the day it is part of.
+#[derive(Debug)]
+struct AccountHour {
+    summary: Summary,
+    day: usize,
 }
 
 /// Accumulates samples and gives each tier's groups.
 #[derive(Debug, Default)]
 pub struct Rollups {
-    /// (metric, minute).
+    /// metric, minute.
     minutes: Groups<Distribution>,
-    /// (metric, account): its number is the high half of the two tiers below.
-    account_series: Groups<()>,
-    /// (series, hour).
-    account_hours: Groups<Summary>,
-    /// (series, day and bucket).
-    account_buckets: Groups<u64>,
-    /// (conversation, account plus one, or 0 for none): a conversation belongs to one account, but
-    /// where producers disagree no account may see another's numbers.
-    conversation_owners: Groups<()>,
-    /// (owner, metric).
-    conversation_series: Groups<()>,
-    /// (series, day).
+    /// metric, account, hour.
+    account_hours: Groups<AccountHour>,
+    /// metric, account, day.
+    account_days: Groups<Histogram>,
+    /// conversation, metric, day, account plus one or 0 for none: a conversation belongs to one
+    /// account, but where producers disagree no account may see another's numbers.
     conversation_days: Groups<Summary>,
 }
 
@@ -212,40 +237,46 @@ impl Rollups {
         let bucket = histogram::bucket(value);
         let one = Summary::of(timestamp_ms, value);
         self.minutes.upsert(
-            pack(metric, minute),
-            || {
-                let mut histogram = Histogram::default();
-                histogram.add(bucket, 1);
-                Distribution { summary: one, histogram }
-            },
+            [metric, minute, 0, 0],
+            || Distribution { summary: one, histogram: Histogram::of(bucket) },
             |group| {
                 group.summary.merge(&one);
                 group.histogram.add(bucket, 1);
             },
         );
+        let day = minute / MINUTES_PER_DAY;
         if let Some(account) = account {
-            let series = self.account_series.upsert(pack(metric, account), || (), |()| ());
-            let hour = minute / MINUTES_PER_HOUR;
-            self.account_hours.upsert(pack(series, hour), || one, |group| group.merge(&one));
-            // A day fits 16 bits until 2149; a bucket is 16 bits.
-            let day_and_bucket = (minute / MINUTES_PER_DAY) << 16 | u32::from(bucket as u16);
-            self.account_buckets.upsert(pack(series, day_and_bucket), || 1, |count| *count += 1);
+            let Self { account_hours, account_days, .. } = self;
+            // The hour knows its day, so that a row costs one look-up here and not two.
+            let mut new_day = false;
+            let (hour, new_hour) =
+                account_hours.find_or_insert([metric, account, minute / MINUTES_PER_HOUR, 0], || {
+                    let (place, new) =
+                        account_days.find_or_insert([metric, account, day, 0], || Histogram::of(bucket));
+                    new_day = new;
+                    AccountHour { summary: one, day: place }
+                });
+            let hour = &mut account_hours.entries[hour].1;
+            if !new_hour {
+                hour.summary.merge(&one);
+            }
+            if !new_day {
+                account_days.entries[hour.day].1.add(bucket, 1);
+            }
         }
         if let Some(conversation) = conversation {
             let account = account.map_or(0, |account| account + 1);
-            let owner = self.conversation_owners.upsert(pack(conversation, account), || (), |()| ());
-            let series = self.conversation_series.upsert(pack(owner, metric), || (), |()| ());
-            let day = minute / MINUTES_PER_DAY;
-            self.conversation_days.upsert(pack(series, day), || one, |group| group.merge(&one));
+            self.conversation_days.upsert(
+                [conversation, metric, day, account],
+                || one,
+                |group| group.merge(&one),
+            );
         }
     }
 
     /// (metric, minute since the epoch) groups.
     pub fn minutes(&self) -> impl ExactSizeIterator<Item = (u32, u32, &Distribution)> {
-        self.minutes.entries.iter().map(|(key, group)| {
-            let (metric, minute) = unpack(*key);
-            (metric, minute, group)
-        })
+        self.minutes.entries.iter().map(|&([metric, minute, ..], ref group)| (metric, minute, group))
     }
 
     /// (metric, minute at which the hour begins) groups, merged from the minutes.
@@ -253,7 +284,7 @@ impl Rollups {
         let mut hours: Groups<Distribution> = Groups::default();
         for (metric, minute, group) in self.minutes() {
             hours.upsert(
-                pack(metric, minute / MINUTES_PER_HOUR),
+                [metric, minute / MINUTES_PER_HOUR, 0, 0],
                 || group.clone(),
                 |hour| {
                     hour.summary.merge(&group.summary);
@@ -264,55 +295,41 @@ impl Rollups {
         hours
             .entries
             .into_iter()
-            .map(|(key, group)| {
-                let (metric, hour) = unpack(key);
-                (metric, hour * MINUTES_PER_HOUR, group)
-            })
+            .map(|([metric, hour, ..], group)| (metric, hour * MINUTES_PER_HOUR, group))
             .collect()
     }
 
     /// (metric, account, hour) groups.
     pub fn account_hours(&self) -> impl ExactSizeIterator<Item = SeriesGroup<Summary>> {
-        self.account_hours.entries.iter().map(|(key, summary)| {
-            let (series, hour) = unpack(*key);
-            let (metric, account) = unpack(self.account_series.entries[series as usize].0);
-            SeriesGroup {
-                metric,
-                account: Some(account),
-                conversation: None,
-                minute: hour * MINUTES_PER_HOUR,
-                value: *summary,
-            }
+        self.account_hours.entries.iter().map(|&([metric, account, hour, _], ref group)| SeriesGroup {
+            metric,
+            account: Some(account),
+            conversation: None,
+            minute: hour * MINUTES_PER_HOUR,
+            value: group.summary,
         })
     }
 
-    /// (metric, account, day, bucket) counts.
-    pub fn account_buckets(&self) -> impl ExactSizeIterator<Item = SeriesGroup<(i16, u64)>> {
-        self.account_buckets.entries.iter().map(|(key, count)| {
-            let (series, day_and_bucket) = unpack(*key);
-            let (metric, account) = unpack(self.account_series.entries[series as usize].0);
-            SeriesGroup {
-                metric,
-                account: Some(account),
-                conversation: None,
-                minute: (day_and_bucket >> 16) * MINUTES_PER_DAY,
-                value: (day_and_bucket as u16 as i16, *count),
-            }
+    /// (metric, account, day) groups.
+    pub fn account_days(&self) -> impl ExactSizeIterator<Item = SeriesGroup<&Histogram>> {
+        self.account_days.entries.iter().map(|&([metric, account, day, _], ref histogram)| SeriesGroup {
+            metric,
+            account: Some(account),
+            conversation: None,
+            minute: day * MINUTES_PER_DAY,
+            value: histogram,
         })
     }
 
     /// (conversation, metric, day) groups.
     pub fn conversation_days(&self) -> impl ExactSizeIterator<Item = SeriesGroup<Summary>> {
-        self.conversation_days.entries.iter().map(|(key, summary)| {
-            let (series, day) = unpack(*key);
-            let (owner, metric) = unpack(self.conversation_series.entries[series as usize].0);
-            let (conversation, account) = unpack(self.conversation_owners.entries[owner as usize].0);
+        self.conversation_days.entries.iter().map(|&([conversation, metric, day, account], summary)| {
             SeriesGroup {
                 metric,
                 account: account.checked_sub(1),
                 conversation: Some(conversation),
                 minute: day * MINUTES_PER_DAY,
-                value: *summary,
+                value: summary,
             }
         })
     }
@@ -352,9 +369,7 @@ mod tests {
         rollups.add(Sample { account: None, conversation: None, ..sample(0, 1.0) });
         assert_eq!(rollups.minutes().len(), 1);
         assert_eq!(
-            rollups.account_hours().len()
-                + rollups.account_buckets().len()
-                + rollups.conversation_days().len(),
+            rollups.account_hours().len() + rollups.account_days().len() + rollups.conversation_days().len(),
             0
         );
     }
@@ -388,7 +403,7 @@ mod tests {
                 prop_assert_eq!(buckets.iter().map(|(_, c)| u64::from(*c)).sum::<u64>(), group.summary.count);
             }
             prop_assert_eq!(rollups.account_hours().map(|g| g.value.count).sum::<u64>(), n);
-            prop_assert_eq!(rollups.account_buckets().map(|g| g.value.1).sum::<u64>(), n);
+            prop_assert_eq!(rollups.account_days().flat_map(|g| g.value.buckets().map(|(_, c)| u64::from(c)).collect::<Vec<_>>()).sum::<u64>(), n);
             prop_assert_eq!(rollups.conversation_days().map(|g| g.value.count).sum::<u64>(), n);
             let max = rows.iter().map(|r| r.4).fold(f64::MIN, f64::max);
             prop_assert_eq!(rollups.account_hours().map(|g| g.value.max).fold(f64::MIN, f64::max), max);

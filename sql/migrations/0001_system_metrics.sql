@@ -14,13 +14,7 @@ CREATE TABLE IF NOT EXISTS ${database}.system_metrics ${on_cluster}
     log_row         UInt32 CODEC(ZSTD(1)),
     -- Finds the rows of a declared range without reading the table.
     INDEX by_log_offset log_offset TYPE minmax GRANULARITY 1,
-    INDEX by_log_partition log_partition TYPE minmax GRANULARITY 1,
-    -- An index: the row's place by conversation, the values are read from the table itself. About 2.5 bytes a row.
-    PROJECTION by_conversation
-    (
-        SELECT conversation_id, metric_name, _part_offset
-        ORDER BY conversation_id, metric_name
-    )
+    INDEX by_log_partition log_partition TYPE minmax GRANULARITY 1
 )
 ENGINE = ${engine MergeTree}
 PARTITION BY toDate(timestamp)

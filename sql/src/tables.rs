@@ -177,8 +177,7 @@ fn columns(table: Table) -> Vec<Field> {
             field("metric_name", low_cardinality()),
             field("account_id", low_cardinality()),
             field("t", seconds()),
-            field("bucket", DataType::Int16),
-            field("count", DataType::UInt64),
+            field("histogram", DataType::Map(histogram_entries(), false)),
             field("log_end", DataType::UInt64),
         ],
         Table::ConversationMetrics1d => {

@@ -33,6 +33,11 @@ FROM
         CAST((timestamp, value), 'Tuple(at DateTime64(3, \'UTC\'), value Float64)') AS last
     FROM ${table system_metrics}
     WHERE conversation_id = {conversation:String} AND metric_name = {metric:String} AND ({account:String} = '' OR account_id = {account:String})
+      -- The table is sorted by metric, account and time: the conversation's days tell whose range of it to read.
+      AND account_id GLOBAL IN (
+        SELECT account_id FROM ${table conversation_metrics_1d}
+        WHERE conversation_id = {conversation:String} AND metric_name = {metric:String}
+          AND t >= toStartOfDay(fromUnixTimestamp64Milli({previous_from_ms:Int64}, 'UTC')) AND t < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC'))
       AND timestamp >= fromUnixTimestamp64Milli({previous_from_ms:Int64}, 'UTC') AND timestamp < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
 ) AS state
 GROUP BY state.is_current, state.point WITH ROLLUP

@@ -49,8 +49,9 @@ FROM
         -inf,
         CAST((toDateTime64(0, 3, 'UTC'), -inf), 'Tuple(at DateTime64(3, \'UTC\'), value Float64)'),
         bucket,
-        count
+        weight
     FROM ${table account_metrics_1d}
+    ARRAY JOIN mapKeys(histogram) AS bucket, mapValues(histogram) AS weight
     WHERE metric_name = {metric:String} AND account_id IN {groups:Array(String)}
       AND t >= window_start AND t < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
 ) AS state

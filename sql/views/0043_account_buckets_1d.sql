@@ -3,4 +3,5 @@
 CREATE OR REPLACE VIEW ${database}.account_buckets_1d ${on_cluster} AS
 SELECT t, bucket, count
 FROM ${table account_metrics_1d}
+ARRAY JOIN mapKeys(histogram) AS bucket, mapValues(histogram) AS count
 WHERE metric_name = {metric:String} AND account_id = {account:String} AND t >= {from:DateTime('UTC')} AND t < {to:DateTime('UTC')}

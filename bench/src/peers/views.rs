@@ -69,8 +69,10 @@ pub fn rollups() -> Vec<View> {
         View {
             table: "account_metrics_1d",
             select: format!(
-                "SELECT metric_name, account_id, toDateTime(toStartOfDay(timestamp)) AS t, {bucket} AS bucket, \
-                 count() AS count FROM {{rows}} GROUP BY metric_name, account_id, t, bucket"
+                "SELECT metric_name, account_id, t, \
+                 CAST(mapFromArrays(groupArray(bucket), groupArray(n)), 'Map(Int16, UInt64)') AS histogram \
+                 FROM (SELECT metric_name, account_id, toDateTime(toStartOfDay(timestamp)) AS t, {bucket} AS bucket, \
+                 count() AS n FROM {{rows}} GROUP BY metric_name, account_id, t, bucket) GROUP BY metric_name, account_id, t"
             ),
         },
         View {

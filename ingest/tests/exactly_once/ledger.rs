@@ -217,11 +217,15 @@ pub fn violations(contents: &Mutex<Contents>) -> Vec<String> {
         Table::Metrics1m,
         Table::Metrics1h,
         Table::AccountMetrics1h,
-        Table::AccountMetrics1d,
         Table::ConversationMetrics1d,
     ] {
         check(table.name(), counted(table), messages::rows());
     }
+    let in_histograms = blocks(Table::AccountMetrics1d)
+        .iter()
+        .flat_map(|block| block["histogram"].as_map().values().as_primitive::<UInt64Type>().values().to_vec())
+        .sum::<u64>();
+    check(Table::AccountMetrics1d.name(), in_histograms, messages::rows());
     check("dead letters", rows(Table::DeadLetters), messages::broken());
     check("events", rows(Table::ActivityEvents), messages::rows());
     let ids: HashSet<Vec<u8>> = blocks(Table::ActivityFirstSeen)

@@ -80,10 +80,9 @@ impl Fixture {
         });
         self.insert("account_metrics_1h", rows).await;
         let groups = samples::rolled_up(samples, 86_400, |sample| (sample.metric, sample.account));
-        let rows = groups.into_iter().flat_map(|(((metric, account), t), group)| {
-            samples::buckets(&group).into_iter().map(move |(bucket, count)| {
-                json!({ "metric_name": metric, "account_id": account, "t": t, "bucket": bucket, "count": count })
-            })
+        let rows = groups.into_iter().map(|(((metric, account), t), group)| {
+            let histogram = samples::buckets(&group);
+            json!({ "metric_name": metric, "account_id": account, "t": t, "histogram": histogram })
         });
         self.insert("account_metrics_1d", rows).await;
         let groups = samples::rolled_up(samples, 86_400, |sample| {

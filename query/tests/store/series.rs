@@ -327,7 +327,7 @@ async fn the_views_decode_buckets_as_the_histogram_does() {
     };
     fixture.insert("metrics_1m", buckets.map(row)).await;
     fixture.insert("metrics_1h", buckets.map(row)).await;
-    let days = |bucket: i16| serde_json::json!({ "metric_name": name(bucket), "account_id": "acme", "t": t / 86_400 * 86_400, "bucket": bucket, "count": 1 });
+    let days = |bucket: i16| serde_json::json!({ "metric_name": name(bucket), "account_id": "acme", "t": t / 86_400 * 86_400, "histogram": { bucket.to_string(): 1 } });
     fixture.insert("account_metrics_1d", buckets.map(days)).await;
     let hours = |bucket: i16| {
         let mut row = row(bucket);

@@ -108,21 +108,33 @@ async fn equal_keys_become_one_state() {
 }
 
 #[tokio::test]
-async fn a_conversation_is_found_through_its_projection() {
+async fn a_conversation_is_found_by_the_range_of_its_account() {
     let database = database().await;
-    let rows = batch(Table::SystemMetrics, 100_000, BASE_MS, 100);
-    database.store().insert(Table::SystemMetrics, &rows, "rows").await.unwrap();
-    // The engine leaves it aside where reading the rows is cheap anyway; this test has few rows.
-    let plan = database
-        .query(
-            "EXPLAIN indexes = 1, projections = 1 SELECT avg(value) FROM system_metrics \
-             WHERE conversation_id = 'conversation_id 7 – é' AND metric_name = 'metric_name-1' \
-             SETTINGS min_table_rows_to_use_projection_index = 0",
-        )
-        .await;
-    assert!(plan.contains("by_conversation"), "{plan}");
-    let sql = "SELECT count() FROM system_metrics WHERE conversation_id = 'conversation_id 7 – é'";
-    assert_eq!(database.query(sql).await, "100");
+    for insert in [
+        "INSERT INTO system_metrics (metric_name, value, timestamp, account_id, conversation_id) \
+         SELECT 'm', number, toDateTime64('2025-01-01', 3, 'UTC') + toIntervalMillisecond(number * 10), \
+                concat('a-', toString(number % 50)), concat('c-', toString(number % 500)) FROM numbers(1000000) \
+         SETTINGS max_insert_block_size = 2000000",
+        "INSERT INTO conversation_metrics_1d (conversation_id, metric_name, t, account_id, count) \
+         SELECT conversation_id, metric_name, toStartOfDay(timestamp) AS t, account_id, count() FROM system_metrics \
+         GROUP BY conversation_id, metric_name, t, account_id",
+    ] {
+        database.query(insert).await;
+    }
+    let day_ms = 86_400_000_i64;
+    let from_ms = 1_735_689_600_000_i64; // 2025-01-01
+    let view = format!(
+        "conversation_series_raw(metric = 'm', conversation = 'c-107', account = '', aggregate = 'sum', step_s = 3600, \
+         previous_from_ms = {}, from_ms = {from_ms}, compared_to_ms = {from_ms}, to_ms = {})",
+        from_ms - day_ms,
+        from_ms + day_ms
+    );
+    let count = database.query(&format!("SELECT count FROM {view} WHERE section = 'window'")).await;
+    assert_eq!(count, "2000");
+    let plan = database.query(&format!("EXPLAIN indexes = 1 SELECT count FROM {view}")).await;
+    let raw = &plan[plan.find("system_metrics").unwrap()..];
+    let by_key = &raw[raw.find("PrimaryKey").unwrap()..];
+    assert!(by_key.split("Granules").next().unwrap().contains("account_id"), "{plan}");
 }
 
 #[tokio::test]

@@ -345,7 +345,7 @@ const TIERS: [Tier; 7] = [
     Tier {
         table: "account_metrics_1d",
         columns: "metric_name, account_id, toUnixTimestamp(t) AS time",
-        values: "sum(count)",
+        values: "sum(arraySum(mapValues(histogram)))",
         key: |sample| format!("{}\t{}\t{}", sample.metric, sample.account, start_of(sample, DAY)),
         holds_sums: false,
     },

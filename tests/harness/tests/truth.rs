@@ -80,8 +80,8 @@ async fn roll_up(database: &TestDatabase) {
     }
     database
         .query(
-            "INSERT INTO account_metrics_1d (metric_name, account_id, t, bucket, count) \
-             SELECT metric_name, account_id, toStartOfDay(timestamp) AS t, 0, count() FROM system_metrics GROUP BY ALL",
+            "INSERT INTO account_metrics_1d (metric_name, account_id, t, histogram) \
+             SELECT metric_name, account_id, toStartOfDay(timestamp) AS t, map(toInt16(0), count()) FROM system_metrics GROUP BY metric_name, account_id, t",
         )
         .await;
 }
