@@ -40,6 +40,7 @@ fn main() -> ExitCode {
     if let Command::Engine { arguments } = cli.command {
         kelly_sql::engine::run_child(arguments);
     }
+    kelly_stream::allocator::keep_freed_memory();
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -4,6 +4,7 @@
 //! What stands above uses only [`port`] and [`LogError`]; one conformance suite keeps the two
 //! implementations from drifting apart.
 
+pub mod allocator;
 pub mod bounds;
 pub mod embedded;
 pub mod error;
