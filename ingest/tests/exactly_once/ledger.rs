@@ -213,12 +213,7 @@ pub fn violations(contents: &Mutex<Contents>) -> Vec<String> {
             .sum::<u64>()
     };
     check("raw rows", rows(Table::SystemMetrics), messages::rows());
-    for table in [
-        Table::Metrics1m,
-        Table::Metrics1h,
-        Table::AccountMetrics1h,
-        Table::ConversationMetrics1d,
-    ] {
+    for table in [Table::Metrics1m, Table::Metrics1h, Table::AccountMetrics1h, Table::ConversationMetrics1d] {
         check(table.name(), counted(table), messages::rows());
     }
     let in_histograms = blocks(Table::AccountMetrics1d)
