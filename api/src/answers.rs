@@ -30,6 +30,7 @@ pub(crate) enum Question {
     Several(SeveralRequest),
     Feed(FeedRequest),
     Vip(FeedRequest),
+    Performance,
 }
 
 /// An answer as it is sent.

@@ -62,12 +62,10 @@ pub(crate) async fn edge(State(shared): State<Shared>, request: Request, next: N
     }
     finish_headers(&mut response, trace_id);
 
-    shared.app.observer.observe(&Observation {
-        route,
-        method: method_name(&method),
-        status: response.status().as_u16(),
-        duration: started.elapsed(),
-    });
+    let (method, status, duration) = (method_name(&method), response.status().as_u16(), started.elapsed());
+    let milliseconds = duration.as_secs_f64() * 1_000.0;
+    shared.pace.note((method, route), status, milliseconds, (shared.app.settings.clock)());
+    shared.app.observer.observe(&Observation { route, method, status, duration });
     response
 }
 

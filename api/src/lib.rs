@@ -1,7 +1,7 @@
 //! Kelly's HTTP API: routes by resource, limits, problem documents, the OpenAPI document.
 //!
-//! [`router`] makes a router from an [`AppState`]: the query service and three ports the binary
-//! implements ([`Accept`], [`Health`], [`Observe`]); [`serve`] runs it. The way of a request, from the
+//! [`router`] makes a router from an [`AppState`]: the query service and four ports the binary
+//! implements ([`Accept`], [`Health`], [`Measure`], [`Observe`]); [`serve`] runs it. The way of a request, from the
 //! outside in: trace id, problem documents and latency (`edge`), Host and Origin (`guard`), the bound on
 //! requests (`limits`), then its handler under `routes`. There is no authentication here yet, so the
 //! server must listen on loopback only.
@@ -13,6 +13,7 @@ mod guard;
 mod latency;
 mod limits;
 mod openapi;
+mod pace;
 mod parameters;
 mod ports;
 mod problem;
@@ -27,8 +28,8 @@ pub use edge::{OTHER_METHOD, UNMATCHED_ROUTE};
 pub use latency::{Latencies, LatencyBook, MAX_SAMPLES, RequestClass, Sample};
 pub use limits::{DRAIN_TIME, IDLE_CONNECTION, Limits, MAX_CONNECTIONS, MAX_ROW_FAULTS};
 pub use ports::{
-    Accept, Accepted, BodyForm, Health, NotAccepted, Observation, Observe, Part, PartStatus, RowFault,
-    RowKind, Submission,
+    Accept, Accepted, BodyForm, Health, IngestPerformance, Measure, NotAccepted, Observation, Observe, Part,
+    PartStatus, RowFault, RowKind, Submission,
 };
 pub use problem::{Code, Definition, PROBLEM_JSON, Problem, ProblemDocument};
 pub use queries::Queries;

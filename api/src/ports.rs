@@ -167,6 +167,34 @@ pub enum PartStatus {
     Down,
 }
 
+/// Tells how fast the parts of this process are.
+#[async_trait]
+pub trait Measure: Send + Sync {
+    /// Writing from the log to the store; `None` in a process that does not.
+    async fn ingest(&self) -> Option<IngestPerformance>;
+}
+
+/// How fast this process writes from the log to the store. What is not known is null.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct IngestPerformance {
+    /// Seconds the two rates are of: about a minute, less just after the start.
+    pub window_seconds: Option<f64>,
+    /// Metrics and events written a second.
+    pub rows_per_second: Option<f64>,
+    /// Batches written a second.
+    pub batches_per_second: Option<f64>,
+    /// Metrics and events written since the process started.
+    pub rows_since_start: u64,
+    /// Rows and messages refused since then.
+    pub dead_letters_since_start: u64,
+    /// Inserts and commits that had to be tried again since then.
+    pub retries_since_start: u64,
+    /// Records on the log that are not written yet; null when the log does not tell.
+    pub lag_records: Option<u64>,
+    /// Seconds since the last write; null before the first.
+    pub last_write_age_seconds: Option<f64>,
+}
+
 /// Is told of every request after its answer is ready. Must not block: it runs on the request's path.
 pub trait Observe: Send + Sync {
     /// One request.

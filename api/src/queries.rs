@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use kelly_query::limits::TooLarge;
 use kelly_query::{
     DatabaseHealth, Detailed, DetailedRequest, FeedPage, FeedRequest, GroupsRequest, MetricGroups, Overview,
-    QueryError, QueryService, Several, SeveralRequest,
+    QueryError, QueryService, Several, SeveralRequest, StorePerformance,
 };
 
 use crate::problem::{Code, Fault, LimitFault, ParameterFault, Problem};
@@ -24,6 +24,8 @@ pub trait Queries: Send + Sync {
     async fn feed(&self, request: FeedRequest) -> Result<FeedPage, QueryError>;
     /// A page of the VIP feed.
     async fn vip(&self, request: FeedRequest) -> Result<FeedPage, QueryError>;
+    /// How fast the store is and what a day adds to it.
+    async fn store_performance(&self) -> Result<StorePerformance, QueryError>;
     /// How the store is and what it holds.
     async fn health_database(&self) -> Result<DatabaseHealth, QueryError>;
 }
@@ -52,6 +54,10 @@ impl Queries for QueryService {
 
     async fn vip(&self, request: FeedRequest) -> Result<FeedPage, QueryError> {
         self.vip(request).await
+    }
+
+    async fn store_performance(&self) -> Result<StorePerformance, QueryError> {
+        self.store_performance().await
     }
 
     async fn health_database(&self) -> Result<DatabaseHealth, QueryError> {

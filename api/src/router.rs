@@ -18,7 +18,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::edge::{edge, note_route, on_panic};
 use crate::guard::guard;
 use crate::openapi::{DOCS_PATH, DOCUMENT_PATH, head};
-use crate::routes::{activity, health, metrics, problems, record, several, start_page};
+use crate::routes::{activity, health, metrics, performance, problems, record, several, start_page};
 use crate::state::{AppState, Shared};
 
 /// The router over these parts. From the outside in: trace id, problem documents and latency; the
@@ -57,6 +57,7 @@ fn bounded() -> OpenApiRouter<Shared> {
         .routes(routes!(activity::vip))
         .routes(routes!(record::metrics))
         .routes(routes!(record::activity))
+        .routes(routes!(performance::performance))
         .routes(routes!(health::report))
         .routes(routes!(health::monitoring_database))
         .routes(routes!(health::database))

@@ -7,7 +7,8 @@ use kelly_schemas::Catalogue;
 
 use crate::answers::Answers;
 use crate::limits::{Gates, Limits};
-use crate::ports::{Accept, Health, Observe};
+use crate::pace::Pace;
+use crate::ports::{Accept, Health, Measure, Observe};
 use crate::queries::Queries;
 
 /// The parts behind the API and its settings.
@@ -19,6 +20,8 @@ pub struct AppState {
     pub acceptor: Arc<dyn Accept>,
     /// Tells how the parts are.
     pub health: Arc<dyn Health>,
+    /// Tells how fast the parts are.
+    pub measure: Arc<dyn Measure>,
     /// The metric catalogue that is in force.
     pub catalogue: Arc<Catalogue>,
     /// Is told of every request.
@@ -46,12 +49,13 @@ pub(crate) struct Shared {
     pub(crate) app: AppState,
     pub(crate) gates: Arc<Gates>,
     pub(crate) answers: Arc<Answers>,
+    pub(crate) pace: Arc<Pace>,
 }
 
 impl Shared {
     pub(crate) fn new(app: AppState) -> Self {
         let gates = Arc::new(Gates::new(app.settings.limits.clone()));
         let answers = Arc::new(Answers::new(app.settings.limits.kept_answers));
-        Self { app, gates, answers }
+        Self { app, gates, answers, pace: Arc::default() }
     }
 }

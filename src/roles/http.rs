@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::open;
+use super::pace::Pace;
 use super::ports::{Door, Parts};
 use super::progress::Progress;
 use crate::config::Config;
@@ -102,6 +103,8 @@ impl Http {
             },
             clock: Utc::now,
         });
+        let stop = CancellationToken::new();
+        let measure = Pace::start(ingest.clone(), stop.clone());
         let parts = Parts::new(log, store, ingest);
         parts.look().await;
         let latencies = Arc::new(LatencyBook::default());
@@ -109,6 +112,7 @@ impl Http {
             queries: Arc::new(queries),
             acceptor: Arc::new(Door::new(acceptor)),
             health: Arc::new(parts),
+            measure,
             catalogue,
             observer: latencies.clone(),
             settings: Settings {
@@ -118,7 +122,6 @@ impl Http {
                 limits: kelly_api::Limits::default(),
             },
         });
-        let stop = CancellationToken::new();
         let listener = claimed.listen()?;
         let serving = tokio::spawn(kelly_api::serve(listener, router, stop.clone().cancelled_owned()));
         Ok(Self { latencies, serving, stop })

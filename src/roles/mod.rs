@@ -6,6 +6,7 @@ mod directory;
 mod http;
 mod monitor;
 mod open;
+mod pace;
 mod ports;
 mod progress;
 mod shutdown;

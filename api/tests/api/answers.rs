@@ -189,3 +189,36 @@ async fn without_room_every_question_is_asked() {
     api.get(DETAILED).await;
     assert_eq!(asked(&api), 2);
 }
+
+static LATER_MS: AtomicI64 = AtomicI64::new(0);
+
+fn later() -> DateTime<Utc> {
+    now() + TimeDelta::milliseconds(LATER_MS.load(Ordering::Relaxed))
+}
+
+#[tokio::test]
+async fn performance_tells_what_was_measured_and_null_for_the_rest() {
+    let path = "/api/v1/kelly/monitoring/performance";
+    let api = Api::new(Setup { clock: later, ..Setup::default() });
+    for _ in 0..6 {
+        api.get(METRICS).await;
+    }
+    let mut told = api.get(path).await.json();
+    assert_eq!(told["http"]["routes"], serde_json::json!([]), "the first ten seconds are not over");
+    LATER_MS.store(15_000, Ordering::Relaxed);
+    let after = api.get(path).await.json();
+    let routes = after["http"]["routes"].as_array().unwrap();
+    let metrics = routes.iter().find(|route| route["route"] == METRICS).unwrap();
+    assert_eq!((&metrics["requests"], &metrics["requests_per_second"]), (&6.into(), &0.1.into()));
+    assert!(metrics["p50_ms"].as_f64().unwrap() > 0.0);
+    told["http"]["routes"] = serde_json::json!([]);
+    insta::assert_json_snapshot!(told);
+
+    let away = || QueryError::StoreUnavailable {
+        question: "performance",
+        source: StoreError::TimedOut { action: "read".to_owned() },
+    };
+    let api = Api::new(Setup { queries: Fate::Fail(away), ..Setup::default() });
+    let told = api.get(path).await;
+    assert_eq!((told.status, &told.json()["store"]), (StatusCode::OK, &serde_json::Value::Null));
+}

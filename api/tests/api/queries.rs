@@ -23,7 +23,8 @@ pub(crate) mod answers {
         GroupBy, GroupPoint, GroupTotal, MetricGroup, Order, OrderBy, Remainder, Share,
     };
     use kelly_query::health::{DeadLetters, TableStorage};
-    use kelly_query::{DatabaseHealth, Detailed, FeedPage, MetricGroups, Overview};
+    use kelly_query::performance::TablePerformance;
+    use kelly_query::{DatabaseHealth, Detailed, FeedPage, MetricGroups, Overview, StorePerformance};
     use uuid::Uuid;
 
     use crate::support::now;
@@ -42,6 +43,29 @@ pub(crate) mod answers {
             claude_requests_today: Some(892),
             claude_cost_today: Some(12.45),
             timestamp: now(),
+        }
+    }
+
+    pub(crate) fn store_performance() -> StorePerformance {
+        StorePerformance {
+            round_trip_ms: 0.5,
+            newest_metric: Some(now()),
+            newest_metric_age_seconds: Some(1.5),
+            newest_event: None,
+            bytes_on_disk: 100,
+            rows: 10,
+            parts: 2,
+            growth_bytes_a_day: Some(50.0),
+            growth_bytes_a_month: Some(1_500.0),
+            tables: vec![TablePerformance {
+                table: "system_metrics".to_owned(),
+                rows: 10,
+                bytes_on_disk: 100,
+                parts: 2,
+                rows_a_day: Some(5.0),
+                bytes_a_day: Some(50.0),
+                growth_days: 2,
+            }],
         }
     }
 

@@ -10,12 +10,12 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use kelly_api::{
-    Accept, Accepted, AppState, Health, LatencyBook, Limits, NotAccepted, Part, PartStatus, Queries, RowKind,
-    Settings, Submission, router,
+    Accept, Accepted, AppState, Health, IngestPerformance, LatencyBook, Limits, Measure, NotAccepted, Part,
+    PartStatus, Queries, RowKind, Settings, Submission, router,
 };
 use kelly_query::{
     DatabaseHealth, Detailed, DetailedRequest, FeedPage, FeedRequest, GroupsRequest, MetricGroups, Overview,
-    QueryError, Several, SeveralRequest,
+    QueryError, Several, SeveralRequest, StorePerformance,
 };
 use kelly_schemas::Catalogue;
 use serde_json::Value;
@@ -103,6 +103,10 @@ impl Queries for FakeQueries {
         self.answer(format!("vip {request:?}"), answers::page()).await
     }
 
+    async fn store_performance(&self) -> Result<StorePerformance, QueryError> {
+        self.answer("store_performance".to_owned(), answers::store_performance()).await
+    }
+
     async fn health_database(&self) -> Result<DatabaseHealth, QueryError> {
         self.answer("health_database".to_owned(), answers::database()).await
     }
@@ -150,6 +154,24 @@ impl Health for FakeHealth {
     }
 }
 
+struct FakeMeasure;
+
+#[async_trait]
+impl Measure for FakeMeasure {
+    async fn ingest(&self) -> Option<IngestPerformance> {
+        Some(IngestPerformance {
+            window_seconds: Some(60.5),
+            rows_per_second: Some(10_000.0),
+            batches_per_second: Some(2.0),
+            rows_since_start: 1_000_000,
+            dead_letters_since_start: 1,
+            retries_since_start: 0,
+            lag_records: None,
+            last_write_age_seconds: Some(0.5),
+        })
+    }
+}
+
 /// How an [`Api`] is made.
 pub(crate) struct Setup {
     pub(crate) queries: Fate<QueryError>,
@@ -191,6 +213,7 @@ impl Api {
             acceptor: accept.clone(),
             health: Arc::new(FakeHealth { parts: setup.parts, answers: setup.health_answers }),
             catalogue: Arc::new(Catalogue::builtin().clone()),
+            measure: Arc::new(FakeMeasure),
             observer: latencies.clone(),
             settings: Settings {
                 version: "1.2.3".to_owned(),
