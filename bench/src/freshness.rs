@@ -46,6 +46,9 @@ pub struct Options {
     /// Metrics a second
     #[arg(long, default_value_t = 10_000)]
     per_second: u64,
+    /// Partitions of the topics; Kelly's own default when left out
+    #[arg(long)]
+    partitions: Option<u32>,
     /// Seconds in which latency is measured
     #[arg(long, default_value_t = 20)]
     latency_seconds: u64,
@@ -56,7 +59,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { source: None, per_second: 10_000, latency_seconds: 20, cpu_seconds: 60 }
+        Self { source: None, per_second: 10_000, partitions: None, latency_seconds: 20, cpu_seconds: 60 }
     }
 }
 
@@ -130,7 +133,10 @@ async fn run_case(source: Source, options: &Options) -> Result<Value> {
     if let Some(log) = &log {
         arguments.extend(["--log", log]);
     }
-    let kelly = Kelly::start(&arguments, &[]).await?;
+    let partitions = options.partitions.map(|partitions| partitions.to_string());
+    let environment: Vec<_> =
+        partitions.iter().map(|partitions| ("KELLY_LOG_PARTITIONS", partitions.as_str())).collect();
+    let kelly = Kelly::start(&arguments, &environment).await?;
     let way = match &broker {
         Some(broker) => {
             let log = KafkaLog::connect(KafkaConfig::new(broker.bootstrap()))?;

@@ -40,7 +40,7 @@ pub struct Options {
     #[arg(long, default_value_t = 120)]
     minutes: u64,
     /// Questions a case
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 150)]
     questions: u64,
     /// Metrics a second recorded beside the questions, in the second half
     #[arg(long, default_value_t = 10_000)]
@@ -55,7 +55,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { minutes: 120, questions: 300, per_second: 10_000, connections: 32, poll_seconds: 10 }
+        Self { minutes: 120, questions: 150, per_second: 10_000, connections: 32, poll_seconds: 10 }
     }
 }
 

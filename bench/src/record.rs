@@ -30,7 +30,7 @@ pub struct Options {
     #[arg(long, default_value_t = 20)]
     seconds: u64,
     /// Keep-alive connections, one request at a time on each
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 128)]
     connections: usize,
     /// The log behind it: fsynced by itself, or Apache Kafka with acks=all
     #[arg(long, default_value = "embedded")]
@@ -39,7 +39,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { per_second: 10_000, seconds: 20, connections: 64, source: Source::Embedded }
+        Self { per_second: 10_000, seconds: 20, connections: 128, source: Source::Embedded }
     }
 }
 
