@@ -184,9 +184,67 @@ async fn nothing_but_loopback_is_listened_on_and_no_system_log_grows() {
             .collect();
         assert_eq!(addresses, [format!("0100007F{suffix}")]);
     }
-    let logs = "SELECT count() FROM system.tables WHERE database = 'system' AND name LIKE '%\\_log'";
-    assert_eq!(query(&engine.store_config(), "default", logs).await.unwrap(), "0");
+    // What is written down at all is written down by now, and would have made its table.
+    let config = engine.store_config();
+    query(&config, "default", "CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a").await.unwrap();
+    query(&config, "default", "INSERT INTO t SELECT number FROM numbers(1000)").await.unwrap();
+    query(&config, "default", "OPTIMIZE TABLE t FINAL").await.unwrap();
+    assert!(query(&config, "default", "SELECT throwIf(1)").await.is_err());
+    query(&config, "default", "SYSTEM FLUSH LOGS").await.unwrap();
+    let logs = "SELECT groupArray(name) FROM system.tables WHERE database = 'system' \
+                AND (name LIKE '%\\_log' OR notEmpty(data_paths))";
+    assert_eq!(query(&config, "default", logs).await.unwrap(), "[]");
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
     assert!(!String::from_utf8_lossy(&environment).contains("KELLY_"));
     engine.shutdown().await;
+}
+
+/// A server of its own keeps what it is told in `deploy/clickhouse`: a log table has a TTL there, or is off.
+#[test]
+fn the_deployed_servers_logs_are_bounded() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/clickhouse/system-logs.xml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let sections = text.lines().map(str::trim).filter(|line| line.contains("_log"));
+    let mut named = Vec::new();
+    for section in sections.filter(|line| line.starts_with('<') && !line.starts_with("<!--")) {
+        let bounded = section.contains("remove=\"1\"") || section.contains("<ttl>event_date + INTERVAL");
+        assert!(bounded, "{section}");
+        named.push(section.trim_start_matches('<').split([' ', '>']).next().unwrap());
+    }
+    // All that ClickHouse knows, whether or not its own configuration turns them on.
+    for table in [
+        "aggregated_zookeeper_log",
+        "asynchronous_insert_log",
+        "asynchronous_metric_log",
+        "azure_queue_log",
+        "background_schedule_pool_log",
+        "backup_log",
+        "blob_storage_log",
+        "crash_log",
+        "delta_lake_metadata_log",
+        "error_log",
+        "filesystem_cache_log",
+        "filesystem_read_prefetches_log",
+        "iceberg_metadata_log",
+        "latency_log",
+        "metric_log",
+        "opentelemetry_span_log",
+        "part_log",
+        "predicate_statistics_log",
+        "processors_profile_log",
+        "query_log",
+        "query_metric_log",
+        "query_thread_log",
+        "query_views_log",
+        "s3queue_log",
+        "session_log",
+        "text_log",
+        "trace_log",
+        "transactions_info_log",
+        "transposed_metric_log",
+        "zookeeper_connection_log",
+        "zookeeper_log",
+    ] {
+        assert!(named.contains(&table), "{table} is not bounded in deploy/clickhouse/system-logs.xml");
+    }
 }

@@ -23,7 +23,8 @@ const FOR_EVER_SECONDS: u32 = 2_147_483_647;
 /// Longest query of a dashboard, in seconds.
 const DASHBOARD_SECONDS: u32 = 60;
 
-/// `config.xml`. The system's own log tables are off: a section of that name would turn one on.
+/// `config.xml`. The system's own log tables are off: a section of that name would turn one on. Its pool of two threads
+/// warns of every short wait, some thirty times a second under inserts; that would leave no room in the log for anything else.
 pub(super) fn server(users_file: &str, memory_limit_bytes: u64) -> String {
     format!(
         "<!-- Written by Kelly at each start. -->
@@ -32,6 +33,10 @@ pub(super) fn server(users_file: &str, memory_limit_bytes: u64) -> String {
         <console>1</console>
         <console_log_level>warning</console_log_level>
         <startup_console_log_level>warning</startup_console_log_level>
+        <levels>
+            <logger><name>BackgroundSchedulePool/BgSchPool</name><level>error</level></logger>
+            <logger><name>BackgroundSchedulePool/BgStrmSchPool</name><level>error</level></logger>
+        </levels>
     </logger>
     <timezone>UTC</timezone>
     <users_config>{users_file}</users_config>

@@ -1,9 +1,11 @@
-//! What the tables take on the disk: how much a day adds.
+//! What the tables take on the disk: how much a day adds, what goes when it has expired, how many parts there are.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::support::{BASE_MS, batch, long_retention};
 use kelly_harness::TestDatabase;
-use kelly_sql::Table;
 use kelly_sql::queries::TableGrowth;
+use kelly_sql::{MigrationParams, Table};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
@@ -60,4 +62,115 @@ async fn growth_is_told_a_day_over_whole_days() {
     let growth = store.storage_growth(MIDNIGHT_MS + DAY_MS, 7).await.unwrap();
     let raw = of(&growth, Table::SystemMetrics);
     assert_eq!((raw.days, raw.rows_a_day, raw.bytes_a_day), (0, None, None));
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+#[tokio::test]
+async fn raw_metrics_expire_first_and_rollups_when_their_days_are_over() {
+    const HOUR_MS: i64 = 3_600_000;
+    let database = TestDatabase::create_empty();
+    let store = database.store();
+    let retention = MigrationParams { metrics_retention_hours: 72, retention_days: 90, cluster: None };
+    store.migrate(&retention).await.unwrap();
+    // An hour, thirty days and a hundred days ago; each far enough from the others to be in partitions of its own.
+    let ages_ms = [HOUR_MS, 30 * DAY_MS, 100 * DAY_MS];
+    for table in Table::ALL {
+        for age_ms in ages_ms {
+            let rows = batch(table, 10, now_ms() - age_ms, 1_000);
+            store.insert(table, &rows, &format!("{age_ms}")).await.unwrap();
+        }
+    }
+    for table in Table::ALL {
+        // How many of each age are left, the one of an hour aside.
+        let ages = format!(
+            "SELECT countIf(days > 90), countIf(days BETWEEN 20 AND 40) FROM (SELECT dateDiff('day', {}, now()) AS days FROM {})",
+            table.expiry().from,
+            table.name()
+        );
+        let expected = if table == Table::SystemMetrics { "0\t0" } else { "0\t10" };
+        let deadline = Instant::now() + Duration::from_secs(120);
+        // Nobody asks the engine to: it looks for what has expired after an insert, of which there is one a second.
+        for insert in 0.. {
+            let found = database.query(&ages).await;
+            if found == expected {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{}: {found}, and not {expected}", table.name());
+            store.insert(table, &batch(table, 1, now_ms(), 0), &format!("live {insert}")).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    // With the rows go their files.
+    let parts = "SELECT count() FROM system.parts WHERE database = currentDatabase() AND table = 'system_metrics' \
+                 AND active AND rows > 0 AND max_time < now() - INTERVAL 72 HOUR";
+    assert_eq!(database.query(parts).await, "0");
+}
+
+/// Active parts of the partition that has most of them, over all tables of the database.
+const MOST_PARTS: &str = "SELECT max(parts) FROM (SELECT count() AS parts FROM system.parts \
+                          WHERE database = currentDatabase() AND active GROUP BY table, partition_id)";
+
+#[tokio::test]
+async fn parts_stay_few_however_often_is_inserted() {
+    /// Partitions of the log, each with a writer of its own.
+    const WRITERS: usize = 4;
+    /// Inserts of each writer into every table, with nothing between them: at one a second the engine has all the
+    /// time of the world.
+    const INSERTS: i64 = 15;
+    /// Parts of one partition: a twentieth of what the engine slows inserts down at.
+    const BOUND: u64 = 50;
+    let database = TestDatabase::create_empty();
+    database.store().migrate(&long_retention()).await.unwrap();
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        let store = database.store().clone();
+        writers.spawn(async move {
+            for insert in 0..INSERTS {
+                for table in Table::ALL {
+                    let rows = batch(table, 50, BASE_MS + insert * 1_000, 20);
+                    store.insert(table, &rows, &format!("{writer}:{insert}")).await.unwrap();
+                }
+            }
+        });
+    }
+    let mut most: u64 = 0;
+    while !writers.is_empty() {
+        most = most.max(database.query(MOST_PARTS).await.parse().unwrap());
+        if let Some(finished) = writers.try_join_next() {
+            finished.unwrap();
+        }
+    }
+    assert!((1..=BOUND).contains(&most), "{most} parts");
+    let slowed = "SELECT sum(value) FROM system.events WHERE event IN ('DelayedInserts', 'RejectedInserts')";
+    assert_eq!(database.query(slowed).await, "0", "no insert had to wait for merges");
+}
+
+#[tokio::test]
+async fn late_rows_of_thirty_days_make_a_part_a_partition_and_no_more() {
+    let database = TestDatabase::create_empty();
+    let store = database.store();
+    store.migrate(&long_retention()).await.unwrap();
+    for table in Table::ALL {
+        database.query(&format!("SYSTEM STOP MERGES {}.{}", database.name(), table.name())).await;
+        store.insert(table, &batch(table, 3_000, BASE_MS, 30 * DAY_MS / 3_000), "late").await.unwrap();
+        let parts = database
+            .query(&format!("SELECT count(), uniqExact(partition_id) FROM system.parts WHERE database = currentDatabase() AND table = '{}' AND active", table.name()))
+            .await;
+        // Raw rows by days, all others by weeks.
+        let expected = if table == Table::SystemMetrics { "31\t31" } else { "5\t5" };
+        assert_eq!(parts, expected, "{}", table.name());
+        database.query(&format!("SYSTEM START MERGES {}.{}", database.name(), table.name())).await;
+    }
+    // Ten more such batches: merges keep up, a partition never has more parts than there were batches.
+    for late in 0..10 {
+        for table in [Table::SystemMetrics, Table::AccountMetrics1h] {
+            let rows = batch(table, 3_000, BASE_MS + late, 30 * DAY_MS / 3_000);
+            store.insert(table, &rows, &format!("late {late}")).await.unwrap();
+        }
+    }
+    let most: u64 = database.query(MOST_PARTS).await.parse().unwrap();
+    assert!(most <= 11, "{most} parts");
 }
