@@ -11,6 +11,7 @@ use comfy_table::Table as TextTable;
 use indicatif::{ProgressBar, ProgressStyle};
 use kelly_harness::{BrokerOptions, KafkaBroker};
 use kelly_ingest::{IngestConfig, Pipeline, Rules};
+use kelly_schemas::decode::ARROW_STREAM;
 use kelly_schemas::{Limits, topics};
 use kelly_sql::Store;
 use kelly_stream::partitioner::partition_of;
@@ -33,41 +34,77 @@ pub enum Source {
     Embedded,
 }
 
+/// How its messages are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// JSON, each metric an object.
+    Json,
+    /// Arrow IPC streams.
+    Arrow,
+}
+
+impl Format {
+    /// Metrics in one message where nothing else is said: a JSON producer that sends each by itself, an Arrow one that
+    /// gathers.
+    fn rows_a_message(self) -> u64 {
+        match self {
+            Self::Json => 1,
+            Self::Arrow => 8_000,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Arrow => "arrow",
+        }
+    }
+}
+
 /// What to measure.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Options {
     /// Where the backlog lies; both when left out
     #[arg(long)]
     source: Option<Source>,
-    /// Metrics in the backlog
-    #[arg(long, default_value_t = 3_000_000)]
-    rows: u64,
-    /// Metrics in one message; 1 is a producer that sends each by itself
-    #[arg(long, default_value_t = 1)]
-    rows_a_message: u64,
-    /// Partitions of the topic
-    #[arg(long, default_value_t = 4)]
-    partitions: u32,
+    /// How its messages are written; both when left out
+    #[arg(long)]
+    format: Option<Format>,
+    /// Metrics in the backlog; 3,000,000 when left out
+    #[arg(long)]
+    rows: Option<u64>,
+    /// Metrics in one message; when left out 1 of JSON, a producer that sends each by itself, and 8,000 of Arrow
+    #[arg(long)]
+    rows_a_message: Option<u64>,
+    /// Partitions of the topic; 4 when left out
+    #[arg(long)]
+    partitions: Option<u32>,
     /// Rows that close a batch; the pipeline's own default when left out
     #[arg(long)]
     batch_rows: Option<usize>,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self { source: None, rows: 3_000_000, rows_a_message: 1, partitions: 4, batch_rows: None }
+impl Options {
+    fn backlogs(&self) -> Vec<Backlog> {
+        let sources = self.source.map_or(vec![Source::Kafka, Source::Embedded], |source| vec![source]);
+        let formats = self.format.map_or(vec![Format::Json, Format::Arrow], |format| vec![format]);
+        let backlog = |source, format: Format| Backlog {
+            source,
+            format,
+            rows: self.rows.unwrap_or(3_000_000),
+            rows_a_message: self.rows_a_message.unwrap_or_else(|| format.rows_a_message()).max(1),
+            partitions: self.partitions.unwrap_or(4),
+        };
+        sources.iter().flat_map(|source| formats.iter().map(|format| backlog(*source, *format))).collect()
     }
 }
 
 /// Runs every case asked for.
 pub async fn run(options: &Options) -> Result<Report> {
-    let sources = match options.source {
-        Some(source) => vec![source],
-        None => vec![Source::Kafka, Source::Embedded],
-    };
     let mut table = TextTable::new();
     table.set_header([
         "ingest",
+        "format",
         "rows",
         "rows/s",
         "us CPU a row: kelly",
@@ -76,14 +113,15 @@ pub async fn run(options: &Options) -> Result<Report> {
         "bytes a raw row",
     ]);
     let mut cases = Vec::new();
-    for source in sources {
-        let case = run_case(source, options).await?;
+    for backlog in options.backlogs() {
+        let case = run_case(&backlog, options.batch_rows).await?;
         let cpu = &case["cpu_us_per_row"];
         let shown = |value: &Value, digits: usize| {
             value.as_f64().map_or_else(|| "-".to_owned(), |number| format!("{number:.digits$}"))
         };
         table.add_row([
             case["source"].as_str().unwrap_or_default().to_owned(),
+            case["format"].as_str().unwrap_or_default().to_owned(),
             case["rows"].to_string(),
             shown(&case["rows_per_s"], 0),
             shown(&cpu["kelly"], 2),
@@ -105,6 +143,8 @@ pub async fn run(options: &Options) -> Result<Report> {
 pub struct Backlog {
     /// Where it lies.
     pub source: Source,
+    /// How its messages are written.
+    pub format: Format,
     /// Metrics.
     pub rows: u64,
     /// Metrics in one message.
@@ -216,19 +256,13 @@ pub async fn drain(
     Ok(())
 }
 
-async fn run_case(source: Source, options: &Options) -> Result<Value> {
-    let prepared = prepare(&Backlog {
-        source,
-        rows: options.rows,
-        rows_a_message: options.rows_a_message,
-        partitions: options.partitions,
-    })
-    .await?;
+async fn run_case(backlog: &Backlog, batch_rows: Option<usize>) -> Result<Value> {
+    let prepared = prepare(backlog).await?;
     let fresh = FreshStore::start(&Overrides::default()).await?;
     let mut watched = vec![("kelly", std::process::id()), ("engine", fresh.pid()?)];
     watched.extend(prepared.broker.as_ref().and_then(KafkaBroker::pid).map(|pid| ("broker", pid)));
     let (mut clock, mut outcome) = (None, None);
-    drain(&prepared, fresh.store(), &Drain { group: None, batch_rows: options.batch_rows }, |seen| {
+    drain(&prepared, fresh.store(), &Drain { group: None, batch_rows }, |seen| {
         match seen {
             Seen::Begins => clock = Some((CpuWatch::start(&watched)?, Instant::now())),
             Seen::Rows(_) => {}
@@ -248,17 +282,17 @@ async fn run_case(source: Source, options: &Options) -> Result<Value> {
     prepared.log.close().await?;
     let per_row: serde_json::Map<String, Value> = used
         .iter()
-        .map(|(name, used)| ((*name).to_owned(), json!(used.as_secs_f64() * 1e6 / options.rows as f64)))
+        .map(|(name, used)| ((*name).to_owned(), json!(used.as_secs_f64() * 1e6 / backlog.rows as f64)))
         .collect();
     let case = json!({
         "bench": "ingest",
-        "source": if source == Source::Kafka { "kafka" } else { "embedded" },
-        "format": "json",
-        "rows": options.rows,
-        "rows_per_message": options.rows_a_message,
-        "partitions": options.partitions,
+        "source": if backlog.source == Source::Kafka { "kafka" } else { "embedded" },
+        "format": backlog.format.name(),
+        "rows": backlog.rows,
+        "rows_per_message": backlog.rows_a_message,
+        "partitions": backlog.partitions,
         "seconds": took.as_secs_f64(),
-        "rows_per_s": options.rows as f64 / took.as_secs_f64(),
+        "rows_per_s": backlog.rows as f64 / took.as_secs_f64(),
         "cpu_us_per_row": per_row,
         "bytes_per_row": raw.bytes_on_disk as f64 / raw.rows.max(1) as f64,
         "machine": machine::describe(),
@@ -274,25 +308,37 @@ async fn fill(log: &dyn Log, backlog: &Backlog) -> Result<()> {
     let progress = progress("filling the log", backlog.rows);
     let (mut number, mut records) = (0, Vec::new());
     while number < backlog.rows {
-        let conversation = traffic::conversation(number);
-        let key = format!("conv-{conversation}");
+        let key = format!("conv-{}", traffic::conversation(number));
         // The backlog is of the last hour.
         let time = |number: u64| newest_ms - 3_600_000 + (number * 3_600_000 / backlog.rows) as i64;
-        let payload = if backlog.rows_a_message == 1 {
-            traffic::metric_json(number, time(number))
-        } else {
-            let end = (number + backlog.rows_a_message).min(backlog.rows);
-            let rows: Vec<String> =
-                (number..end).map(|number| traffic::metric_json(number, time(number))).collect();
-            format!("[{}]", rows.join(","))
+        let end = (number + backlog.rows_a_message).min(backlog.rows);
+        let record = match backlog.format {
+            // Of thousands of rows no conversation is the key: a producer hands them out in turn.
+            Format::Arrow => NewRecord {
+                topic: Arc::clone(&topic),
+                partition: Some((number / backlog.rows_a_message % u64::from(backlog.partitions)) as u32),
+                key: None,
+                payload: Bytes::from(traffic::metrics_arrow(number..end, time)?),
+                content_type: Some(ARROW_STREAM.into()),
+            },
+            Format::Json => {
+                let payload = if backlog.rows_a_message == 1 {
+                    traffic::metric_json(number, time(number))
+                } else {
+                    let rows: Vec<String> =
+                        (number..end).map(|number| traffic::metric_json(number, time(number))).collect();
+                    format!("[{}]", rows.join(","))
+                };
+                NewRecord {
+                    topic: Arc::clone(&topic),
+                    partition: Some(partition_of(key.as_bytes(), backlog.partitions)),
+                    key: Some(Bytes::from(key)),
+                    payload: Bytes::from(payload),
+                    content_type: None,
+                }
+            }
         };
-        records.push(NewRecord {
-            topic: Arc::clone(&topic),
-            partition: Some(partition_of(key.as_bytes(), backlog.partitions)),
-            key: Some(Bytes::from(key)),
-            payload: Bytes::from(payload),
-            content_type: None,
-        });
+        records.push(record);
         number += backlog.rows_a_message;
         if records.len() as u64 * backlog.rows_a_message >= ROWS_AN_APPEND {
             log.append(std::mem::take(&mut records)).await?;

@@ -37,7 +37,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Bench {
-    /// Drain a backlog of JSON metrics into the store, rollups on
+    /// Drain a backlog of metrics, as JSON and as Arrow, into the store, rollups on
     Ingest(ingest::Options),
     /// Drain one Kafka topic with Kelly, with ClickHouse's Kafka engine, and with a Python consumer
     Peers(peers::Options),

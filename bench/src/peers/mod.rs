@@ -13,7 +13,7 @@ use comfy_table::Table as TextTable;
 use serde_json::json;
 
 use self::kafka_engine::{Setup, Until};
-use crate::ingest::{self, Backlog, Source};
+use crate::ingest::{self, Backlog, Format, Source};
 use crate::processes::CpuWatch;
 use crate::store::{FreshStore, Overrides};
 use crate::{Report, machine};
@@ -130,6 +130,7 @@ struct Entry {
 pub async fn run(options: &Options) -> Result<Report> {
     let backlog = Backlog {
         source: Source::Kafka,
+        format: Format::Json,
         rows: options.rows,
         rows_a_message: 1,
         partitions: options.partitions,
