@@ -54,7 +54,7 @@ pub fn metric_json(number: u64, timestamp_ms: i64) -> String {
     json
 }
 
-/// The same metrics as one Arrow message, about 20 bytes each: what they share is in it once.
+/// The same metrics as one Arrow message, about 40 bytes each: what they share is in it once.
 pub fn metrics_arrow(numbers: Range<u64>, timestamp_ms: impl Fn(u64) -> i64) -> Result<Vec<u8>> {
     let mut encoder = ArrowEncoder::default();
     for number in numbers {

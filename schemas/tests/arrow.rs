@@ -92,9 +92,12 @@ fn texts(texts: &[Option<&str>]) -> ArrayRef {
     Arc::new(StringArray::from(texts.to_vec()))
 }
 
+/// Makes a column of texts in one of Arrow's forms.
+type Form = fn(&[Option<&'static str>]) -> ArrayRef;
+
 #[test]
 fn every_form_of_text_is_the_same_row() {
-    let forms: [fn(&[Option<&'static str>]) -> ArrayRef; 6] = [
+    let forms: [Form; 6] = [
         |texts| Arc::new(StringArray::from(texts.to_vec())),
         |texts| Arc::new(LargeStringArray::from(texts.to_vec())),
         |texts| Arc::new(StringViewArray::from(texts.to_vec())),

@@ -16,7 +16,9 @@ async fn rows_of_confluent_kafka_are_there() {
     let environment = [("KELLY_LOG", log_url.as_str()), ("KELLY_MONITORING_ENABLED", "false")];
     let kelly =
         Kelly::start(Start { arguments: &["up"], environment: &environment, data: directory.path() }).await;
-    python::run("producer.py", &[broker.bootstrap(), &COUNT.to_string()]);
+    python::run("tests/e2e/producer.py", &[broker.bootstrap(), &COUNT.to_string()]);
+    // The example of the documentation, as it stands there.
+    python::run("docs/arrow_producer.py", &[broker.bootstrap(), "2", "5000"]);
     let begun = Instant::now();
     let wanted = (2 * COUNT).to_string();
     let count = "SELECT uniqExact(value) FROM system_metrics WHERE metric_name = 'from_python'";
@@ -27,6 +29,12 @@ async fn rows_of_confluent_kafka_are_there() {
     let metadata =
         kelly.sql("SELECT any(metadata) FROM system_metrics WHERE account_id = 'other-make'").await;
     assert_eq!(metadata, r#"{"region":"north"}"#, "an unknown field goes to the metadata");
+    let arrow = "SELECT uniqExact(value), countIf(metadata = '{\"region\":\"north\"}'), uniqExact(conversation_id) \
+                 FROM system_metrics WHERE metric_name = 'from_pyarrow' AND account_id = 'acme'";
+    while kelly.sql(arrow).await != "10000\t1000\t100" {
+        assert!(begun.elapsed() < PATIENCE, "of the Arrow rows came {}", kelly.sql(arrow).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     while kelly.get("/api/v1/kelly/monitoring/activity/feed").await["events"][0]["title"]
         != "Greetings from Python"
     {

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Runs a script of this folder and gives what it printed.
+/// Runs a script, named by its path in the repository, and gives what it printed.
 pub fn run(script: &str, arguments: &[&str]) -> String {
     let python = std::env::var_os("KELLY_TEST_PYTHON").map_or_else(default, PathBuf::from);
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/e2e").join(script);
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(script);
     let output = Command::new(&python).arg(&script).args(arguments).output().unwrap_or_else(|fault| {
         panic!(
             "{} does not start ({fault}): run `scripts/setup python`, or name one with KELLY_TEST_PYTHON",

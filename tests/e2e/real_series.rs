@@ -95,7 +95,7 @@ async fn percentiles_stay_within_the_stated_bound() {
                 .await;
             let (from, to) = (moment_ms(&answer["window"]["from"]), moment_ms(&answer["window"]["to"]));
             let exact = python::run(
-                "oracle.py",
+                "tests/e2e/oracle.py",
                 &[
                     file.to_str().expect("a plain path"),
                     &shift.to_string(),
