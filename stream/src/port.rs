@@ -193,8 +193,9 @@ pub trait Log: Send + Sync {
     async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<()>;
     /// Number of partitions of a topic.
     async fn partitions(&self, topic: &str) -> Result<u32>;
-    /// Appends and returns when every record is durable, in the order given. On an error each
-    /// record's fate is unknown. [`LogError::Full`] when the bounded queue or the disk is full.
+    /// Appends and returns when every record is durable, in the order given. On
+    /// [`LogError::Unknown`] each record's fate is unknown, on every other error none is on the log.
+    /// [`LogError::Full`] when the bounded queue or the disk is full.
     async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Position>>;
     /// The ends of one partition.
     async fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks>;

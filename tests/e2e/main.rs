@@ -1,8 +1,11 @@
 //! End to end: the real binary, the real engine, real Apache Kafka. Every test owns its directory,
 //! its ports and, where it needs one, its broker.
 
+mod apart;
+mod broker_faults;
 mod command_line;
 mod first_minutes;
+mod instances;
 mod kills;
 mod other_producers;
 mod python;

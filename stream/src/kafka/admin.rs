@@ -88,14 +88,16 @@ impl Admin {
                 partition: partition.partition,
             });
         }
-        let (low, high) = self
-            .client
-            .inner()
-            .fetch_watermarks(&partition.topic, native(partition.partition), self.config.request_timeout)
-            .map_err(|error| {
-                failure(format!("ask for the ends of {}/{}", partition.topic, partition.partition), error)
-            })?;
-        Ok(Watermarks { low: low.max(0).unsigned_abs(), high: high.max(0).unsigned_abs() })
+        let (low, high) = batch::ends_of(
+            self.client.inner(),
+            &partition.topic,
+            native(partition.partition),
+            self.config.request_timeout,
+        )
+        .map_err(|error| {
+            failure(format!("ask for the ends of {}/{}", partition.topic, partition.partition), error)
+        })?;
+        Ok(Watermarks { low, high })
     }
 
     /// The ends of all partitions in two requests to each broker, however many partitions there are.

@@ -7,6 +7,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::Offset;
 use rdkafka::bindings as native;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -209,6 +210,13 @@ impl<'a> Message<'a> {
     }
 }
 
+/// Whether a message that was not acknowledged may have been appended all the same.
+pub(super) fn may_be_on_the_log(message: &BorrowedMessage<'_>) -> bool {
+    // SAFETY: the borrow keeps the message alive for the call.
+    let status = unsafe { native::rd_kafka_message_status(message.ptr()) };
+    status != native::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED
+}
+
 /// Positions in a list that `committed_offsets` filled; a partition without one has `None`.
 pub(super) fn committed_of(
     list: &TopicPartitionList,
@@ -229,7 +237,7 @@ pub(super) fn committed_of(
             }
         };
         let committed = match element.offset() {
-            rdkafka::Offset::Offset(offset) if offset >= 0 => {
+            Offset::Offset(offset) if offset >= 0 => {
                 Some(Committed { offset: offset.unsigned_abs(), metadata })
             }
             _ => None,
@@ -265,6 +273,24 @@ pub(super) fn offsets_at<C: ClientContext>(
             .ok_or(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset))
     };
     list.elements().iter().map(offset_of).collect()
+}
+
+/// First and next offset of one partition. Two questions, because librdkafka's own for both answers
+/// the end for the beginning when the first half is refused (a leader that has just moved) and the
+/// second is not: a reader would skip everything.
+pub(super) fn ends_of<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    partition: i32,
+    timeout: Duration,
+) -> KafkaResult<(u64, u64)> {
+    let ask = |end| {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition_offset(topic, partition, end)?;
+        let offsets = offsets_at(client, &list, timeout)?;
+        offsets.first().copied().ok_or(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset))
+    };
+    Ok((ask(Offset::Beginning)?, ask(Offset::End)?))
 }
 
 /// Commits and waits for the coordinator's answer. Unlike `Consumer::commit` it also reports a

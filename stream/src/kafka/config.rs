@@ -31,7 +31,8 @@ pub struct KafkaConfig {
     pub queue_records: usize,
     /// How long a request for metadata, positions or topics may take.
     pub request_timeout: Duration,
-    /// How long an append is tried before its outcome is called unknown.
+    /// How long an append is tried before it is given up. Less than HTTP waits for it, so that the
+    /// log has the time to say whether anything of it was sent.
     pub delivery_timeout: Duration,
 }
 
@@ -44,7 +45,7 @@ impl Default for KafkaConfig {
             queue_bytes: 64 * 1024 * 1024,
             queue_records: 200_000,
             request_timeout: Duration::from_secs(10),
-            delivery_timeout: Duration::from_secs(30),
+            delivery_timeout: Duration::from_secs(20),
         }
     }
 }

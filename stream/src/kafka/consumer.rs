@@ -233,14 +233,12 @@ impl Reader {
     }
 
     fn ends(&self, partition: &TopicPartition) -> Result<(u64, u64)> {
-        let (low, high) = self
-            .member
-            .consumer
-            .fetch_watermarks(&partition.topic, native(partition.partition), self.request_timeout)
-            .map_err(|error| {
+        let client = self.member.consumer.client();
+        batch::ends_of(client, &partition.topic, native(partition.partition), self.request_timeout).map_err(
+            |error| {
                 failure(format!("ask for the ends of {}/{}", partition.topic, partition.partition), error)
-            })?;
-        Ok((low.max(0).unsigned_abs(), high.max(0).unsigned_abs()))
+            },
+        )
     }
 
     fn give_up(&mut self, partitions: &[TopicPartition], sink: &mut dyn Sink) -> Result<()> {
@@ -339,7 +337,14 @@ impl Reader {
     fn tolerate(&self, error: KafkaError) -> Result<()> {
         let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
         match error.rdkafka_error_code() {
-            Some(code) if !fatal && heals_itself(code) => {
+            _ if fatal => Err(LogError::Refused {
+                doing: "read records".into(),
+                mend: "the group refuses this member for good: see the cause, then restart it (each \
+                       instance needs a name of its own, where instances are named)"
+                    .into(),
+                source: Some(Box::new(error)),
+            }),
+            Some(code) if heals_itself(code) => {
                 tracing::debug!(%error, "kafka consumer goes on");
                 Ok(())
             }
@@ -420,5 +425,16 @@ mod tests {
         assert_eq!(paused(&consumer), [true, false]);
         consumer.resume(&[place("t"), place("lost")]).unwrap();
         assert_eq!(paused(&consumer), [false, false]);
+    }
+
+    #[test]
+    fn a_fatal_error_ends_reading_and_a_passing_one_does_not() {
+        let config = KafkaConfig::new("127.0.0.1:1");
+        let spec = ConsumerSpec { group: "g".into(), topics: vec!["t".into()], start: Start::Earliest };
+        let consumer = KafkaConsumer::open(&config, spec).unwrap();
+        let told = |error| consumer.reader.tolerate(error);
+        assert!(told(KafkaError::MessageConsumption(Code::NotCoordinator)).is_ok());
+        let fatal = told(KafkaError::MessageConsumptionFatal(Code::FencedInstanceId)).unwrap_err();
+        assert!(matches!(fatal, LogError::Refused { .. }) && !fatal.is_retryable(), "{fatal:?}");
     }
 }

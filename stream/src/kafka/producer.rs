@@ -10,6 +10,7 @@ use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use tokio::sync::oneshot;
 
+use super::batch;
 use super::config::KafkaConfig;
 use super::context::LoggingContext;
 use super::failure::failure;
@@ -57,6 +58,7 @@ impl Producer {
                 positions: vec![Position { partition: 0, offset: 0 }; records.len()],
                 left: records.len(),
                 failure: None,
+                may_be_there: false,
                 reply: Some(reply),
             }),
             _reservation: reservation,
@@ -66,14 +68,31 @@ impl Producer {
 
         let failed = match answer.await {
             Ok(Ok(positions)) => return Ok(positions),
-            Ok(Err(error)) => error,
+            Ok(Err(failed)) => failed,
             // Every ticket answers when it is dropped, so this is a producer torn down half-way.
-            Err(_) => KafkaError::Canceled,
+            Err(_) => Failed { error: KafkaError::Canceled, may_be_there: true },
         };
         if native.client().fatal_error().is_some() {
             self.replace(&native).await;
         }
+        if failed.error.rdkafka_error_code() == Some(Code::TopicAuthorizationFailed)
+            && let Some(first) = records.first()
+        {
+            self.ask_anew(native, first.topic.clone()).await;
+        }
         Err(explain(failed, &records))
+    }
+
+    /// A topic that was refused once is refused by librdkafka itself until it hears of the topic
+    /// again, which by itself takes minutes: so that a right granted since counts, it asks now.
+    async fn ask_anew(&self, native: Arc<Native>, topic: Arc<str>) {
+        let timeout = self.config.request_timeout;
+        let asked = tokio::task::spawn_blocking(move || {
+            native.client().fetch_metadata(Some(&topic), timeout).map(drop)
+        });
+        if let Ok(Err(error)) = asked.await {
+            tracing::debug!(%error, "asking for a refused topic");
+        }
     }
 
     /// Waits until everything taken is answered, then lets go. Blocks.
@@ -150,19 +169,32 @@ fn enqueue(native: &Native, records: &[NewRecord], pending: &Arc<Pending>) {
             );
         }
         if let Err((error, refused)) = native.send(native_record) {
-            refused.delivery_opaque.answer(Err(error.clone()));
+            let not_sent = || Failed { error: error.clone(), may_be_there: false };
+            refused.delivery_opaque.answer(Err(not_sent()));
             // What follows is not sent: an order with a hole in it would be worse than an end.
             for later in index + 1..records.len() {
-                Ticket { pending: pending.clone(), index: later, answered: false }.answer(Err(error.clone()));
+                Ticket { pending: pending.clone(), index: later, answered: false }.answer(Err(not_sent()));
             }
             return;
         }
     }
 }
 
-fn explain(error: KafkaError, records: &[NewRecord]) -> LogError {
+/// Why an append failed.
+#[derive(Debug)]
+struct Failed {
+    error: KafkaError,
+    /// Whether the record, or another one of the append, is on the log or may be.
+    may_be_there: bool,
+}
+
+fn explain(failed: Failed, records: &[NewRecord]) -> LogError {
+    let Failed { error, may_be_there } = failed;
     let topic = records.first().map_or("", |record| &record.topic);
     let doing = format!("append {} records to {topic}", records.len());
+    if may_be_there {
+        return LogError::Unknown { doing, source: Some(Box::new(error)) };
+    }
     match error.rdkafka_error_code() {
         Some(Code::QueueFull) => LogError::Full { what: "the queue towards Kafka".into() },
         Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => {
@@ -180,12 +212,16 @@ fn explain(error: KafkaError, records: &[NewRecord]) -> LogError {
             }
         }
         Some(
-            Code::TopicAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::Authentication
-            | Code::SaslAuthenticationFailed,
-        ) => failure(doing, error),
-        _ => LogError::Unknown { doing, source: Some(Box::new(error)) },
+            Code::InvalidRecord
+            | Code::InvalidTimestamp
+            | Code::InvalidRequiredAcks
+            | Code::UnsupportedForMessageFormat,
+        ) => LogError::Refused {
+            doing,
+            mend: "the broker does not take these records, see the cause".into(),
+            source: Some(Box::new(error)),
+        },
+        _ => failure(doing, error),
     }
 }
 
@@ -256,7 +292,9 @@ struct PendingState {
     positions: Vec<Position>,
     left: usize,
     failure: Option<KafkaError>,
-    reply: Option<oneshot::Sender<Result<Vec<Position>, KafkaError>>>,
+    /// See [`Failed`].
+    may_be_there: bool,
+    reply: Option<oneshot::Sender<Result<Vec<Position>, Failed>>>,
 }
 
 /// One record under way.
@@ -267,17 +305,21 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    fn answer(mut self, outcome: Result<Position, KafkaError>) {
+    fn answer(mut self, outcome: Result<Position, Failed>) {
         self.settle(outcome);
     }
 
-    fn settle(&mut self, outcome: Result<Position, KafkaError>) {
+    fn settle(&mut self, outcome: Result<Position, Failed>) {
         self.answered = true;
         let mut state = self.pending.state.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
-            Ok(position) => state.positions[self.index] = position,
-            Err(error) => {
-                state.failure.get_or_insert(error);
+            Ok(position) => {
+                state.positions[self.index] = position;
+                state.may_be_there = true;
+            }
+            Err(failed) => {
+                state.may_be_there |= failed.may_be_there;
+                state.failure.get_or_insert(failed.error);
             }
         }
         state.left -= 1;
@@ -286,7 +328,7 @@ impl Ticket {
         {
             let answer = match state.failure.take() {
                 None => Ok(std::mem::take(&mut state.positions)),
-                Some(error) => Err(error),
+                Some(error) => Err(Failed { error, may_be_there: state.may_be_there }),
             };
             // The caller may have given up waiting; there is nobody else to tell.
             let _ = reply.send(answer);
@@ -297,7 +339,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.answered {
-            self.settle(Err(KafkaError::Canceled));
+            self.settle(Err(Failed { error: KafkaError::Canceled, may_be_there: true }));
         }
     }
 }
@@ -323,9 +365,11 @@ impl ProducerContext for DeliveryContext {
             Ok(message) => match (u32::try_from(message.partition()), u64::try_from(message.offset())) {
                 (Ok(partition), Ok(offset)) => Ok(Position { partition, offset }),
                 // Acknowledged, but with no offset (an idempotent retry the broker had already).
-                _ => Err(KafkaError::MessageProduction(Code::NoOffset)),
+                _ => Err(Failed { error: KafkaError::MessageProduction(Code::NoOffset), may_be_there: true }),
             },
-            Err((error, _)) => Err(error.clone()),
+            Err((error, message)) => {
+                Err(Failed { error: error.clone(), may_be_there: batch::may_be_on_the_log(message) })
+            }
         });
     }
 }

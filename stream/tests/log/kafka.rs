@@ -39,13 +39,14 @@ async fn a_broker_that_is_away_shows_in_the_calls() {
     loop {
         match log.append(vec![record(&topic, Some(0), vec![0; 1_500])]).await {
             Err(LogError::Full { .. }) => break,
-            other => assert!(matches!(other, Err(LogError::Unknown { .. })), "{other:?}"),
+            // It waited, was never sent, and that is known.
+            other => assert!(matches!(other, Err(LogError::Unavailable { .. })), "{other:?}"),
         }
     }
     let too_large = log.append(vec![record(&topic, Some(0), vec![0; 3_000])]).await;
     assert!(matches!(too_large, Err(LogError::TooLarge { .. })), "{too_large:?}");
     let outcome = first.await.unwrap();
-    assert!(matches!(outcome, Err(LogError::Unknown { .. } | LogError::Full { .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(LogError::Unavailable { .. } | LogError::Full { .. })), "{outcome:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
 //! Both logs, tried from outside: one suite for what they share, one for what each alone can meet.
 
 mod conformance;
+mod errors;
 mod kafka;
 mod recovery;
 mod support;

@@ -106,7 +106,10 @@ pub async fn run(mut plan: Plan, told: impl Fn(u64)) -> Result<(Blows, Verdict)>
     let mut alive = Some(stage.spawn());
     let first = alive.as_mut().context("it was just spawned")?;
     first.until_ready().await;
-    let producer = Producer::start(&stage, plan.pace)?;
+    let producer = match &stage.broker {
+        Some(broker) => Producer::on_kafka(broker.bootstrap(), plan.pace)?,
+        None => Producer::over_http(&stage.address, plan.pace),
+    };
     let mut done = Blows::default();
     while done.kelly < plan.kills {
         let blow = *plan.chance.one_of(&plan.blows);
@@ -227,37 +230,56 @@ impl Stage {
     }
 }
 
-/// A producer that goes on whatever happens to kelly.
-struct Producer {
+/// A producer that goes on at its pace whatever happens around it.
+#[derive(Debug)]
+pub struct Producer {
     truth: Arc<Mutex<Truth>>,
     stop: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<Result<()>>,
 }
 
 impl Producer {
-    fn start(stage: &Stage, pace: Duration) -> Result<Self> {
-        let now_ms = std::time::UNIX_EPOCH.elapsed().context("the clock is before 1970")?.as_millis();
-        let truth = Arc::new(Mutex::new(Truth::new("chaos", now_ms as i64, ROWS_A_REQUEST)));
-        let stop = Arc::new(AtomicBool::new(false));
-        let (of_task, told) = (truth.clone(), stop.clone());
-        let task = match &stage.broker {
-            Some(broker) => {
-                let log = KafkaLog::connect(KafkaConfig {
-                    // A broker that is killed is back before an append is given up.
-                    delivery_timeout: Duration::from_secs(300),
-                    ..KafkaConfig::new(broker.bootstrap())
-                })?;
-                tokio::spawn(async move { write(log, &of_task, &told, pace).await })
-            }
-            None => {
-                let url = format!("http://{}", stage.address);
-                tokio::spawn(async move { post(&url, &of_task, &told, pace).await })
-            }
-        };
-        Ok(Self { truth, stop, task })
+    /// Writes to the topic of metrics, poison among them. The log must take everything: a broker that
+    /// is away is waited for.
+    ///
+    /// # Errors
+    /// When no client can be made.
+    pub fn on_kafka(bootstrap: &str, pace: Duration) -> Result<Self> {
+        let log = KafkaLog::connect(KafkaConfig {
+            // A broker that is killed is back before an append is given up.
+            delivery_timeout: Duration::from_secs(300),
+            ..KafkaConfig::new(bootstrap)
+        })?;
+        Ok(Self::spawn(|truth, stop| async move { write(log, &truth, &stop, pace).await }))
     }
 
-    async fn stop(self) -> Result<Truth> {
+    /// Records over HTTP at the address, whoever listens there and whether anybody does.
+    pub fn over_http(address: &str, pace: Duration) -> Self {
+        let url = format!("http://{address}");
+        Self::spawn(|truth, stop| async move { post(&url, &truth, &stop, pace).await })
+    }
+
+    fn spawn<F>(work: impl FnOnce(Arc<Mutex<Truth>>, Arc<AtomicBool>) -> F) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let now_ms = std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_millis());
+        let truth = Arc::new(Mutex::new(Truth::new("chaos", now_ms as i64, ROWS_A_REQUEST)));
+        let stop = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(work(truth.clone(), stop.clone()));
+        Self { truth, stop, task }
+    }
+
+    /// Rows acknowledged so far.
+    pub fn acknowledged(&self) -> u64 {
+        lock(&self.truth).rows(Fate::Acknowledged)
+    }
+
+    /// Ends it, when its last request is answered, and gives what it was told.
+    ///
+    /// # Errors
+    /// When the log did not take what it must take.
+    pub async fn stop(self) -> Result<Truth> {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.context("the producer ended unexpectedly")??;
         Arc::into_inner(self.truth)

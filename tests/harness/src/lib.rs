@@ -10,6 +10,7 @@ pub mod chaos;
 pub mod engine;
 pub mod kafka;
 pub mod process;
+pub mod proxy;
 pub mod truth;
 
 pub use engine::{Engine, TestDatabase};
