@@ -1,7 +1,7 @@
 -- The journal of migrations and views: appended to, never updated. A migration that has 'started' and not 'applied' is half applied.
 CREATE TABLE IF NOT EXISTS ${database}.schema_migrations ${on_cluster}
 (
-    kind          LowCardinality(String), -- 'migration' or 'view'
+    kind          LowCardinality(String), -- 'migration', 'view' or 'retention'
     number        UInt32,
     name          String,
     checksum      String,

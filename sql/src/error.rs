@@ -35,6 +35,19 @@ pub enum StoreError {
         /// Its first line.
         message: String,
     },
+    /// The server has no room for what it was sent.
+    #[error(
+        "the store's disk is full, so it refused to {action}: {message}; make room on the disk that holds {path} and \
+         Kelly goes on by itself"
+    )]
+    DiskFull {
+        /// What was attempted.
+        action: String,
+        /// Where the fullest of the store's disks is.
+        path: String,
+        /// What the server said.
+        message: String,
+    },
     /// The answer was not what this version of Kelly expects.
     #[error("the store's answer to {action} could not be understood: {detail}")]
     Unexpected {
@@ -95,7 +108,9 @@ impl StoreError {
     /// whatever became of the first attempt.
     pub fn is_retryable(&self) -> bool {
         match self {
-            StoreError::Unreachable { .. } | StoreError::TimedOut { .. } => true,
+            StoreError::Unreachable { .. } | StoreError::TimedOut { .. } | StoreError::DiskFull { .. } => {
+                true
+            }
             StoreError::Refused { code, .. } => PASSING.contains(code),
             StoreError::Unexpected { .. }
             | StoreError::WrongBatch { .. }
@@ -108,6 +123,12 @@ impl StoreError {
     pub fn is_out_of_time(&self) -> bool {
         // TIMEOUT_EXCEEDED, TOO_SLOW
         matches!(self, StoreError::Refused { code: 159 | 160, .. })
+    }
+
+    /// Whether the server said that a disk has no room.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        // NOT_ENOUGH_SPACE, or whatever was under way when the system gave ENOSPC.
+        matches!(self, StoreError::Refused { code, message, .. } if *code == 243 || message.contains("No space left"))
     }
 
     /// Whether a question was refused for the memory it takes: asked again as it is, it is refused again.

@@ -34,6 +34,27 @@ impl Store {
         if batch.num_rows() == 0 {
             return Ok(());
         }
+        match self.send(table, batch, token).await {
+            Err(fault) if fault.is_disk_full() => Err(self.name_the_disk(fault).await),
+            sent => sent,
+        }
+    }
+
+    /// Says where the disk is that has no room: the server's refusal does not.
+    async fn name_the_disk(&self, fault: StoreError) -> StoreError {
+        let StoreError::Refused { action, message, .. } = fault else { return fault };
+        let fullest = self
+            .outside_database()
+            .query("SELECT path FROM system.disks ORDER BY free_space LIMIT 1")
+            .fetch_one::<String>();
+        let path = self
+            .ask("name its disk", fullest)
+            .await
+            .unwrap_or_else(|_| format!("the data of the server at {}", self.config().url));
+        StoreError::DiskFull { action, path, message }
+    }
+
+    async fn send(&self, table: Table, batch: &RecordBatch, token: &str) -> Result<()> {
         let body = encode(table, batch)?;
         let action = || format!("insert {} rows into {}", batch.num_rows(), table.name());
         let columns =

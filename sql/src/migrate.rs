@@ -2,9 +2,10 @@
 //!
 //! A migration is one idempotent statement. The journal gets a 'started' record before it and an 'applied' record
 //! after it, so a half-applied one is seen, and run again. Several instances may migrate at once: each statement
-//! holds when it is run twice. Views are re-created when their text changed; TTLs follow the configuration.
+//! holds when it is run twice. Views are re-created when their text changed; TTLs follow the configuration, and a change of
+//! one is journalled like a migration: the table says what its TTL is, not whether the parts there were told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clickhouse::Row;
 use serde::Deserialize;
@@ -144,9 +145,10 @@ impl Store {
             .await?;
             report.applied.push(file.name);
         }
+        let there = self.views_there().await?;
         for (number, file) in (0u32..).zip(VIEWS) {
-            let checksum = checksum(&rendered(file, &values)?);
-            if journal.views.get(file.name) == Some(&checksum) {
+            let checksum = view_checksum(file, &rendered(file, &values)?);
+            if journal.views.get(file.name) == Some(&checksum) && there.contains(view_name(file)) {
                 continue;
             }
             self.run(file, &values).await?;
@@ -160,7 +162,7 @@ impl Store {
             .await?;
             report.views.push(file.name);
         }
-        report.retention = retention::follow(self, &values).await?;
+        report.retention = retention::follow(self, &values, &journal.retention).await?;
         Ok(report)
     }
 
@@ -183,8 +185,13 @@ impl Store {
                 None => return Err(SchemaError::Missing { database, missing: file.name.to_owned() }.into()),
             }
         }
-        // Whether the text is this version's depends on the cluster's name, which only a migration knows.
-        if let Some(view) = VIEWS.iter().find(|view| !journal.views.contains_key(view.name)) {
+        let there = self.views_there().await?;
+        // The second half of the checksum depends on the cluster's name, which only a migration knows.
+        let is_own = |view: &SqlFile| {
+            let found = journal.views.get(view.name).and_then(|checksum| checksum.split(':').next());
+            found == Some(&checksum(view.text)) && there.contains(view_name(view))
+        };
+        if let Some(view) = VIEWS.iter().find(|view| !is_own(view)) {
             return Err(SchemaError::View { database, name: view.name }.into());
         }
         Ok(())
@@ -283,7 +290,22 @@ impl Store {
         Ok(Some(Journal::replay(records)))
     }
 
-    async fn record(&self, record: Record<'_>) -> Result<()> {
+    /// The names of the views in the database.
+    async fn views_there(&self) -> Result<BTreeSet<String>> {
+        let client = self.outside_database();
+        let names: Vec<String> = self
+            .ask(
+                "look for its views",
+                client
+                    .query("SELECT name FROM system.tables WHERE database = {database:String} AND engine = 'View'")
+                    .param("database", &self.config().database)
+                    .fetch_all(),
+            )
+            .await?;
+        Ok(names.into_iter().collect())
+    }
+
+    pub(crate) async fn record(&self, record: Record<'_>) -> Result<()> {
         let client = self.outside_database();
         self.ask(
             "write the journal of migrations",
@@ -306,12 +328,18 @@ impl Store {
     }
 }
 
-struct Record<'a> {
-    kind: &'a str,
-    number: u32,
-    name: &'a str,
-    checksum: &'a str,
-    state: &'a str,
+/// What is written into the journal.
+pub(crate) struct Record<'a> {
+    /// `migration`, `view` or `retention`.
+    pub(crate) kind: &'a str,
+    /// Its number among its kind.
+    pub(crate) number: u32,
+    /// Its name: a file's, or of a retention the table's.
+    pub(crate) name: &'a str,
+    /// Of its text; of a retention the interval itself.
+    pub(crate) checksum: &'a str,
+    /// `started` or `applied`.
+    pub(crate) state: &'a str,
 }
 
 #[derive(Row, Deserialize)]
@@ -329,6 +357,8 @@ struct Journal {
     migrations: BTreeMap<u32, MigrationState>,
     /// File name of a view -> checksum of the text it was last created with.
     views: BTreeMap<String, String>,
+    /// Tables whose retention was last begun to be changed, and not finished.
+    retention: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -347,6 +377,14 @@ impl Journal {
                 continue;
             }
             let applied = record.state == "applied";
+            if record.kind == "retention" {
+                if applied {
+                    journal.retention.remove(&record.name);
+                } else {
+                    journal.retention.insert(record.name);
+                }
+                continue;
+            }
             let state = journal.migrations.entry(record.number).or_insert_with(|| MigrationState {
                 name: record.name,
                 checksum: String::new(),
@@ -386,6 +424,16 @@ fn rendered(file: &SqlFile, values: &Values<'_>) -> Result<String> {
     template::render(file.text, values).map_err(|bad| {
         StoreError::Configuration(format!("{} holds an unknown placeholder {bad:?}", file.name))
     })
+}
+
+/// Of the file, and of what became of it here.
+fn view_checksum(file: &SqlFile, rendered: &str) -> String {
+    format!("{}:{}", checksum(file.text), checksum(rendered))
+}
+
+/// A view's name in the database: its file's without the number.
+fn view_name(file: &SqlFile) -> &'static str {
+    file.name.split_once('_').map_or(file.name, |(_, name)| name)
 }
 
 fn checksum(text: &str) -> String {

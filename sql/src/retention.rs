@@ -4,12 +4,16 @@
 //! retention would lose old parts early, a shorter one keep them too long. So they are worked out anew, which takes
 //! time with the amount of data. It is left to the engine to do beside everything else: a start-up does not wait. It
 //! reads what the TTL depends on and rewrites no rows; a part that has expired is dropped whole by the next merge.
+//! Between the change and that order a process can die: the journal of migrations tells that a change was begun.
+
+use std::collections::BTreeSet;
 
 use clickhouse::Row;
 use serde::Deserialize;
 
 use crate::client::Store;
 use crate::error::Result;
+use crate::migrate::Record;
 use crate::tables::{ExpiryBound, Table};
 use crate::template::Values;
 
@@ -19,8 +23,12 @@ struct TableText {
     engine: String,
 }
 
-/// Alters the TTLs that differ from `values`; the names of the tables it altered.
-pub(crate) async fn follow(store: &Store, values: &Values<'_>) -> Result<Vec<&'static str>> {
+/// Alters the TTLs that differ from `values` or were begun to be altered; the names of the tables it altered.
+pub(crate) async fn follow(
+    store: &Store,
+    values: &Values<'_>,
+    begun: &BTreeSet<String>,
+) -> Result<Vec<&'static str>> {
     let client = store.outside_database();
     let texts: Vec<TableText> = store
         .ask(
@@ -36,7 +44,7 @@ pub(crate) async fn follow(store: &Store, values: &Values<'_>) -> Result<Vec<&'s
         let wanted = interval(table, values);
         let current =
             texts.iter().find(|text| text.name == table.name()).and_then(|text| ttl_interval(&text.engine));
-        if current == Some(wanted.as_str()) {
+        if current == Some(wanted.as_str()) && !begun.contains(table.name()) {
             continue;
         }
         let on_cluster = values.cluster.map(|cluster| format!("ON CLUSTER '{cluster}'")).unwrap_or_default();
@@ -56,9 +64,13 @@ pub(crate) async fn follow(store: &Store, values: &Values<'_>) -> Result<Vec<&'s
             ),
             format!("{alter} MATERIALIZE TTL SETTINGS mutations_sync = 0"),
         ];
+        let record =
+            |state| Record { kind: "retention", number: table as u32, name, checksum: &wanted, state };
+        store.record(record("started")).await?;
         for statement in &statements {
             store.execute(&format!("change the retention of {name}"), statement).await?;
         }
+        store.record(record("applied")).await?;
         changed.push(name);
     }
     Ok(changed)

@@ -68,6 +68,38 @@ async fn a_killed_engine_comes_back_where_it_was() {
     engine.shutdown().await;
 }
 
+/// Starts the engine of the test below when somebody else has its port: tells which, and waits until it is taken.
+const RACING_PROGRAM: &str = "echo $5 > $0/port.new; mv $0/port.new $0/port; until [ -e $0/taken ]; do read -t 0.02 nothing <> $0/never; done; exec \"$@\"";
+
+#[tokio::test]
+async fn an_engine_that_lost_its_port_takes_another() {
+    let directory = TempDir::new().unwrap();
+    let own = TempDir::new().unwrap();
+    let mut spec = spec(directory.path()).unwrap();
+    let status = std::process::Command::new("mkfifo").arg(own.path().join("never")).status().unwrap();
+    assert!(status.success());
+    let program = std::mem::replace(&mut spec.program, "/bin/bash".into());
+    spec.args = vec!["-c".into(), RACING_PROGRAM.into(), own.path().into(), program.into()];
+    let thief = async {
+        let port = loop {
+            match std::fs::read_to_string(own.path().join("port")) {
+                Ok(port) => break port.trim().parse::<u16>().unwrap(),
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+            }
+        };
+        let thief = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+        std::fs::write(own.path().join("taken"), "").unwrap();
+        thief
+    };
+    let (engine, thief) = tokio::join!(Engine::start(spec), thief);
+    let engine = engine.unwrap();
+    let port = engine.url().rsplit(':').next().unwrap().parse::<u16>().unwrap();
+    assert_ne!(port, thief.local_addr().unwrap().port());
+    assert_eq!(engine_file(directory.path())["http_port"], port);
+    Store::new(engine.store_config()).unwrap().ping().await.unwrap();
+    engine.shutdown().await;
+}
+
 /// Names the directory for [`holds_an_engine_until_it_is_killed`].
 const HOLD_DIRECTORY: &str = "KELLY_TEST_HOLD_ENGINE_IN";
 

@@ -14,6 +14,11 @@ pub(super) const START_STATEMENTS: &str = concat!(
 /// used up.
 pub(super) const STARTED_QUESTION: &str = "SELECT toUInt8(count() > 0) FROM system.processes WHERE startsWith(query, 'SELECT sleepEachRow(0.25) FROM system.numbers')";
 
+/// Whether the engine's last words say that a port it was to listen on is somebody else's.
+pub(super) fn lost_its_port(last_words: &str) -> bool {
+    last_words.contains("Address already in use")
+}
+
 /// Queries the start-up user may run in an engine's life: exactly [`START_STATEMENTS`].
 const START_QUERIES: u32 = 3;
 

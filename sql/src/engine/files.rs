@@ -114,8 +114,15 @@ impl Layout {
     /// `engine.json` with ports that are free now: those of the last run where they are, so that dashboards which
     /// were told them go on working.
     pub(super) fn choose_ports(&self) -> Result<EngineFile, EngineError> {
-        let last: Option<EngineFile> =
-            fs::read(self.engine_file()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        self.choose(fs::read(self.engine_file()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    /// The same with other ports than the last run's: one of those was taken when the engine wanted it.
+    pub(super) fn choose_other_ports(&self) -> Result<EngineFile, EngineError> {
+        self.choose(None)
+    }
+
+    fn choose(&self, last: Option<EngineFile>) -> Result<EngineFile, EngineError> {
         // Both are held until both are chosen, so that they differ.
         let http = listen(last.as_ref().map(|last| last.http_port))?;
         let tcp = listen(last.as_ref().map(|last| last.tcp_port))?;

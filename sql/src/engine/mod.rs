@@ -136,7 +136,7 @@ impl Engine {
     pub async fn start(spec: EngineSpec) -> Result<Engine, EngineError> {
         let database = spec.database.clone();
         let mut supervisor = Supervisor::prepare(spec).await?;
-        let child = supervisor.launch().await?;
+        let child = supervisor.launch_first().await?;
         supervisor.publish()?;
         let (state_sender, state) = watch::channel(EngineState::Ready { pid: child.pid() });
         let (stop, stopped) = oneshot::channel();

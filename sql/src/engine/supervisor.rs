@@ -39,6 +39,9 @@ const ASK_MAX: Duration = Duration::from_millis(100);
 /// How long one such question may take.
 const ASK_DEADLINE: Duration = Duration::from_secs(2);
 
+/// Starts with other ports when those chosen were taken before the engine had opened them.
+const PORT_CHOICES: u32 = 4;
+
 /// Everything a restart needs again.
 pub(super) struct Supervisor {
     spec: EngineSpec,
@@ -64,13 +67,7 @@ impl Supervisor {
         write_secret(&layout.users_config(), &config::users(&application, &grafana, &limits))?;
         let users_file = layout.users_config().display().to_string();
         write_secret(&layout.server_config(), &config::server(&users_file, spec.memory_limit_bytes))?;
-        let store = Store::new(StoreConfig {
-            url: format!("http://127.0.0.1:{}", file.http_port),
-            database: spec.database.clone(),
-            user: application.user.clone(),
-            password: application.password.clone(),
-        })
-        .map_err(|error| EngineError::System { action: "reach the engine", detail: error.to_string() })?;
+        let store = client(&spec, &file, &application)?;
         let log = Arc::new(Mutex::new(log));
         Ok(Supervisor { spec, layout, lock, file, application, grafana, log, store })
     }
@@ -81,6 +78,25 @@ impl Supervisor {
 
     pub(super) fn credentials(&self) -> (Credentials, Credentials) {
         (self.application.clone(), self.grafana.clone())
+    }
+
+    /// Starts the first child of this life. Its ports were free when they were chosen, and anybody may have taken them
+    /// since: then it is started with others, a few times. A child after it must be where it was.
+    pub(super) async fn launch_first(&mut self) -> Result<EngineProcess, EngineError> {
+        for _ in 1..PORT_CHOICES {
+            match self.launch().await {
+                Err(EngineError::Died { detail, .. }) if config::lost_its_port(&detail) => {
+                    tracing::warn!(
+                        detail,
+                        "a port was taken while the embedded engine started, choosing others"
+                    );
+                    self.file = self.layout.choose_other_ports()?;
+                    self.store = client(&self.spec, &self.file, &self.application)?;
+                }
+                launched => return launched,
+            }
+        }
+        self.launch().await
     }
 
     /// Starts a child and returns when it answers.
@@ -208,6 +224,17 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// The client of the engine at these ports.
+fn client(spec: &EngineSpec, file: &EngineFile, user: &Credentials) -> Result<Store, EngineError> {
+    Store::new(StoreConfig {
+        url: format!("http://127.0.0.1:{}", file.http_port),
+        database: spec.database.clone(),
+        user: user.user.clone(),
+        password: user.password.clone(),
+    })
+    .map_err(|error| EngineError::System { action: "reach the engine", detail: error.to_string() })
 }
 
 /// How long to wait before start number `attempt` (from 1) of an engine that keeps dying.

@@ -1,5 +1,6 @@
 //! The store against the real engine: one process, a database for each test.
 
+mod cut_off;
 mod diagnosis;
 mod evidence;
 mod following;

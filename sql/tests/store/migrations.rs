@@ -91,6 +91,30 @@ async fn a_view_of_another_text_is_made_again() {
 }
 
 #[tokio::test]
+async fn a_view_of_another_text_or_none_is_not_taken_for_ones_own() {
+    let database = TestDatabase::create().await;
+    // As another version would have left it.
+    database
+        .query(
+            "INSERT INTO schema_migrations (kind, number, name, checksum, state, kelly_version) \
+             VALUES ('view', 10, '0011_newest_rows', 'other:other', 'applied', '0.0.1')",
+        )
+        .await;
+    let error = schema_error(&database).await;
+    assert!(matches!(error, SchemaError::View { name: "0011_newest_rows", .. }), "{error}");
+    let report = database.store().migrate(&MigrationParams::default()).await.unwrap();
+    assert_eq!(report.views, ["0011_newest_rows"]);
+    database.store().verify_schema().await.unwrap();
+
+    database.query("DROP VIEW storage").await;
+    let error = schema_error(&database).await;
+    assert!(matches!(error, SchemaError::View { name: "0012_storage", .. }), "{error}");
+    let report = database.store().migrate(&MigrationParams::default()).await.unwrap();
+    assert_eq!(report.views, ["0012_storage"]);
+    database.store().verify_schema().await.unwrap();
+}
+
+#[tokio::test]
 async fn retention_follows_the_configuration() {
     let database = TestDatabase::create().await;
     let two_days_ago = now_ms() - 48 * 3600 * 1000;
