@@ -1,7 +1,7 @@
 //! One partition on the reading side: the batch being built, the batches waiting for the writer.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use kelly_stream::{Assignment, Record, TopicPartition};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::batch::{BatchBuilder, Rules};
 use crate::journal::{Horizon, Journal, JournalError};
 use crate::reader::BatchBounds;
 use crate::shape::Nonce;
-use crate::writer::{BATCHES_WAITING, Charged, Shared, WriteError, Writer};
+use crate::writer::{BATCHES_WAITING, Charged, Confirmed, Shared, WriteError, Writer};
 
 /// A paused partition is resumed when this many batches fit its writer's channel again: a gap
 /// between the two bounds keeps it from being paused and resumed with every batch.
@@ -84,7 +84,7 @@ impl Lane {
             epoch: assignment.epoch,
             nonce,
             declared: declared.map(|(end, _)| end),
-            confirmed_at: SystemTime::now(),
+            confirmed_at: Confirmed::now(),
             abandon: abandon.clone(),
         };
         Ok(Self {

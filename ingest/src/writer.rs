@@ -10,7 +10,7 @@
 //! an insert that is still under way, which a question about rows does not.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use kelly_sql::evidence::Proof;
@@ -29,8 +29,8 @@ use crate::stats::{Charge, Half, IngestStats};
 /// More than one, because a pause throws away what the client has fetched ahead.
 pub(crate) const BATCHES_WAITING: usize = 3;
 
-/// Age of a declaration, by the wall clock so that a suspended machine counts, after which it is
-/// committed again before anything more of its range is sent: whoever was away for longer may have
+/// Age of a declaration, by the clock that is further: the wall clock counts the time of a suspended
+/// machine, the other one what a wall clock set back does not. After it the declaration is committed again before anything more of its range is sent: whoever was away for longer may have
 /// been replaced, and the tokens of his range may have left the store's window.
 const RECHECK_AFTER: Duration = Duration::from_secs(30);
 
@@ -95,6 +95,28 @@ pub(crate) struct Charged {
     pub charge: Charge,
 }
 
+/// A moment by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Confirmed {
+    wall: SystemTime,
+    running: Instant,
+}
+
+impl Confirmed {
+    pub(crate) fn now() -> Self {
+        Self { wall: SystemTime::now(), running: Instant::now() }
+    }
+
+    fn age(self) -> Duration {
+        self.age_at(SystemTime::now(), Instant::now())
+    }
+
+    fn age_at(self, wall: SystemTime, running: Instant) -> Duration {
+        let by_wall = wall.duration_since(self.wall).unwrap_or_default();
+        by_wall.max(running.saturating_duration_since(self.running))
+    }
+}
+
 /// One partition's writer.
 pub(crate) struct Writer {
     pub shared: Arc<Shared>,
@@ -104,7 +126,7 @@ pub(crate) struct Writer {
     /// End of the range that stands declared at the committed position.
     pub declared: Option<u64>,
     /// When the declaration was last known to be ours.
-    pub confirmed_at: SystemTime,
+    pub confirmed_at: Confirmed,
     /// Ends the work at once: the partition was taken away, or the drain took too long.
     pub abandon: CancellationToken,
 }
@@ -177,7 +199,7 @@ impl Writer {
             let mut backoff = Backoff::default();
             let mut doubtful = begun_before;
             loop {
-                if self.confirmed_at.elapsed().unwrap_or_default() > RECHECK_AFTER {
+                if self.confirmed_at.age() > RECHECK_AFTER {
                     self.declare(batch).await?;
                 }
                 let fault = {
@@ -278,7 +300,7 @@ impl Writer {
             tracing::warn!(partition = %self.name(), offset, reason, "commit failed, trying again");
             backoff.wait().await;
         }
-        self.confirmed_at = SystemTime::now();
+        self.confirmed_at = Confirmed::now();
         self.declared = match journal {
             Journal::Declared { end, .. } => Some(end),
             Journal::Idle { .. } => None,
@@ -317,4 +339,26 @@ pub(crate) fn chain(fault: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_declaration_ages_by_the_clock_that_is_further() {
+        const HOUR: Duration = Duration::from_secs(3_600);
+        const SECOND: Duration = Duration::from_secs(1);
+        let begun = Confirmed::now();
+        for (wall, running, age) in [
+            (begun.wall + SECOND, begun.running + SECOND, SECOND),
+            // Suspended for an hour: the running clock stood still.
+            (begun.wall + HOUR, begun.running + SECOND, HOUR),
+            // Set back by an hour.
+            (begun.wall - HOUR, begun.running + SECOND * 40, SECOND * 40),
+            (begun.wall - HOUR, begun.running, Duration::ZERO),
+        ] {
+            assert_eq!(begun.age_at(wall, running), age);
+        }
+    }
 }

@@ -1,8 +1,11 @@
 //! Exactly once: the pipeline over the real embedded log, with a ledger that stands in for the store where every insert
-//! there is must be tried, and with the real store where the store's own faults are meant.
+//! there is must be tried, and with the real store where faults of the store, of the clock or of messages are meant.
 
+mod clock;
+mod full_disk;
 mod ledger;
 mod messages;
+mod poison;
 mod store;
 mod undeclared;
 

@@ -142,7 +142,7 @@ impl std::fmt::Display for Scene {
 }
 
 /// What is wrong in a store that has taken so many logs.
-async fn violations(store: &Store, logs: u64) -> Vec<String> {
+pub async fn violations(store: &Store, logs: u64) -> Vec<String> {
     let mut wrong = Vec::new();
     let counted = |table: &str| format!("SELECT sum(count) FROM {table}");
     let distinct = "SELECT uniqExact(log_partition, log_offset, log_row, timestamp) FROM system_metrics";
