@@ -2,6 +2,8 @@
 
 use std::net::TcpListener;
 
+use kelly_harness::{Engine, TestDatabase};
+
 use crate::kelly_process::{Kelly, Start, run};
 
 #[test]
@@ -53,4 +55,30 @@ async fn a_second_kelly_on_the_same_directory_is_refused() {
     assert!(told.contains(data), "the directory is named: {told}");
     assert!(!first.get("/livez").await["status"].is_null(), "the first goes on");
     assert_eq!(first.terminate(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_schema_is_refused_by_every_role() {
+    let database = TestDatabase::create().await;
+    let tomorrow = "INSERT INTO schema_migrations (kind, number, name, checksum, state, kelly_version) \
+                    VALUES ('migration', 9000, '9000_of_tomorrow', '', 'applied', '99.0.0')";
+    database.query(tomorrow).await;
+    let store = Engine::shared().store_config();
+    let address = store.url.trim_start_matches("http://");
+    let url = format!("http://{}@{address}/{}", store.user, database.name());
+    let directory = tempfile::tempdir().expect("a directory");
+    // The tables are looked at first: nobody is asked for the log.
+    let environment = [
+        ("KELLY_STORE", url.as_str()),
+        ("KELLY_STORE_PASSWORD", store.password.as_str()),
+        ("KELLY_LOG", "kafka://127.0.0.1:1"),
+        ("KELLY_LISTEN", "127.0.0.1:0"),
+    ];
+    for role in ["migrate", "serve", "ingest"] {
+        let (code, _, told) = run(&[role], &environment, directory.path());
+        assert!(code.is_some_and(|code| code != 0), "{role}: {code:?} {told}");
+        assert!(told.contains("9000_of_tomorrow") && told.contains("newer Kelly"), "{role}: {told}");
+        assert!(told.contains(database.name()), "{role}: {told}");
+        assert!(!told.contains(&store.password), "{role} told the password");
+    }
 }
