@@ -25,7 +25,9 @@ async fn record(database: &TestDatabase) {
         format!("metrics_1m SELECT 'm', toStartOfMinute(at), {state}, {last} FROM ({samples})"),
         format!("metrics_1h SELECT 'm', toStartOfHour(at), {state}, {last} FROM ({samples})"),
         format!("account_metrics_1h SELECT 'm', account, toStartOfHour(at), {state} FROM ({samples})"),
-        format!("account_metrics_1d (metric_name, account_id, t, histogram) SELECT 'm', account, toDateTime(toDate(at)), {last} FROM ({samples})"),
+        format!(
+            "account_metrics_1d (metric_name, account_id, t, histogram) SELECT 'm', account, toDateTime(toDate(at)), {last} FROM ({samples})"
+        ),
     ] {
         // A block of its own for some rows of each interval: the states of an interval lie in several parts.
         let settings = "SETTINGS max_block_size = 3000, max_insert_block_size = 3000, min_insert_block_size_rows = 0, min_insert_block_size_bytes = 0, max_partitions_per_insert_block = 0";
