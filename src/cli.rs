@@ -30,6 +30,8 @@ Examples:
   kelly record metric ai_confidence 0.85 --account acme
   kelly replay series.csv --metric response_time --shift-to-now
   kelly tail --metric ai_confidence live, as it becomes visible
+  kelly drilldown response_time --timeframe 30d --by account
+  kelly doctor                      what is wrong, and how to mend it
   kelly config                      what is in force, and where each value came from
 
 Settings come from a TOML file (--config, KELLY_CONFIG or ./kelly.toml), environment variables
@@ -41,6 +43,8 @@ Exit codes:
   2  wrong usage or wrong configuration; nothing was started
   3  some of the input was refused or left out, the rest was done (`replay`, `record stdin`,
      `dead-letters replay`)
+  4  `kelly doctor` found something that wants attention
+  5  `kelly doctor` found something broken
   130  interrupted before the work was done";
 
 /// Real-time monitoring, alerting and human intervention for AI conversations.
@@ -77,8 +81,12 @@ pub enum Command {
     Record(Record),
     /// Send a file of metrics or events, at its own pace or as fast as possible
     Replay(Replay),
+    /// Look at everything Kelly stands on, and say what is wrong and how to mend it
+    Doctor(Doctor),
     /// Follow metrics or events live
     Tail(Tail),
+    /// One metric by account or by conversation, with sparklines
+    Drilldown(Drilldown),
     /// What could not be taken from the log: list, show, send again
     DeadLetters(DeadLetters),
     /// Print the completions of a shell
@@ -96,7 +104,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Server {
     /// A running Kelly [default: http:// and the configured listen address]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", visible_alias = "url")]
     pub server: Option<String>,
 }
 
@@ -122,6 +130,10 @@ impl Cli {
             add(Key::Store, "--store", &place.store);
         };
         match &self.command {
+            Command::Doctor(doctor) => {
+                place(&doctor.place);
+                add(Key::Log, "--log", &doctor.log);
+            }
             Command::Tail(tail) => place(&tail.place),
             Command::DeadLetters(letters) => match &letters.what {
                 DeadLettersWhat::List(list) => place(&list.place),
@@ -148,7 +160,11 @@ impl Cli {
                 add(Key::Store, "--store", &migrate.store);
             }
             Command::Replay(replay) => add(Key::Log, "--log", &replay.log),
-            Command::Config(_) | Command::Record(_) | Command::Completions(_) | Command::Engine { .. } => {}
+            Command::Config(_)
+            | Command::Record(_)
+            | Command::Drilldown(_)
+            | Command::Completions(_)
+            | Command::Engine { .. } => {}
         }
         FromFlags { file: self.config.clone(), values }
     }

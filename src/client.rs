@@ -154,8 +154,21 @@ impl Client {
     }
 
     /// Asks for a JSON document. The report of an unhealthy server is an answer too.
-    pub async fn get(&self, path_and_query: &str) -> anyhow::Result<Value> {
-        let url = self.url(path_and_query)?;
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.document(self.url(path)?).await
+    }
+
+    /// Asks a question: the parts of its path, which may hold any character, and its parameters.
+    pub async fn ask(&self, path: &[&str], parameters: &[(&str, String)]) -> anyhow::Result<Value> {
+        let mut url = self.base.clone();
+        if let Ok(mut parts) = url.path_segments_mut() {
+            parts.pop_if_empty().extend(path);
+        }
+        url.query_pairs_mut().extend_pairs(parameters);
+        self.document(url).await
+    }
+
+    async fn document(&self, url: reqwest::Url) -> anyhow::Result<Value> {
         let request = self.http.get(url).header("accept", "application/json");
         let response = request.send().await.map_err(|error| self.unreachable(error, ""))?;
         let status = response.status();

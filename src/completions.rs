@@ -30,7 +30,7 @@ mod tests {
     fn every_shell_learns_commands_and_metrics() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let script = script(shell);
-            for word in ["dead-letters", "--since", "ai_confidence"] {
+            for word in ["dead-letters", "since", "ai_confidence"] {
                 assert!(script.contains(word), "{shell:?} knows nothing of {word}");
             }
         }

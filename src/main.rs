@@ -6,6 +6,8 @@ mod completions;
 mod config;
 mod dead_letters;
 mod demo;
+mod doctor;
+mod drilldown;
 mod output;
 mod record;
 mod replay;
@@ -79,7 +81,14 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         completions::run(completions.shell)?;
         return Ok(0);
     }
-    let loaded = config::load(cli.settings())?;
+    let loaded = match (config::load(cli.settings()), &cli.command) {
+        (Ok(loaded), _) => loaded,
+        (Err(error), Command::Doctor(doctor)) if error.is::<config::Invalid>() => {
+            let invalid = error.downcast::<config::Invalid>().context("reading the configuration")?;
+            return doctor::of_invalid(doctor, &invalid);
+        }
+        (Err(error), _) => return Err(error),
+    };
     if let Command::Config(show) = &cli.command {
         // What `up` and `serve` would refuse is refused here too.
         roles::check_thresholds(&loaded)?;
@@ -88,7 +97,9 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         return Ok(0);
     }
     let bars = MultiProgress::new();
-    telemetry::start(loaded.config.logging, &bars);
+    let is_doctor = matches!(cli.command, Command::Doctor(_));
+    let otherwise = if is_doctor { telemetry::Default::Quiet } else { telemetry::Default::Usual };
+    telemetry::start(loaded.config.logging, otherwise, &bars);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -110,6 +121,14 @@ async fn command(command: Command, loaded: config::Loaded, bars: MultiProgress) 
         Command::Replay(arguments) => {
             let work = replay::run(&arguments, &loaded.config, bars, stop.clone());
             or_interrupted(&stop, async { work.await.map(exit_code) }).await
+        }
+        Command::Doctor(arguments) => {
+            let work = Box::pin(doctor::run(&arguments, &loaded, bars, stop.clone()));
+            or_interrupted(&stop, work).await
+        }
+        Command::Drilldown(arguments) => {
+            let work = drilldown::run(&arguments, &loaded.config, bars, stop.clone());
+            or_interrupted(&stop, work).await
         }
         Command::Tail(arguments) => {
             let work = tail::run(&arguments, &loaded.config, stop.clone());

@@ -15,11 +15,26 @@ use crate::config::Logging;
 /// Ingest's are the coming and going of partitions, which is news only to whoever looks for it.
 const DEFAULT_FILTER: &str = "warn,kelly=info,kelly_ingest=warn";
 
-/// Starts diagnostics. `progress` is cleared while a line is written, so that bars and lines do not mix.
-pub fn start(logging: Logging, progress: &MultiProgress) {
+/// The same for commands whose answer says what is wrong.
+const QUIET_FILTER: &str = "off";
+
+/// How much is said when RUST_LOG says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Default {
+    /// What an operator wants to know.
+    Usual,
+    /// Nothing.
+    Quiet,
+}
+
+/// Starts diagnostics. `otherwise` is what RUST_LOG stands over. `progress` is cleared while a line is written, so that bars and lines do not mix.
+pub fn start(logging: Logging, otherwise: Default, progress: &MultiProgress) {
     let filter = match std::env::var("RUST_LOG") {
         Ok(directives) if !directives.trim().is_empty() => EnvFilter::new(directives),
-        _ => EnvFilter::new(DEFAULT_FILTER),
+        _ => EnvFilter::new(match otherwise {
+            Default::Usual => DEFAULT_FILTER,
+            Default::Quiet => QUIET_FILTER,
+        }),
     };
     let writer = AroundProgress { progress: progress.clone() };
     let registry = tracing_subscriber::registry().with(filter);

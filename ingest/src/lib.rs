@@ -26,7 +26,7 @@ mod writer;
 pub use batch::{Batch, BatchBuilder, Block, Rules, Size};
 pub use dead_letters::MAX_KEPT_BYTES;
 pub use journal::{Horizon, Journal, JournalError};
-pub use pipeline::{IngestConfig, IngestError, Pipeline, lag};
+pub use pipeline::{IngestConfig, IngestError, PartitionPosition, Pipeline, lag, positions};
 pub use reader::{BatchBounds, ReadError};
 pub use shape::{Nonce, Range, SHAPE, token};
 pub use stats::{IngestCounts, IngestStats};

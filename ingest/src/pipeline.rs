@@ -163,18 +163,55 @@ impl Pipeline {
     }
 }
 
-/// Records of these topics that the group has not confirmed.
-pub async fn lag(log: &dyn Log, group: &str, topics: &[Arc<str>]) -> Result<u64, LogError> {
-    let mut behind = 0;
+/// How far a group is on one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionPosition {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Partition.
+    pub partition: u32,
+    /// First offset that is still there.
+    pub low: u64,
+    /// Offset after the last record.
+    pub high: u64,
+    /// The next offset the group will read; `None` when it has no position.
+    pub committed: Option<u64>,
+}
+
+impl PartitionPosition {
+    /// Records that are there and not confirmed.
+    #[must_use]
+    pub fn behind(&self) -> u64 {
+        self.high.saturating_sub(self.committed.unwrap_or(self.low).max(self.low))
+    }
+}
+
+/// How far the group is on every partition of these topics.
+pub async fn positions(
+    log: &dyn Log,
+    group: &str,
+    topics: &[Arc<str>],
+) -> Result<Vec<PartitionPosition>, LogError> {
+    let mut positions = Vec::new();
     for topic in topics {
         let committed = log.committed(group, topic).await?;
         for (partition, ends) in log.ends(topic).await?.into_iter().enumerate() {
-            let position = committed
-                .get(partition)
-                .and_then(Option::as_ref)
-                .map_or(ends.low, |committed| committed.offset.max(ends.low));
-            behind += ends.high.saturating_sub(position);
+            positions.push(PartitionPosition {
+                topic: topic.clone(),
+                partition: partition as u32,
+                low: ends.low,
+                high: ends.high,
+                committed: committed
+                    .get(partition)
+                    .and_then(Option::as_ref)
+                    .map(|committed| committed.offset),
+            });
         }
     }
-    Ok(behind)
+    Ok(positions)
+}
+
+/// Records of these topics that the group has not confirmed.
+pub async fn lag(log: &dyn Log, group: &str, topics: &[Arc<str>]) -> Result<u64, LogError> {
+    Ok(positions(log, group, topics).await?.iter().map(PartitionPosition::behind).sum())
 }

@@ -5,6 +5,8 @@
     reason = "the doc comments here are the help texts, brackets and all"
 )]
 
+use std::path::PathBuf;
+
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -28,6 +30,33 @@ pub struct StorePlace {
     /// The store: embedded:DIR or http://user@host:port/database
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
+}
+
+/// `kelly doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kelly doctor                                      the `kelly up` of ./kelly-data
+  kelly doctor --data /var/lib/kelly
+  KELLY_LOG=kafka://broker:9092 KELLY_STORE=http://kelly@clickhouse:8123/kelly kelly doctor
+  kelly doctor --json | jq '.findings[] | select(.status != \"ok\")'
+
+It looks at the configuration, the running Kelly, the log (topics, retention, lag of each partition),
+the store (version, schema, rights, tables, parts, merges, disk and how long it lasts, dead letters),
+and the clocks, and changes nothing. It is made for when things are down.
+
+Exit codes: 0 all is well, 4 something wants attention, 5 something is broken.")]
+pub struct Doctor {
+    /// The log: embedded:DIR or kafka://host:port[,host:port]
+    #[arg(long, value_name = "URL")]
+    pub log: Option<String>,
+    #[command(flatten)]
+    pub place: StorePlace,
+    #[command(flatten)]
+    pub server: Server,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `kelly tail`.
@@ -88,6 +117,59 @@ pub enum TailWhat {
     Metrics,
     /// Activity events.
     Activity,
+}
+
+/// `kelly drilldown`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kelly drilldown ai_confidence                                  by account, the last 24 hours
+  kelly drilldown response_time --timeframe 30d --order-by p95 --top 20
+  kelly drilldown ai_confidence --account acme --timeframe 7d     by conversation
+  kelly drilldown messages --timeframe 30d -o messages.csv       a line an account
+  kelly drilldown messages --timeframe 30d -o messages.json      the whole answer, series too
+
+COURSE is the group's series from its own least to its own greatest value, a dot where there is no
+sample; CHANGE is against as much time before. It asks a running Kelly over HTTP.")]
+pub struct Drilldown {
+    /// Metric, e.g. ai_confidence
+    #[arg(value_parser = metric_name(), hide_possible_values = true)]
+    pub metric: String,
+    /// Length of time that ends now
+    #[arg(long, value_name = "LENGTH", default_value = "24h", value_parser = ["1h", "6h", "24h", "7d", "30d"])]
+    pub timeframe: String,
+    /// What a line is [default: account; with --account conversation]
+    #[arg(long, value_enum)]
+    pub by: Option<By>,
+    /// Groups at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub top: u32,
+    /// Only the conversations of this account
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    pub account: Option<String>,
+    /// By what groups are ranked [default: the metric's own aggregate]
+    #[arg(long, value_name = "FIGURE", value_parser = ["count", "sum", "mean", "min", "max", "last", "p50", "p95", "p99"])]
+    pub order_by: Option<String>,
+    /// Smallest (asc) or greatest (desc) first [default: the worst first]
+    #[arg(long, value_name = "ORDER", value_parser = ["asc", "desc"])]
+    pub order: Option<String>,
+    /// Write to a file instead: what it is, its name says, .csv or .json
+    #[arg(short = 'o', long, value_name = "FILE", conflicts_with = "json")]
+    pub output: Option<PathBuf>,
+    /// Print the answer as one JSON document
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// What a line of `kelly drilldown` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// An account.
+    Account,
+    /// A conversation.
+    Conversation,
 }
 
 /// `kelly dead-letters`.

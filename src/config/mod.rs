@@ -69,6 +69,17 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
+impl Loaded {
+    /// Settings somebody set that have no effect yet: where each was set, and the part it belongs to.
+    pub fn without_effect(&self) -> impl Iterator<Item = (String, &'static str)> {
+        self.merged.values.iter().filter_map(|(key, raw)| {
+            let part = settings::of(*key).waits_for?;
+            (raw.origin != Origin::Default)
+                .then(|| (format!("{} ({})", settings::of(*key).name, raw.origin), part))
+        })
+    }
+}
+
 /// Everything wrong with the configuration, one fault a line.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration is not right:{}", listed(.0))]

@@ -1,13 +1,17 @@
 //! The roles that run apart, over a shared log and store: `kelly ingest`, `kelly serve`, and
 //! `kelly migrate` before them.
 
+use std::io::IsTerminal;
+use std::time::Duration;
+
 use anyhow::Context;
+use indicatif::ProgressBar;
 use kelly_sql::MigrationReport;
 
 use super::http::{self, Behind, Http};
 use super::monitor::{Machine, Sources};
 use super::open;
-use super::{Base, Beside, Ingest, directory, needs_shared};
+use super::{Base, Beside, Ingest, directory, needs_shared, status};
 use crate::config::{Config, StoreTarget};
 use crate::output;
 
@@ -37,6 +41,10 @@ pub async fn ingest(base: Base) -> anyhow::Result<()> {
         },
     );
     tracing::info!(log = log.describe(), store = %config.store, "kelly ingest is ready");
+    if std::io::stderr().is_terminal() {
+        let line = status::run(ingest.progress.clone(), base.bars.clone(), beside.stop.clone());
+        beside.tasks.spawn(line);
+    }
     tokio::select! {
         () = base.stop.cancelled() => {}
         () = ingest.ended() => tracing::error!("ingest ended by itself; stopping"),
@@ -92,11 +100,15 @@ pub async fn migrate(base: Base) -> anyhow::Result<()> {
     };
     let opened = open::store(config).await?;
     tracing::info!("bringing the store's tables up to date");
+    let bar =
+        base.bars.add(ProgressBar::new_spinner().with_message("bringing the store's tables up to date"));
+    bar.enable_steady_tick(Duration::from_millis(100));
     let report = opened
         .store
         .migrate(&open::migration_params(config))
         .await
         .with_context(|| format!("preparing the tables of the store ({})", config.store));
+    bar.finish_and_clear();
     if let Some(engine) = opened.engine {
         engine.shutdown().await;
     }

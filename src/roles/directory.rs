@@ -55,6 +55,20 @@ pub fn claim(directory: &Path) -> anyhow::Result<Claim> {
     Ok(Claim { _lock: lock })
 }
 
+/// The process that has the directory, if one has: its id, as far as it wrote it down. Changes nothing.
+pub fn owner(directory: &Path) -> Option<String> {
+    let path = directory.join(LOCK_FILE);
+    let lock = File::open(&path).ok()?;
+    // Shared, so that two who look do not take each other for the owner.
+    match lock.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            let owner = std::fs::read_to_string(&path).unwrap_or_default();
+            Some(if owner.trim().is_empty() { "unknown".to_owned() } else { owner.trim().to_owned() })
+        }
+        Ok(()) | Err(TryLockError::Error(_)) => None,
+    }
+}
+
 /// Creates it for its owner alone; parents that are missing get the usual rights.
 fn create(directory: &Path) -> std::io::Result<()> {
     if directory.is_dir() {
@@ -81,7 +95,9 @@ mod tests {
         let told = claim(&data).unwrap_err().to_string();
         assert!(told.contains("is in use by another kelly"), "{told}");
         assert!(told.contains(&std::process::id().to_string()), "{told}");
+        assert_eq!(owner(&data), Some(std::process::id().to_string()));
         drop(first);
+        assert_eq!((owner(&data), owner(Path::new("/nowhere"))), (None, None));
         claim(&data).unwrap();
     }
 

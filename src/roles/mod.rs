@@ -24,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use apart::{ingest, migrate, serve};
-pub use open::{check_thresholds, limits, running_store};
+pub use directory::owner;
+pub use monitor::room;
+pub use open::{check_thresholds, kafka, limits, running_store};
 pub use ports::chain;
 pub use shutdown::{INTERRUPTED, listen};
 pub use status::grouped;

@@ -8,7 +8,7 @@ use chrono::Utc;
 use kelly_api::{Latencies, LatencyBook};
 use kelly_ingest::IngestCounts;
 use kelly_stream::Log;
-use sysinfo::{Disks, Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System};
+use sysinfo::{Disk, Disks, Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -205,17 +205,31 @@ impl Machine {
             .reduce(|sum, one| Own { cpu: sum.cpu + one.cpu, bytes: sum.bytes + one.bytes })
     }
 
-    /// The disk of the directory: the one whose mount point is the longest prefix.
+    /// Used share of the directory's disk.
     fn disk(&mut self, data: &Path) -> Option<f64> {
         let disks = self.disks.as_mut()?;
         disks.refresh(true);
-        let data = data.canonicalize().ok()?;
-        let disk = disks
-            .iter()
-            .filter(|disk| data.starts_with(disk.mount_point()))
-            .max_by_key(|disk| disk.mount_point().as_os_str().len())?;
+        let disk = disk_of(disks, data)?;
         percent(disk.total_space().saturating_sub(disk.available_space()), disk.total_space())
     }
+}
+
+/// Bytes left and bytes in all on the disk of a directory, or of where it would be made.
+pub fn room(directory: &Path) -> Option<(u64, u64)> {
+    let mut disks = Disks::new().ok()?;
+    disks.refresh(true);
+    let absolute = std::path::absolute(directory).ok()?;
+    let there = absolute.ancestors().find(|place| place.exists())?;
+    disk_of(&disks, there).map(|disk| (disk.available_space(), disk.total_space()))
+}
+
+/// The disk whose mount point is the longest prefix of the directory.
+fn disk_of<'d>(disks: &'d Disks, directory: &Path) -> Option<&'d Disk> {
+    let directory = directory.canonicalize().ok()?;
+    disks
+        .iter()
+        .filter(|disk| directory.starts_with(disk.mount_point()))
+        .max_by_key(|disk| disk.mount_point().as_os_str().len())
 }
 
 fn percent(part: u64, whole: u64) -> Option<f64> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use kelly_ingest::{BatchBounds, IngestConfig, Rules};
 use kelly_schemas::{Catalogue, Limits, topics};
 use kelly_sql::engine::{Engine, EngineSpec, LibraryPlaces, find_library};
@@ -49,17 +49,21 @@ pub async fn log(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
                     .with_context(|| format!("opening the log ({})", config.log))?,
             )
         }
-        LogTarget::Kafka(brokers) => {
-            let connected = KafkaLog::connect(KafkaConfig {
-                brokers: brokers.clone(),
-                properties: config.kafka_properties.clone(),
-                ..KafkaConfig::default()
-            });
-            Arc::new(connected.with_context(|| format!("connecting to the log ({})", config.log))?)
-        }
+        LogTarget::Kafka(_) => Arc::new(kafka(config)?),
     };
     prepare(&*log, config).await.with_context(|| format!("preparing the log ({})", config.log))?;
     Ok(log)
+}
+
+/// The clients of Apache Kafka at the configured brokers. Whether they answer is not asked.
+pub fn kafka(config: &Config) -> anyhow::Result<KafkaLog> {
+    let brokers = match &config.log {
+        LogTarget::Kafka(brokers) => brokers.clone(),
+        LogTarget::Embedded(_) => bail!("the log {} is not Apache Kafka", config.log),
+    };
+    let properties = config.kafka_properties.clone();
+    KafkaLog::connect(KafkaConfig { brokers, properties, ..KafkaConfig::default() })
+        .with_context(|| format!("connecting to the log ({})", config.log))
 }
 
 /// Pause before brokers that do not answer are asked again.

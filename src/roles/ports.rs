@@ -10,6 +10,7 @@ use chrono::Utc;
 use kelly_api::{
     Accept, Accepted, BodyForm, Health, NotAccepted, Part, PartStatus, RowFault, RowKind, Submission,
 };
+use kelly_ingest::PartitionPosition;
 use kelly_ingest::accept::{AcceptError, Acceptor, BadRow, Kind};
 use kelly_schemas::Fault;
 use kelly_schemas::decode::{Form, without_byte_order_mark};
@@ -212,7 +213,9 @@ impl Parts {
     async fn ingest(&self) -> Option<Part> {
         let progress = self.ingest.as_ref()?;
         let counts = progress.counts();
-        let lag = progress.lag().await;
+        let positions = progress.positions().await;
+        let lag =
+            positions.as_ref().map(|positions| positions.iter().map(PartitionPosition::behind).sum::<u64>());
         let (status, summary) = if progress.has_ended() {
             (PartStatus::Down, "ingest ended; restart Kelly, its log says why".to_owned())
         } else if counts.last_error.is_some() {
@@ -240,6 +243,18 @@ impl Parts {
         ]);
         if let Ok(lag) = lag {
             details.insert("lag".to_owned(), json!(lag));
+        }
+        if let Ok(positions) = &positions {
+            let told = positions.iter().map(|position| {
+                json!({
+                    "topic": &*position.topic,
+                    "partition": position.partition,
+                    "low": position.low,
+                    "high": position.high,
+                    "committed": position.committed,
+                })
+            });
+            details.insert("positions".to_owned(), told.collect());
         }
         if let Some(written) = counts.last_written_ms {
             details.insert("last_written_ms".to_owned(), json!(written));

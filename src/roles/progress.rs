@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kelly_ingest::{IngestConfig, IngestCounts, IngestStats};
+use kelly_ingest::{IngestConfig, IngestCounts, IngestStats, PartitionPosition};
 use kelly_stream::{Log, LogError};
 
 /// A view on a pipeline that outlives it.
@@ -35,6 +35,11 @@ impl Progress {
     /// Records on the log that are not confirmed yet.
     pub async fn lag(&self) -> Result<u64, LogError> {
         kelly_ingest::lag(&*self.log, &self.group, &self.topics).await
+    }
+
+    /// How far ingest is on every partition.
+    pub async fn positions(&self) -> Result<Vec<PartitionPosition>, LogError> {
+        kelly_ingest::positions(&*self.log, &self.group, &self.topics).await
     }
 
     /// Notes that the pipeline ended by itself.

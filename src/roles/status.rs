@@ -1,9 +1,9 @@
-//! The status line of `kelly up` on a terminal: one calm line at the bottom, once a second.
+//! The status line of `kelly up` and `kelly ingest` on a terminal: one calm line at the bottom, once a second.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 use kelly_ingest::IngestCounts;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -21,30 +21,58 @@ pub async fn run(progress: Arc<Progress>, bars: MultiProgress, stop: Cancellatio
     let mut machine = Machine::new();
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut before = (progress.counts().rows, Instant::now());
+    let mut before = (progress.counts().rows, None, Instant::now());
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             _ = ticks.tick() => {}
         }
         let counts = progress.counts();
-        let elapsed = before.1.elapsed();
-        let rate = counts.rows.saturating_sub(before.0) as f64 / elapsed.as_secs_f64().max(0.001);
-        before = (counts.rows, Instant::now());
-        bar.set_message(line(&counts, rate, progress.lag().await.ok(), machine.load()));
+        let lag = progress.lag().await.ok();
+        let (rows_before, lag_before, looked) = before;
+        let elapsed = looked.elapsed().as_secs_f64().max(0.001);
+        let rate = counts.rows.saturating_sub(rows_before) as f64 / elapsed;
+        let left = lag.zip(lag_before).and_then(|(now, before)| time_left(before, now, elapsed));
+        before = (counts.rows, lag, Instant::now());
+        bar.set_message(line(&counts, Pace { rate, lag, left }, machine.load()));
         bar.tick();
     }
     bar.finish_and_clear();
 }
 
+/// Records behind above which it is worth telling when they will be done.
+const BACKLOG: u64 = 50_000;
+
+/// How fast ingest is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pace {
+    /// Rows a second.
+    rate: f64,
+    /// Records behind.
+    lag: Option<u64>,
+    /// Seconds until there is no backlog any more.
+    left: Option<f64>,
+}
+
+/// When a backlog will be gone if it goes on shrinking as it did over the `elapsed` seconds between two looks.
+fn time_left(before: u64, now: u64, elapsed: f64) -> Option<f64> {
+    let gone = before.checked_sub(now).filter(|gone| *gone > 0 && now >= BACKLOG)?;
+    Some(now as f64 / (gone as f64 / elapsed))
+}
+
 /// The line.
-fn line(counts: &IngestCounts, rate: f64, lag: Option<u64>, load: Option<f64>) -> String {
+fn line(counts: &IngestCounts, pace: Pace, load: Option<f64>) -> String {
+    let Pace { rate, lag, left } = pace;
     let mut told = format!(
         "{} rows/s · {} rows · lag {}",
         grouped(rate.round() as u64),
         grouped(counts.rows),
         lag.map_or_else(|| "unknown".to_owned(), grouped),
     );
+    if let Some(seconds) = left {
+        let left = Duration::from_secs_f64(seconds.min(1e9).round());
+        told.push_str(&format!(" · caught up in {}", HumanDuration(left)));
+    }
     if let Some(percent) = load {
         told.push_str(&format!(" · load {percent:.0} %"));
     }
@@ -84,12 +112,24 @@ mod tests {
     }
 
     #[test]
+    fn a_backlog_tells_its_end() {
+        assert_eq!(time_left(300_000, 200_000, 2.0), Some(4.0));
+        for (before, now) in [(200_000, 300_000), (200_000, 200_000), (20_000, 10_000)] {
+            assert_eq!(time_left(before, now, 1.0), None, "{before} to {now}");
+        }
+        let pace = Pace { rate: 5e4, lag: Some(200_000), left: Some(90.0) };
+        let told = line(&IngestCounts::default(), pace, None);
+        assert_eq!(told, "50,000 rows/s · 0 rows · lag 200,000 · caught up in 2 minutes");
+    }
+
+    #[test]
     fn trouble_shows_only_when_there_is_some() {
         let mut counts = IngestCounts { rows: 1_234, ..IngestCounts::default() };
-        assert_eq!(line(&counts, 99.6, Some(0), Some(12.3)), "100 rows/s · 1,234 rows · lag 0 · load 12 %");
+        let pace = Pace { rate: 99.6, lag: Some(0), left: None };
+        assert_eq!(line(&counts, pace, Some(12.3)), "100 rows/s · 1,234 rows · lag 0 · load 12 %");
         counts.dead_letters = 2;
         counts.last_error = Some("x".into());
-        let told = line(&counts, 0.0, None, None);
+        let told = line(&counts, Pace::default(), None);
         assert!(told.contains("lag unknown") && told.contains("2 dead letters"), "{told}");
         assert!(told.contains("they wait on the log"), "{told}");
     }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::Message;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
@@ -26,6 +28,24 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How often a topic just created is asked for until every broker knows it.
 const PROPAGATION_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Name under which newest records are looked at. Nothing is committed under it.
+const NEWEST_RECORD_GROUP: &str = "kelly-newest-record";
+
+/// A topic's settings as the brokers have them; `None` where they say nothing, or have no bound.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TopicSettings {
+    /// How long records are kept.
+    pub retention_ms: Option<u64>,
+    /// Bytes a partition keeps.
+    pub retention_bytes: Option<u64>,
+    /// `LogAppendTime` or `CreateTime`.
+    pub timestamp_type: Option<String>,
+    /// `delete`, `compact` or both.
+    pub cleanup_policy: Option<String>,
+    /// Largest batch of records.
+    pub max_message_bytes: Option<u64>,
+}
 
 /// Requests about the log, not through it.
 pub(super) struct Admin {
@@ -202,6 +222,69 @@ impl Admin {
             });
         }
         Ok(())
+    }
+
+    /// What the brokers say of topics that are there; one whose settings may not be read has none.
+    pub(super) async fn settings(&self, topics: &[&str]) -> Result<Vec<TopicSettings>> {
+        self.refuse_when_closed()?;
+        let resources: Vec<ResourceSpecifier<'_>> =
+            topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+        let options = AdminOptions::new().request_timeout(Some(self.config.request_timeout));
+        let answers = self
+            .client
+            .describe_configs(&resources, &options)
+            .await
+            .map_err(|error| failure("read the settings of topics", error))?;
+        let settings = answers.into_iter().map(|answer| {
+            let resource = answer.ok();
+            let value = |name: &str| resource.as_ref()?.get(name)?.value.clone();
+            let number = |name: &str| value(name)?.parse::<u64>().ok();
+            TopicSettings {
+                retention_ms: number("retention.ms"),
+                retention_bytes: number("retention.bytes"),
+                timestamp_type: value("message.timestamp.type"),
+                cleanup_policy: value("cleanup.policy"),
+                max_message_bytes: number("max.message.bytes"),
+            }
+        });
+        Ok(settings.collect())
+    }
+
+    /// The log's time of the last record of a topic, if one is there. Blocks.
+    pub(super) fn newest_record_ms(&self, topic: &str) -> Result<Option<i64>> {
+        let doing = || format!("read the newest record of {topic}");
+        let last = |(partition, ends): (usize, Watermarks)| {
+            (ends.low < ends.high).then(|| (partition as u32, ends.high - 1))
+        };
+        let lasts: Vec<(u32, u64)> = self.ends(topic)?.into_iter().enumerate().filter_map(last).collect();
+        if lasts.is_empty() {
+            return Ok(None);
+        }
+        let mut config = self.config.reader_of_positions(NEWEST_RECORD_GROUP);
+        config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "50");
+        let reader: BaseConsumer<LoggingContext> = config
+            .create_with_context(LoggingContext)
+            .map_err(|error| self.config.not_created(doing(), error))?;
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in &lasts {
+            let offset = Offset::Offset(i64::try_from(*offset).unwrap_or(i64::MAX));
+            list.add_partition_offset(topic, native(*partition), offset)
+                .map_err(|error| failure(doing(), error))?;
+        }
+        reader.assign(&list).map_err(|error| failure(doing(), error))?;
+        let deadline = Instant::now() + CHECK_TIMEOUT;
+        let mut newest = None;
+        // Each partition ends with its last record, or with a marker of a transaction behind it.
+        let mut open = lasts.len();
+        while open > 0 && Instant::now() < deadline {
+            match reader.poll(PROPAGATION_INTERVAL) {
+                Some(Ok(record)) => newest = newest.max(record.timestamp().to_millis()),
+                Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+                Some(Err(error)) => return Err(failure(doing(), error)),
+                None => {}
+            }
+        }
+        Ok(newest)
     }
 
     pub(super) async fn verify_settings(&self, topics: &[TopicSpec]) -> Result<()> {

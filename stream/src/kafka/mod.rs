@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use admin::TopicSettings;
 pub use config::{KafkaConfig, may_be_shown};
 
 use crate::bounds;
@@ -48,6 +49,25 @@ impl KafkaLog {
             admin: Arc::new(admin::Admin::new(config.clone())?),
             config,
         })
+    }
+
+    /// What the brokers say of these topics, in their order. For diagnosis; what Kelly relies on is verified by
+    /// [`Log::ensure_topics`].
+    ///
+    /// # Errors
+    /// When they do not answer.
+    pub async fn topic_settings(&self, topics: &[&str]) -> Result<Vec<TopicSettings>> {
+        self.admin.settings(topics).await
+    }
+
+    /// The log's time of the newest record of a topic, in milliseconds since 1970; `None` when it is empty. For
+    /// diagnosis: it makes a client of its own.
+    ///
+    /// # Errors
+    /// When the brokers do not answer.
+    pub async fn newest_record_ms(&self, topic: &str) -> Result<Option<i64>> {
+        let topic = topic.to_owned();
+        self.blocking(move |admin| admin.newest_record_ms(&topic)).await
     }
 }
 

@@ -1,0 +1,306 @@
+//! Collects the facts. Everything is asked side by side and for a bounded time; nothing is changed, created or locked.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use indicatif::ProgressBar;
+use kelly_ingest::PartitionPosition;
+use kelly_schemas::topics;
+use kelly_sql::StoreError;
+use kelly_sql::queries::{LetterFilter, StoreRight};
+use kelly_stream::{KafkaLog, Log as _, LogError};
+use serde_json::Value;
+
+use super::configuration;
+use super::facts::{Answers, Data, Facts, Library, Log, Part, Running, Store, Topic};
+use crate::cli::Server;
+use crate::client::Client;
+use crate::config::{Config, Loaded, LogTarget, StoreTarget};
+use crate::roles;
+
+/// How long log, store and Kelly have for all their answers.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Time between two looks at positions that lag: some batches are confirmed in it, if any are.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(4);
+
+/// Pause before brokers that answer, but not this, are asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+const HEALTH: &str = "api/v1/kelly/monitoring/health";
+
+/// Looks at everything.
+pub async fn facts(loaded: &Loaded, server: &Server, bar: &ProgressBar) -> Facts {
+    let config = &loaded.config;
+    bar.set_message("asking log, store and Kelly");
+    let health = async {
+        let client = Client::new(&server.url(config.listen)).map_err(|error| format!("{error:#}"))?;
+        let asked = tokio::time::timeout(PATIENCE, client.get(HEALTH)).await;
+        let report = asked.map_err(|_| no_answer())?.map_err(|error| format!("{error:#}"))?;
+        Ok::<_, String>((client, report))
+    };
+    let (health, store, kafka) = tokio::join!(health, store(config), kafka(config));
+    let log = match kafka {
+        Some(kafka) => kafka.finish(bar).await,
+        None => embedded_log(config, health.as_ref().ok(), bar).await,
+    };
+    let kelly = match &health {
+        Ok((_, report)) => running(report),
+        Err(why) => Running::Silent(why.clone()),
+    };
+    let mut configuration = configuration::of(loaded);
+    if let Err(error) = roles::check_thresholds(loaded) {
+        configuration.faults.push(format!("{error:#}"));
+    }
+    Facts {
+        now_ms: Utc::now().timestamp_millis(),
+        version: env!("CARGO_PKG_VERSION"),
+        configuration,
+        open_files: open_files(),
+        data: data(config),
+        library: library(config),
+        kelly,
+        log,
+        store,
+    }
+}
+
+/// Soft and hard limit of this process; Kelly's are the same when it is started from the same shell.
+pub fn open_files() -> Option<(u64, u64)> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is ours and outlives the call; it is read only when the call says it was filled.
+    let asked = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    (asked == 0).then_some((limit.rlim_cur, limit.rlim_max))
+}
+
+fn no_answer() -> String {
+    format!("no answer within {} s", PATIENCE.as_secs())
+}
+
+fn data(config: &Config) -> Option<Data> {
+    let is_embedded =
+        matches!(config.log, LogTarget::Embedded(_)) || matches!(config.store, StoreTarget::Embedded(_));
+    is_embedded.then(|| Data {
+        directory: config.data.display().to_string(),
+        exists: config.data.is_dir(),
+        owner: roles::owner(&config.data),
+        disk: roles::room(&config.data),
+    })
+}
+
+fn library(config: &Config) -> Option<Library> {
+    use kelly_sql::engine::{LibraryPlaces, find_library};
+    if !matches!(config.store, StoreTarget::Embedded(_)) {
+        return None;
+    }
+    let places = LibraryPlaces { configured: config.libchdb.clone(), ..LibraryPlaces::from_environment() };
+    Some(match find_library(&places) {
+        Ok(path) => Library::Found { package: package(&path), path: path.display().to_string() },
+        Err(error) => Library::Missing(error.to_string()),
+    })
+}
+
+/// The version in the `package.json` beside the library, where npm brought it.
+fn package(library: &Path) -> Option<String> {
+    let text = std::fs::read(library.with_file_name("package.json")).ok()?;
+    let package: Value = serde_json::from_slice(&text).ok()?;
+    Some(package["version"].as_str()?.to_owned())
+}
+
+fn running(report: &Value) -> Running {
+    let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
+    let parts = report["parts"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let part = |part: &Value| Part {
+        name: text(&part["name"]),
+        status: text(&part["status"]),
+        summary: text(&part["summary"]),
+    };
+    Running::Answers { version: text(&report["version"]), parts: parts.iter().map(part).collect() }
+}
+
+/// Ingest's positions by the account of the process that has them.
+fn told_positions(report: &Value) -> Option<Vec<PartitionPosition>> {
+    let ingest = report["parts"].as_array()?.iter().find(|part| part["name"] == "ingest")?;
+    let position = |told: &Value| {
+        Some(PartitionPosition {
+            topic: Arc::from(told["topic"].as_str()?),
+            partition: told["partition"].as_u64()?.try_into().ok()?,
+            low: told["low"].as_u64()?,
+            high: told["high"].as_u64()?,
+            committed: told["committed"].as_u64(),
+        })
+    };
+    ingest["details"]["positions"].as_array()?.iter().map(position).collect()
+}
+
+/// The embedded log belongs to its process, which is asked over HTTP.
+async fn embedded_log(config: &Config, health: Option<&(Client, Value)>, bar: &ProgressBar) -> Log {
+    let place = config.log.to_string();
+    let Some((client, report)) = health else { return Log::NotAsked { place } };
+    let Some(positions) = told_positions(report) else {
+        return Log::Away { place, why: "Kelly does not tell how far its ingest is".to_owned() };
+    };
+    let mut later = None;
+    if positions.iter().any(|position| position.behind() > 0) {
+        wait_for_progress(bar).await;
+        later = client.get(HEALTH).await.ok().as_ref().and_then(told_positions);
+    }
+    let topics = by_topic(&positions, |_| None);
+    Log::Answers { place, topics, later, newest_ms: None }
+}
+
+async fn wait_for_progress(bar: &ProgressBar) {
+    bar.set_message("looking whether ingest moves");
+    tokio::time::sleep(BETWEEN_LOOKS).await;
+}
+
+fn by_topic(
+    positions: &[PartitionPosition],
+    mut settings: impl FnMut(&str) -> Option<kelly_stream::kafka::TopicSettings>,
+) -> Vec<Topic> {
+    let topic = |name: &str| Topic {
+        name: name.to_owned(),
+        positions: positions.iter().filter(|position| *position.topic == *name).cloned().collect(),
+        settings: settings(name),
+    };
+    [topics::METRICS, topics::ACTIVITY].map(topic).into()
+}
+
+/// Apache Kafka, asked once.
+enum Kafka {
+    Away(Log),
+    Answers { log: KafkaLog, positions: Vec<PartitionPosition>, facts: Log },
+}
+
+/// Asks Apache Kafka; `None` where the log is embedded.
+async fn kafka(config: &Config) -> Option<Kafka> {
+    let LogTarget::Kafka(_) = &config.log else { return None };
+    let place = config.log.to_string();
+    let away = |why: String| Some(Kafka::Away(Log::Away { place: place.clone(), why }));
+    let log = match roles::kafka(config) {
+        Ok(log) => log,
+        Err(error) => return away(format!("{error:#}")),
+    };
+    let mut last = no_answer();
+    let ask = async {
+        loop {
+            match ask_kafka(&place, &log).await {
+                // Brokers that have just come up do not know yet who keeps the positions of a group.
+                Err(error) if error.is_retryable() && log.check().await.is_ok() => {
+                    last = roles::chain(&error)
+                }
+                asked => return asked,
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    };
+    let asked = tokio::time::timeout(PATIENCE, ask).await;
+    match asked {
+        Ok(Ok((positions, facts))) => Some(Kafka::Answers { log, positions, facts }),
+        Ok(Err(error)) => away(roles::chain(&error)),
+        Err(_) => away(last),
+    }
+}
+
+async fn ask_kafka(place: &str, log: &KafkaLog) -> Result<(Vec<PartitionPosition>, Log), LogError> {
+    log.check().await?;
+    let names = [topics::METRICS, topics::ACTIVITY];
+    let mut positions = Vec::new();
+    let mut newest_ms = None;
+    for name in names {
+        match kelly_ingest::positions(log, topics::INGEST_GROUP, &[name.into()]).await {
+            Ok(found) => positions.extend(found),
+            // Missing is a finding, and the other topic is looked at all the same.
+            Err(LogError::UnknownTopic { .. }) => continue,
+            Err(error) => return Err(error),
+        }
+        newest_ms = newest_ms.max(log.newest_record_ms(name).await?);
+    }
+    // Who may not read them is told nothing of them.
+    let settings = log.topic_settings(&names).await.unwrap_or_default();
+    let topics = by_topic(&positions, |name| {
+        names.iter().position(|known| *known == name).and_then(|index| settings.get(index).cloned())
+    });
+    Ok((positions, Log::Answers { place: place.to_owned(), topics, later: None, newest_ms }))
+}
+
+impl Kafka {
+    /// Looks again where there is a lag, and lets go of the clients.
+    async fn finish(self, bar: &ProgressBar) -> Log {
+        let (log, positions, mut facts) = match self {
+            Self::Away(facts) => return facts,
+            Self::Answers { log, positions, facts } => (log, positions, facts),
+        };
+        if positions.iter().any(|position| position.behind() > 0) {
+            wait_for_progress(bar).await;
+            let names = [topics::METRICS.into(), topics::ACTIVITY.into()];
+            if let Log::Answers { later, .. } = &mut facts {
+                *later = kelly_ingest::positions(&log, topics::INGEST_GROUP, &names).await.ok();
+            }
+        }
+        // What it says no longer matters: nothing was appended.
+        let _ = log.close().await;
+        facts
+    }
+}
+
+async fn store(config: &Config) -> Store {
+    let state = async {
+        let store = roles::running_store(config).map_err(|error| format!("{error:#}"))?;
+        match tokio::time::timeout(PATIENCE, ask_store(&store)).await {
+            Ok(answers) => answers.map_err(|error| roles::chain(&error)),
+            Err(_) => Err(no_answer()),
+        }
+    };
+    Store {
+        place: config.store.to_string(),
+        is_embedded: matches!(config.store, StoreTarget::Embedded(_)),
+        state: state.await,
+    }
+}
+
+/// Asks the store. Only that it answers is needed; what it may not say stays unknown.
+async fn ask_store(store: &kelly_sql::Store) -> Result<Answers, StoreError> {
+    // The first question opens the connection, which is not what a question takes.
+    store.ping().await?;
+    let asked = Instant::now();
+    let version = store.version().await?;
+    let round_trip_ms = asked.elapsed().as_secs_f64() * 1_000.0;
+    let before = Utc::now().timestamp_millis();
+    let theirs = store.server_time_ms().await?;
+    let ours = i64::midpoint(before, Utc::now().timestamp_millis());
+    let schema = match store.verify_schema().await {
+        Ok(()) => Ok(()),
+        Err(StoreError::Schema(problem)) => Err(problem.to_string()),
+        Err(error) => return Err(error),
+    };
+    let mut rights = Vec::new();
+    for right in StoreRight::ALL {
+        if let Ok(has) = store.has_right(right).await {
+            rights.push((right, has));
+        }
+    }
+    let letters = match &schema {
+        Ok(()) => {
+            let since_ms = theirs - 24 * 3_600_000;
+            let filter = LetterFilter { since_ms, ..LetterFilter::default() };
+            store.dead_letter_reasons(&filter).await?
+        }
+        Err(_) => Vec::new(),
+    };
+    let config = store.config();
+    Ok(Answers {
+        version,
+        user: (config.user.clone(), config.database.clone()),
+        round_trip_ms,
+        ahead_ms: theirs - ours,
+        schema,
+        rights,
+        tables: store.table_states().await?,
+        disks: store.disks().await.unwrap_or_default(),
+        background: store.background().await.ok(),
+        letters,
+    })
+}
