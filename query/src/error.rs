@@ -49,21 +49,21 @@ pub enum QueryError {
     TooLarge(#[from] TooLarge),
     /// The store gave up on the question after the time one question may take.
     #[error(
-        "the question took longer than {seconds} s, which is what one may take; ask for a shorter range, or for one account"
+        "the question took longer than one may take here; ask for a shorter range, for one account, for fewer metrics, or for groups \
+         in an order that needs no percentiles"
     )]
     TookTooLong {
         /// What was being asked.
         question: &'static str,
-        /// The time it may take.
-        seconds: u64,
         /// The store's own words, for the log.
         #[source]
         source: StoreError,
     },
     /// The answer would take more memory than the store gives to one question.
     #[error(
-        "the range holds more samples than one question may read here; ask for a shorter one, or without \
-         `account_id` and `conversation_id`, which are answered sample by sample"
+        "the range holds more samples than one question may read here; ask for a shorter one, without \
+         `account_id` and `conversation_id`, which are answered sample by sample, or for groups in an order that needs no \
+         percentiles (`order_by=mean`)"
     )]
     TooManySamples {
         /// What was being asked.
@@ -157,21 +157,12 @@ impl QueryError {
         move |source| {
             if source.is_too_large() {
                 Self::TooManySamples { question, source }
+            } else if source.is_out_of_time() {
+                Self::TookTooLong { question, source }
             } else if source.is_retryable() {
                 Self::StoreUnavailable { question, source }
             } else {
                 Self::StoreRefused { question, source }
-            }
-        }
-    }
-
-    /// Of a question that has a bound of its own on its time.
-    pub(crate) fn within_time(question: &'static str, seconds: u64) -> impl FnOnce(StoreError) -> Self {
-        move |source| {
-            if source.is_out_of_time() {
-                Self::TookTooLong { question, seconds, source }
-            } else {
-                Self::from_store(question)(source)
             }
         }
     }
@@ -188,7 +179,12 @@ mod tests {
     #[test]
     fn the_stores_refusals_are_told_apart() {
         let refused = |code| StoreError::Refused { action: "ask".to_owned(), code, message: String::new() };
-        let codes = [(241, "range_too_long"), (202, "store_unavailable"), (47, "store_refused")];
+        let codes = [
+            (241, "range_too_long"),
+            (159, "query_timeout"),
+            (202, "store_unavailable"),
+            (47, "store_refused"),
+        ];
         for (code, expected) in codes {
             assert_eq!(QueryError::from_store("x")(refused(code)).code(), expected, "{code}");
         }

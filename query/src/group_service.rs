@@ -1,6 +1,6 @@
 //! Asking for groups: the ranking first, then percentiles and points of those that are shown.
 
-use kelly_sql::queries::{GROUPS_SECONDS, GroupSeriesQuestion, RankingQuestion};
+use kelly_sql::queries::{GroupSeriesQuestion, RankingQuestion};
 
 use crate::comparison::{Compare, ComparedWindows};
 use crate::detailed::Window;
@@ -60,7 +60,7 @@ impl QueryService {
             descending: order == Order::Desc,
             top: request.top,
         };
-        let failed = || QueryError::within_time("metric groups", GROUPS_SECONDS);
+        let failed = || QueryError::from_store("metric groups");
         let ranking = parts.store.ranking(&ranking).await.map_err(failed())?;
         let ids: Vec<&str> = ranking.groups.iter().map(|group| group.id.as_str()).collect();
         let series = GroupSeriesQuestion {

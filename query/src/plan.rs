@@ -245,6 +245,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::detailed::Resolution;
     use crate::range::Timeframe;
 
     const KEPT: Retention = Retention { metrics_hours: 72, days: 90 };
@@ -284,6 +285,38 @@ mod tests {
             assert_eq!((plan.tier, plan.step_seconds), (tier, step_seconds), "{timeframe} {scope:?}");
             assert!(plan.previous_is_kept, "{timeframe} {scope:?}");
         }
+    }
+
+    /// Every timeframe of every scope, young and expired, in the step that suits it and in those that can be asked for.
+    #[test]
+    fn the_table_of_all_questions() {
+        let now = at("2026-03-10T12:34:56.789Z");
+        let mut table = Vec::new();
+        for scope in [Scope::Everything, Scope::Account, Scope::Conversation] {
+            for (kept, retention) in
+                [("raw 72 h", KEPT), ("raw 6 h", Retention { metrics_hours: 6, days: 30 })]
+            {
+                for timeframe in Timeframe::ALL {
+                    for step_seconds in [None, Some(MINUTE), Some(HOUR), Some(DAY)] {
+                        let asked = Asked { range: RangeRequest::Last(timeframe), scope, step_seconds };
+                        let found = plan(&asked, &retention, now).map_or_else(
+                            |error| format!("refused: {}", error.code()),
+                            |plan| {
+                                let bound = percentile_error_bound(&plan);
+                                let label = Resolution::of_seconds(plan.step_seconds).label;
+                                let bound =
+                                    bound.map_or("none".to_owned(), |bound| format!("within {bound}"));
+                                format!("{:?} by {label}, percentiles {bound}", plan.tier)
+                            },
+                        );
+                        let step =
+                            step_seconds.map_or("-".to_owned(), |step| Resolution::of_seconds(step).label);
+                        table.push(format!("{scope:?}, {kept}, {timeframe}, step {step}: {found}"));
+                    }
+                }
+            }
+        }
+        insta::assert_snapshot!(table.join("\n"));
     }
 
     #[test]

@@ -71,6 +71,8 @@ impl QueryService {
         let (plan, series) = match self.plan_of_samples(&plan, &series, now) {
             None => (plan, series),
             Some(samples_plan) => {
+                let step_seconds = request.step_seconds.unwrap_or(samples_plan.step_seconds);
+                let samples_plan = Plan { step_seconds, ..samples_plan };
                 let samples = self.series(&request, &samples_plan, &definition).await?;
                 let count = |found: &Series| found.window.map_or(0, |window| window.count);
                 // Raw may have been kept for a shorter time until lately; then the days know more.

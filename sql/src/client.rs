@@ -14,6 +14,23 @@ pub const QUERY_DEADLINE: Duration = Duration::from_secs(30);
 /// What is added to the server's own deadline before the connection is given up.
 const ANSWER_GRACE: Duration = Duration::from_secs(5);
 
+/// What the store may spend on one question. At either bound it refuses the question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuestionBounds {
+    /// Memory. At it: [`StoreError::is_too_large`].
+    pub memory_bytes: u64,
+    /// Time. At it: [`StoreError::is_out_of_time`].
+    pub seconds: u64,
+}
+
+impl Default for QuestionBounds {
+    /// A quarter of the memory the embedded engine has, so that inserts go on beside questions, and longer than anybody waits
+    /// for a page.
+    fn default() -> Self {
+        Self { memory_bytes: 512 << 20, seconds: 10 }
+    }
+}
+
 /// Where the store is and who asks.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreConfig {
@@ -45,6 +62,7 @@ pub struct Store {
     config: Arc<StoreConfig>,
     /// The views' own texts, read when the first question is asked.
     pub(crate) views: Arc<ViewTexts>,
+    question_bounds: QuestionBounds,
 }
 
 impl Store {
@@ -68,7 +86,23 @@ impl Store {
             .with_compression(if is_loopback(&config.url) { Compression::None } else { Compression::Lz4 })
             .with_product_info("kelly", env!("CARGO_PKG_VERSION"))
             .with_setting("max_execution_time", QUERY_DEADLINE.as_secs().to_string());
-        Ok(Store { client, config: Arc::new(config), views: Arc::default() })
+        Ok(Store {
+            client,
+            config: Arc::new(config),
+            views: Arc::default(),
+            question_bounds: QuestionBounds::default(),
+        })
+    }
+
+    /// The same store, which spends other than the usual on a question.
+    #[must_use]
+    pub fn with_question_bounds(self, question_bounds: QuestionBounds) -> Self {
+        Self { question_bounds, ..self }
+    }
+
+    /// What the store may spend on one question.
+    pub fn question_bounds(&self) -> QuestionBounds {
+        self.question_bounds
     }
 
     /// Asks the server for a trivial answer as the configured user.

@@ -15,7 +15,7 @@ mod retention;
 pub mod tables;
 mod template;
 
-pub use client::{QUERY_DEADLINE, Store, StoreConfig};
+pub use client::{QUERY_DEADLINE, QuestionBounds, Store, StoreConfig};
 pub use error::{Result, StoreError};
 pub use insert::{INSERT_DEADLINE, MAX_BATCH_ROWS};
 pub use migrate::{MigrationParams, MigrationReport, SchemaError};

@@ -1,4 +1,4 @@
--- One metric of several conversations over a window, each by itself, from their samples, which a projection finds.
+-- One metric of several conversations over a window, each by itself, from their samples.
 -- Parameters: groups, the conversations; from_ms < to_ms in milliseconds since 1970, step_s in seconds, aggregate one of mean, sum, last, max, account empty for any.
 -- Rows by conversation and section: 'group' the whole window, then 'point' one a step that has samples, in order.
 -- Percentiles are the value at rank ceil(q * n) of all samples, exactly.
@@ -26,6 +26,11 @@ FROM
         CAST((timestamp, value), 'Tuple(at DateTime64(3, \'UTC\'), value Float64)') AS last
     FROM ${table system_metrics}
     WHERE conversation_id IN {groups:Array(String)} AND metric_name = {metric:String} AND ({account:String} = '' OR account_id = {account:String})
+      -- The table is sorted by metric, account and time: the conversations' days tell whose ranges of it to read.
+      AND account_id GLOBAL IN (
+        SELECT account_id FROM ${table conversation_metrics_1d}
+        WHERE conversation_id IN {groups:Array(String)} AND metric_name = {metric:String}
+          AND t >= toStartOfDay(fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')) AND t < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC'))
       AND timestamp >= window_start AND timestamp < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
 ) AS state
 GROUP BY state.group_id, state.point WITH ROLLUP

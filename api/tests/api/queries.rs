@@ -348,7 +348,6 @@ async fn failures_of_queries_say_whose_they_are() {
     };
     let took_too_long = || QueryError::TookTooLong {
         question: "metric groups",
-        seconds: 10,
         source: StoreError::Refused {
             action: "ask".to_owned(),
             code: 159,

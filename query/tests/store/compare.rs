@@ -233,6 +233,15 @@ async fn a_step_that_is_asked_for_is_answered_from_the_tier_that_has_it() {
             assert_close(point.value, mean(&interval), "a point");
         }
     }
+    // A conversation whose samples are all there yet is answered from them, in the step that was asked for.
+    fixture.record(&history("young", 50, TimeDelta::minutes(10))).await;
+    let young = DetailedRequest {
+        metric_name: "young".to_owned(),
+        conversation_id: Some("c-1".to_owned()),
+        ..last(Timeframe::SevenDays, 86_400)
+    };
+    let answer = fixture.service.detailed(young).await.unwrap();
+    assert_eq!((answer.tier, answer.resolution.seconds), (Tier::Raw, 86_400));
     let error = fixture.service.detailed(last(Timeframe::ThirtyDays, 60)).await.unwrap_err();
     assert_eq!((error.code(), error.parameter()), ("query_too_large", Some("step")));
     let limit = error.limit().unwrap();

@@ -8,6 +8,7 @@ use kelly_query::QueryServiceParts;
 use kelly_query::detailed::Detailed;
 use kelly_query::{DetailedRequest, QueryService, RangeRequest, Retention};
 use kelly_schemas::Catalogue;
+use kelly_sql::Store;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -38,15 +39,20 @@ pub(crate) struct Recorded {
     pub(crate) severity: &'static str,
 }
 
+/// A service over a store, at the instant of these tests.
+pub(crate) fn service_over(store: Store) -> QueryService {
+    QueryService::new(QueryServiceParts {
+        store,
+        catalogue: Arc::new(Catalogue::builtin().clone()),
+        retention: Retention { metrics_hours: 72, days: 90 },
+        clock: now,
+    })
+}
+
 impl Fixture {
     pub(crate) async fn create() -> Self {
         let database = TestDatabase::create().await;
-        let service = QueryService::new(QueryServiceParts {
-            store: database.store().clone(),
-            catalogue: Arc::new(Catalogue::builtin().clone()),
-            retention: Retention { metrics_hours: 72, days: 90 },
-            clock: now,
-        });
+        let service = service_over(database.store().clone());
         Self { database, service }
     }
 

@@ -6,8 +6,9 @@ use chrono::{DateTime, TimeDelta};
 use kelly_query::detailed::{Percentiles, Tier, Window};
 use kelly_query::groups::{GroupBy, MetricGroup, Order, OrderBy};
 use kelly_query::{GroupsRequest, MetricGroups, RangeRequest, Timeframe};
+use kelly_sql::QuestionBounds;
 
-use crate::fixture::{Fixture, now};
+use crate::fixture::{Fixture, now, service_over};
 use crate::samples::{Numbers, Sample, assert_close, assert_percentiles, mean, percentile, sum, within};
 
 /// Groups of very different sizes; the empty id is none.
@@ -260,6 +261,23 @@ async fn conversations_of_one_account_and_old_ranges() {
         let by_percentile = GroupsRequest { order_by: Some(OrderBy::P95), ..asked };
         assert_eq!(fixture.service.groups(by_percentile).await.is_ok(), has_percentiles);
     }
+}
+
+/// With next to no memory for a question, the order that takes much of it is refused with the one that does not.
+#[tokio::test]
+async fn a_question_that_takes_too_much_memory_is_refused() {
+    let fixture = Fixture::create().await;
+    fixture.record(&history("custom", 30_000, TimeDelta::seconds(1))).await;
+    let ask = async |memory_bytes| {
+        let bounds = QuestionBounds { memory_bytes, ..QuestionBounds::default() };
+        let service = service_over(fixture.database.store().clone().with_question_bounds(bounds));
+        let by_percentile = request("custom", Timeframe::OneDay, GroupBy::Account);
+        service.groups(GroupsRequest { order_by: Some(OrderBy::P99), ..by_percentile }).await
+    };
+    let error = ask(1 << 20).await.unwrap_err();
+    assert_eq!(error.code(), "range_too_long", "{error:?}");
+    assert!(error.to_string().contains("order_by=mean"));
+    assert!(ask(QuestionBounds::default().memory_bytes).await.is_ok());
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Metrics over ranges, on every tier.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use kelly_query::detailed::{Detailed, Direction, Percentiles, Tier, Window};
 use kelly_query::{RangeRequest, Timeframe};
 
@@ -192,6 +194,45 @@ async fn a_young_conversation_has_percentiles_over_any_timeframe() {
     let answer = fixture.detailed("custom", range, None, Some("c-3")).await;
     assert_eq!(answer.tier, Tier::ConversationDay);
     assert_window_and_points(&answer, &own, mean);
+}
+
+/// Whatever the range, its ends and its offset from UTC: the answer is that of the samples in the window it names.
+#[tokio::test]
+async fn ranges_at_random_are_answered_as_worked_out_by_hand() {
+    let fixture = Fixture::create().await;
+    let mut samples = history("custom", 5_000, TimeDelta::seconds(40));
+    samples.extend(
+        history("custom", 5_000, TimeDelta::minutes(9))
+            .into_iter()
+            .map(|sample| Sample { at: sample.at - TimeDelta::hours(60), ..sample }),
+    );
+    fixture.record(&samples).await;
+    let mut numbers = Numbers(2_024);
+    let mut tiers = BTreeSet::new();
+    for round in 0..60 {
+        let (account, conversation) = [(None, None), (Some("acme"), None), (None, Some("c-3"))][round % 3];
+        let length = TimeDelta::milliseconds((3.0e5 * (numbers.even() * 8.0).exp()) as i64);
+        let from = now() - length - TimeDelta::milliseconds((numbers.even().powi(3) * 8e8) as i64);
+        let hours = (numbers.even() * 26.0) as i32 - 12;
+        let there = FixedOffset::east_opt(hours * 3_600 + 1_800).unwrap();
+        let written = [from, from + length].map(|instant| instant.with_timezone(&there).to_rfc3339());
+        let range = RangeRequest::parse(None, Some(&written[0]), Some(&written[1])).unwrap();
+        let answer = fixture.detailed("custom", range, account, conversation).await;
+        assert!(answer.window.from <= from && answer.window.to >= from + length, "{written:?}");
+        let own: Vec<Sample> = samples
+            .iter()
+            .filter(|sample| account.is_none_or(|account| sample.account == account))
+            .filter(|sample| conversation.is_none_or(|conversation| sample.conversation == conversation))
+            .cloned()
+            .collect();
+        if within(&own, &answer.window).is_empty() {
+            assert_eq!((answer.sample_count, answer.historical_data.len()), (0, 0));
+            continue;
+        }
+        tiers.insert(format!("{:?}", answer.tier));
+        assert_window_and_points(&answer, &own, mean);
+    }
+    assert_eq!(tiers.len(), 5, "a round of every tier: {tiers:?}");
 }
 
 #[tokio::test]

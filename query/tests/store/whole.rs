@@ -8,7 +8,7 @@ use kelly_query::{FeedRequest, QueryService, Retention};
 use kelly_schemas::Catalogue;
 use kelly_sql::{Store, StoreConfig};
 
-use crate::fixture::{Fixture, Recorded, now};
+use crate::fixture::{Fixture, Recorded, now, service_over};
 use crate::samples::Sample;
 
 fn sample(metric: &'static str, conversation: &'static str, seconds_ago: i64, value: f64) -> Sample {
@@ -91,7 +91,7 @@ async fn the_database_says_what_it_holds() {
     assert!(health.bytes_on_disk >= raw.bytes_on_disk);
 
     let empty = kelly_harness::TestDatabase::create_empty();
-    let health = service(empty.store().clone()).health_database().await;
+    let health = service_over(empty.store().clone()).health_database().await;
     let health = health.unwrap();
     assert!(!health.schema_current);
     assert!(health.schema_problem.unwrap().contains("kelly migrate"));
@@ -101,7 +101,7 @@ async fn the_database_says_what_it_holds() {
 async fn a_store_that_is_away_is_an_error_of_its_own() {
     let url = format!("http://127.0.0.1:{}", kelly_harness::free_port());
     let config = StoreConfig { url, database: "kelly".into(), user: "kelly".into(), password: String::new() };
-    let service = service(Store::new(config).unwrap());
+    let service = service_over(Store::new(config).unwrap());
     let errors = [
         service.overview().await.unwrap_err(),
         service.feed(FeedRequest::default()).await.unwrap_err(),
@@ -136,13 +136,4 @@ fn every_figure_of_the_catalogue_has_its_field() {
         let of_values = figure.statistic != kelly_schemas::overview::Statistic::DistinctConversations;
         assert_eq!(figure.metric.is_some(), of_values, "{}", figure.field);
     }
-}
-
-fn service(store: Store) -> QueryService {
-    QueryService::new(QueryServiceParts {
-        store,
-        catalogue: Arc::new(Catalogue::builtin().clone()),
-        retention: Retention { metrics_hours: 72, days: 90 },
-        clock: now,
-    })
 }

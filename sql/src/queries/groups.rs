@@ -12,14 +12,6 @@ use super::series::Aggregate;
 use crate::client::Store;
 use crate::error::{Result, StoreError};
 
-/// Memory the store may take for a question about groups. At it the question is refused
-/// ([`StoreError::is_too_large`]).
-pub const GROUPS_MEMORY_BYTES: u64 = 512 << 20;
-
-/// Time the store may take for a question about groups. At it the question is refused
-/// ([`StoreError::is_out_of_time`]).
-pub const GROUPS_SECONDS: u64 = 10;
-
 /// What a group is, and the table that answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupSource<'a> {
@@ -196,8 +188,6 @@ impl Store {
         let query = self
             .view(question.source.ranking_view())
             .await?
-            .with_setting("max_memory_usage", GROUPS_MEMORY_BYTES.to_string())
-            .with_setting("max_execution_time", GROUPS_SECONDS.to_string())
             .param("metric", question.metric)
             .param("aggregate", question.aggregate.name())
             .param("previous_from_ms", question.previous_from_ms)
@@ -227,8 +217,6 @@ impl Store {
         let query = self
             .view(question.source.series_view())
             .await?
-            .with_setting("max_memory_usage", GROUPS_MEMORY_BYTES.to_string())
-            .with_setting("max_execution_time", GROUPS_SECONDS.to_string())
             .param("metric", question.metric)
             .param("aggregate", question.aggregate.name())
             .param("groups", question.groups)

@@ -18,8 +18,8 @@ pub use activity::{ActivityFilter, ActivityKey, ActivityRow};
 pub use dead_letters::{DeadLetter, LetterFilter, LetterPlace, LetterReason, ReplayState};
 pub use diagnosis::{BackgroundState, DiskState, StoreRight, TableState};
 pub use groups::{
-    Counted, GROUPS_MEMORY_BYTES, GROUPS_SECONDS, Group, GroupFigures, GroupKey, GroupPoint, GroupSeries,
-    GroupSeriesQuestion, GroupSource, Ranking, RankingQuestion,
+    Counted, Group, GroupFigures, GroupKey, GroupPoint, GroupSeries, GroupSeriesQuestion, GroupSource,
+    Ranking, RankingQuestion,
 };
 pub use overview::{FigureRow, MetricSince};
 pub use series::{Aggregate, Compared, Series, SeriesInterval, SeriesQuestion, SeriesSource};

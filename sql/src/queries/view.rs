@@ -21,13 +21,22 @@ pub(crate) type ViewTexts = OnceCell<HashMap<String, String>>;
 impl Store {
     /// The question a view answers, its parameters still to be given.
     pub(super) async fn view(&self, name: &'static str) -> Result<Query> {
-        Ok(self.client().query_raw(self.view_text(name).await?))
+        Ok(self.bounded(self.client().query_raw(self.view_text(name).await?)))
     }
 
     /// The same, for rows that are read without the types the server tells: the library does not know every type, and
     /// checking takes as long as reading where rows hold histograms. Types follow from the view, which is ours.
     pub(super) async fn view_unchecked(&self, name: &'static str) -> Result<Query> {
-        Ok(self.client().clone().with_validation(false).query_raw(self.view_text(name).await?))
+        let client = self.client().clone().with_validation(false);
+        Ok(self.bounded(client.query_raw(self.view_text(name).await?)))
+    }
+
+    /// The same within what one question may take.
+    fn bounded(&self, query: Query) -> Query {
+        let bounds = self.question_bounds();
+        query
+            .with_setting("max_memory_usage", bounds.memory_bytes.to_string())
+            .with_setting("max_execution_time", bounds.seconds.to_string())
     }
 
     async fn view_text(&self, name: &'static str) -> Result<&str> {
