@@ -29,6 +29,8 @@ pub struct Limits {
     pub max_waiting_queries: usize,
     /// Time of one query, waiting included. At it: 504 `query_timeout`.
     pub query_timeout: Duration,
+    /// Exports on their way. At it: 503 `server_busy` with Retry-After.
+    pub max_exports: usize,
     /// Answers kept for equal questions. At it: the one that ends first makes room.
     pub kept_answers: CacheBounds,
     /// Size of one recorded body. At it: 413 `body_too_large`, unread where Content-Length tells.
@@ -50,6 +52,7 @@ impl Default for Limits {
             max_running_queries: 16,
             max_waiting_queries: 128,
             query_timeout: Duration::from_secs(30),
+            max_exports: 4,
             kept_answers: CacheBounds::default(),
             max_body_bytes: 4 << 20,
             max_buffered_bytes: 64 << 20,
@@ -68,6 +71,7 @@ pub(crate) struct Gates {
     queries_admitted: Semaphore,
     queries_running: Semaphore,
     buffered: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
 }
 
 /// Bodies are accounted for in units of this size: a semaphore counts in u32.
@@ -79,6 +83,7 @@ impl Gates {
             requests: Arc::new(Semaphore::new(limits.max_requests)),
             queries_admitted: Semaphore::new(limits.max_running_queries + limits.max_waiting_queries),
             queries_running: Semaphore::new(limits.max_running_queries),
+            exports: Arc::new(Semaphore::new(limits.max_exports)),
             buffered: Arc::new(Semaphore::new(limits.max_buffered_bytes / BUFFER_UNIT)),
             limits,
         }
@@ -93,6 +98,11 @@ impl Gates {
         Arc::clone(&self.requests)
             .try_acquire_owned()
             .map_err(|_| busy("too many requests are being worked on"))
+    }
+
+    /// A place among the exports on their way, for as long as bytes are to come.
+    pub(crate) fn export(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.exports).try_acquire_owned().map_err(|_| busy("too many exports are on their way"))
     }
 
     /// Room for a body of at most `bytes`.

@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use kelly_query::limits::TooLarge;
 use kelly_query::{
-    DatabaseHealth, Detailed, DetailedRequest, FeedPage, FeedRequest, GroupsRequest, MetricGroups, Overview,
-    QueryError, QueryService, Several, SeveralRequest, StorePerformance,
+    DatabaseHealth, Detailed, DetailedRequest, ExportFormat, ExportRequest, ExportStream, FeedPage,
+    FeedRequest, GroupsRequest, MetricGroups, Overview, QueryError, QueryService, Several, SeveralRequest,
+    StorePerformance,
 };
 
 use crate::problem::{Code, Fault, LimitFault, ParameterFault, Problem};
@@ -24,6 +25,8 @@ pub trait Queries: Send + Sync {
     async fn feed(&self, request: FeedRequest) -> Result<FeedPage, QueryError>;
     /// A page of the VIP feed.
     async fn vip(&self, request: FeedRequest) -> Result<FeedPage, QueryError>;
+    /// Rows as a stream of bytes.
+    async fn export(&self, request: ExportRequest, format: ExportFormat) -> Result<ExportStream, QueryError>;
     /// How fast the store is and what a day adds to it.
     async fn store_performance(&self) -> Result<StorePerformance, QueryError>;
     /// How the store is and what it holds.
@@ -54,6 +57,10 @@ impl Queries for QueryService {
 
     async fn vip(&self, request: FeedRequest) -> Result<FeedPage, QueryError> {
         self.vip(request).await
+    }
+
+    async fn export(&self, request: ExportRequest, format: ExportFormat) -> Result<ExportStream, QueryError> {
+        self.export(&request, format).await
     }
 
     async fn store_performance(&self) -> Result<StorePerformance, QueryError> {

@@ -18,7 +18,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::edge::{edge, note_route, on_panic};
 use crate::guard::guard;
 use crate::openapi::{DOCS_PATH, DOCUMENT_PATH, head};
-use crate::routes::{activity, health, metrics, performance, problems, record, several, start_page};
+use crate::routes::{activity, export, health, metrics, performance, problems, record, several, start_page};
 use crate::state::{AppState, Shared};
 
 /// The router over these parts. From the outside in: trace id, problem documents and latency; the
@@ -53,6 +53,8 @@ fn bounded() -> OpenApiRouter<Shared> {
         .routes(routes!(metrics::detailed))
         .routes(routes!(several::detailed))
         .routes(routes!(metrics::catalogue))
+        .routes(routes!(export::samples))
+        .routes(routes!(export::activity))
         .routes(routes!(activity::feed))
         .routes(routes!(activity::vip))
         .routes(routes!(record::metrics))

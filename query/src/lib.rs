@@ -13,6 +13,7 @@ pub mod comparison;
 pub mod cursor;
 pub mod detailed;
 mod error;
+pub mod export;
 pub mod feed;
 mod group_answer;
 mod group_service;
@@ -31,6 +32,7 @@ mod trend;
 
 pub use detailed::{Detailed, DetailedRequest};
 pub use error::QueryError;
+pub use export::{ActivityExportRequest, ExportFormat, ExportRequest, ExportStream};
 pub use feed::{FeedPage, FeedRequest};
 pub use groups::{GroupsRequest, MetricGroups};
 pub use health::DatabaseHealth;

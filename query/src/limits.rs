@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
+use crate::detailed::Window;
 use crate::range::Timeframe;
 
 /// Groups of one answer.
@@ -78,6 +79,21 @@ impl TooLarge {
             asked: asked.length().num_days().unsigned_abs(),
             allowed: limit_days.into(),
             alternative: format!("ask with timeframe={}", longest.unwrap_or(Timeframe::OneHour)),
+        }
+    }
+
+    pub(crate) fn of_rows(asked: u64, allowed: u64, window: Window) -> Self {
+        let readable = |instant: DateTime<Utc>| instant.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+        Self {
+            parameter: "from",
+            unit: "rows",
+            asked,
+            allowed,
+            alternative: format!(
+                "ask with from={}&to={}, or for one account",
+                readable(window.from),
+                readable(window.to)
+            ),
         }
     }
 

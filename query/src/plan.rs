@@ -172,7 +172,7 @@ pub(crate) fn is_partial(start_ms: i64, plan: &Plan, now: DateTime<Utc>) -> bool
     into_step_ms != 0 || end_ms > plan.window.to.min(now).timestamp_millis()
 }
 
-fn window_asked(
+pub(crate) fn window_asked(
     range: &RangeRequest,
     retention: &Retention,
     now: DateTime<Utc>,

@@ -164,16 +164,7 @@ impl QueryService {
         plan: &Plan,
         definition: &Definition,
     ) -> Result<Series, QueryError> {
-        let question = SeriesQuestion {
-            source: request.source(plan.tier),
-            metric: &request.metric_name,
-            previous_from_ms: plan.previous.from.timestamp_millis(),
-            from_ms: plan.window.from.timestamp_millis(),
-            to_ms: plan.window.to.timestamp_millis(),
-            compared_to_ms: plan.compared.to.timestamp_millis(),
-            step_seconds: plan.step_seconds,
-            aggregate: crate::detailed::aggregate(definition),
-        };
+        let question = series_question(request, plan, definition);
         self.parts.store.series(&question).await.map_err(QueryError::from_store("detailed metric"))
     }
 
@@ -190,5 +181,23 @@ impl QueryService {
     pub(crate) fn now(&self) -> DateTime<Utc> {
         let now = (self.parts.clock)();
         now.duration_trunc(TimeDelta::milliseconds(1)).unwrap_or(now)
+    }
+}
+
+/// What is asked of the store for a series that is planned.
+pub(crate) fn series_question<'a>(
+    request: &'a DetailedRequest,
+    plan: &Plan,
+    definition: &Definition,
+) -> SeriesQuestion<'a> {
+    SeriesQuestion {
+        source: request.source(plan.tier),
+        metric: &request.metric_name,
+        previous_from_ms: plan.previous.from.timestamp_millis(),
+        from_ms: plan.window.from.timestamp_millis(),
+        to_ms: plan.window.to.timestamp_millis(),
+        compared_to_ms: plan.compared.to.timestamp_millis(),
+        step_seconds: plan.step_seconds,
+        aggregate: crate::detailed::aggregate(definition),
     }
 }

@@ -64,6 +64,8 @@ pub(crate) const VIEWS: &[SqlFile] = sql_files!("views":
     "0041_metric_states_1h",
     "0042_account_states_1h",
     "0043_account_buckets_1d",
+    "0044_samples",
+    "0045_activity",
 );
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ fn parse_limit(text: &str) -> Result<u32, String> {
     })
 }
 
-fn parse_severity(text: &str) -> Result<String, String> {
+pub(crate) fn parse_severity(text: &str) -> Result<String, String> {
     Severity::parse(text).map(|severity| severity.as_str().to_owned()).ok_or_else(|| {
         let allowed = Severity::ALL.map(Severity::as_str).join(", ");
         format!("(`{}`) is none of {allowed}", echo(text))

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use kelly_query::cache::{SHORT_LIFETIME, lifetime};
-use kelly_query::{GroupsRequest, Overview};
+use kelly_query::{ExportRequest, GroupsRequest, Overview};
 use kelly_schemas::catalogue::Definition;
 use kelly_schemas::overview::OverviewFigure;
 use serde::Serialize;
@@ -18,8 +18,9 @@ use crate::answers::{Question, answer};
 use crate::openapi::{NotModified, PlainProblems, PlainQueryProblems, QueryProblems};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
+use crate::routes::export::{export, export_format};
 use crate::routes::grouping::{DrillDown, GROUPING_PARAMETERS, grouping};
-use crate::routes::question::{MetricQuestion, QUESTION_PARAMETERS, check_metric_name};
+use crate::routes::question::{MetricQuestion, QUESTION_PARAMETERS, read_metric_name};
 use crate::state::Shared;
 
 /// Live figures
@@ -119,9 +120,10 @@ pub(crate) async fn catalogue(
         ("top" = Option<u32>, Query, description = "With `group_by`: groups shown at most; 10 unless said.", minimum = 1, maximum = 100),
         ("order_by" = inline(Option<kelly_query::groups::OrderBy>), Query, description = "With `group_by`: by what groups are ranked; the metric's own aggregate unless said. Conversations older than samples are kept have no percentiles."),
         ("order" = inline(Option<kelly_query::groups::Order>), Query, description = "With `group_by`: smallest (asc) or greatest (desc) first. Unless said, most samples and greatest sums first, and by any other figure the worst first, in the metric's own direction."),
+        ("format" = Option<String>, Query, description = "csv, parquet, arrow (IPC stream) or jsonl for the points of the series as a file; json, which is the whole answer, unless said by this or by Accept. Not together with `group_by` or `compare`."),
     ),
     responses(
-        (status = 200, description = "The drill-down; with `group_by` the groups.", body = DrillDown, examples(("whole" = (summary = "One series", value = json!({
+        (status = 200, description = "The drill-down; with `group_by` the groups.", content((DrillDown = "application/json", examples(("whole" = (summary = "One series", value = json!({
             "metric_name": "ai_confidence",
             "current_value": 0.85,
             "historical_data": [
@@ -161,7 +163,7 @@ pub(crate) async fn catalogue(
             "tier": "account_day",
             "freshness": {"newest_sample": "2024-09-11T15:29:58Z", "age_seconds": 1.4, "computed_at": "2024-09-11T15:29:59.400Z"},
             "percentile_error_bound": 0.01, "notes": []
-        }))))),
+        }))))), (String = "text/csv"), (String = "application/vnd.apache.parquet"), (String = "application/vnd.apache.arrow.stream"), (String = "application/x-ndjson"))),
         NotModified,
         QueryProblems,
     )
@@ -172,20 +174,9 @@ pub(crate) async fn detailed(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let known = [&QUESTION_PARAMETERS[..], &GROUPING_PARAMETERS].concat();
+    let known = [&QUESTION_PARAMETERS[..], &GROUPING_PARAMETERS, &["format"]].concat();
     let mut parameters = Parameters::read(&uri, &known);
-    let checked = match metric_type {
-        Ok(Path(name)) => check_metric_name(&name).map(|()| name),
-        // Routing made sure of the parameter: what is left is an escape that is not UTF-8.
-        Err(_) => {
-            Err("in the path holds bytes that are no UTF-8; names have letters, digits and `_.:/-`"
-                .to_owned())
-        }
-    };
-    let metric_name = checked.unwrap_or_else(|reason| {
-        parameters.fault("metric_type", reason);
-        String::new()
-    });
+    let metric_name = read_metric_name(metric_type, &mut parameters);
     let asked = MetricQuestion::read(&mut parameters)?;
     let grouping = grouping(&mut parameters);
     if grouping.is_some() {
@@ -197,9 +188,18 @@ pub(crate) async fn detailed(
             parameters.fault("step", reason.to_owned());
         }
     }
+    let format = export_format(&mut parameters, &headers);
+    if format.is_some() && (grouping.is_some() || asked.compare.is_some()) {
+        let reason = "exports one series; ask without `group_by` and `compare`, or for JSON";
+        parameters.fault("format", reason.to_owned());
+    }
     // After this every fault has been told, so what stands in for a wrong parameter is never asked.
     parameters.finish()?;
 
+    if let Some(format) = format {
+        let name = metric_name.clone();
+        return export(&shared, ExportRequest::Series(asked.about(metric_name)), format, &name).await;
+    }
     let queries = Arc::clone(&shared.app.queries);
     let now = (shared.app.settings.clock)();
     let lifetime = lifetime(&asked.range, now);

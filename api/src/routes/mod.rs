@@ -1,6 +1,7 @@
 //! The routes by resource.
 
 pub(crate) mod activity;
+pub(crate) mod export;
 pub(crate) mod grouping;
 pub(crate) mod health;
 pub(crate) mod metrics;

@@ -94,7 +94,8 @@ fn no_filter_and_no_instant_is_filled_in() {
     for (path, _, operation) in operations() {
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
             let name = parameter["name"].as_str().unwrap();
-            let is_neutral = matches!(name, "timeframe" | "limit" | "metric_type" | "metrics" | "code");
+            let is_neutral =
+                matches!(name, "timeframe" | "format" | "limit" | "metric_type" | "metrics" | "code");
             assert!(is_neutral || parameter.get("example").is_none(), "{path} {name}");
         }
     }

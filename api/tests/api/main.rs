@@ -4,6 +4,7 @@ mod answers;
 mod contract;
 mod errors;
 mod examples;
+mod exports;
 mod health;
 mod openapi;
 mod pages;

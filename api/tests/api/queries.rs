@@ -13,6 +13,7 @@ const FEED: &str = "/api/v1/kelly/monitoring/activity/feed";
 
 /// What the fake store holds.
 pub(crate) mod answers {
+    use futures_util::StreamExt;
     use kelly_query::comparison::{Change, ComparedWindows, Comparison, Kept, PreviousPoint};
     use kelly_query::detailed::{
         Direction, Freshness, MetricDefinition, Percentiles, Point, Resolution, Thresholds, Tier,
@@ -25,6 +26,7 @@ pub(crate) mod answers {
     use kelly_query::health::{DeadLetters, TableStorage};
     use kelly_query::performance::TablePerformance;
     use kelly_query::{DatabaseHealth, Detailed, FeedPage, MetricGroups, Overview, StorePerformance};
+    use kelly_query::{ExportStream, QueryError, StoreError};
     use uuid::Uuid;
 
     use crate::support::now;
@@ -44,6 +46,19 @@ pub(crate) mod answers {
             claude_cost_today: Some(12.45),
             timestamp: now(),
         }
+    }
+
+    /// Two pieces, the second of which may be a failure.
+    pub(crate) fn export(fails: bool) -> ExportStream {
+        let second = match fails {
+            true => Err(QueryError::StoreUnavailable {
+                question: "export",
+                source: StoreError::TimedOut { action: "export".to_owned() },
+            }),
+            false => Ok("b\n".into()),
+        };
+        let bytes = futures_util::stream::iter([Ok("a\n".into()), second]).boxed();
+        ExportStream { bytes, window: Window { from: now(), to: now() } }
     }
 
     pub(crate) fn store_performance() -> StorePerformance {

@@ -14,8 +14,9 @@ use kelly_api::{
     PartStatus, Queries, RowKind, Settings, Submission, router,
 };
 use kelly_query::{
-    DatabaseHealth, Detailed, DetailedRequest, FeedPage, FeedRequest, GroupsRequest, MetricGroups, Overview,
-    QueryError, Several, SeveralRequest, StorePerformance,
+    DatabaseHealth, Detailed, DetailedRequest, ExportFormat, ExportRequest, ExportStream, FeedPage,
+    FeedRequest, GroupsRequest, MetricGroups, Overview, QueryError, Several, SeveralRequest,
+    StorePerformance,
 };
 use kelly_schemas::Catalogue;
 use serde_json::Value;
@@ -101,6 +102,13 @@ impl Queries for FakeQueries {
 
     async fn vip(&self, request: FeedRequest) -> Result<FeedPage, QueryError> {
         self.answer(format!("vip {request:?}"), answers::page()).await
+    }
+
+    async fn export(&self, request: ExportRequest, format: ExportFormat) -> Result<ExportStream, QueryError> {
+        let stream = answers::export(
+            matches!(&request, ExportRequest::Activity(events) if events.severity.as_deref() == Some("critical")),
+        );
+        self.answer(format!("{format:?} {request:?}"), stream).await
     }
 
     async fn store_performance(&self) -> Result<StorePerformance, QueryError> {

@@ -4,6 +4,7 @@
 mod activity;
 mod dead_letters;
 mod diagnosis;
+mod export;
 mod groups;
 mod merge;
 mod overview;
@@ -17,6 +18,7 @@ mod view;
 pub use activity::{ActivityFilter, ActivityKey, ActivityRow};
 pub use dead_letters::{DeadLetter, LetterFilter, LetterPlace, LetterReason, ReplayState};
 pub use diagnosis::{BackgroundState, DiskState, StoreRight, TableState};
+pub use export::{ActivityExport, Export, ExportBytes, ExportFormat, MAX_EXPORT_ROWS, SamplesExport};
 pub use groups::{
     Counted, Group, GroupFigures, GroupKey, GroupPoint, GroupSeries, GroupSeriesQuestion, GroupSource,
     Ranking, RankingQuestion,

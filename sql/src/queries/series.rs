@@ -1,6 +1,7 @@
 //! Series: points of one metric over a window, the window as a whole, and the window before it.
 
 use clickhouse::Row;
+use clickhouse::query::Query;
 use serde::Deserialize;
 
 use crate::client::Store;
@@ -124,34 +125,58 @@ impl Store {
     /// # Errors
     /// When the store does not answer.
     pub async fn series(&self, question: &SeriesQuestion<'_>) -> Result<Series> {
-        let (view, conversation, account) = match question.source {
+        match question.source {
             SeriesSource::Minute => return self.series_of_metric("metric_states_1m", question).await,
             SeriesSource::Hour => return self.series_of_metric("metric_states_1h", question).await,
             SeriesSource::AccountDay { account } => return self.series_of_account(account, question).await,
-            SeriesSource::AccountRaw { account } => ("account_series_raw", None, Some(account)),
-            SeriesSource::ConversationRaw { conversation, account } => {
-                ("conversation_series_raw", Some(conversation), account)
-            }
-            SeriesSource::ConversationDay { conversation, account } => {
-                ("conversation_series_1d", Some(conversation), account)
-            }
-        };
-        let mut query = self
-            .view(view)
-            .await?
-            .param("metric", question.metric)
-            .param("account", account.unwrap_or_default())
-            .param("aggregate", question.aggregate.name())
-            .param("step_s", question.step_seconds)
-            .param("previous_from_ms", question.previous_from_ms)
-            .param("from_ms", question.from_ms)
-            .param("to_ms", question.to_ms)
-            .param("compared_to_ms", question.compared_to_ms);
-        if let Some(conversation) = conversation {
-            query = query.param("conversation", conversation);
+            SeriesSource::AccountRaw { .. }
+            | SeriesSource::ConversationRaw { .. }
+            | SeriesSource::ConversationDay { .. } => {}
         }
+        let query = question.parameters(self.view(question.source.finished_view()).await?);
         let rows: Vec<IntervalRow> = self.ask("read a metric's series", query.fetch_all()).await?;
         collect(rows)
+    }
+}
+
+impl SeriesSource<'_> {
+    /// The view that answers finished: windows, points and percentiles.
+    pub(super) fn finished_view(&self) -> &'static str {
+        match self {
+            Self::Minute => "metric_series_1m",
+            Self::Hour => "metric_series_1h",
+            Self::AccountRaw { .. } => "account_series_raw",
+            Self::AccountDay { .. } => "account_series_1d",
+            Self::ConversationRaw { .. } => "conversation_series_raw",
+            Self::ConversationDay { .. } => "conversation_series_1d",
+        }
+    }
+}
+
+impl SeriesQuestion<'_> {
+    /// The parameters of a finished view.
+    pub(super) fn parameters(&self, query: Query) -> Query {
+        let (conversation, account) = match self.source {
+            SeriesSource::Minute | SeriesSource::Hour => (None, None),
+            SeriesSource::AccountRaw { account } | SeriesSource::AccountDay { account } => {
+                (None, Some(account))
+            }
+            SeriesSource::ConversationRaw { conversation, account }
+            | SeriesSource::ConversationDay { conversation, account } => (Some(conversation), account),
+        };
+        let query = query
+            .param("metric", self.metric)
+            .param("account", account.unwrap_or_default())
+            .param("aggregate", self.aggregate.name())
+            .param("step_s", self.step_seconds)
+            .param("previous_from_ms", self.previous_from_ms)
+            .param("from_ms", self.from_ms)
+            .param("to_ms", self.to_ms)
+            .param("compared_to_ms", self.compared_to_ms);
+        match conversation {
+            Some(conversation) => query.param("conversation", conversation),
+            None => query,
+        }
     }
 }
 

@@ -39,7 +39,7 @@ impl Store {
             .with_setting("max_execution_time", bounds.seconds.to_string())
     }
 
-    async fn view_text(&self, name: &'static str) -> Result<&str> {
+    pub(super) async fn view_text(&self, name: &'static str) -> Result<&str> {
         let texts = self.views.get_or_try_init(|| self.read_views(name)).await?;
         texts.get(name).map(String::as_str).ok_or_else(|| self.lacks(name))
     }

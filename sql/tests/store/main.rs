@@ -3,6 +3,7 @@
 mod cut_off;
 mod diagnosis;
 mod evidence;
+mod export;
 mod following;
 mod inserts;
 mod letters;

@@ -1,0 +1,161 @@
+//! Exports: a series, the samples of a metric, or events, as a stream of bytes the store wrote. Bounded in rows, and in memory by
+//! whoever reads: the store is held back as the reader is slow.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::stream::{self, BoxStream, StreamExt};
+use kelly_schemas::limits;
+use kelly_sql::queries::{ActivityExport, Export, ExportBytes, MAX_EXPORT_ROWS, SamplesExport};
+
+pub use kelly_sql::queries::ExportFormat;
+
+use crate::detailed::{DetailedRequest, Window, check_text};
+use crate::error::QueryError;
+use crate::limits::TooLarge;
+use crate::plan::{plan, window_asked};
+use crate::range::RangeRequest;
+use crate::service::{QueryService, series_question};
+
+/// What to export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExportRequest {
+    /// The points of a drill-down.
+    Series(DetailedRequest),
+    /// The samples of one metric, as long as they are kept.
+    Samples(DetailedRequest),
+    /// Events, each once, newest first.
+    Activity(ActivityExportRequest),
+}
+
+/// Which events to export.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ActivityExportRequest {
+    /// Over which time.
+    pub range: RangeRequest,
+    /// Only of this severity.
+    pub severity: Option<String>,
+    /// Only of this type.
+    pub event_type: Option<String>,
+    /// Only of this account.
+    pub account_id: Option<String>,
+}
+
+/// An export on its way. Its first bytes are there; an error later ends the stream, which is then not whole.
+pub struct ExportStream {
+    /// The bytes.
+    pub bytes: BoxStream<'static, Result<Bytes, QueryError>>,
+    /// The time the rows are of.
+    pub window: Window,
+}
+
+impl QueryService {
+    /// Begins an export.
+    ///
+    /// # Errors
+    /// When a parameter is at fault, there are more rows than one export has, or the store does not answer.
+    pub async fn export(
+        &self,
+        request: &ExportRequest,
+        format: ExportFormat,
+    ) -> Result<ExportStream, QueryError> {
+        let now = self.now();
+        let retention = &self.parts().retention;
+        match request {
+            ExportRequest::Series(request) => {
+                request.check()?;
+                let plan = plan(&request.asked(), retention, now)?;
+                let definition = self.parts().catalogue.get(&request.metric_name);
+                let export = Export::Series(series_question(request, &plan, &definition));
+                self.begin(&export, format, plan.window).await
+            }
+            ExportRequest::Samples(request) => {
+                request.check()?;
+                let window = window_asked(&request.range, retention, now)?;
+                let export = Export::Samples(SamplesExport {
+                    metric: &request.metric_name,
+                    account: request.account_id.as_deref(),
+                    conversation: request.conversation_id.as_deref(),
+                    from_ms: window.from.timestamp_millis(),
+                    to_ms: window.to.timestamp_millis(),
+                });
+                self.begin_counted(&export, format, window).await
+            }
+            ExportRequest::Activity(request) => {
+                check_text("event_type", request.event_type.as_deref(), limits::EVENT_TYPE_CHARACTERS)?;
+                check_text("account_id", request.account_id.as_deref(), limits::ACCOUNT_ID_CHARACTERS)?;
+                let window = window_asked(&request.range, retention, now)?;
+                let export = Export::Activity(ActivityExport {
+                    severity: request.severity.as_deref(),
+                    event_type: request.event_type.as_deref(),
+                    account: request.account_id.as_deref(),
+                    from_ms: window.from.timestamp_millis(),
+                    to_ms: window.to.timestamp_millis(),
+                });
+                self.begin_counted(&export, format, window).await
+            }
+        }
+    }
+
+    async fn begin_counted(
+        &self,
+        export: &Export<'_>,
+        format: ExportFormat,
+        window: Window,
+    ) -> Result<ExportStream, QueryError> {
+        let rows = self.parts().store.export_rows(export).await.map_err(QueryError::from_store("export"))?;
+        if rows > MAX_EXPORT_ROWS {
+            return Err(too_many(rows, window).into());
+        }
+        self.begin(export, format, window).await
+    }
+
+    async fn begin(
+        &self,
+        export: &Export<'_>,
+        format: ExportFormat,
+        window: Window,
+    ) -> Result<ExportStream, QueryError> {
+        let failed = || QueryError::from_store("export");
+        let mut rest = self.parts().store.export(export, format).await.map_err(failed())?;
+        // What the store refuses at once can still be told as a problem.
+        let first = rest.next().await.map_err(failed())?;
+        let rest = stream::unfold(Some(rest), next);
+        let bytes = stream::iter(first.map(Ok)).chain(rest).boxed();
+        Ok(ExportStream { bytes, window })
+    }
+}
+
+/// The next bytes; an error is the last.
+async fn next(rest: Option<ExportBytes>) -> Option<(Result<Bytes, QueryError>, Option<ExportBytes>)> {
+    let mut rest = rest?;
+    match rest.next().await {
+        Ok(Some(bytes)) => Some((Ok(bytes), Some(rest))),
+        Ok(None) => None,
+        Err(error) => Some((Err(QueryError::from_store("export")(error)), None)),
+    }
+}
+
+/// The refusal, with a range that holds as many rows as one export has, were they even over the window.
+fn too_many(rows: u64, window: Window) -> TooLarge {
+    let length = window.to - window.from;
+    let share = MAX_EXPORT_ROWS as f64 / rows as f64;
+    let allowed_seconds = ((length.num_seconds() as f64 * share).floor() as i64).max(1);
+    let from: DateTime<Utc> = window.to - chrono::TimeDelta::seconds(allowed_seconds);
+    TooLarge::of_rows(rows, MAX_EXPORT_ROWS, Window { from, to: window.to })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_would_be_allowed() {
+        let at = |seconds: i64| DateTime::from_timestamp(1_773_144_000 + seconds, 0).unwrap();
+        let refusal = too_many(4 * MAX_EXPORT_ROWS, Window { from: at(0), to: at(3_600) });
+        assert_eq!(
+            refusal.to_string(),
+            "`from` asks for 8000000 rows, at most 2000000 are answered at once; ask with \
+             from=2026-03-10T12:45:00Z&to=2026-03-10T13:00:00Z, or for one account"
+        );
+    }
+}

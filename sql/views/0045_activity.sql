@@ -1,0 +1,37 @@
+-- The events of a window, newest first, each once however often it was recorded. Empty filters match everything.
+-- Parameters: from_ms < to_ms in milliseconds since 1970.
+CREATE OR REPLACE VIEW ${database}.activity ${on_cluster} AS
+WITH
+    events AS
+    (
+        SELECT *
+        FROM ${table activity_events}
+        WHERE created_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND created_at < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
+          AND ({severity:String} = '' OR severity = {severity:String})
+          AND ({event_type:String} = '' OR event_type = {event_type:String})
+          AND ({account:String} = '' OR account_id = {account:String})
+    )
+SELECT
+    toString(events.id) AS id,
+    events.created_at AS created_at,
+    event_type,
+    title,
+    description,
+    account_id,
+    conversation_id,
+    user_id,
+    severity,
+    category,
+    is_vip,
+    metadata
+FROM events
+GLOBAL LEFT JOIN
+(
+    SELECT id, min(first_seen.first) AS first
+    FROM ${table activity_first_seen} AS first_seen
+    WHERE id GLOBAL IN (SELECT id FROM events)
+    GROUP BY id
+) AS seen ON seen.id = events.id
+-- The earliest row of an id stands for its event, as in activity_page; one whose first_seen row is not there yet is new.
+WHERE tupleElement(first, 'created_at') = toDateTime64(0, 3, 'UTC') OR (tupleElement(first, 'log_partition') = log_partition AND tupleElement(first, 'log_offset') = log_offset AND tupleElement(first, 'log_row') = log_row)
+ORDER BY events.created_at DESC, events.id DESC
