@@ -5,6 +5,7 @@
 //! They say more than "does not panic": what is accepted is within the limits, what is written down is read back
 //! the same, what was said in a conversation does not stay.
 
+mod arrow;
 mod decode;
 mod log_recovery;
 mod metadata;
@@ -12,6 +13,7 @@ mod positions;
 mod redaction;
 mod values;
 
+pub use arrow::arrow;
 pub use decode::{activities, body, metrics};
 pub use log_recovery::log_recovery;
 pub use metadata::metadata;
@@ -33,9 +35,10 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "metrics", check: metrics, examples: &["metrics", "refused/metrics"], cost: 5 },
     Target { name: "activities", check: activities, examples: &["activity", "refused/activity"], cost: 5 },
+    Target { name: "arrow", check: arrow, examples: &[], cost: 20 },
     Target { name: "body", check: body, examples: &[], cost: 5 },
     Target { name: "metadata", check: metadata, examples: &[], cost: 5 },
     Target {

@@ -102,7 +102,7 @@ macro_rules! short_runs {
 }
 
 short_runs! {
-    metrics activities body metadata redaction timestamp histogram cursor commit_metadata log_recovery
+    metrics activities arrow body metadata redaction timestamp histogram cursor commit_metadata log_recovery
 }
 
 #[test]
