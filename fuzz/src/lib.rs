@@ -51,5 +51,5 @@ pub const TARGETS: [Target; 11] = [
     Target { name: "histogram", check: histogram, examples: &[], cost: 1 },
     Target { name: "cursor", check: cursor, examples: &[], cost: 1 },
     Target { name: "commit_metadata", check: commit_metadata, examples: &[], cost: 1 },
-    Target { name: "log_recovery", check: log_recovery, examples: &[], cost: 5_000 },
+    Target { name: "log_recovery", check: log_recovery, examples: &[], cost: 2_500 },
 ];

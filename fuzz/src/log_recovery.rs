@@ -6,8 +6,8 @@
 //! opened again, and so is all that it had handed over.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -39,12 +39,15 @@ const TABLE_FILLER_BYTES: usize = 1_200_000;
 pub fn log_recovery(input: &[u8]) {
     let Some((choice, injuries)) = input.split_first() else { return };
     let original = Original::all().get(usize::from(*choice) % 2).expect("there are two");
-    let copy = TempDir::with_prefix("kelly-fuzz-log-").expect("a temporary directory");
-    copy_directory(&original.files, copy.path()).expect("the directory is copied");
+    let mut files = original.files.clone();
     for injury in injuries.chunks_exact(INJURY_BYTES).take(MAX_INJURIES) {
-        injure(&original.files, copy.path(), injury).expect("the copy is injured");
+        injure(&mut files, injury);
     }
-    check(original, copy.path());
+    let dir = TempDir::with_prefix("kelly-fuzz-log-").expect("a temporary directory");
+    for file in &files {
+        file.write(dir.path()).expect("a file is written");
+    }
+    check(original, dir.path());
 }
 
 fn check(original: &Original, dir: &Path) {
@@ -76,8 +79,7 @@ fn check(original: &Original, dir: &Path) {
 
 /// A directory, and all that it may hand over.
 struct Original {
-    /// Removed with the process's temporary files: a static is not dropped.
-    files: PathBuf,
+    files: Vec<StoredFile>,
     records: BTreeMap<(u32, u64), Vec<u8>>,
     commits: Vec<(u64, String)>,
 }
@@ -90,11 +92,11 @@ impl Original {
     }
 
     fn make(filler_bytes: usize) -> Self {
-        let files = TempDir::with_prefix("kelly-fuzz-original-").expect("a temporary directory").keep();
-        let log = EmbeddedLog::open(config(&files)).expect("a new log opens");
+        let dir = TempDir::with_prefix("kelly-fuzz-original-").expect("a temporary directory");
+        let log = EmbeddedLog::open(config(dir.path())).expect("a new log opens");
         let spec = TopicSpec { name: TOPIC.into(), partitions: PARTITIONS, retention: Retention::default() };
         runtime().block_on(log.ensure_topics(&[spec])).expect("a topic is made");
-        let mut original = Original { files, records: BTreeMap::new(), commits: Vec::new() };
+        let mut original = Original { files: Vec::new(), records: BTreeMap::new(), commits: Vec::new() };
         original.append(&log, FEW_RECORDS);
         if filler_bytes > 0 {
             let filler = vec![b'f'; filler_bytes];
@@ -106,6 +108,7 @@ impl Original {
         original.commit(&log);
         original.append(&log, 3);
         runtime().block_on(log.close()).expect("the log closes");
+        original.files = files_below(dir.path()).expect("the directory is read");
         original
     }
 
@@ -233,42 +236,59 @@ fn payload_of(partition: u32, number: u64) -> Vec<u8> {
     format!("{partition}:{number}:").into_bytes().into_iter().cycle().take(length as usize).collect()
 }
 
-/// Does to a file of the copy what eight bytes say.
-fn injure(original: &Path, copy: &Path, injury: &[u8]) -> io::Result<()> {
-    let [kind, file, place @ .., length_low, length_high] = injury else { return Ok(()) };
-    let mut files = files_of(original)?;
-    files.sort();
-    let name = &files[usize::from(*file) % files.len()];
-    let mut bytes = used_bytes(&copy.join(name))?;
+/// A file of the directory.
+#[derive(Clone)]
+struct StoredFile {
+    /// Below the directory.
+    name: PathBuf,
+    /// Without the zeros at its end.
+    bytes: Vec<u8>,
+    /// With them: a journal is made with room for 64 MiB, nearly all of it a hole.
+    length: u64,
+}
+
+impl StoredFile {
+    fn write(&self, dir: &Path) -> io::Result<()> {
+        let path = dir.join(&self.name);
+        fs::create_dir_all(path.parent().expect("a file has a directory"))?;
+        let mut file = File::create(path)?;
+        file.write_all(&self.bytes)?;
+        file.set_len(self.length)
+    }
+}
+
+/// Does to a file what eight bytes say.
+fn injure(files: &mut [StoredFile], injury: &[u8]) {
+    let [kind, file, place @ .., length_low, length_high] = injury else { return };
+    let file = &mut files[usize::from(*file) % files.len()];
+    let bytes = &mut file.bytes;
     let place = place.iter().fold(0_usize, |place, byte| place << 8 | usize::from(*byte));
     let at = if bytes.is_empty() { 0 } else { place % bytes.len() };
     let length = usize::from(u16::from_le_bytes([*length_low, *length_high]));
     let until = (at + length.max(1)).min(bytes.len());
-    match kind % 7 {
-        0 => bytes.truncate(at),
-        1 => bytes[at..until].fill(0),
-        2 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << (length % 8)),
-        3 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = length as u8),
-        4 => bytes.extend(std::iter::repeat_n(length as u8, length)),
+    match kind % 8 {
+        // Cut, and its room lost with it; and cut, as if the rest had not reached the disk.
+        0 => {
+            bytes.truncate(at);
+            file.length = at as u64;
+        }
+        1 => bytes.truncate(at),
+        2 => bytes[at..until].fill(0),
+        3 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << (length % 8)),
+        4 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = length as u8),
+        5 => bytes.extend(std::iter::repeat_n(length as u8, length)),
         // What was there before, written over once more: a sector of another time.
-        5 => {
+        6 => {
             let before = bytes[..at].to_vec();
             bytes.iter_mut().skip(at).zip(before).take(length).for_each(|(byte, old)| *byte = old);
         }
         _ => drop(bytes.drain(at..until)),
     }
-    // A journal keeps its room.
-    let room = fs::metadata(original.join(name))?.len();
-    let mut file = OpenOptions::new().write(true).truncate(true).open(copy.join(name))?;
-    file.write_all(&bytes)?;
-    if kind % 7 != 0 || length % 2 == 0 {
-        file.set_len(room.max(bytes.len() as u64))?;
-    }
-    Ok(())
+    file.length = file.length.max(file.bytes.len() as u64);
 }
 
-/// The files below a directory, relative to it.
-fn files_of(dir: &Path) -> io::Result<Vec<PathBuf>> {
+/// The files below a directory, in the order of their names.
+fn files_below(dir: &Path) -> io::Result<Vec<StoredFile>> {
     let mut found = Vec::new();
     let mut open = vec![dir.to_owned()];
     while let Some(next) = open.pop() {
@@ -276,44 +296,17 @@ fn files_of(dir: &Path) -> io::Result<Vec<PathBuf>> {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
                 open.push(entry.path());
-            } else {
-                found.push(entry.path().strip_prefix(dir).expect("below it").to_owned());
+                continue;
             }
+            let mut bytes = fs::read(entry.path())?;
+            let length = bytes.len() as u64;
+            let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            bytes.truncate(used);
+            bytes.shrink_to_fit();
+            let name = entry.path().strip_prefix(dir).expect("below it").to_owned();
+            found.push(StoredFile { name, bytes, length });
         }
     }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(found)
-}
-
-fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
-    for name in files_of(from)? {
-        let target = to.join(&name);
-        fs::create_dir_all(target.parent().expect("a file has a directory"))?;
-        let mut file = File::create(&target)?;
-        file.write_all(&used_bytes(&from.join(&name))?)?;
-        file.set_len(fs::metadata(from.join(&name))?.len())?;
-    }
-    Ok(())
-}
-
-/// A file without the zeros at its end: a journal is made with room for 64 MiB, nearly all of it a hole.
-fn used_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    const STEP: u64 = 1 << 20;
-    let mut file = File::open(path)?;
-    let mut used = file.metadata()?.len();
-    let mut step = Vec::new();
-    while used > 0 {
-        let length = used.min(STEP);
-        file.seek(SeekFrom::Start(used - length))?;
-        step.clear();
-        (&file).take(length).read_to_end(&mut step)?;
-        if let Some(last) = step.iter().rposition(|byte| *byte != 0) {
-            used = used - length + last as u64 + 1;
-            break;
-        }
-        used -= length;
-    }
-    let mut bytes = Vec::with_capacity(used as usize);
-    file.seek(SeekFrom::Start(0))?;
-    file.take(used).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

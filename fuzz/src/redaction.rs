@@ -55,11 +55,12 @@ pub(crate) fn names_a_field_of_content(bytes: &[u8]) -> bool {
         return strings_of(&value).names.iter().any(|name| is_content(name));
     }
     let text = String::from_utf8_lossy(bytes);
+    let is_space = |character: char| character.is_ascii_whitespace() || character.is_ascii_control();
     let pieces: Vec<&str> = text.split('"').collect();
     pieces
         .windows(2)
         .skip(1)
-        .any(|pair| matches!(pair, [name, after] if is_content(name) && after.trim_start().starts_with(':')))
+        .any(|pair| matches!(pair, [name, after] if is_content(name) && after.trim_start_matches(is_space).starts_with(':')))
 }
 
 /// The strings of a value.

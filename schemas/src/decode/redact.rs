@@ -123,7 +123,7 @@ struct Word<'a> {
     text: &'a [u8],
     /// Whether a quote stands on either side.
     quoted: bool,
-    /// The first byte after it that is neither white space nor a quote.
+    /// The first byte after it that is neither white space, of which a vertical tab is one here, nor a quote.
     next: Option<u8>,
 }
 
@@ -144,7 +144,8 @@ fn words(bytes: &[u8]) -> impl Iterator<Item = Word<'_>> {
         let (text, after) = from_word.split_at(end);
         rest = after;
         let quoted = before.last().is_some_and(is_quote) && after.first().is_some_and(is_quote);
-        let next = after.iter().find(|byte| !byte.is_ascii_whitespace() && !is_quote(byte));
+        let is_space = |byte: &u8| byte.is_ascii_whitespace() || byte.is_ascii_control();
+        let next = after.iter().find(|byte| !is_space(byte) && !is_quote(byte));
         Some(Word { text, quoted, next: next.copied() })
     })
 }
@@ -210,6 +211,7 @@ mod tests {
             "{'text': 'hi'}",
             "text=hi",
             r#""{\"text\":\"hi\"}""#,
+            "{\"text\"\u{b}:hi}",
             r#"{"a":"one quote is missing, "text":"hi"}"#,
         ] {
             assert!(names_content(bytes.as_bytes()), "{bytes}");
