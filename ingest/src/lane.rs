@@ -20,6 +20,14 @@ use crate::writer::{BATCHES_WAITING, Charged, Confirmed, Shared, WriteError, Wri
 /// between the two bounds keeps it from being paused and resumed with every batch.
 const RESUME_WITH_ROOM: usize = BATCHES_WAITING - 1;
 
+/// A batch of so many rows is closed as soon as its partition has been silent for [`SILENCE`]: what
+/// was read of a backlog's end need not wait for its age. Smaller ones do wait, for every batch has
+/// its price.
+const WORTH_A_BATCH_ROWS: usize = 50_000;
+
+/// Longer than a fetch takes, so that a backlog that is still coming is not mistaken for its end.
+const SILENCE: Duration = Duration::from_millis(100);
+
 /// One partition.
 pub(crate) struct Lane {
     pub partition: TopicPartition,
@@ -27,6 +35,9 @@ pub(crate) struct Lane {
     nonce: Nonce,
     builder: Option<BatchBuilder>,
     opened: Instant,
+    /// Whether records came since the last turn, and if not, since when none did.
+    fed: bool,
+    silent_since: Option<Instant>,
     /// Where the next batch begins; unknown until the first record when the group has no position.
     position: Option<u64>,
     /// The range that was declared and is under way: it must be closed at this end and nowhere
@@ -93,6 +104,8 @@ impl Lane {
             nonce,
             builder: None,
             opened: Instant::now(),
+            fed: false,
+            silent_since: None,
             position,
             declared,
             gap: None,
@@ -131,6 +144,7 @@ impl Lane {
                     || size.bytes >= bounds.max_bytes
             }
         };
+        self.fed = true;
         if full {
             self.close(shared);
         }
@@ -142,20 +156,28 @@ impl Lane {
         self.gap = Some((first, found));
     }
 
-    /// Closes the batch when its time has come. A range under replay is closed at its declared end,
-    /// never by time.
+    /// Closes the batch when its time has come, or when it is worth it and nothing more comes for now.
+    /// A range under replay is closed at its declared end, never by time.
     pub(crate) fn close_if_due(&mut self, now: Instant, max_age: Duration, shared: &Shared) {
-        let due =
-            self.declared.is_none() && self.builder.is_some() && now.duration_since(self.opened) >= max_age;
-        if due {
+        if std::mem::take(&mut self.fed) || self.paused {
+            self.silent_since = None;
+        } else {
+            self.silent_since.get_or_insert(now);
+        }
+        if self.next_due(now, max_age) == Some(Duration::ZERO) {
             self.close(shared);
         }
     }
 
     /// How long the reader may wait for records before this lane needs it; `None` is as long as it likes.
     pub(crate) fn next_due(&self, now: Instant, max_age: Duration) -> Option<Duration> {
-        (self.builder.is_some() && self.declared.is_none())
-            .then(|| (self.opened + max_age).saturating_duration_since(now))
+        let builder = self.builder.as_ref().filter(|_| self.declared.is_none())?;
+        let old = self.opened + max_age;
+        let done = self
+            .silent_since
+            .filter(|_| builder.size().rows >= WORTH_A_BATCH_ROWS)
+            .map_or(old, |since| old.min(since + SILENCE));
+        Some(done.saturating_duration_since(now))
     }
 
     /// Whether a batch waits for room at the writer.

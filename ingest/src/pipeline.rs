@@ -25,7 +25,7 @@ pub struct IngestConfig {
     pub bounds: BatchBounds,
     /// What decides over rows.
     pub rules: Rules,
-    /// Batches being inserted at once, over all partitions.
+    /// Blocks being inserted at once, over all partitions: more than cores, for an insert waits for the disk.
     pub concurrent_inserts: usize,
     /// How long a shutdown waits for batches under way; what is left is finished at the next start.
     pub drain_within: Duration,
@@ -39,7 +39,7 @@ impl IngestConfig {
             topics: vec![topics::METRICS.into(), topics::ACTIVITY.into()],
             bounds: BatchBounds::default(),
             rules,
-            concurrent_inserts: 2,
+            concurrent_inserts: 4,
             drain_within: Duration::from_secs(30),
         }
     }

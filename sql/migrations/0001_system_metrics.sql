@@ -20,4 +20,5 @@ ENGINE = ${engine MergeTree}
 PARTITION BY toDate(timestamp)
 ORDER BY (metric_name, account_id, timestamp)
 TTL toDateTime(timestamp) + toIntervalHour(${metrics_retention_hours})
-SETTINGS default_compression_codec = 'ZSTD(1)', ${deduplication}, ${durability}, ${expiry}
+-- An inserted part is a handful of files, not four a column: making and syncing files is a good part of an insert.
+SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', ${deduplication}, ${durability}, ${expiry}
