@@ -148,7 +148,7 @@ async fn run_case(source: Source, options: &Options) -> Result<Value> {
         }
     };
     let probes = Arc::new(Probes::default());
-    let sending = Sending::start(way, options.per_second, Arc::clone(&probes));
+    let sending = Sending::start(way, options.per_second, traffic::metric_json, Some(Arc::clone(&probes)));
     tokio::time::sleep(WARM_UP).await;
 
     let latencies = measure_latency(&kelly, &probes, Duration::from_secs(options.latency_seconds)).await?;
@@ -303,7 +303,12 @@ pub struct Sending {
 }
 
 impl Sending {
-    fn start(way: Way, per_second: u64, probes: Arc<Probes>) -> Self {
+    fn start(
+        way: Way,
+        per_second: u64,
+        metric_json: fn(u64, i64) -> String,
+        probes: Option<Arc<Probes>>,
+    ) -> Self {
         let sent = Arc::new(std::sync::atomic::AtomicU64::new(0));
         let (stop, mut stopped) = tokio::sync::watch::channel(false);
         let counter = Arc::clone(&sent);
@@ -323,10 +328,12 @@ impl Sending {
                 let mut metrics: Vec<_> = (send * a_send..(send + 1) * a_send)
                     .map(|number| {
                         let key = format!("conv-{}", traffic::conversation(number));
-                        (key, traffic::metric_json(number, now_ms))
+                        (key, metric_json(number, now_ms))
                     })
                     .collect();
-                if send % SENDS_A_PROBE == 0 {
+                if let Some(probes) = &probes
+                    && send % SENDS_A_PROBE == 0
+                {
                     let number = probes.send();
                     let probe = format!(
                         r#"{{"metric_name":"{PROBE}","value":{number},"timestamp":{now_ms},"account_id":"{PROBE}"}}"#
@@ -359,11 +366,11 @@ impl Sending {
         Self { sent, stop, task }
     }
 
-    /// A steady producer over HTTP to `kelly`, for what is measured beside it.
-    pub fn beside(kelly: &Kelly, per_second: u64) -> Result<Self> {
+    /// A steady producer over HTTP to `kelly`, for what is measured beside it; of a number and a time comes a metric.
+    pub fn beside(kelly: &Kelly, per_second: u64, metric_json: fn(u64, i64) -> String) -> Result<Self> {
         let client = reqwest::Client::builder().no_proxy().build()?;
         let way = Way::Http { client, url: kelly.url(RECORD_PATH) };
-        Ok(Self::start(way, per_second, Arc::default()))
+        Ok(Self::start(way, per_second, metric_json, None))
     }
 
     /// Metrics acknowledged so far.

@@ -53,6 +53,8 @@ pub struct Outcome {
     latencies: Histogram<u64>,
     /// Good answers, warm-up included.
     pub good: u64,
+    /// Those of them without a body, because the client has it (304).
+    pub not_modified: u64,
     /// Bad answers and broken connections, warm-up included.
     pub errors: u64,
     /// Good answers a second, of the measured time.
@@ -129,6 +131,7 @@ struct Shared {
     ends: Instant,
     latencies: RefCell<Histogram<u64>>,
     good: Cell<u64>,
+    not_modified: Cell<u64>,
     good_measured: Cell<u64>,
     errors: Cell<u64>,
     last_good: Cell<Instant>,
@@ -154,6 +157,7 @@ async fn run(load: Load, per_second: Option<u64>) -> Result<Outcome> {
             Histogram::new_with_bounds(1, LONGEST_MICROSECONDS, 3).context("a histogram")?,
         ),
         good: Cell::new(0),
+        not_modified: Cell::new(0),
         good_measured: Cell::new(0),
         errors: Cell::new(0),
         last_good: Cell::new(counts_from),
@@ -190,6 +194,7 @@ async fn run(load: Load, per_second: Option<u64>) -> Result<Outcome> {
     Ok(Outcome {
         latencies,
         good: shared.good.get(),
+        not_modified: shared.not_modified.get(),
         errors: shared.errors.get(),
         achieved_per_s: shared.good_measured.get() as f64 / took.as_secs_f64(),
     })
@@ -224,7 +229,10 @@ async fn work(shared: Rc<Shared>, mut connection: Connection) -> Result<()> {
         let index = shared.next.get();
         shared.next.set((index + 1) % shared.load.requests.len());
         match connection.ask(&shared.load.requests[index]).await {
-            Ok(status) if shared.load.good.contains(&status) => shared.answered(due),
+            Ok(status) if shared.load.good.contains(&status) => {
+                shared.not_modified.set(shared.not_modified.get() + u64::from(status == 304));
+                shared.answered(due);
+            }
             Ok(_) => shared.errors.set(shared.errors.get() + 1),
             Err(_) => {
                 shared.errors.set(shared.errors.get() + 1);

@@ -71,11 +71,16 @@ pub async fn run(options: &Options) -> Result<Report> {
     let store = format!("{}/{}", config.url.replace("://", &format!("://{}@", config.user)), config.database);
     let environment = [("KELLY_STORE", store.as_str()), ("KELLY_STORE_PASSWORD", config.password.as_str())];
     let kelly = Kelly::start(&["up"], &environment).await?;
-    let sending = Sending::beside(&kelly, options.per_second)?;
+    let sending = Sending::beside(&kelly, options.per_second, |number, timestamp_ms| {
+        // Into the very series that are asked for.
+        traffic::even_metric_json(number, METRICS, ACCOUNTS, timestamp_ms)
+    })?;
     tokio::time::sleep(WARM_UP).await;
+    let (sent_before, begun) = (sending.sent(), Instant::now());
     ask_service(fresh.store(), options, "ingest beside", &mut answers).await?;
     poll(&kelly, options, &mut answers).await?;
-    if sending.sent() == 0 {
+    let achieved_per_s = (sending.sent() - sent_before) as f64 / begun.elapsed().as_secs_f64();
+    if achieved_per_s == 0.0 {
         bail!("nothing was recorded beside: the benchmark would measure a quiet store");
     }
     sending.end().await?;
@@ -83,7 +88,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     fresh.end().await;
     let json = json!({
         "bench": "query", "samples": rows, "metrics": METRICS, "accounts": ACCOUNTS, "days": DAYS,
-        "ingest_beside_per_s": options.per_second,
+        "ingest_beside": { "offered_per_s": options.per_second, "achieved_per_s": achieved_per_s },
         "machine": machine::describe(), "cases": answers.cases,
     });
     Ok(Report { table: answers.table, json, failed: false })
@@ -108,6 +113,7 @@ impl Default for Answers {
             "p99 ms",
             "per s",
             "errors",
+            "304s",
         ]);
         Self { table, cases: Vec::new() }
     }
@@ -129,6 +135,7 @@ impl Answers {
             number("p99_ms", 1),
             number("achieved_per_s", 0),
             measured["errors"].to_string(),
+            measured["not_modified"].as_u64().map_or_else(|| "-".to_owned(), |number| number.to_string()),
         ]);
         let mut case = json!({
             "bench": "query", "query": query, "beside": beside, "timeframe": timeframe, "scope": scope,
@@ -151,8 +158,8 @@ async fn ask_service(store: &Store, options: &Options, beside: &str, answers: &m
     });
     for timeframe in TIMEFRAMES {
         for account in [None, Some("account-7")] {
-            // Each metric once, nothing of it in the store's caches; then again and again.
-            for (query, questions) in [("first", METRICS), ("again", options.questions)] {
+            // Each metric once, with the store's caches as what went before left them; then again and again.
+            for (query, questions) in [("each once", METRICS), ("again", options.questions)] {
                 let latencies = ask(&service, timeframe, account, questions).await?;
                 let scope = if account.is_some() { "account" } else { "all" };
                 answers.add([query, beside, timeframe, scope], questions, latencies.json());
@@ -165,29 +172,30 @@ async fn ask_service(store: &Store, options: &Options, beside: &str, answers: &m
 /// The same URL asked over and over by many connections, as dashboards do.
 async fn poll(kelly: &Kelly, options: &Options, answers: &mut Answers) -> Result<()> {
     let path = "/api/v1/kelly/monitoring/metrics/detailed/metric_7?timeframe=30d";
-    let answer = reqwest::Client::builder().no_proxy().build()?.get(kelly.url(path)).send().await?;
-    let status = answer.status();
-    let tag = answer.headers().get("etag").and_then(|tag| tag.to_str().ok()).map(str::to_owned);
-    let body: Value = serde_json::from_str(&answer.text().await?).context("the answer is no JSON")?;
-    if !status.is_success() || body["sample_count"].as_u64().is_none_or(|samples| samples == 0) {
-        bail!("GET {path} answered {status} {body}: the benchmark would measure emptiness");
-    }
-    let mut ways = vec![("polled over HTTP", None)];
-    if let Some(tag) = &tag {
-        ways.push(("polled over HTTP with its ETag", Some(tag.as_str())));
-    }
-    for (query, tag) in ways {
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    for (query, is_tagged) in [("polled over HTTP", false), ("polled over HTTP with its ETag", true)] {
+        // Asked for just before, so that the tag is that of the data which is there when polling begins.
+        let answer = client.get(kelly.url(path)).send().await?;
+        let status = answer.status();
+        let tag = answer.headers().get("etag").and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        let body: Value = serde_json::from_str(&answer.text().await?).context("the answer is no JSON")?;
+        if !status.is_success() || body["sample_count"].as_u64().is_none_or(|samples| samples == 0) {
+            bail!("GET {path} answered {status} {body}: the benchmark would measure emptiness");
+        }
+        let tag = if is_tagged { Some(tag.context("an answer without an ETag")?) } else { None };
         let outcome = http_load::closed_loop(Load {
             address: kelly.address(),
-            requests: vec![http_load::get(kelly.address(), path, tag)],
+            requests: vec![http_load::get(kelly.address(), path, tag.as_deref())],
             connections: options.connections,
-            // A tag grows old with the bucket it stands for; then the whole answer comes.
-            good: [200, if tag.is_some() { 304 } else { 200 }],
+            // New rows make the tag an old one; then the whole answer comes.
+            good: [200, if is_tagged { 304 } else { 200 }],
             measured: Duration::from_secs(options.poll_seconds),
             warm_up: Duration::from_secs(1),
         })
         .await?;
-        answers.add([query, "ingest beside", "30d", "all"], outcome.good, outcome.json(None));
+        let mut measured = outcome.json(None);
+        measured["not_modified"] = outcome.not_modified.into();
+        answers.add([query, "ingest beside", "30d", "all"], outcome.good, measured);
     }
     Ok(())
 }

@@ -54,7 +54,16 @@ pub fn metric_json(number: u64, timestamp_ms: i64) -> String {
     json
 }
 
-/// The same metrics as one Arrow message, about 40 bytes each: what they share is in it once.
+/// One metric about as small, of so many metrics and accounts, every pair of them in turn.
+pub fn even_metric_json(number: u64, metrics: u64, accounts: u64, timestamp_ms: i64) -> String {
+    let (metric, account) = (number % metrics, number / metrics % accounts);
+    let value = f64::from((mix(number) >> 32) as u32 % 10_000) / 10.0 + 1.0;
+    format!(
+        r#"{{"metric_name":"metric_{metric}","value":{value},"timestamp":{timestamp_ms},"account_id":"account-{account}"}}"#
+    )
+}
+
+/// The metrics of [`metric_json`] as one Arrow message, about 40 bytes each: what they share is in it once.
 pub fn metrics_arrow(numbers: Range<u64>, timestamp_ms: impl Fn(u64) -> i64) -> Result<Vec<u8>> {
     let mut encoder = ArrowEncoder::default();
     for number in numbers {
@@ -79,4 +88,22 @@ pub const UNTIMED_USER: &str = "bench-user";
 pub fn untimed_metric_json(number: u64) -> String {
     let metric = metric_json(number, 0);
     metric.replace(r#""timestamp":0"#, &format!(r#""user_id":"{UNTIMED_USER}""#))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn even_metrics_are_every_pair_once_in_a_round() {
+        let pair = |number| {
+            let json: serde_json::Value =
+                serde_json::from_str(&even_metric_json(number, 60, 200, 7)).unwrap();
+            (json["metric_name"].to_string(), json["account_id"].to_string())
+        };
+        let pairs: std::collections::BTreeSet<_> = (0..12_000).map(pair).collect();
+        assert_eq!(pairs.len(), 12_000);
+        assert!(pairs.contains(&("\"metric_7\"".to_owned(), "\"account-7\"".to_owned())));
+        assert_eq!(pair(12_007), pair(7));
+    }
 }
