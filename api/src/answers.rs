@@ -1,5 +1,6 @@
 //! Shared answers: of equal questions one is asked of the store, and its answer, written out once, serves everybody
-//! until its time bucket ends ([`kelly_query::cache`]). Who asks while the question is on its way waits for the same answer.
+//! until its time bucket ends ([`kelly_query::cache`]). Who asks in the same bucket while the question is on its way waits for
+//! the same answer; who asks in the next one asks anew, so that no answer is of a bucket before the one it was asked for in.
 //! Errors are told to all who waited and not kept.
 
 use std::collections::HashMap;
@@ -13,11 +14,14 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use kelly_query::cache::{AnswerCache, Bucket, CacheBounds};
-use kelly_query::{DetailedRequest, FeedRequest, GroupsRequest, QueryError, SeveralRequest};
+use kelly_query::{
+    DetailedRequest, FeedRequest, GroupsRequest, METRICS_AT_ONCE, OVERVIEW_AT_ONCE, PERFORMANCE_AT_ONCE,
+    QueryError, SeveralRequest,
+};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::conditional::{entity_tag, is_known};
+use crate::conditional::{data_tag, is_known};
 use crate::problem::Problem;
 use crate::state::Shared;
 
@@ -33,6 +37,18 @@ pub(crate) enum Question {
     Performance,
 }
 
+impl Question {
+    /// Questions the store is asked at once for this one's sake: so many turns it takes.
+    fn turns(&self) -> usize {
+        match self {
+            Self::Overview => OVERVIEW_AT_ONCE,
+            Self::Several(request) => request.metric_names.len().clamp(1, METRICS_AT_ONCE),
+            Self::Performance => PERFORMANCE_AT_ONCE,
+            Self::Detailed(_) | Self::Groups(_) | Self::Feed(_) | Self::Vip(_) => 1,
+        }
+    }
+}
+
 /// An answer as it is sent.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -40,6 +56,7 @@ pub(crate) struct Answer {
     tag: HeaderValue,
     computed_at: DateTime<Utc>,
     bucket: Bucket,
+    is_shared: bool,
 }
 
 /// The answers of one router.
@@ -52,7 +69,7 @@ pub(crate) struct Answers {
 struct Book {
     kept: AnswerCache<Question, Arc<Answer>>,
     /// Questions on their way: at most as many as may run and wait ([`crate::Limits`]), the next one fails at once.
-    flights: HashMap<Question, watch::Sender<Option<Landing>>>,
+    flights: HashMap<(Question, Bucket), watch::Sender<Option<Landing>>>,
 }
 
 type Landing = Result<Arc<Answer>, Problem>;
@@ -75,21 +92,33 @@ pub(crate) async fn answer<T: Serialize + 'static>(
     lifetime: TimeDelta,
     ask: impl Future<Output = Result<T, QueryError>> + Send + 'static,
 ) -> Landing {
+    answer_kept_if(shared, question, lifetime, ask, |_| true).await
+}
+
+/// The same, of which only what `is_kept` says serves who asks later.
+pub(crate) async fn answer_kept_if<T: Serialize + 'static>(
+    shared: &Shared,
+    question: Question,
+    lifetime: TimeDelta,
+    ask: impl Future<Output = Result<T, QueryError>> + Send + 'static,
+    is_kept: fn(&T) -> bool,
+) -> Landing {
     let now = (shared.app.settings.clock)();
+    let bucket = Bucket::of(now, lifetime);
     let mut landing = {
         let mut book = shared.answers.book();
         if let Some(answer) = book.kept.get(&question, now) {
             return Ok(answer);
         }
-        match book.flights.get(&question) {
+        let key = (question, bucket);
+        match book.flights.get(&key) {
             Some(flight) => flight.subscribe(),
             None => {
                 let (flight, landing) = watch::channel(None);
-                book.flights.insert(question.clone(), flight.clone());
-                let bucket = Bucket::of(now, lifetime);
-                let flight = Flight { shared: shared.clone(), question, flight, is_over: false };
+                book.flights.insert(key.clone(), flight.clone());
+                let flight = Flight { shared: shared.clone(), key, flight, is_over: false };
                 // Its own task: it goes on when the one who asked first goes away.
-                tokio::spawn(flight.fly(ask, bucket, now));
+                tokio::spawn(flight.fly(ask, is_kept, now));
                 landing
             }
         }
@@ -105,7 +134,7 @@ pub(crate) async fn answer<T: Serialize + 'static>(
 /// A question on its way to the store.
 struct Flight {
     shared: Shared,
-    question: Question,
+    key: (Question, Bucket),
     flight: watch::Sender<Option<Landing>>,
     is_over: bool,
 }
@@ -115,19 +144,24 @@ impl Flight {
     async fn fly<T: Serialize>(
         mut self,
         ask: impl Future<Output = Result<T, QueryError>> + Send,
-        bucket: Bucket,
+        is_kept: fn(&T) -> bool,
         computed_at: DateTime<Utc>,
     ) {
+        let (turns, bucket) = (self.key.0.turns(), self.key.1);
         let flight = self.flight.clone();
         let shared = self.shared.clone();
-        let mut asked = pin!(shared.gates.query(ask));
+        let mut asked = pin!(shared.gates.query(turns, ask));
         let outcome = loop {
             tokio::select! {
                 outcome = &mut asked => break outcome,
                 () = flight.closed() => if self.is_given_up() { return },
             }
         };
-        let landing = outcome.and_then(|answer| render(&answer?, bucket, computed_at));
+        let landing = outcome.and_then(|answer| {
+            let answer = answer?;
+            let is_shared = is_kept(&answer);
+            Ok(Arc::new(Answer { is_shared, ..render(&answer, bucket, computed_at)? }))
+        });
         self.land(landing);
     }
 
@@ -136,7 +170,7 @@ impl Flight {
         let mut book = self.shared.answers.book();
         let is_given_up = self.flight.receiver_count() == 0;
         if is_given_up {
-            book.flights.remove(&self.question);
+            book.flights.remove(&self.key);
             drop(book);
             self.is_over = true;
         }
@@ -147,9 +181,11 @@ impl Flight {
         self.is_over = true;
         let now = (self.shared.app.settings.clock)();
         let mut book = self.shared.answers.book();
-        book.flights.remove(&self.question);
-        if let Ok(answer) = &landing {
-            let question = self.question.clone();
+        book.flights.remove(&self.key);
+        if let Ok(answer) = &landing
+            && answer.is_shared
+        {
+            let question = self.key.0.clone();
             book.kept.keep(question, Arc::clone(answer), answer.body.len(), answer.bucket, now);
         }
         drop(book);
@@ -165,11 +201,11 @@ impl Drop for Flight {
     }
 }
 
-fn render<T: Serialize>(answer: &T, bucket: Bucket, computed_at: DateTime<Utc>) -> Landing {
-    let body = serde_json::to_vec(answer)
-        .map_err(|error| Problem::internal(format!("an answer cannot be written: {error}")))?;
-    let tag = entity_tag(&body);
-    Ok(Arc::new(Answer { body: body.into(), tag, computed_at, bucket }))
+fn render<T: Serialize>(answer: &T, bucket: Bucket, computed_at: DateTime<Utc>) -> Result<Answer, Problem> {
+    let failed = |error| Problem::internal(format!("an answer cannot be written: {error}"));
+    let body = serde_json::to_vec(answer).map_err(failed)?;
+    let tag = data_tag(answer).map_err(failed)?;
+    Ok(Answer { body: body.into(), tag, computed_at, bucket, is_shared: true })
 }
 
 impl Answer {
@@ -184,8 +220,11 @@ impl Answer {
         let age = (now - self.computed_at).num_seconds().max(0);
         // A cache counts `max-age` from when the answer was made and knows that by Age (RFC 9111, 4.2).
         let max_age = age + self.bucket.left(now).num_seconds();
-        let cache_control = HeaderValue::try_from(format!("private, max-age={max_age}"))
-            .expect("digits are a header's value");
+        let cache_control = match self.is_shared {
+            true => HeaderValue::try_from(format!("private, max-age={max_age}"))
+                .expect("digits are a header's value"),
+            false => HeaderValue::from_static("no-store"),
+        };
         let headers = response.headers_mut();
         headers.insert(ETAG, self.tag.clone());
         headers.insert(AGE, HeaderValue::from(age));

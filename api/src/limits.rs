@@ -23,7 +23,8 @@ pub const MAX_ROW_FAULTS: usize = 100;
 pub struct Limits {
     /// Requests being worked on, `/livez` aside. At it: 503 `server_busy` with Retry-After.
     pub max_requests: usize,
-    /// Queries running on the store at once. At it: the next one waits.
+    /// Queries running on the store at once; a question that asks several at once takes a turn for each. At it: the next one
+    /// waits. A question that takes more turns than there are runs alone.
     pub max_running_queries: usize,
     /// Queries waiting for their turn. At it: 503 `server_busy` with Retry-After.
     pub max_waiting_queries: usize,
@@ -70,6 +71,8 @@ pub(crate) struct Gates {
     requests: Arc<Semaphore>,
     queries_admitted: Semaphore,
     queries_running: Semaphore,
+    /// Turns there are; a question never waits for more.
+    all_turns: u32,
     buffered: Arc<Semaphore>,
     exports: Arc<Semaphore>,
 }
@@ -83,6 +86,7 @@ impl Gates {
             requests: Arc::new(Semaphore::new(limits.max_requests)),
             queries_admitted: Semaphore::new(limits.max_running_queries + limits.max_waiting_queries),
             queries_running: Semaphore::new(limits.max_running_queries),
+            all_turns: u32::try_from(limits.max_running_queries).unwrap_or(u32::MAX),
             exports: Arc::new(Semaphore::new(limits.max_exports)),
             buffered: Arc::new(Semaphore::new(limits.max_buffered_bytes / BUFFER_UNIT)),
             limits,
@@ -114,13 +118,14 @@ impl Gates {
             .ok_or_else(|| busy("too many bodies are being taken in"))
     }
 
-    /// Runs a query in its turn and within its time.
-    pub(crate) async fn query<T>(&self, query: impl Future<Output = T>) -> Result<T, Problem> {
+    /// Runs a query in its turn and within its time; `turns` is how many questions it asks the store at once.
+    pub(crate) async fn query<T>(&self, turns: usize, query: impl Future<Output = T>) -> Result<T, Problem> {
         let _admitted =
             self.queries_admitted.try_acquire().map_err(|_| busy("too many queries are waiting"))?;
+        let turns = u32::try_from(turns).unwrap_or(u32::MAX).min(self.all_turns);
         let in_turn = async {
             // The semaphore is never closed; without a permit the query would only run unbounded.
-            let _running = self.queries_running.acquire().await.ok();
+            let _running = self.queries_running.acquire_many(turns).await.ok();
             query.await
         };
         tokio::time::timeout(self.limits.query_timeout, in_turn).await.map_err(|_| {

@@ -98,8 +98,11 @@ pub(crate) struct NotModified;
 impl IntoResponses for NotModified {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let response = ResponseBuilder::new()
-            .description("The answer is the one of If-None-Match.")
-            .header("etag", header("The answer's tag.", Type::String))
+            .description(
+                "The data is that of If-None-Match; only when it was asked for (`timestamp`, `freshness.computed_at`, \
+                 `freshness.age_seconds`) may be later.",
+            )
+            .header("etag", header("The tag of the answer's data, a weak one.", Type::String))
             .header("age", header("Seconds since the answer was made.", Type::Integer))
             .build();
         BTreeMap::from([("304".to_owned(), response.into())])

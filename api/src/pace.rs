@@ -12,8 +12,6 @@ use utoipa::ToSchema;
 const SLOT_SECONDS: i64 = 10;
 /// Slots told together; the one that is filling is not among them.
 const SLOTS: i64 = 6;
-/// The time that figures are of: the last whole slots, which ended less than a slot ago.
-pub(crate) const WINDOW_SECONDS: i64 = SLOT_SECONDS * SLOTS;
 
 /// Requests of one route over the last minute.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -26,8 +24,8 @@ pub(crate) struct RoutePerformance {
     pub(crate) route: String,
     /// Requests answered.
     pub(crate) requests: u64,
-    /// The same a second.
-    pub(crate) requests_per_second: f64,
+    /// The same a second of the window; null while that has no length.
+    pub(crate) requests_per_second: Option<f64>,
     /// Those answered with a status of 500 or above.
     pub(crate) server_errors: u64,
     /// Median time from a request's head to its answer's head, milliseconds; within one percent, as the two below.
@@ -82,8 +80,8 @@ impl Pace {
         *requests.buckets.entry(histogram::bucket(milliseconds)).or_default() += 1;
     }
 
-    /// The last whole slots, by route and method.
-    pub(crate) fn routes(&self, now: DateTime<Utc>) -> Vec<RoutePerformance> {
+    /// The last whole slots, by route and method, of a window of so many seconds.
+    pub(crate) fn routes(&self, now: DateTime<Utc>, window_seconds: f64) -> Vec<RoutePerformance> {
         let number = slot(now);
         let mut routes: BTreeMap<(String, &'static str), Requests> = BTreeMap::new();
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,7 +99,7 @@ impl Pace {
                 method,
                 route,
                 requests: requests.count,
-                requests_per_second: requests.count as f64 / WINDOW_SECONDS as f64,
+                requests_per_second: (window_seconds > 0.0).then(|| requests.count as f64 / window_seconds),
                 server_errors: requests.server_errors,
                 p50_ms: requests.quantile(0.5),
                 p95_ms: requests.quantile(0.95),
@@ -110,6 +108,13 @@ impl Pace {
             })
             .collect()
     }
+}
+
+/// Seconds that figures told at `now` are of: the last whole slots, which ended less than a slot ago, as far as this process ran.
+pub(crate) fn window_seconds(now: DateTime<Utc>, started_at: DateTime<Utc>) -> f64 {
+    let ends_ms = slot(now) * SLOT_SECONDS * 1_000;
+    let begins_ms = (ends_ms - SLOTS * SLOT_SECONDS * 1_000).max(started_at.timestamp_millis());
+    (ends_ms - begins_ms).max(0) as f64 / 1_000.0
 }
 
 fn slot(now: DateTime<Utc>) -> i64 {
@@ -155,16 +160,33 @@ mod tests {
         }
         pace.note(("GET", "/livez"), 503, 500.0, at(19));
         pace.note(("POST", "/x"), 202, 1.0, at(21));
-        assert_eq!(pace.routes(at(9)), [], "the slot is filling yet");
-        let told = pace.routes(at(20));
+        assert_eq!(pace.routes(at(9), 60.0), [], "the slot is filling yet");
+        let told = pace.routes(at(20), 60.0);
         let [livez] = &told[..] else { panic!("{told:?}") };
         assert_eq!((livez.method, livez.requests, livez.server_errors, livez.max_ms), ("GET", 101, 1, 500.0));
         assert!((livez.p50_ms - 51.0).abs() <= 0.52 && (livez.p99_ms - 100.0).abs() <= 1.01, "{livez:?}");
-        assert_eq!(livez.requests_per_second, 101.0 / 60.0);
-        assert_eq!(pace.routes(at(65)).len(), 2);
-        let late = pace.routes(at(70));
+        assert_eq!(livez.requests_per_second, Some(101.0 / 60.0));
+        assert_eq!(pace.routes(at(65), 60.0).len(), 2);
+        let late = pace.routes(at(70), 60.0);
         assert_eq!(late[0].requests, 1, "the first slot is over");
-        assert_eq!(pace.routes(at(90)), []);
+        assert_eq!(pace.routes(at(90), 60.0), []);
+    }
+
+    #[test]
+    fn a_young_process_counts_by_the_time_it_ran() {
+        let cases =
+            [(9, 0.0), (10, 6.0), (19, 6.0), (25, 16.0), (59, 46.0), (64, 56.0), (70, 60.0), (700, 60.0)];
+        for (now, expected) in cases {
+            assert_eq!(window_seconds(at(now), at(4)), expected, "{now}");
+        }
+        let pace = Pace::default();
+        pace.note(("GET", "/livez"), 200, 1.0, at(5));
+        pace.note(("GET", "/livez"), 200, 1.0, at(9));
+        pace.note(("GET", "/livez"), 200, 1.0, at(9));
+        let rate = |window| pace.routes(at(10), window)[0].requests_per_second;
+        assert_eq!(rate(window_seconds(at(10), at(4))), Some(0.5));
+        // A clock that was set back.
+        assert_eq!(rate(window_seconds(at(10), at(11))), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Time is cut into buckets of a question's [`lifetime`]. Windows are aligned to whole units of which every lifetime
 //! is a divisor, so equal questions of one bucket have the same window and can share one answer. An answer is never given
-//! beyond the end of the bucket it was made in: that is how stale one can be.
+//! to who asks after the end of the bucket it was asked for in: that is how stale one can be.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -112,13 +112,17 @@ impl<K: Clone + Eq + Hash, V: Clone> AnswerCache<K, V> {
 
     /// Keeps an answer of so many bytes in place of an earlier one, and lets go of what is over.
     pub fn keep(&mut self, question: K, answer: V, bytes: usize, bucket: Bucket, now: DateTime<Utc>) {
-        self.forget(&question);
         while let Some((&(end_ms, _), _)) = self.by_end.first_key_value()
             && end_ms <= now.timestamp_millis()
         {
             self.forget_first();
         }
-        if !bucket.holds(now) || bytes > self.bounds.bytes || self.bounds.answers == 0 {
+        // One that comes late takes no later one's place.
+        if !bucket.holds(now) {
+            return;
+        }
+        self.forget(&question);
+        if bytes > self.bounds.bytes || self.bounds.answers == 0 {
             return;
         }
         while self.kept.len() >= self.bounds.answers || self.bytes + bytes > self.bounds.bytes {
@@ -177,6 +181,10 @@ mod tests {
         // An answer that took longer than its bucket lasts is kept by nobody.
         cache.keep("slow", 2, 1, bucket, at(1_000));
         assert_eq!(cache.kept.len(), 0);
+        // Nor does it take the place of the next bucket's, which was faster.
+        cache.keep("a", 3, 1, Bucket::of(at(1_000), SHORT_LIFETIME), at(1_100));
+        cache.keep("a", 2, 1, bucket, at(1_200));
+        assert_eq!(cache.get(&"a", at(1_300)), Some(3));
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub use kelly_sql::queries::ExportFormat;
 use crate::detailed::{DetailedRequest, Window, check_text};
 use crate::error::QueryError;
 use crate::limits::TooLarge;
-use crate::plan::{plan, window_asked};
+use crate::plan::window_asked;
 use crate::range::RangeRequest;
 use crate::service::{QueryService, series_question};
 
@@ -63,8 +63,8 @@ impl QueryService {
         match request {
             ExportRequest::Series(request) => {
                 request.check()?;
-                let plan = plan(&request.asked(), retention, now)?;
                 let definition = self.parts().catalogue.get(&request.metric_name);
+                let (plan, _) = self.planned(request, &definition, now).await?;
                 let export = Export::Series(series_question(request, &plan, &definition));
                 self.begin(&export, format, plan.window).await
             }

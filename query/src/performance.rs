@@ -15,6 +15,8 @@ use crate::service::QueryService;
 const GROWTH_DAYS: u32 = 7;
 /// How far back the newest rows are looked for.
 const NEWEST_WITHIN: TimeDelta = TimeDelta::days(7);
+/// Questions [`QueryService::store_performance`] asks the store at once.
+pub const PERFORMANCE_AT_ONCE: usize = 3;
 /// Days of a month, as growth is told.
 const MONTH_DAYS: f64 = 30.0;
 
@@ -35,7 +37,8 @@ pub struct StorePerformance {
     pub rows: u64,
     /// Active parts, all tables.
     pub parts: u64,
-    /// Bytes a day adds, all tables: by when rows happened, as they lie on the disk now. Null while no table has a whole day.
+    /// Bytes a day adds, all tables: by when rows happened, as they lie on the disk now. Null while a table
+    /// that holds rows has no whole day: what it adds is not known.
     pub growth_bytes_a_day: Option<f64>,
     /// Thirty such days. What is kept stops growing once it is as old as its retention.
     pub growth_bytes_a_month: Option<f64>,
@@ -106,7 +109,10 @@ fn figures(
             }
         })
         .collect();
-    let growth_bytes_a_day = tables.iter().filter_map(|table| table.bytes_a_day).reduce(|sum, one| sum + one);
+    let growth_bytes_a_day = match growth {
+        [] => None,
+        tables => tables.iter().map(|table| table.bytes_a_day).sum(),
+    };
     StorePerformance {
         round_trip_ms,
         newest_metric,
@@ -130,19 +136,26 @@ mod tests {
     fn what_is_not_known_is_null_and_growth_is_the_sum() {
         let held =
             |table: &str| TableStorage { table: table.to_owned(), rows: 10, bytes_on_disk: 100, parts: 2 };
-        let growth = TableGrowth {
-            table: "system_metrics".to_owned(),
-            days: 3,
-            rows_a_day: Some(5.0),
-            bytes_a_day: Some(50.0),
+        let growth = |table: &str, bytes_a_day: Option<f64>| TableGrowth {
+            table: table.to_owned(),
+            days: if bytes_a_day.is_some() { 3 } else { 0 },
+            rows_a_day: bytes_a_day.map(|bytes| bytes / 10.0),
+            bytes_a_day,
         };
         let now = DateTime::from_timestamp_millis(1_773_146_096_789).unwrap();
         let newest = NewestRows { metric: Some(1_773_146_095_789), event: None };
-        let told = figures(1.5, vec![held("system_metrics"), held("metrics_1h")], &[growth], newest, now);
-        assert_eq!((told.bytes_on_disk, told.rows, told.parts), (200, 20, 4));
-        assert_eq!((told.growth_bytes_a_day, told.growth_bytes_a_month), (Some(50.0), Some(1_500.0)));
-        assert_eq!((told.newest_metric_age_seconds, told.newest_event), (Some(1.0), None));
-        assert_eq!((told.tables[1].bytes_a_day, told.tables[1].growth_days), (None, 0));
+        let told = |growths: [TableGrowth; 2]| {
+            // The last is Kelly's own book, of which no growth is told.
+            let held = vec![held("system_metrics"), held("metrics_1h"), held("schema_migrations")];
+            figures(1.5, held, &growths, newest, now)
+        };
+        let whole = told([growth("system_metrics", Some(50.0)), growth("metrics_1h", Some(5.0))]);
+        assert_eq!((whole.bytes_on_disk, whole.rows, whole.parts), (300, 30, 6));
+        assert_eq!((whole.growth_bytes_a_day, whole.growth_bytes_a_month), (Some(55.0), Some(1_650.0)));
+        assert_eq!((whole.newest_metric_age_seconds, whole.newest_event), (Some(1.0), None));
+        let part = told([growth("system_metrics", Some(50.0)), growth("metrics_1h", None)]);
+        assert_eq!((part.growth_bytes_a_day, part.growth_bytes_a_month), (None, None));
+        assert_eq!((part.tables[0].bytes_a_day, part.tables[1].bytes_a_day), (Some(50.0), None));
         let empty = figures(1.5, Vec::new(), &[], NewestRows { metric: None, event: None }, now);
         assert_eq!((empty.growth_bytes_a_day, empty.newest_metric_age_seconds), (None, None));
     }

@@ -9,12 +9,17 @@ use kelly_sql::Store;
 use kelly_sql::queries::{Series, SeriesQuestion};
 
 use crate::comparison::{Compare, ComparedWindows, Comparison};
-use crate::detailed::{Detailed, DetailedRequest, Window};
+use crate::detailed::{Detailed, DetailedRequest, Tier, Window};
 use crate::error::QueryError;
 use crate::feed::{FeedPage, FeedRequest};
 use crate::health::DatabaseHealth;
 use crate::overview::Overview;
 use crate::plan::{Plan, Retention, plan};
+
+/// Questions [`QueryService::overview`] asks the store at once.
+pub const OVERVIEW_AT_ONCE: usize = 2;
+/// Questions [`QueryService::health_database`] asks the store at once.
+pub const HEALTH_AT_ONCE: usize = 3;
 
 /// What the service is made of.
 #[derive(Debug, Clone)]
@@ -65,23 +70,39 @@ impl QueryService {
     pub async fn detailed(&self, request: DetailedRequest) -> Result<Detailed, QueryError> {
         request.check()?;
         let now = self.now();
-        let plan = plan(&request.asked(), &self.parts.retention, now)?;
         let definition = self.parts.catalogue.get(&request.metric_name);
-        let series = self.series(&request, &plan, &definition).await?;
-        let (plan, series) = match self.plan_of_samples(&plan, &series, now) {
-            None => (plan, series),
-            Some(samples_plan) => {
-                let step_seconds = request.step_seconds.unwrap_or(samples_plan.step_seconds);
-                let samples_plan = Plan { step_seconds, ..samples_plan };
-                let samples = self.series(&request, &samples_plan, &definition).await?;
-                let count = |found: &Series| found.window.map_or(0, |window| window.count);
-                // Raw may have been kept for a shorter time until lately; then the days know more.
-                if count(&samples) < count(&series) { (plan, series) } else { (samples_plan, samples) }
-            }
+        let (plan, series) = match self.planned(&request, &definition, now).await? {
+            (plan, Some(series)) => (plan, series),
+            (plan, None) => (plan, self.series(&request, &plan, &definition).await?),
         };
         let comparison = self.comparison(&request, &plan, &series, now).await?;
         let answer = crate::answer::answer(request, &plan, &definition, &series, now);
         Ok(Detailed { comparison, ..answer })
+    }
+
+    /// The plan that a question is answered by in every form, and the series where it was needed to find the plan.
+    pub(crate) async fn planned(
+        &self,
+        request: &DetailedRequest,
+        definition: &Definition,
+        now: DateTime<Utc>,
+    ) -> Result<(Plan, Option<Series>), QueryError> {
+        let plan = plan(&request.asked(), &self.parts.retention, now)?;
+        if plan.tier != Tier::ConversationDay {
+            return Ok((plan, None));
+        }
+        let days = self.series(request, &plan, definition).await?;
+        let Some(samples_plan) = self.plan_of_samples(&plan, &days, now) else {
+            return Ok((plan, Some(days)));
+        };
+        let step_seconds = request.step_seconds.unwrap_or(samples_plan.step_seconds);
+        let samples_plan = Plan { step_seconds, ..samples_plan };
+        let samples = self.series(request, &samples_plan, definition).await?;
+        let count = |found: &Series| found.window.map_or(0, |window| window.count);
+        // Raw may have been kept for a shorter time until lately; then the days know more.
+        let (plan, found) =
+            if count(&samples) < count(&days) { (plan, days) } else { (samples_plan, samples) };
+        Ok((plan, Some(found)))
     }
 
     /// The comparison that is asked for, of a series that was found.

@@ -11,7 +11,7 @@ use crate::service::QueryService;
 
 /// Metrics of one question that are asked of the store at once; the next ones wait, so that one question leaves room for
 /// others.
-const AT_ONCE: usize = 4;
+pub const METRICS_AT_ONCE: usize = 4;
 
 /// What to answer: each of the metrics as a [`DetailedRequest`] of its name would be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -44,7 +44,7 @@ impl QueryService {
             .map(|metric_name| DetailedRequest { metric_name, ..request.each.clone() })
             .collect();
         let mut answers = Vec::with_capacity(requests.len());
-        for some in requests.chunks(AT_ONCE) {
+        for some in requests.chunks(METRICS_AT_ONCE) {
             answers.extend(self.each(some).await?);
         }
         let doubtful: Vec<&str> = answers

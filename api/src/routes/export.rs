@@ -34,8 +34,8 @@ const FORMATS: [(ExportFormat, &str, &str, &str); 4] = [
 /// Samples of one metric as a file
 ///
 /// Every sample of a range as it was recorded, oldest first, for as long as samples are kept
-/// (MONITORING_METRICS_RETENTION_HOURS). The form is `format`, or what Accept names first, or CSV. Rows come as the store reads them,
-/// and a connection that ends without its last chunk means that the export failed on the way and is not whole. At most
+/// (MONITORING_METRICS_RETENTION_HOURS). The form is `format`, or what Accept names first, or CSV. The store sorts the samples, then
+/// writes them as they are read; after 300 seconds it ends an export whose reader is slower, and a connection that ends without its last chunk means that the export failed on the way and is not whole. At most
 /// two million rows; a range with more is refused with one that has fewer. In CSV a text that a spreadsheet would run as a formula
 /// (it begins with = + - @) has an apostrophe before it.
 #[utoipa::path(
@@ -153,7 +153,7 @@ pub(crate) async fn export(
 ) -> Result<Response, Problem> {
     let place = shared.gates.export()?;
     let ExportStream { bytes, window } =
-        shared.gates.query(shared.app.queries.export(request, format)).await??;
+        shared.gates.query(1, shared.app.queries.export(request, format)).await??;
     let bytes = bytes.map(move |piece| {
         // Held for as long as bytes are to come.
         let _ = &place;

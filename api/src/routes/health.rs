@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use kelly_query::DatabaseHealth;
+use kelly_query::{DatabaseHealth, HEALTH_AT_ONCE};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -123,7 +123,7 @@ pub(crate) async fn database(
     uri: Uri,
 ) -> Result<Json<DatabaseHealth>, Problem> {
     Parameters::read(&uri, &[]).finish()?;
-    let health = shared.gates.query(shared.app.queries.health_database()).await??;
+    let health = shared.gates.query(HEALTH_AT_ONCE, shared.app.queries.health_database()).await??;
     Ok(Json(health))
 }
 

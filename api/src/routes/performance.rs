@@ -11,9 +11,9 @@ use kelly_query::cache::LONG_LIFETIME;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::answers::{Question, answer};
+use crate::answers::{Question, answer_kept_if};
 use crate::openapi::{NotModified, PlainQueryProblems};
-use crate::pace::{RoutePerformance, WINDOW_SECONDS};
+use crate::pace::{RoutePerformance, window_seconds};
 use crate::parameters::Parameters;
 use crate::ports::IngestPerformance;
 use crate::problem::Problem;
@@ -35,8 +35,8 @@ pub(crate) struct Performance {
 /// Requests over the last minute.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HttpPerformance {
-    /// Seconds the figures are of; they ended less than ten seconds ago.
-    window_seconds: i64,
+    /// Seconds the figures are of: a minute, or as long as the process ran; they ended less than ten seconds ago.
+    window_seconds: f64,
     /// Routes that were asked for. Recording answers once rows are durable on the log.
     routes: Vec<RoutePerformance>,
 }
@@ -65,14 +65,18 @@ pub(crate) async fn performance(
     Parameters::read(&uri, &[]).finish()?;
     let (queries, measure) = (Arc::clone(&shared.app.queries), Arc::clone(&shared.app.measure));
     let (pace, timestamp) = (Arc::clone(&shared.pace), (shared.app.settings.clock)());
+    let started_at = shared.app.settings.started_at;
     let ask = async move {
         let (store, ingest) = tokio::join!(queries.store_performance(), measure.ingest());
         if let Err(error) = &store {
             tracing::warn!(%error, "the store's performance is not known");
         }
-        let http = HttpPerformance { window_seconds: WINDOW_SECONDS, routes: pace.routes(timestamp) };
+        let window_seconds = window_seconds(timestamp, started_at);
+        let http = HttpPerformance { window_seconds, routes: pace.routes(timestamp, window_seconds) };
         Ok(Performance { timestamp, ingest, http, store: store.ok() })
     };
-    let answer = answer(&shared, Question::Performance, LONG_LIFETIME, ask).await?;
+    // A store that is back is told of at once.
+    let is_kept = |told: &Performance| told.store.is_some();
+    let answer = answer_kept_if(&shared, Question::Performance, LONG_LIFETIME, ask, is_kept).await?;
     Ok(answer.respond(&headers, (shared.app.settings.clock)()))
 }

@@ -162,6 +162,77 @@ async fn what_a_client_has_is_not_sent_again() {
     }
 }
 
+static TAGGED_MS: AtomicI64 = AtomicI64::new(0);
+
+fn tagged() -> DateTime<Utc> {
+    now() + TimeDelta::milliseconds(TAGGED_MS.load(Ordering::Relaxed))
+}
+
+#[tokio::test]
+async fn unchanged_data_is_not_sent_again_in_the_next_bucket() {
+    let api = Api::new(Setup { clock: tagged, ..Setup::default() });
+    let first = api.get(DETAILED).await;
+    let tag = first.header("etag").to_owned();
+    assert!(tag.starts_with("W/\""), "{tag}");
+    TAGGED_MS.store(7_000, Ordering::Relaxed);
+    let later = api.send("GET", DETAILED, &[("if-none-match", &tag)], Body::empty()).await;
+    assert_eq!((later.status, later.header("etag"), asked(&api)), (StatusCode::NOT_MODIFIED, &*tag, 2));
+    let whole = api.get(DETAILED).await;
+    assert_eq!((whole.status, whole.header("etag")), (StatusCode::OK, &*tag));
+    assert_ne!(whole.body, first.body, "the clock readings are the later ones");
+}
+
+static FLYING_MS: AtomicI64 = AtomicI64::new(0);
+
+fn flying() -> DateTime<Utc> {
+    now() + TimeDelta::milliseconds(FLYING_MS.load(Ordering::Relaxed))
+}
+
+#[tokio::test]
+async fn who_asks_in_a_later_bucket_does_not_wait_for_an_earlier_answer() {
+    let gate = Arc::new(Semaphore::new(0));
+    let queries = Fate::Held(Arc::clone(&gate));
+    let api = Arc::new(Api::new(Setup { queries, clock: flying, ..Setup::default() }));
+    let mut askers = Vec::new();
+    for (at_ms, questions) in [(0, 1), (900, 1), (1_000, 2), (1_900, 2)] {
+        FLYING_MS.store(at_ms, Ordering::Relaxed);
+        let api_of_asker = Arc::clone(&api);
+        askers.push(tokio::spawn(async move { api_of_asker.get(DETAILED).await }));
+        settle().await;
+        assert_eq!(asked(&api), questions, "{at_ms}");
+    }
+    gate.add_permits(1);
+    for asker in askers {
+        assert_eq!(asker.await.unwrap().status, StatusCode::OK);
+    }
+    // The later answer is kept, whichever landed last.
+    api.get(DETAILED).await;
+    assert_eq!(asked(&api), 2);
+}
+
+#[tokio::test]
+async fn several_metrics_take_as_many_turns_as_they_ask_at_once() {
+    let several = "/api/v1/kelly/monitoring/metrics/detailed?metrics=a,b,c,d,e";
+    for (turns, running_beside) in [(5, 2), (4, 1), (2, 1)] {
+        let gate = Arc::new(Semaphore::new(0));
+        let limits = Limits { max_running_queries: turns, ..Limits::default() };
+        let queries = Fate::Held(Arc::clone(&gate));
+        let api = Arc::new(Api::new(Setup { queries, limits, ..Setup::default() }));
+        let mut askers = Vec::new();
+        for path in [several, DETAILED] {
+            let api = Arc::clone(&api);
+            askers.push(tokio::spawn(async move { api.get(path).await }));
+            settle().await;
+        }
+        assert_eq!(asked(&api), running_beside, "{turns} turns");
+        gate.add_permits(1);
+        for asker in askers {
+            assert_eq!(asker.await.unwrap().status, StatusCode::OK);
+        }
+        assert_eq!(asked(&api), 2);
+    }
+}
+
 #[tokio::test]
 async fn an_error_is_told_to_all_who_wait_and_not_kept() {
     let away = || QueryError::StoreUnavailable {
@@ -221,4 +292,8 @@ async fn performance_tells_what_was_measured_and_null_for_the_rest() {
     let api = Api::new(Setup { queries: Fate::Fail(away), ..Setup::default() });
     let told = api.get(path).await;
     assert_eq!((told.status, &told.json()["store"]), (StatusCode::OK, &serde_json::Value::Null));
+    // Neither here nor by the client: a store that is back is seen at once.
+    assert_eq!(told.header("cache-control"), "no-store");
+    api.get(path).await;
+    assert_eq!(asked(&api), 2);
 }

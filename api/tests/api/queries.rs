@@ -13,6 +13,7 @@ const FEED: &str = "/api/v1/kelly/monitoring/activity/feed";
 
 /// What the fake store holds.
 pub(crate) mod answers {
+    use chrono::{DateTime, Utc};
     use futures_util::StreamExt;
     use kelly_query::comparison::{Change, ComparedWindows, Comparison, Kept, PreviousPoint};
     use kelly_query::detailed::{
@@ -132,6 +133,14 @@ pub(crate) mod answers {
                 description: "How sure the AI is.".to_owned(),
             },
         }
+    }
+
+    /// The same data, asked for later.
+    pub(crate) fn detailed_at(computed_at: DateTime<Utc>) -> Detailed {
+        let age = (computed_at - now()).as_seconds_f64() + 0.5;
+        let told = detailed();
+        let freshness = Freshness { age_seconds: Some(age), computed_at, ..told.freshness };
+        Detailed { freshness, ..told }
     }
 
     pub(crate) fn compared() -> Detailed {

@@ -64,6 +64,7 @@ impl<E> Fate<E> {
 
 pub(crate) struct FakeQueries {
     fate: Fate<QueryError>,
+    clock: fn() -> DateTime<Utc>,
     pub(crate) asked: Mutex<Vec<String>>,
 }
 
@@ -81,7 +82,7 @@ impl Queries for FakeQueries {
     }
 
     async fn detailed(&self, request: DetailedRequest) -> Result<Detailed, QueryError> {
-        self.answer(format!("{request:?}"), answers::detailed()).await
+        self.answer(format!("{request:?}"), answers::detailed_at((self.clock)())).await
     }
 
     async fn several(&self, request: SeveralRequest) -> Result<Several, QueryError> {
@@ -213,7 +214,8 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(setup: Setup) -> Self {
-        let queries = Arc::new(FakeQueries { fate: setup.queries, asked: Mutex::default() });
+        let queries =
+            Arc::new(FakeQueries { fate: setup.queries, clock: setup.clock, asked: Mutex::default() });
         let accept = Arc::new(FakeAccept { fate: setup.accept, taken: Mutex::default() });
         let latencies = Arc::new(LatencyBook::default());
         let router = router(AppState {

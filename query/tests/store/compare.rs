@@ -1,10 +1,13 @@
 //! Comparisons with the period before, steps that are asked for, and several metrics at once.
 
-use chrono::{DateTime, TimeDelta};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::TryStreamExt;
 use kelly_query::comparison::{Change, Compare, Kept};
 use kelly_query::detailed::{Percentiles, Tier, Window};
 use kelly_query::groups::GroupBy;
-use kelly_query::{DetailedRequest, GroupsRequest, RangeRequest, SeveralRequest, Timeframe};
+use kelly_query::{
+    DetailedRequest, ExportFormat, ExportRequest, GroupsRequest, RangeRequest, SeveralRequest, Timeframe,
+};
 
 use crate::fixture::{Fixture, now};
 use crate::samples::{Numbers, Sample, assert_close, assert_percentiles, mean, within};
@@ -240,8 +243,12 @@ async fn a_step_that_is_asked_for_is_answered_from_the_tier_that_has_it() {
         conversation_id: Some("c-1".to_owned()),
         ..last(Timeframe::SevenDays, 86_400)
     };
-    let answer = fixture.service.detailed(young).await.unwrap();
+    let answer = fixture.service.detailed(young.clone()).await.unwrap();
     assert_eq!((answer.tier, answer.resolution.seconds), (Tier::Raw, 86_400));
+    for step_seconds in [None, Some(86_400)] {
+        assert_exported_alike(&fixture, DetailedRequest { step_seconds, compare: None, ..young.clone() })
+            .await;
+    }
     let error = fixture.service.detailed(last(Timeframe::ThirtyDays, 60)).await.unwrap_err();
     assert_eq!((error.code(), error.parameter()), ("query_too_large", Some("step")));
     let limit = error.limit().unwrap();
@@ -250,6 +257,25 @@ async fn a_step_that_is_asked_for_is_answered_from_the_tier_that_has_it() {
     // The nearest question that is allowed is.
     assert!(fixture.service.detailed(last(Timeframe::ThirtyDays, 3_600)).await.is_ok());
     assert!(fixture.service.detailed(last(Timeframe::OneDay, 60)).await.is_ok());
+}
+
+/// A file of a question holds the points of its answer.
+async fn assert_exported_alike(fixture: &Fixture, asked: DetailedRequest) {
+    let answer = fixture.service.detailed(asked.clone()).await.unwrap();
+    let export =
+        fixture.service.export(&ExportRequest::Series(asked), ExportFormat::JsonLines).await.unwrap();
+    assert_eq!(export.window, answer.window);
+    let pieces: Vec<_> = export.bytes.try_collect().await.unwrap();
+    let file = String::from_utf8(pieces.concat()).unwrap();
+    let exported: Vec<serde_json::Value> =
+        file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(!exported.is_empty() && exported.len() == answer.historical_data.len(), "{file}");
+    for (row, point) in exported.iter().zip(&answer.historical_data) {
+        let timestamp: DateTime<Utc> = row["timestamp"].as_str().unwrap().parse().unwrap();
+        assert_eq!((timestamp, row["count"].as_u64()), (point.timestamp, Some(point.count)));
+        assert_close(row["value"].as_f64().unwrap(), point.value, "an exported point");
+        assert_close(row["p50"].as_f64().unwrap(), point.p50.unwrap(), "an exported median");
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,9 @@ pub const MAX_EXPORT_ROWS: u64 = 2_000_000;
 /// How long the store works on one export, waiting for a slow reader included.
 const EXPORT_SECONDS: u64 = 300;
 
+/// Part of a question's memory that sorting may take; beyond it rows are sorted on the disk.
+const SORT_SHARE: u64 = 4;
+
 /// Rows of a Parquet row group: what the store holds of one in memory.
 const ROW_GROUP_ROWS: u64 = 65_536;
 
@@ -97,17 +100,21 @@ impl Store {
     /// When the store does not answer.
     pub async fn export_rows(&self, export: &Export<'_>) -> Result<u64> {
         let text = format!("SELECT count() FROM ({})", export.text(self, ExportFormat::JsonLines).await?);
-        let query = export.parameters(self.client().query_raw(&text));
+        let query = export.parameters(self.bounded(self.client().query_raw(&text)));
         self.ask("count the rows of an export", query.fetch_one()).await
     }
 
-    /// Begins an export.
+    /// Begins an export, within the memory of any question ([`crate::QuestionBounds`]). The store sorts all rows before it writes
+    /// the first, what does not fit into memory on its disk.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// When the store does not answer, or the memory does not do.
     pub async fn export(&self, export: &Export<'_>, format: ExportFormat) -> Result<ExportBytes> {
         let text = export.text(self, format).await?;
+        let memory_bytes = self.question_bounds().memory_bytes;
         let settings = [
+            ("max_memory_usage", memory_bytes),
+            ("max_bytes_before_external_sort", memory_bytes / SORT_SHARE),
             ("max_execution_time", EXPORT_SECONDS),
             ("max_result_rows", MAX_EXPORT_ROWS),
             // Rows are written in the order of the question and never gathered for several threads.

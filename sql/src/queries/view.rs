@@ -32,7 +32,7 @@ impl Store {
     }
 
     /// The same within what one question may take.
-    fn bounded(&self, query: Query) -> Query {
+    pub(super) fn bounded(&self, query: Query) -> Query {
         let bounds = self.question_bounds();
         query
             .with_setting("max_memory_usage", bounds.memory_bytes.to_string())

@@ -3,10 +3,10 @@
 use crate::support::BASE_MS;
 use bytes::Bytes;
 use kelly_harness::TestDatabase;
-use kelly_sql::StoreError;
 use kelly_sql::queries::{
     ActivityExport, Aggregate, Export, ExportFormat, SamplesExport, SeriesQuestion, SeriesSource,
 };
+use kelly_sql::{QuestionBounds, StoreError};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -137,6 +137,27 @@ async fn a_series_is_its_points_and_an_event_is_there_once() {
     assert!(csv.lines().nth(1).unwrap().contains("\"'@title 3\""), "{csv}");
     let high = Export::Activity(ActivityExport { severity: Some("high"), ..events });
     assert_eq!(database.store().export_rows(&high).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_export_keeps_to_the_memory_of_a_question() {
+    const ROWS: u64 = 1_500_000;
+    let database = database().await;
+    let export = Export::Samples(record(&database, ROWS).await);
+    let ask = async |memory_bytes| {
+        let bounds = QuestionBounds { memory_bytes, ..QuestionBounds::default() };
+        let store = database.store().clone().with_question_bounds(bounds);
+        let mut bytes = store.export(&export, ExportFormat::JsonLines).await?;
+        let mut lines = 0;
+        while let Some(piece) = bytes.next().await? {
+            lines += piece.iter().filter(|byte| **byte == b'\n').count() as u64;
+        }
+        Ok::<u64, StoreError>(lines)
+    };
+    let error = ask(1 << 20).await.unwrap_err();
+    assert!(error.is_too_large(), "{error}");
+    // Fewer bytes than the rows have: they are sorted on the disk.
+    assert_eq!(ask(96 << 20).await.unwrap(), ROWS);
 }
 
 #[tokio::test]
