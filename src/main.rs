@@ -135,7 +135,7 @@ async fn command(command: Command, loaded: config::Loaded, bars: MultiProgress) 
             or_interrupted(&stop, async { work.await.map(|()| 0) }).await
         }
         Command::DeadLetters(arguments) => {
-            let work = dead_letters::run(&arguments.what, &loaded.config, bars, stop.clone());
+            let work = Box::pin(dead_letters::run(&arguments.what, &loaded.config, bars, stop.clone()));
             or_interrupted(&stop, async { work.await.map(exit_code) }).await
         }
         Command::Up(arguments) => roles::up(Base { loaded, bars, stop }, &arguments).await.map(|()| 0),
