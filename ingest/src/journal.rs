@@ -140,20 +140,25 @@ mod tests {
             "kelly1",
             "kelly2;nonce=00c0ffee",
             "kelly1;nonce=00c0ffee;end=1",
-            "kelly1;nonce=zz;end=1;shape=m1",
-            "kelly1;nonce=00c0ffee;end=-1;shape=m1;age=1;raw=1",
-            "kelly1;nonce=00c0ffee;end=1;shape=m1",
+            "kelly1;nonce=zz;end=1;shape=m2",
+            "kelly1;nonce=00c0ffee;end=-1;shape=m2;age=1;raw=1",
+            "kelly1;nonce=00c0ffee;end=1;shape=m2",
             "kelly1;nonce=00c0ffee;age=1;raw=1",
             "kelly1;nonce=00c0ffee;more=1",
             "kelly1;nonce=00c0ffee;nonce=00c0ffee",
             "kelly1;nonce=+0c0ffee",
-            "kelly1;nonce=00c0ffee;end=1;shape=m1;age=+1;raw=1",
-            "kelly1;nonce=00c0ffee;end=1;end=2;shape=m1;age=1;raw=1",
+            "kelly1;nonce=00c0ffee;end=1;shape=m2;age=+1;raw=1",
+            "kelly1;nonce=00c0ffee;end=1;end=2;shape=m2;age=1;raw=1",
         ] {
             assert!(matches!(Journal::parse(text), Err(JournalError::Foreign(_))), "{text}");
         }
         assert!(matches!(
             Journal::parse("kelly1;nonce=00c0ffee;end=1;shape=m999;colour=blue"),
+            Err(JournalError::OtherShape { .. })
+        ));
+        // Begun when an account's day was a row a bucket and rollups had no markers: its blocks cannot be made again.
+        assert!(matches!(
+            Journal::parse("kelly1;nonce=00c0ffee;end=1;shape=m1;age=1;raw=1"),
             Err(JournalError::OtherShape { .. })
         ));
     }

@@ -14,7 +14,7 @@ use crate::batch::{BatchBuilder, Rules};
 use crate::journal::{Horizon, Journal, JournalError};
 use crate::reader::BatchBounds;
 use crate::shape::Nonce;
-use crate::writer::{BATCHES_WAITING, Charged, Confirmed, Shared, WriteError, Writer};
+use crate::writer::{BATCHES_WAITING, Charged, Shared, WriteError, Writer};
 
 /// A paused partition is resumed when this many batches fit its writer's channel again: a gap
 /// between the two bounds keeps it from being paused and resumed with every batch.
@@ -95,7 +95,7 @@ impl Lane {
             epoch: assignment.epoch,
             nonce,
             declared: declared.map(|(end, _)| end),
-            confirmed_at: Confirmed::now(),
+            confirmed_at: (shared.clock)(),
             abandon: abandon.clone(),
         };
         Ok(Self {

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::batch::Rules;
 use crate::reader::{BatchBounds, Lanes, ReadError, Reader};
 use crate::stats::{IngestCounts, IngestStats};
-use crate::writer::{Shared, Tables};
+use crate::writer::{Confirmed, Shared, Tables};
 
 /// How a pipeline reads and writes.
 #[derive(Debug, Clone)]
@@ -100,6 +100,7 @@ impl Pipeline {
             committer: consumer.committer(),
             stats: Arc::clone(&stats),
             inserting: Semaphore::new(config.concurrent_inserts.max(1)),
+            clock: Box::new(Confirmed::now),
         });
         let (stop, told_to_stop) = sync_channel(0);
         let reader = Reader {

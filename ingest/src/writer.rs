@@ -8,6 +8,8 @@
 //! range somebody else began and after every insert that failed, it is *doubtful*: the store is
 //! asked for its rows, and what is there is not sent. The token stays as the second guard: it sees
 //! an insert that is still under way, which a question about rows does not.
+//!
+//! Right before anything is sent the writer looks whether its declaration may have been somebody else's by now.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -22,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::batch::{Batch, Block};
 use crate::evidence::{self, Evidence, Source};
 use crate::journal::{Horizon, Journal};
-use crate::shape::{self, Nonce, Range};
+use crate::shape::{self, Nonce};
 use crate::stats::{Charge, Half, IngestStats};
 
 /// Batches that may wait for one partition's writer. At the bound the reader pauses the partition.
@@ -30,8 +32,9 @@ use crate::stats::{Charge, Half, IngestStats};
 pub(crate) const BATCHES_WAITING: usize = 3;
 
 /// Age of a declaration, by the clock that is further: the wall clock counts the time of a suspended
-/// machine, the other one what a wall clock set back does not. After it the declaration is committed again before anything more of its range is sent: whoever was away for longer may have
-/// been replaced, and the tokens of his range may have left the store's window.
+/// machine, the other one what a wall clock set back does not. After it the declaration is committed again before
+/// anything more of its range is sent: whoever was away for longer may have been replaced, and the tokens of his range
+/// may have left the store's window.
 const RECHECK_AFTER: Duration = Duration::from_secs(30);
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -46,6 +49,10 @@ pub trait Tables: Send + Sync + 'static {
 
     /// What the table shows of a block that may have been inserted before.
     async fn evidence(&self, block: &Block, source: Source<'_>) -> Result<Evidence, InsertError>;
+
+    /// Whether a token the table remembers proves that it has the rows, because both are written in one step. Where it
+    /// does, rows that are not seen are on their way to whoever was asked.
+    async fn token_proves_rows(&self, table: Table) -> Result<bool, InsertError>;
 }
 
 /// An insert that did not succeed.
@@ -64,20 +71,20 @@ pub struct InsertError {
 #[async_trait]
 impl Tables for Store {
     async fn insert(&self, block: &Block, token: &str) -> Result<(), InsertError> {
-        Store::insert(self, block.table, &block.rows, token).await.map_err(|fault| failed(block, fault))
+        Store::insert(self, block.table, &block.rows, token).await.map_err(|fault| failed(block.table, fault))
     }
 
     async fn evidence(&self, block: &Block, source: Source<'_>) -> Result<Evidence, InsertError> {
-        evidence::of(self, block, source).await.map_err(|fault| failed(block, fault))
+        evidence::of(self, block, source).await.map_err(|fault| failed(block.table, fault))
+    }
+
+    async fn token_proves_rows(&self, table: Table) -> Result<bool, InsertError> {
+        Store::token_proves_rows(self, table).await.map_err(|fault| failed(table, fault))
     }
 }
 
-fn failed(block: &Block, fault: StoreError) -> InsertError {
-    InsertError {
-        table: block.table,
-        permanent: matches!(fault, StoreError::WrongBatch { .. }),
-        source: Box::new(fault),
-    }
+fn failed(table: Table, fault: StoreError) -> InsertError {
+    InsertError { table, permanent: matches!(fault, StoreError::WrongBatch { .. }), source: Box::new(fault) }
 }
 
 /// What all writers of a pipeline share.
@@ -87,6 +94,8 @@ pub(crate) struct Shared {
     pub stats: Arc<IngestStats>,
     /// Bounds the batches being inserted at once, over all partitions.
     pub inserting: Semaphore,
+    /// The time by both clocks.
+    pub clock: Box<dyn Fn() -> Confirmed + Send + Sync>,
 }
 
 /// A closed batch with its share of the buffered bytes.
@@ -107,13 +116,9 @@ impl Confirmed {
         Self { wall: SystemTime::now(), running: Instant::now() }
     }
 
-    fn age(self) -> Duration {
-        self.age_at(SystemTime::now(), Instant::now())
-    }
-
-    fn age_at(self, wall: SystemTime, running: Instant) -> Duration {
-        let by_wall = wall.duration_since(self.wall).unwrap_or_default();
-        by_wall.max(running.saturating_duration_since(self.running))
+    fn age_at(self, now: Self) -> Duration {
+        let by_wall = now.wall.duration_since(self.wall).unwrap_or_default();
+        by_wall.max(now.running.saturating_duration_since(self.running))
     }
 }
 
@@ -149,6 +154,26 @@ enum End {
     /// The assignment is over; its next owner goes on.
     Fenced,
     Failed(WriteError),
+}
+
+/// Why a block is not known to be in the store.
+enum Unsent {
+    /// The store refused, or did not say: the block is tried again.
+    Insert(InsertError),
+    /// The writer is at its end.
+    End(End),
+}
+
+impl From<InsertError> for Unsent {
+    fn from(fault: InsertError) -> Self {
+        Self::Insert(fault)
+    }
+}
+
+impl From<End> for Unsent {
+    fn from(end: End) -> Self {
+        Self::End(end)
+    }
 }
 
 impl Writer {
@@ -195,24 +220,23 @@ impl Writer {
     /// only the same block under the same token is known to be written once.
     async fn insert(&mut self, batch: &Batch, begun_before: bool) -> Result<(), End> {
         let token = shape::token(&self.partition, batch.range, self.nonce);
+        let shared = Arc::clone(&self.shared);
         for block in &batch.blocks {
             let mut backoff = Backoff::default();
             let mut doubtful = begun_before;
             loop {
-                if self.confirmed_at.age() > RECHECK_AFTER {
-                    self.declare(batch).await?;
-                }
                 let fault = {
                     // The semaphore is never closed. The permit is held while inserting, not while waiting.
-                    let _permit = self.shared.inserting.acquire().await;
+                    let _permit = shared.inserting.acquire().await;
                     let sent = if doubtful {
-                        self.complete(block, batch.range, &token).await
+                        self.complete(batch, block, &token).await
                     } else {
-                        self.shared.tables.insert(block, &token).await
+                        self.send(batch, block, &token).await
                     };
                     match sent {
                         Ok(()) => break,
-                        Err(fault) => fault,
+                        Err(Unsent::End(end)) => return Err(end),
+                        Err(Unsent::Insert(fault)) => fault,
                     }
                 };
                 doubtful = true;
@@ -228,18 +252,28 @@ impl Writer {
         Ok(())
     }
 
+    /// Inserts a block while its range is declared by this writer. Looked at here and nowhere earlier: a wait for a permit
+    /// or for the store's answer to a question may take any time.
+    async fn send(&mut self, batch: &Batch, block: &Block, token: &str) -> Result<(), Unsent> {
+        if self.confirmed_at.age_at((self.shared.clock)()) > RECHECK_AFTER {
+            self.declare(batch).await?;
+        }
+        Ok(self.shared.tables.insert(block, token).await?)
+    }
+
     /// Sends what the store lacks of a block that may be there.
     ///
-    /// A token may be remembered without its rows, too: the store writes the one beside the other.
-    /// What is still missing after an insert that succeeded is sent once more under a token of its
-    /// own; no more often, because rows that have expired are never seen.
-    async fn complete(&self, block: &Block, range: Range, token: &str) -> Result<(), InsertError> {
-        let tables = &self.shared.tables;
+    /// A token may be remembered without its rows, too, where the store writes the one beside the other. There, what
+    /// is still missing after an insert that succeeded is sent once more under a token of its own; no more often,
+    /// because rows that have expired are never seen.
+    async fn complete(&mut self, batch: &Batch, block: &Block, token: &str) -> Result<(), Unsent> {
+        let tables = Arc::clone(&self.shared.tables);
         let token_of_repair = shape::token_of_repair(token);
         if block.table.proof() == Proof::Idempotent {
-            return tables.insert(block, &token_of_repair).await;
+            return self.send(batch, block, &token_of_repair).await;
         }
-        let source = Source { partition: &self.partition, range, nonce: self.nonce };
+        let partition = self.partition.clone();
+        let source = Source { partition: &partition, range: batch.range, nonce: self.nonce };
         let found = tables.evidence(block, source).await?;
         let Some(rest) = evidence::missing(block, source, &found) else {
             tracing::info!(partition = %self.name(), token, table = block.table.name(), "was written already");
@@ -248,7 +282,10 @@ impl Writer {
         if rest.rows.num_rows() < block.rows.num_rows() {
             tracing::info!(partition = %self.name(), token, table = block.table.name(), "was written in part");
         }
-        tables.insert(&rest, token).await?;
+        self.send(batch, &rest, token).await?;
+        if tables.token_proves_rows(block.table).await? {
+            return Ok(());
+        }
         let found = tables.evidence(block, source).await?;
         if found != Evidence::Unknown
             && let Some(rest) = evidence::missing(block, source, &found)
@@ -260,7 +297,7 @@ impl Writer {
                 rows = rest.rows.num_rows(),
                 "the store knows the token and lacks the rows: sending them once more"
             );
-            tables.insert(&rest, &token_of_repair).await?;
+            self.send(batch, &rest, &token_of_repair).await?;
         }
         Ok(())
     }
@@ -300,7 +337,7 @@ impl Writer {
             tracing::warn!(partition = %self.name(), offset, reason, "commit failed, trying again");
             backoff.wait().await;
         }
-        self.confirmed_at = Confirmed::now();
+        self.confirmed_at = (self.shared.clock)();
         self.declared = match journal {
             Journal::Declared { end, .. } => Some(end),
             Journal::Idle { .. } => None,
@@ -342,23 +379,4 @@ pub(crate) fn chain(fault: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_declaration_ages_by_the_clock_that_is_further() {
-        const HOUR: Duration = Duration::from_secs(3_600);
-        const SECOND: Duration = Duration::from_secs(1);
-        let begun = Confirmed::now();
-        for (wall, running, age) in [
-            (begun.wall + SECOND, begun.running + SECOND, SECOND),
-            // Suspended for an hour: the running clock stood still.
-            (begun.wall + HOUR, begun.running + SECOND, HOUR),
-            // Set back by an hour.
-            (begun.wall - HOUR, begun.running + SECOND * 40, SECOND * 40),
-            (begun.wall - HOUR, begun.running, Duration::ZERO),
-        ] {
-            assert_eq!(begun.age_at(wall, running), age);
-        }
-    }
-}
+mod tests;

@@ -165,11 +165,43 @@ impl Store {
             .param("marker", marker);
         self.ask("look for the markers of a range that was begun", query.fetch_all()).await
     }
+
+    /// Whether a token that `table` remembers proves that it has the rows. A replicated table commits both in one step of
+    /// Keeper's; any other writes the one beside the other and, dying between, may know a token and lack its rows.
+    ///
+    /// # Errors
+    /// When the store does not answer, or has no such table.
+    pub async fn token_proves_rows(&self, table: Table) -> Result<bool> {
+        let query = self
+            .client()
+            .query("SELECT engine FROM system.tables WHERE database = {database:String} AND name = {table:String}")
+            .param("database", &self.config().database)
+            .param("table", table.name());
+        let engine: String = self.ask("name a table's engine", query.fetch_one()).await?;
+        Ok(is_replicated(&engine))
+    }
+}
+
+fn is_replicated(engine: &str) -> bool {
+    engine.starts_with("Replicated") || engine.starts_with("Shared")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn engines_that_commit_a_token_with_its_part() {
+        for (engine, replicated) in [
+            ("MergeTree", false),
+            ("AggregatingMergeTree", false),
+            ("ReplicatedMergeTree", true),
+            ("ReplicatedAggregatingMergeTree", true),
+            ("SharedMergeTree", true),
+        ] {
+            assert_eq!(is_replicated(engine), replicated, "{engine}");
+        }
+    }
 
     #[test]
     fn a_week_begins_on_its_monday() {

@@ -88,6 +88,19 @@ async fn a_crash_at_any_insert_changes_nothing() {
     }
 }
 
+/// A replicated store whose replica lags behind shows nothing of what it was sent; nothing is sent for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_lags_doubles_nothing() {
+    for at in 0..POINTS {
+        let directory = tempfile::tempdir().unwrap();
+        let log = filled_log(directory.path()).await;
+        let contents = Arc::default();
+        crash_at(&log, &contents, at, Taken::All).await;
+        finish(&log, Ledger { lags: true, ..Ledger::over(&contents, Plan::Obey) }).await;
+        assert_eq!(violations(&contents), FAITHFUL, "crash at {at}");
+    }
+}
+
 /// A test of the tests: with a store that ignores tokens and shows nothing, the crashes above are noticed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_tokens_and_evidence_the_violations_are_found() {

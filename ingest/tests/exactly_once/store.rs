@@ -15,6 +15,7 @@ use kelly_sql::{MigrationParams, Store, StoreConfig, Table};
 use kelly_stream::Log;
 use tempfile::TempDir;
 use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
 use crate::ledger::{Taken, first_partition};
 use crate::messages::{broken, config, filled_log, rows, run_until_crash, run_until_drained};
@@ -44,13 +45,17 @@ struct Dying {
     /// The parts of a block whose rows are to be lost.
     parts: Mutex<Vec<PathBuf>>,
     crashed: Notify,
+    /// Inserts the store has begun; it ends them though nobody waits for its answer any more.
+    under_way: TaskTracker,
 }
 
 #[async_trait]
 impl Tables for Dying {
     async fn insert(&self, block: &Block, token: &str) -> Result<(), InsertError> {
         if block.table != self.table || self.inserts.fetch_add(1, Ordering::SeqCst) == 0 {
-            return Tables::insert(&self.store, block, token).await;
+            let (store, block, token) = (self.store.clone(), block.clone(), token.to_owned());
+            let insert = async move { Tables::insert(&store, &block, &token).await };
+            return self.under_way.spawn(insert).await.unwrap();
         }
         match self.taken {
             Taken::Nothing => {}
@@ -73,6 +78,10 @@ impl Tables for Dying {
     async fn evidence(&self, block: &Block, source: Source<'_>) -> Result<Evidence, InsertError> {
         self.store.evidence(block, source).await
     }
+
+    async fn token_proves_rows(&self, table: Table) -> Result<bool, InsertError> {
+        Tables::token_proves_rows(&self.store, table).await
+    }
 }
 
 /// A store that is not asked what it has.
@@ -86,6 +95,10 @@ impl Tables for Blind {
 
     async fn evidence(&self, _: &Block, _: Source<'_>) -> Result<Evidence, InsertError> {
         Ok(Evidence::Unknown)
+    }
+
+    async fn token_proves_rows(&self, table: Table) -> Result<bool, InsertError> {
+        Tables::token_proves_rows(&self.0, table).await
     }
 }
 
@@ -120,8 +133,13 @@ impl Scene {
             inserts: AtomicUsize::new(0),
             parts: Mutex::default(),
             crashed: Notify::new(),
+            under_way: TaskTracker::new(),
         });
         assert!(run_until_crash(&log, Arc::clone(&dying) as _, &dying.crashed, config(ROWS)).await);
+        // An insert of the other partition may still be under way. Nothing but its token guards against it, and these
+        // scenes take the tokens away: both at once is what no store survives.
+        dying.under_way.close();
+        dying.under_way.wait().await;
         let parts = std::mem::take(&mut *dying.parts.lock().unwrap());
         Self { table, taken, log, store, parts, _directory: directory }
     }

@@ -128,3 +128,14 @@ async fn markers_collapse_and_tell_the_newest_end_of_each_week() {
         "the rows made here have no newest sample"
     );
 }
+
+/// The engine here keeps tokens beside its parts; a table that is not there is an error and no answer.
+#[tokio::test]
+async fn a_token_proves_nothing_on_a_single_node() {
+    let empty = TestDatabase::create_empty();
+    assert!(empty.store().token_proves_rows(Table::Metrics1m).await.is_err());
+    let database = database().await;
+    for table in Table::ALL {
+        assert!(!database.store().token_proves_rows(table).await.unwrap(), "{}", table.name());
+    }
+}
