@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use anyhow::{Context, Result};
+use kelly_schemas::histogram;
 use kelly_stream::Position;
 use serde_json::{Value, json};
 
@@ -216,7 +217,7 @@ impl Truth {
         let mut expected: BTreeMap<String, Group> = BTreeMap::new();
         for number in present {
             let sample = self.sample(*number);
-            expected.entry((tier.key)(&sample)).or_default().add(sample.value);
+            expected.entry((tier.key)(&sample)).or_default().add(&sample, tier);
         }
         let answer = ask(format!(
             "SELECT {}, {} FROM {} WHERE {} GROUP BY ALL",
@@ -231,14 +232,14 @@ impl Truth {
         for line in answer.lines() {
             let fields: Vec<&str> = line.split('\t').collect();
             let (key, values) = fields.split_at(fields.len() - tier.value_count());
-            let found = Group::parse(values).with_context(|| format!("{}: {line}", tier.table))?;
+            let found = Group::parse(values, tier).with_context(|| format!("{}: {line}", tier.table))?;
             verdict.found += found.count;
             let key = key.join("\t");
             let wanted = expected.remove(&key).unwrap_or_default();
-            verdict.hold(&key, &wanted, &found, tier);
+            verdict.hold(&key, &wanted, &found);
         }
         for (key, wanted) in expected {
-            verdict.hold(&key, &wanted, &Group::default(), tier);
+            verdict.hold(&key, &wanted, &Group::default());
         }
         Ok(verdict)
     }
@@ -286,17 +287,19 @@ struct Tier {
     values: &'static str,
     /// The key as the columns print it.
     key: fn(&Sample) -> String,
-    /// Whether it holds more than counts.
+    /// Whether it is asked for what sums up its values; otherwise for its histogram.
     holds_sums: bool,
 }
 
 impl Tier {
     fn value_count(&self) -> usize {
-        if self.holds_sums { 4 } else { 1 }
+        if self.holds_sums { 6 } else { 1 }
     }
 }
 
-const SUMS: &str = "sum(count), sum(sum), min(min), max(max)";
+const SUMS: &str = "sum(count), sum(sum), min(min), max(max), \
+                    toUnixTimestamp64Milli(tupleElement(max(last), 1)), tupleElement(max(last), 2)";
+const HISTOGRAM: &str = "sumMap(histogram)";
 const MINUTE: i64 = 60;
 const HOUR: i64 = 3_600;
 const DAY: i64 = 86_400;
@@ -324,14 +327,14 @@ const TIERS: [Tier; 7] = [
     Tier {
         table: "metrics_1m",
         columns: "'histogram', metric_name, toUnixTimestamp(t) AS time",
-        values: "sum(arraySum(mapValues(histogram)))",
+        values: HISTOGRAM,
         key: |sample| format!("histogram\t{}\t{}", sample.metric, start_of(sample, MINUTE)),
         holds_sums: false,
     },
     Tier {
         table: "metrics_1h",
         columns: "'histogram', metric_name, toUnixTimestamp(t) AS time",
-        values: "sum(arraySum(mapValues(histogram)))",
+        values: HISTOGRAM,
         key: |sample| format!("histogram\t{}\t{}", sample.metric, start_of(sample, HOUR)),
         holds_sums: false,
     },
@@ -345,7 +348,7 @@ const TIERS: [Tier; 7] = [
     Tier {
         table: "account_metrics_1d",
         columns: "metric_name, account_id, toUnixTimestamp(t) AS time",
-        values: "sum(arraySum(mapValues(histogram)))",
+        values: HISTOGRAM,
         key: |sample| format!("{}\t{}\t{}", sample.metric, sample.account, start_of(sample, DAY)),
         holds_sums: false,
     },
@@ -367,25 +370,80 @@ const TIERS: [Tier; 7] = [
 ];
 
 /// One group of a rollup.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 struct Group {
     count: u64,
-    /// Sum, least, greatest.
-    values: Option<[f64; 3]>,
+    summary: Option<Summary>,
+    /// Samples by bucket.
+    histogram: BTreeMap<i16, u64>,
+}
+
+/// What sums up a group's values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Summary {
+    sum: f64,
+    least: f64,
+    greatest: f64,
+    /// Time and value of the newest; of two in one millisecond the greater.
+    last: (i64, f64),
 }
 
 impl Group {
-    fn add(&mut self, value: f64) {
+    fn add(&mut self, sample: &Sample, tier: &Tier) {
         self.count += 1;
-        let [sum, least, greatest] = self.values.unwrap_or([0.0, f64::INFINITY, f64::NEG_INFINITY]);
-        self.values = Some([sum + value, least.min(value), greatest.max(value)]);
+        let value = sample.value;
+        if !tier.holds_sums {
+            *self.histogram.entry(histogram::bucket(value)).or_default() += 1;
+            return;
+        }
+        let last = (sample.timestamp_ms, value);
+        self.summary = Some(match self.summary {
+            None => Summary { sum: value, least: value, greatest: value, last },
+            Some(held) => Summary {
+                sum: held.sum + value,
+                least: held.least.min(value),
+                greatest: held.greatest.max(value),
+                last: if last > held.last { last } else { held.last },
+            },
+        });
     }
 
-    fn parse(fields: &[&str]) -> Result<Self> {
-        let count = fields[0].parse().context("a count")?;
-        let values: Vec<f64> = fields[1..].iter().map(|field| field.parse()).collect::<Result<_, _>>()?;
-        Ok(Self { count, values: <[f64; 3]>::try_from(values).ok() })
+    fn parse(fields: &[&str], tier: &Tier) -> Result<Self> {
+        if !tier.holds_sums {
+            let histogram = buckets(fields[0])?;
+            return Ok(Self { count: histogram.values().sum(), summary: None, histogram });
+        }
+        let [count, sum, least, greatest, at, last] = fields else {
+            anyhow::bail!("a group has other columns than asked for")
+        };
+        let summary = Summary {
+            sum: sum.parse().context("a sum")?,
+            least: least.parse().context("a least value")?,
+            greatest: greatest.parse().context("a greatest value")?,
+            last: (
+                at.parse().context("the newest sample's time")?,
+                last.parse().context("the newest sample's value")?,
+            ),
+        };
+        let count = count.parse().context("a count")?;
+        Ok(Self { count, summary: Some(summary), histogram: BTreeMap::new() })
     }
+}
+
+/// A map as the store prints it: `{15500:2,15535:1}`.
+fn buckets(text: &str) -> Result<BTreeMap<i16, u64>> {
+    let entries = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).context("no map")?;
+    entries
+        .split(',')
+        .filter(|entry| !entry.is_empty())
+        .map(|entry| {
+            let (bucket, count) = entry.split_once(':').context("no entry of a map")?;
+            Ok((
+                bucket.trim().parse().context("a bucket")?,
+                count.trim().parse().context("a bucket's count")?,
+            ))
+        })
+        .collect()
 }
 
 /// What the comparison found.
@@ -481,13 +539,13 @@ impl TableVerdict {
         self.lost == 0 && self.twice == 0 && self.wrong == 0
     }
 
-    fn hold(&mut self, key: &str, wanted: &Group, found: &Group, tier: &Tier) {
+    fn hold(&mut self, key: &str, wanted: &Group, found: &Group) {
         let example = || format!("{} is {found:?}, not {wanted:?}", key.replace('\t', " "));
         if found.count < wanted.count {
             self.lost(wanted.count - found.count, example());
         } else if found.count > wanted.count {
             self.twice(found.count - wanted.count, example());
-        } else if tier.holds_sums && found.values != wanted.values {
+        } else if found != wanted {
             self.wrong(example());
         }
     }

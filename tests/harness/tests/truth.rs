@@ -3,6 +3,7 @@
 
 use kelly_harness::TestDatabase;
 use kelly_harness::truth::{Fate, Sample, Truth, Verdict};
+use kelly_schemas::histogram::bucket;
 use kelly_stream::Position;
 
 const REQUESTS: usize = 12;
@@ -52,7 +53,12 @@ async fn insert(database: &TestDatabase, rows: &[Sample]) {
 
 /// The rollups of the raw rows, made by the store itself.
 async fn roll_up(database: &TestDatabase) {
-    let values = "count(), sum(value), min(value), max(value)";
+    let values = "count(), sum(value), min(value), max(value), max((timestamp, value))";
+    // By the formula itself: every value is a whole number below this.
+    let buckets: Vec<String> =
+        (0..REQUESTS as u64 * ROWS).map(|number| bucket(number as f64).to_string()).collect();
+    let histogram =
+        format!("sumMap(map(toInt16([{}][toUInt32(value) + 1]), toUInt64(1)))", buckets.join(","));
     for (table, key, of) in [
         ("metrics_1m", "metric_name, t", "metric_name, toStartOfMinute(timestamp) AS t"),
         ("metrics_1h", "metric_name, t", "metric_name, toStartOfHour(timestamp) AS t"),
@@ -68,21 +74,21 @@ async fn roll_up(database: &TestDatabase) {
         ),
     ] {
         let (more, map) = match table.ends_with("1m") || table == "metrics_1h" {
-            true => (", histogram", ", map(toInt16(0), count())"),
-            false => ("", ""),
+            true => (", histogram", format!(", {histogram}")),
+            false => ("", String::new()),
         };
         database
             .query(&format!(
-                "INSERT INTO {table} ({key}, count, sum, min, max{more}) \
+                "INSERT INTO {table} ({key}, count, sum, min, max, last{more}) \
                  SELECT {of}, {values}{map} FROM system_metrics GROUP BY {key}"
             ))
             .await;
     }
     database
-        .query(
+        .query(&format!(
             "INSERT INTO account_metrics_1d (metric_name, account_id, t, histogram) \
-             SELECT metric_name, account_id, toStartOfDay(timestamp) AS t, map(toInt16(0), count()) FROM system_metrics GROUP BY metric_name, account_id, t",
-        )
+             SELECT metric_name, account_id, toStartOfDay(timestamp) AS t, {histogram} FROM system_metrics GROUP BY metric_name, account_id, t",
+        ))
         .await;
 }
 
@@ -140,6 +146,13 @@ async fn a_doubled_row_is_found_in_each_table() {
     }
 }
 
+fn other_buckets(table: &str) -> String {
+    format!(
+        "ALTER TABLE {table} UPDATE histogram = map(toInt16(7), arraySum(mapValues(histogram))) WHERE 1 \
+         SETTINGS mutations_sync = 2"
+    )
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_else_is_wrong_is_found() {
     let same =
@@ -155,6 +168,11 @@ async fn what_else_is_wrong_is_found() {
         ),
         // As many rows, and another sum.
         "ALTER TABLE metrics_1h UPDATE sum = sum + 1 WHERE 1 SETTINGS mutations_sync = 2".to_owned(),
+        // Another newest sample.
+        "ALTER TABLE account_metrics_1h UPDATE last = tuple(last.1, last.2 + 1) WHERE 1 SETTINGS mutations_sync = 2".to_owned(),
+        // As many in other buckets.
+        other_buckets("metrics_1m"),
+        other_buckets("account_metrics_1d"),
         "INSERT INTO dead_letters (topic, log_partition, log_offset, log_time) VALUES ('kelly.metrics', 1, 78, now())".to_owned(),
     ] {
         let verdict = spoiled(&spoil).await;
