@@ -74,9 +74,14 @@ fn watch(rows: u64, watched: &[(&'static str, u32)]) -> Result<Figures> {
 impl Figures {
     /// Notes that so many rows are in the store.
     fn saw(&mut self, rows: u64) -> Result<()> {
+        self.saw_at(rows, self.begun.elapsed())
+    }
+
+    /// Notes that so many rows were in the store at a time since the beginning.
+    fn saw_at(&mut self, rows: u64, at: Duration) -> Result<()> {
         self.seen = rows;
         if self.steady.is_none() && rows as f64 >= self.rows as f64 * STEADY_SHARE {
-            self.steady = Some((self.begun.elapsed(), rows));
+            self.steady = Some((at, rows));
             self.used = self.cpu.used()?;
         }
         Ok(())
@@ -87,8 +92,12 @@ impl Figures {
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.saw(self.rows)?;
-        self.whole = Some(self.begun.elapsed());
+        self.finish_at(self.begun.elapsed())
+    }
+
+    fn finish_at(&mut self, at: Duration) -> Result<()> {
+        self.saw_at(self.rows, at)?;
+        self.whole = Some(at);
         self.used = self.cpu.used()?;
         Ok(())
     }
