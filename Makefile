@@ -33,7 +33,7 @@ test: ## Set up what is missing and pass every test
 lint: ## Formatting, clippy, documentation, the compose file's schema
 	@scripts/setup build python
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets --features kelly-fuzz/libfuzzer -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 	@echo "docker-compose.yml is checked against the compose specification's schema; nothing is started"
 	"$(PYTHON)/check-jsonschema" --builtin-schema vendor.compose-spec docker-compose.yml
