@@ -32,6 +32,8 @@ impl RowKind {
 pub struct Client {
     http: reqwest::Client,
     base: reqwest::Url,
+    /// The base as it is told: what stands before the host may be a secret.
+    shown: String,
 }
 
 /// What the server said to a body it did take.
@@ -53,7 +55,9 @@ pub enum Failure {
         /// What it said.
         told: String,
     },
-    /// Anything else; trying again would not help, or might record rows twice.
+    /// It certainly was not taken: it never arrived, or was refused for what it is.
+    Refused(anyhow::Error),
+    /// Anything else: trying again might record rows twice.
     Other(anyhow::Error),
 }
 
@@ -98,8 +102,9 @@ impl Client {
             .filter(|url| url.scheme() == "http" && url.has_host())
             .ok_or_else(|| {
                 Usage(format!(
-                    "--server {server:?} is no address: write http://host:port, e.g. \
-                     http://127.0.0.1:8000"
+                    "--server {:?} is no address: write http://host:port, e.g. \
+                     http://127.0.0.1:8000",
+                    without_userinfo(server)
                 ))
             })?;
         // Behind a proxy Kelly may lie under a path: joining keeps it only when it ends like a directory.
@@ -114,7 +119,8 @@ impl Client {
             .no_proxy()
             .build()
             .context("preparing the HTTP client")?;
-        Ok(Self { http, base })
+        let shown = without_userinfo(base.as_str());
+        Ok(Self { http, base, shown })
     }
 
     /// Sends one object a line.
@@ -132,8 +138,10 @@ impl Client {
         let url = self.url(kind.path()).map_err(Failure::Other)?;
         let request = self.http.post(url).header("content-type", content_type).body(body);
         let sent = request.send().await;
-        let response =
-            sent.map_err(|error| Failure::Other(self.unreachable(error, "; the rows may be recorded")))?;
+        let response = sent.map_err(|error| match error.is_connect() {
+            true => Failure::Refused(self.unreachable(error, "")),
+            false => Failure::Other(self.unreachable(error, "; the rows may be recorded")),
+        })?;
         let status = response.status();
         let retry_after = response
             .headers()
@@ -147,7 +155,7 @@ impl Client {
             .map_err(Failure::Other)?;
         if status.is_success() {
             return serde_json::from_slice(&body)
-                .with_context(|| format!("{} is no Kelly: its answer is not one of Kelly's", self.base))
+                .with_context(|| format!("{} is no Kelly: its answer is not one of Kelly's", self.shown))
                 .map_err(Failure::Other);
         }
         Err(self.failure(status.as_u16(), retry_after, &body))
@@ -175,24 +183,24 @@ impl Client {
         let body = response
             .bytes()
             .await
-            .with_context(|| format!("the connection to {} broke off before the answer's end", self.base))?;
+            .with_context(|| format!("the connection to {} broke off before the answer's end", self.shown))?;
         let answer = serde_json::from_slice::<Value>(&body);
         match answer {
             Ok(answer) if status.is_success() || answer.get("parts").is_some() => Ok(answer),
             Ok(answer) => {
                 let problem = Problem::deserialize(&answer).unwrap_or_default();
-                Err(anyhow::anyhow!("{} answered {}: {problem}", self.base, status.as_u16()))
+                Err(anyhow::anyhow!("{} answered {}: {problem}", self.shown, status.as_u16()))
             }
             Err(_) => Err(anyhow::anyhow!(
                 "{} answered {} without saying why: is it a Kelly?",
-                self.base,
+                self.shown,
                 status.as_u16()
             )),
         }
     }
 
     fn url(&self, path: &str) -> anyhow::Result<reqwest::Url> {
-        self.base.join(path).with_context(|| format!("making an address below {}", self.base))
+        self.base.join(path).with_context(|| format!("making an address below {}", self.shown))
     }
 
     /// `also` is what else may be so when it is not known whether the request arrived.
@@ -200,14 +208,15 @@ impl Client {
         let told = if error.is_connect() {
             format!(
                 "no Kelly answers at {}: start one with `kelly up`, or say where it is with --server",
-                self.base
+                self.shown
             )
         } else if error.is_timeout() {
-            format!("{} did not answer in time{also}", self.base)
+            format!("{} did not answer in time{also}", self.shown)
         } else {
-            format!("the request to {} broke off{also}", self.base)
+            format!("the request to {} broke off{also}", self.shown)
         };
         // The causes repeat one another, down to the one that says something.
+        let error = error.without_url();
         let mut root: &dyn std::error::Error = &error;
         while let Some(cause) = root.source() {
             root = cause;
@@ -217,10 +226,8 @@ impl Client {
 
     fn failure(&self, status: u16, retry_after: Option<Duration>, body: &[u8]) -> Failure {
         let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
-            return Failure::Other(anyhow::anyhow!(
-                "{} answered {status} without saying why: is it a Kelly?",
-                self.base
-            ));
+            let told = anyhow::anyhow!("{} answered {status} without saying why: is it a Kelly?", self.shown);
+            return if is_refusal(status) { Failure::Refused(told) } else { Failure::Other(told) };
         };
         if problem.code == "rows_refused" {
             let rows = problem.errors.iter().filter_map(|error| BadRow::deserialize(error).ok()).collect();
@@ -231,8 +238,27 @@ impl Client {
             Some(pause) if status == 503 => {
                 Failure::Busy { pause: pause.min(LONGEST_PAUSE), told: problem.to_string() }
             }
-            _ => Failure::Other(anyhow::anyhow!("the server answered {status}: {problem}")),
+            _ => {
+                let told = anyhow::anyhow!("the server answered {status}: {problem}");
+                if is_refusal(status) { Failure::Refused(told) } else { Failure::Other(told) }
+            }
         }
+    }
+}
+
+/// Whether an answer says that the request was not carried out. One that a proxy gave up waiting for may have been.
+fn is_refusal(status: u16) -> bool {
+    const REQUEST_TIMEOUT: u16 = 408;
+    (400..500).contains(&status) && status != REQUEST_TIMEOUT
+}
+
+/// An address, or what was meant to be one, without user and password.
+fn without_userinfo(address: &str) -> String {
+    let (scheme, rest) = address.split_once("//").map_or(("", address), |(scheme, rest)| (scheme, rest));
+    match rest.rsplit_once('@') {
+        Some((_, host)) if scheme.is_empty() => host.to_owned(),
+        Some((_, host)) => format!("{scheme}//{host}"),
+        None => address.to_owned(),
     }
 }
 
@@ -282,6 +308,32 @@ mod tests {
         }
         let unknown = br#"{"title":"t","detail":"d","code":"record_outcome_unknown"}"#;
         assert!(matches!(client().failure(503, None, unknown), Failure::Other(_)));
-        assert!(matches!(client().failure(404, None, b"<html>"), Failure::Other(_)));
+        assert!(matches!(client().failure(404, None, b"<html>"), Failure::Refused(_)));
+        assert!(matches!(client().failure(413, None, full), Failure::Refused(_)));
+        for unknown in [408, 500, 502, 504] {
+            assert!(matches!(client().failure(unknown, None, b"<html>"), Failure::Other(_)), "{unknown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_never_arrived_was_refused_and_no_secret_is_told() {
+        let address = "http://user:hunter2@127.0.0.1:1";
+        let client = Client::new(address).unwrap();
+        let told = match client.send(RowKind::Metrics, b"{}".to_vec()).await.unwrap_err() {
+            Failure::Refused(error) => format!("{error:#}"),
+            other => panic!("{other:?}"),
+        };
+        assert!(told.contains("no Kelly answers at http://127.0.0.1:1/"), "{told}");
+        let told = [
+            told,
+            format!("{:#}", client.get("livez").await.unwrap_err()),
+            format!("{:?}", client.failure(404, None, b"<html>")),
+            Client::new("https://user:hunter2@k:1").unwrap_err().to_string(),
+            Client::new("user:hunter2@k:1").unwrap_err().to_string(),
+            Client::new("http://user:hunter2@").unwrap_err().to_string(),
+        ];
+        for told in told {
+            assert!(!told.contains("hunter2") && !told.contains("user"), "{told}");
+        }
     }
 }

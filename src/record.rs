@@ -58,7 +58,7 @@ async fn one(server: &str, kind: RowKind, row: Map<String, Value>) -> anyhow::Re
         Err(Failure::Busy { pause, told }) => {
             bail!("{told}; nothing was recorded, try again in {} s", pause.as_secs())
         }
-        Err(Failure::Other(error)) => Err(error),
+        Err(Failure::Refused(error) | Failure::Other(error)) => Err(error),
     }
 }
 

@@ -125,6 +125,12 @@ impl StoreError {
         matches!(self, StoreError::Refused { code: 159 | 160, .. })
     }
 
+    /// Whether the server said that the user may not do that.
+    pub fn is_access_denied(&self) -> bool {
+        // ACCESS_DENIED
+        matches!(self, StoreError::Refused { code: 497, .. })
+    }
+
     /// Whether the server said that a disk has no room.
     pub(crate) fn is_disk_full(&self) -> bool {
         // NOT_ENOUGH_SPACE, or whatever was under way when the system gave ENOSPC.
@@ -202,6 +208,8 @@ mod tests {
         assert!(
             !refused("Code: 60. DB::Exception: Table kelly.x does not exist. (UNKNOWN_TABLE)").is_retryable()
         );
+        let denied = refused("Code: 497. DB::Exception: kelly: Not enough privileges. (ACCESS_DENIED)");
+        assert!(denied.is_access_denied() && !denied.is_retryable() && !error.is_access_denied());
         assert!(refused("<html>502 Bad Gateway</html>").is_retryable());
     }
 }

@@ -227,6 +227,7 @@ fn columns(table: Table) -> Vec<Field> {
             field("log_offset", DataType::UInt64),
             field("log_row", DataType::UInt32),
             field("log_time", milliseconds()),
+            field("run", DataType::Utf8),
             field("state", low_cardinality()),
             field("at", milliseconds()),
         ],

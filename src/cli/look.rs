@@ -70,6 +70,8 @@ Examples:
   kelly tail --json | jq .value                    one JSON object a line
 
 It shows what becomes visible in the store: each row once, none left out, also rows that come late.
+One exception: of a topic that was deleted and made anew, rows of a day (events: of a week) that has rows
+of the old one are shown only once their offsets pass those; begin again with --since.
 Columns: time (UTC), name, value, account, conversation. It ends with Ctrl-C, with exit code 0, and
 when a store that is away comes back it goes on where it was.")]
 pub struct Tail {
@@ -261,6 +263,10 @@ removed them unread, and when they are still wrong.
 
 A row without a time of its own counts for the time of its replay: it is told.
 
+At most --limit letters are taken at a time; that more remain is told. Replays at the same time send no
+letter twice, except over several store nodes, which tell one another of it a moment later, and with
+--again.
+
 Exit codes: 0 all were sent (or would be), 3 some were left out.")]
 pub struct ReplayLetters {
     /// Which: topic/partition/offset[/row], as `list` shows it; instead of filters
@@ -268,7 +274,7 @@ pub struct ReplayLetters {
     pub letters: Vec<Place>,
     #[command(flatten)]
     pub which: WhichLetters,
-    /// All that are kept
+    /// All that are kept, --limit at a time
     #[arg(long)]
     pub all: bool,
     /// Send them
@@ -277,7 +283,7 @@ pub struct ReplayLetters {
     /// Also those that were replayed before: their metrics then count again
     #[arg(long)]
     pub again: bool,
-    /// Letters at most, newest first
+    /// Letters at most, oldest first; what can only be left out comes last
     #[arg(short = 'n', long, value_name = "ROWS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub limit: u32,
     /// Print one JSON document

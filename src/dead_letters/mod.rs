@@ -264,6 +264,7 @@ mod tests {
             size: bytes.len() as u64,
             bytes: bytes.to_vec(),
             replay: ReplayState::Never,
+            open_runs: Vec::new(),
         }
     }
 

@@ -1,7 +1,10 @@
 //! Sending dead letters again: each row alone, through the record endpoint, once.
 //!
 //! A letter is marked before it is sent and after the log has it. So whoever comes later knows of each whether it
-//! is on the log again, is not, or may be; and nothing is sent twice without being asked for.
+//! is on the log again, is not, or may be; and nothing is sent twice without being asked for. Of runs at the same time
+//! too at most one sends a letter: each looks at the marks after it set its own, so whoever set the later one sees
+//! the other's and leaves the letter alone. That rests on a store that shows every mark once it has taken it: several
+//! nodes tell one another a moment later.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,21 +15,19 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kelly_schemas::decode::{self, Origin};
 use kelly_schemas::{Fault, Limits, topics};
 use kelly_sql::Store;
-use kelly_sql::queries::{DeadLetter, ReplayState};
+use kelly_sql::queries::{DeadLetter, LetterFilter, ReplayMark, ReplayState};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::bytes::{is_cut, is_redacted};
-use super::{ALL_BYTES, filter, of_place};
+use super::{ALL_BYTES, LETTERS_OF_A_MESSAGE, filter, of_place};
 use crate::cli::{ReplayLetters, told_place};
 use crate::client::{Client, Failure, RowKind};
 use crate::config::{Config, Usage};
 use crate::output::{self, printable};
 use crate::replay::Summary;
 use crate::roles::{self, grouped};
-
-/// Letters read at once: with their bytes, so that memory stays bounded.
-const LETTERS_A_PAGE: usize = 100;
 
 /// How often a busy server is asked again for one letter.
 const MAX_TRIES: u32 = 10;
@@ -66,7 +67,7 @@ pub async fn run(arguments: &ReplayLetters, context: Context<'_>) -> anyhow::Res
         )
         .into());
     }
-    let letters = letters(arguments, &context.store).await?;
+    let Selection { letters, more } = select(arguments, &context.store).await?;
     let client = match arguments.yes {
         true => Some(Client::new(&arguments.server.url(context.config.listen))?),
         false => None,
@@ -81,6 +82,8 @@ pub async fn run(arguments: &ReplayLetters, context: Context<'_>) -> anyhow::Res
     let mut replay = Replay {
         limits: roles::limits(context.config),
         again: arguments.again,
+        run: Uuid::new_v4().to_string(),
+        more,
         context,
         client,
         done: Vec::with_capacity(letters.len()),
@@ -98,26 +101,38 @@ pub async fn run(arguments: &ReplayLetters, context: Context<'_>) -> anyhow::Res
     outcome.map(|()| summary)
 }
 
-/// The letters, oldest first, as they were sent.
-async fn letters(arguments: &ReplayLetters, store: &Store) -> anyhow::Result<Vec<DeadLetter>> {
+/// The letters of a run, oldest first, without their bytes, and whether more match.
+struct Selection {
+    letters: Vec<DeadLetter>,
+    more: bool,
+}
+
+async fn select(arguments: &ReplayLetters, store: &Store) -> anyhow::Result<Selection> {
     let mut found = Vec::new();
     for place in &arguments.letters {
         found.extend(of_place(store, place).await?);
     }
+    let limit = arguments.limit as usize;
+    let mut more = false;
     if arguments.letters.is_empty() {
         let filter = filter(&arguments.which);
-        // Their bytes are read later, page by page.
-        found = store.dead_letters(&filter, arguments.limit, 0).await.context("reading dead letters")?;
-        found.reverse();
+        let asked = store.dead_letters_to_replay(&filter, arguments.again, arguments.limit + 1).await;
+        found = asked.context("reading dead letters")?;
+        more = found.len() > limit;
+        found.truncate(limit);
     }
     found.sort_by(|one, other| (one.log_time_ms, &one.place).cmp(&(other.log_time_ms, &other.place)));
     found.dedup_by(|one, other| one.place == other.place && one.log_time_ms == other.log_time_ms);
-    Ok(found)
+    Ok(Selection { letters: found, more })
 }
 
 struct Replay<'c> {
     limits: Limits,
     again: bool,
+    /// Name of this run in the marks it sets.
+    run: String,
+    /// Whether more match than were selected.
+    more: bool,
     context: Context<'c>,
     /// `None` only says what would be.
     client: Option<Client>,
@@ -128,30 +143,29 @@ struct Replay<'c> {
 
 impl Replay<'_> {
     async fn all(&mut self, letters: Vec<DeadLetter>, bar: &ProgressBar) -> anyhow::Result<()> {
-        for page in letters.chunks(LETTERS_A_PAGE) {
-            for letter in page {
-                if self.context.stop.is_cancelled() {
-                    self.stopped = true;
-                    return Ok(());
-                }
-                let letter = self.with_bytes(letter).await?;
-                let outcome = match judge(&letter, &self.limits, self.again, Utc::now().timestamp_millis()) {
-                    Outcome::Sent { has_time } => self.send(&letter, has_time).await?,
-                    left_out => left_out,
-                };
-                self.done.push((told_place(&letter.place), letter.reason_code, outcome));
-                bar.inc(1);
+        for letter in &letters {
+            if self.context.stop.is_cancelled() {
+                self.stopped = true;
+                return Ok(());
             }
+            // As it is now: another run may have sent it since, and it may have expired.
+            let letter = self
+                .look(letter, ALL_BYTES)
+                .await?
+                .unwrap_or_else(|| DeadLetter { size: 0, ..letter.clone() });
+            let outcome = match judge(&letter, &self.limits, self.again, Utc::now().timestamp_millis()) {
+                Outcome::Sent { has_time } => self.send(&letter, has_time).await?,
+                left_out => left_out,
+            };
+            self.done.push((told_place(&letter.place), letter.reason_code, outcome));
+            bar.inc(1);
         }
         Ok(())
     }
 
-    async fn with_bytes(&self, letter: &DeadLetter) -> anyhow::Result<DeadLetter> {
-        if letter.size == letter.bytes.len() as u64 {
-            return Ok(letter.clone());
-        }
+    async fn look(&self, letter: &DeadLetter, max_bytes: u32) -> anyhow::Result<Option<DeadLetter>> {
         let place = &letter.place;
-        let filter = kelly_sql::queries::LetterFilter {
+        let filter = LetterFilter {
             topic: Some(place.topic.clone()),
             partition: Some(place.partition),
             offset: Some(place.offset),
@@ -159,10 +173,12 @@ impl Replay<'_> {
             since_ms: letter.log_time_ms,
             codes: Vec::new(),
         };
-        let found =
-            self.context.store.dead_letters(&filter, 1, ALL_BYTES).await.context("reading a dead letter")?;
-        // It may have expired since.
-        Ok(found.into_iter().next().unwrap_or_else(|| DeadLetter { size: 0, ..letter.clone() }))
+        let found = self.context.store.dead_letters(&filter, LETTERS_OF_A_MESSAGE, max_bytes).await;
+        // A topic that was made anew may have had another letter at the same place.
+        Ok(found
+            .context("reading a dead letter")?
+            .into_iter()
+            .find(|found| found.log_time_ms == letter.log_time_ms))
     }
 
     async fn send(&self, letter: &DeadLetter, has_time: bool) -> anyhow::Result<Outcome> {
@@ -170,9 +186,15 @@ impl Replay<'_> {
         let place = told_place(&letter.place);
         let store = &self.context.store;
         store
-            .note_replay_started(letter, Utc::now().timestamp_millis())
+            .note_replay_started(letter, self.mark())
             .await
             .with_context(|| format!("marking {place} before it is sent; it was not sent"))?;
+        let marked = self.look(letter, 0).await;
+        if !matches!(&marked, Ok(Some(marked)) if goes_on(letter, marked, &self.run)) {
+            self.note_refused(letter).await?;
+            marked.with_context(|| format!("looking at the marks of {place}; it was not sent"))?;
+            return Ok(left_out("begun", "another replay has it under way or has just sent it"));
+        }
         let mut tries = 0;
         loop {
             tries += 1;
@@ -190,17 +212,25 @@ impl Replay<'_> {
                     self.note_refused(letter).await?;
                     return Err(anyhow::anyhow!("{told}")).with_context(|| format!("sending {place}"));
                 }
+                Err(Failure::Refused(error)) => {
+                    self.note_refused(letter).await?;
+                    return Err(error).with_context(|| format!("sending {place}; it was not sent"));
+                }
                 Err(Failure::Other(error)) => return Err(error).with_context(|| format!("sending {place}")),
             }
         }
-        store.note_replayed(letter, Utc::now().timestamp_millis()).await.with_context(|| {
+        store.note_replayed(letter, self.mark()).await.with_context(|| {
             format!("{place} is on the log again and could not be marked so; it shows as begun")
         })?;
         Ok(Outcome::Sent { has_time })
     }
 
+    fn mark(&self) -> ReplayMark<'_> {
+        ReplayMark { run: &self.run, at_ms: Utc::now().timestamp_millis() }
+    }
+
     async fn note_refused(&self, letter: &DeadLetter) -> anyhow::Result<()> {
-        let noted = self.context.store.note_replay_refused(letter, Utc::now().timestamp_millis()).await;
+        let noted = self.context.store.note_replay_refused(letter, self.mark()).await;
         noted.with_context(|| {
             format!("{} was refused and shows as begun: that could not be marked", told_place(&letter.place))
         })
@@ -239,6 +269,12 @@ impl Replay<'_> {
         if stopped {
             told.push_str(", stopped before the end");
         }
+        if self.more {
+            told.push_str(match rows > 0 {
+                true => "; more remain: say it again, or raise --limit",
+                false => "; more remain: raise --limit, or narrow with --reason, --topic or --since",
+            });
+        }
         if !is_real && rows > 0 {
             told.push_str("; nothing was sent, --yes sends");
         }
@@ -264,6 +300,7 @@ impl Replay<'_> {
             "sent": rows,
             "left_out": bad,
             "stopped": stopped,
+            "more": self.more,
             "letters": letters,
         }))
     }
@@ -338,6 +375,14 @@ fn faults(letter: &DeadLetter, limits: &Limits, now_ms: i64) -> Result<bool, Fau
     Ok(now == later)
 }
 
+/// Whether a run that has just marked the letter sends it: what was there before is judged, so nobody may have come in
+/// between. Of two that mark at once both may stand back; both going on cannot be.
+fn goes_on(before: &DeadLetter, marked: &DeadLetter, run: &str) -> bool {
+    let is_replayed = |letter: &DeadLetter| matches!(letter.replay, ReplayState::Replayed { .. });
+    is_replayed(before) == is_replayed(marked)
+        && marked.open_runs.iter().all(|open| open == run || before.open_runs.contains(open))
+}
+
 fn kind_of(letter: &DeadLetter) -> RowKind {
     if letter.place.topic == topics::ACTIVITY { RowKind::Activity } else { RowKind::Metrics }
 }
@@ -379,6 +424,25 @@ mod tests {
         let mut event = letter("x", br#"{"event_type":"e","title":"t"}"#);
         event.place.topic = topics::ACTIVITY.into();
         assert_eq!(code(&event, false), "sent, timeless");
+    }
+
+    #[test]
+    fn of_two_runs_that_mark_a_letter_the_later_stands_back() {
+        let before = letter("too_old", b"{}");
+        let marked = |runs: &[&str], replay| DeadLetter {
+            open_runs: runs.iter().map(|run| (*run).to_owned()).collect(),
+            replay,
+            ..before.clone()
+        };
+        let begun = ReplayState::Started { at_ms: 0 };
+        assert!(goes_on(&before, &marked(&["mine"], begun), "mine"));
+        assert!(!goes_on(&before, &marked(&["mine", "other"], begun), "mine"), "at once");
+        let replayed = ReplayState::Replayed { at_ms: 0 };
+        assert!(!goes_on(&before, &marked(&["mine"], replayed), "mine"), "sent since the last look");
+        // With --again: what was known is no hindrance, what is new is.
+        assert!(goes_on(&marked(&["old"], begun), &marked(&["old", "mine"], begun), "mine"));
+        assert!(!goes_on(&marked(&["old"], begun), &marked(&["old", "mine", "new"], begun), "mine"));
+        assert!(goes_on(&marked(&[], replayed), &marked(&["mine"], replayed), "mine"));
     }
 
     #[test]

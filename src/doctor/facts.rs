@@ -158,7 +158,7 @@ pub struct Answers {
     /// Milliseconds its clock is ahead of ours.
     pub ahead_ms: i64,
     /// Whether the tables are those of this binary; or what differs.
-    pub schema: Result<(), String>,
+    pub schema: Option<Result<(), String>>,
     /// Rights and whether the user has them; those that could not be asked for are left out.
     pub rights: Vec<(StoreRight, bool)>,
     /// Its tables.

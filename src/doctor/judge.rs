@@ -178,7 +178,7 @@ pub(super) mod tests {
                     user: ("kelly".into(), "kelly".into()),
                     round_trip_ms: 1.2,
                     ahead_ms: 3,
-                    schema: Ok(()),
+                    schema: Some(Ok(())),
                     rights: StoreRight::ALL.map(|right| (right, true)).to_vec(),
                     tables: vec![table("system_metrics")],
                     disks: vec![DiskState {

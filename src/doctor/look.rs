@@ -271,24 +271,35 @@ async fn ask_store(store: &kelly_sql::Store) -> Result<Answers, StoreError> {
     let before = Utc::now().timestamp_millis();
     let theirs = store.server_time_ms().await?;
     let ours = i64::midpoint(before, Utc::now().timestamp_millis());
-    let schema = match store.verify_schema().await {
-        Ok(()) => Ok(()),
-        Err(StoreError::Schema(problem)) => Err(problem.to_string()),
-        Err(error) => return Err(error),
-    };
+    // Before the tables are looked at: who may not read them is told that.
     let mut rights = Vec::new();
     for right in StoreRight::ALL {
         if let Ok(has) = store.has_right(right).await {
             rights.push((right, has));
         }
     }
+    let schema = match store.verify_schema().await {
+        Ok(()) => Some(Ok(())),
+        Err(StoreError::Schema(problem)) => Some(Err(problem.to_string())),
+        Err(error) if error.is_access_denied() => {
+            // Of one right among those that make up this one the server may have said nothing.
+            rights.retain(|(right, _)| *right != StoreRight::Read);
+            rights.push((StoreRight::Read, false));
+            None
+        }
+        Err(error) => return Err(error),
+    };
     let letters = match &schema {
-        Ok(()) => {
+        Some(Ok(())) => {
             let since_ms = theirs - 24 * 3_600_000;
             let filter = LetterFilter { since_ms, ..LetterFilter::default() };
             store.dead_letter_reasons(&filter).await?
         }
-        Err(_) => Vec::new(),
+        _ => Vec::new(),
+    };
+    let tables = match store.table_states().await {
+        Err(error) if error.is_access_denied() => Vec::new(),
+        tables => tables?,
     };
     let config = store.config();
     Ok(Answers {
@@ -298,7 +309,7 @@ async fn ask_store(store: &kelly_sql::Store) -> Result<Answers, StoreError> {
         ahead_ms: theirs - ours,
         schema,
         rights,
-        tables: store.table_states().await?,
+        tables,
         disks: store.disks().await.unwrap_or_default(),
         background: store.background().await.ok(),
         letters,

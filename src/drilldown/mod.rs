@@ -174,7 +174,8 @@ fn form(path: &Path) -> Result<Form, Usage> {
         Some("csv") => Ok(Form::Csv),
         Some("json") => Ok(Form::Json),
         _ => Err(Usage(format!(
-            "what {} shall be, its name does not say: let it end in .csv or .json",
+            "what {} shall be, its name does not say: let it end in .csv or .json (samples and series as \
+             Parquet or Arrow come over HTTP, see /api/docs/)",
             path.display()
         ))),
     }
@@ -242,8 +243,9 @@ fn csv(answer: &Answer, out: &mut impl Write) -> std::io::Result<()> {
 
 /// A text as a CSV field. One that a spreadsheet would take for a formula is made a text.
 fn quoted(text: &str) -> String {
-    let text =
-        if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() };
+    // Some pass over blanks before they look.
+    let is_formula = text.starts_with(['\t', '\r']) || text.trim_start().starts_with(['=', '+', '-', '@']);
+    let text = if is_formula { format!("'{text}") } else { text.to_owned() };
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
@@ -403,6 +405,16 @@ Something is missing.";
         assert!(lines[1].starts_with("ai_confidence,2026-01-01T00:00:00+00:00,"), "{text}");
         assert!(lines[1].ends_with(",0.51,0.8,,0.4,25.04"), "{text}");
         assert!(lines[2].contains("\"'=1+1,\"\"x\"\""), "no spreadsheet computes it: {text}");
+    }
+
+    #[test]
+    fn no_spreadsheet_computes_a_text() {
+        for text in ["=1", "+1", "-1", "@x", "\t=1", "\rx", " =1", "  +1", "\u{a0}@x"] {
+            assert!(quoted(text).trim_start_matches('"').starts_with('\''), "{text:?}: {}", quoted(text));
+        }
+        for text in ["a=1", "", " a", "1"] {
+            assert_eq!(quoted(text), text);
+        }
     }
 
     #[test]

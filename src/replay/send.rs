@@ -90,7 +90,7 @@ impl Target {
                 Ok(_) => Ok(Attempt::Done),
                 Err(Failure::Rows(bad)) => Ok(Attempt::Bad(bad)),
                 Err(Failure::Busy { pause, told }) => Ok(Attempt::Busy(pause, told)),
-                Err(Failure::Other(error)) => Err(error),
+                Err(Failure::Refused(error) | Failure::Other(error)) => Err(error),
             },
             Self::Log(log) => match log.append(records(rows)).await {
                 Ok(_) => Ok(Attempt::Done),

@@ -209,6 +209,59 @@ async fn a_dead_letter_is_found_shown_and_replayed_once() {
     assert_eq!(kelly.terminate(), Some(0));
 }
 
+/// Bit by bit until none remains, and by two at once; each letter comes once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_goes_on_where_the_last_one_ended_and_two_at_once_send_nothing_twice() {
+    const AT_ONCE: u64 = 20;
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = directory.path().to_str().expect("a plain path");
+    let kelly = Kelly::start(Start { arguments: &["up"], environment: &QUIET, data: directory.path() }).await;
+    let letters = async |first: u64, count: u64| {
+        kelly
+            .sql(&format!(
+                "INSERT INTO dead_letters SELECT 'kelly.metrics', 0, {first} + number, 0, \
+                 toDateTime64(now() - 600, 3) + {first} + number, 'too_far_in_future', 'x', '', \
+                 concat('{{\"metric_name\":\"stuck\",\"value\":', toString({first} + number), '}}') FROM numbers({count})"
+            ))
+            .await;
+    };
+    let replay = |limit: &str| {
+        let arguments =
+            ["--all", "--yes", "--limit", limit, "--data", data, "--json", "--server", &kelly.url];
+        let line = [&["dead-letters", "replay"][..], &arguments].concat();
+        let (_, out, told) = run(&line, &QUIET, directory.path());
+        serde_json::from_str::<Value>(&out).unwrap_or_else(|_| panic!("{out}{told}"))
+    };
+    letters(0, 3).await;
+    for (offset, more) in [(0, true), (1, true), (2, false)] {
+        let told = replay("1");
+        let place = format!("kelly.metrics/0/{offset}/0");
+        assert_eq!(
+            (&told["sent"], &told["letters"][0]["place"], &told["more"]),
+            (&json!(1), &json!(place), &json!(more)),
+            "{told}"
+        );
+    }
+
+    letters(3, AT_ONCE).await;
+    let sent = |told: &Value| told["sent"].as_u64().expect("a number");
+    let at_once: u64 = std::thread::scope(|scope| {
+        let runs = [(); 2].map(|()| scope.spawn(|| sent(&replay("1000"))));
+        runs.into_iter().map(|run| run.join().expect("a replay")).sum()
+    });
+    // A letter that both marked at the same moment is left for the next.
+    let rest = replay("1000");
+    assert_eq!(at_once + sent(&rest), AT_ONCE, "{rest}");
+    assert_eq!(replay("1000")["letters"], json!([]));
+    let path = format!("{BASE}/metrics/detailed/stuck?timeframe=1h");
+    until(&kelly, &path, |answer| answer["sample_count"].as_u64() >= Some(3 + AT_ONCE)).await;
+    assert_eq!(kelly.sql("SELECT sum(count) FROM metrics_1h WHERE metric_name = 'stuck'").await, "23");
+    assert_eq!(kelly.terminate(), Some(0));
+}
+
+/// Where nothing listens, whatever else runs on this machine.
+const NO_SERVER: &str = "http://127.0.0.1:1";
+
 /// What a doctor said: exit code, and of each finding `area status: found`.
 struct Diagnosis {
     code: Option<i32>,
@@ -291,15 +344,15 @@ async fn the_doctor_knows_health_and_its_absence() {
     ill.must_say(&["schema problem: database kelly lacks migration 0003"]);
     assert_eq!(kelly.terminate(), Some(0));
 
-    let down = Diagnosis::of(&["--data", data], &QUIET, directory.path());
+    let down = Diagnosis::of(&["--data", data, "--server", NO_SERVER], &QUIET, directory.path());
     assert_eq!(down.code, Some(5));
     down.must_say(&[
         "engine library ok: ",
-        "kelly problem: no Kelly answers at http://127.0.0.1:8000/",
+        "kelly problem: no Kelly answers at http://127.0.0.1:1/",
         "log warning: ",
         "store problem: ",
     ]);
-    let (code, told, _) = run(&["doctor"], &[("KELLY_LISTN", "x")], directory.path());
+    let (code, told, _) = run(&["doctor", "--server", NO_SERVER], &[("KELLY_LISTN", "x")], directory.path());
     assert_eq!(code, Some(5));
     assert!(told.contains("PROBLEM  configuration  KELLY_LISTN: no such variable; did you mean"), "{told}");
     assert!(!told.contains('\u{1b}'), "no colours where nobody sees them");
@@ -313,7 +366,7 @@ async fn the_doctor_examines_roles_apart() {
         ("KELLY_STORE", "http://kelly@127.0.0.1:1/kelly"),
         ("KELLY_STORE_CLUSTER", "main"),
     ];
-    let down = Diagnosis::of(&[], &nothing, directory.path());
+    let down = Diagnosis::of(&["--server", NO_SERVER], &nothing, directory.path());
     assert_eq!(down.code, Some(5));
     down.must_say(&[
         "log problem: kafka://127.0.0.1:1 does not answer: ",
@@ -332,7 +385,7 @@ async fn the_doctor_examines_roles_apart() {
         ("KELLY_STORE_PASSWORD", store.password.as_str()),
         QUIET[0],
     ];
-    let bare = Diagnosis::of(&[], &environment, directory.path());
+    let bare = Diagnosis::of(&["--server", NO_SERVER], &environment, directory.path());
     bare.must_say(&[
         "log ok: ",
         "topic problem: there is no topic kelly.metrics",

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    ArrayRef, DictionaryArray, RecordBatch, TimestampMillisecondArray, UInt16Array, UInt32Array, UInt64Array,
+    ArrayRef, DictionaryArray, RecordBatch, StringArray, TimestampMillisecondArray, UInt16Array, UInt32Array,
+    UInt64Array,
 };
 use clickhouse::Row;
 use serde::Deserialize;
@@ -79,6 +80,17 @@ pub struct DeadLetter {
     pub bytes: Vec<u8>,
     /// Whether it was put on the log again.
     pub replay: ReplayState,
+    /// The runs that began to and did not say how that ended.
+    pub open_runs: Vec<String>,
+}
+
+/// A mark on a dead letter: who sets it, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplayMark<'r> {
+    /// The run of a replay; no other has its name.
+    pub run: &'r str,
+    /// Now, in milliseconds since 1970.
+    pub at_ms: i64,
 }
 
 /// Dead letters of one topic and reason.
@@ -124,6 +136,30 @@ impl Store {
         rows.into_iter().map(LetterRow::letter).collect()
     }
 
+    /// At most `max_rows` dead letters that match and were not put on the log again, or `again` all that match, without
+    /// their bytes: those never tried first, oldest first, and those that can only be left out last. Of the filter only
+    /// topic, codes and time count.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn dead_letters_to_replay(
+        &self,
+        filter: &LetterFilter,
+        again: bool,
+        max_rows: u32,
+    ) -> Result<Vec<DeadLetter>> {
+        let query = self
+            .view("dead_letters_to_replay")
+            .await?
+            .param("topic", filter.topic.as_deref().unwrap_or_default())
+            .param("codes", &filter.codes)
+            .param("since_ms", filter.since_ms)
+            .param("again", u8::from(again))
+            .param("max_rows", max_rows);
+        let rows: Vec<LetterRow> = self.ask("read the dead letters to replay", query.fetch_all()).await?;
+        rows.into_iter().map(LetterRow::letter).collect()
+    }
+
     /// How many dead letters there are of each topic and reason since the filter's time, most first. Of the filter
     /// only topic, codes and time count.
     ///
@@ -143,29 +179,30 @@ impl Store {
     ///
     /// # Errors
     /// When it is not certain that it was noted.
-    pub async fn note_replay_started(&self, letter: &DeadLetter, now_ms: i64) -> Result<()> {
-        self.note_replay(letter, "started", now_ms).await
+    pub async fn note_replay_started(&self, letter: &DeadLetter, mark: ReplayMark<'_>) -> Result<()> {
+        self.note_replay(letter, "started", mark).await
     }
 
     /// Notes that the log has the letter again.
     ///
     /// # Errors
     /// When it is not certain that it was noted.
-    pub async fn note_replayed(&self, letter: &DeadLetter, now_ms: i64) -> Result<()> {
-        self.note_replay(letter, "replayed", now_ms).await
+    pub async fn note_replayed(&self, letter: &DeadLetter, mark: ReplayMark<'_>) -> Result<()> {
+        self.note_replay(letter, "replayed", mark).await
     }
 
-    /// Notes that the letter was not put on the log again after all.
+    /// Notes that this run did not put the letter on the log again after all.
     ///
     /// # Errors
     /// When it is not certain that it was noted.
-    pub async fn note_replay_refused(&self, letter: &DeadLetter, now_ms: i64) -> Result<()> {
-        self.note_replay(letter, "refused", now_ms).await
+    pub async fn note_replay_refused(&self, letter: &DeadLetter, mark: ReplayMark<'_>) -> Result<()> {
+        self.note_replay(letter, "refused", mark).await
     }
 
-    /// One row under a token of the letter, the state and the time: sent again after a time-out it is there once.
-    async fn note_replay(&self, letter: &DeadLetter, state: &str, now_ms: i64) -> Result<()> {
+    /// One row under a token of all that is in it: sent again after a time-out it is there once.
+    async fn note_replay(&self, letter: &DeadLetter, state: &str, mark: ReplayMark<'_>) -> Result<()> {
         let LetterPlace { topic, partition, offset, row } = &letter.place;
+        let ReplayMark { run, at_ms } = mark;
         let text = |value: &str| -> ArrayRef { Arc::new(DictionaryArray::<Int32Type>::from_iter([value])) };
         let time = |ms: i64| -> ArrayRef {
             Arc::new(TimestampMillisecondArray::from(vec![ms]).with_timezone("UTC"))
@@ -177,12 +214,14 @@ impl Store {
             Arc::new(UInt64Array::from(vec![*offset])),
             Arc::new(UInt32Array::from(vec![*row])),
             time(letter.log_time_ms),
+            Arc::new(StringArray::from_iter_values([run])),
             text(state),
-            time(now_ms),
+            time(at_ms),
         ];
         let batch = RecordBatch::try_new(table.arrow_schema(), columns)
             .map_err(|error| StoreError::WrongBatch { table: table.name(), detail: error.to_string() })?;
-        let token = format!("{topic}:{partition}:{offset}:{row}:{}:{state}:{now_ms}", letter.log_time_ms);
+        let token =
+            format!("{topic}:{partition}:{offset}:{row}:{}:{run}:{state}:{at_ms}", letter.log_time_ms);
         self.insert(table, &batch, &token).await
     }
 }
@@ -201,6 +240,7 @@ struct LetterRow {
     hex_bytes: String,
     replay_state: String,
     replay_at: i64,
+    open_runs: Vec<String>,
 }
 
 impl LetterRow {
@@ -228,6 +268,7 @@ impl LetterRow {
             size: self.size,
             bytes,
             replay,
+            open_runs: self.open_runs,
         })
     }
 }

@@ -16,7 +16,7 @@ mod tail;
 mod view;
 
 pub use activity::{ActivityFilter, ActivityKey, ActivityRow};
-pub use dead_letters::{DeadLetter, LetterFilter, LetterPlace, LetterReason, ReplayState};
+pub use dead_letters::{DeadLetter, LetterFilter, LetterPlace, LetterReason, ReplayMark, ReplayState};
 pub use diagnosis::{BackgroundState, DiskState, StoreRight, TableState};
 pub use export::{ActivityExport, Export, ExportBytes, ExportFormat, MAX_EXPORT_ROWS, SamplesExport};
 pub use groups::{

@@ -53,12 +53,13 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
             ];
         }
     };
-    let mut findings = vec![version(place, answers), schema(answers, facts.store.is_embedded)];
+    let mut findings = vec![version(place, answers)];
+    findings.extend(answers.schema.as_ref().map(|found| schema(found, facts.store.is_embedded)));
     findings.extend(rights(answers));
     findings.extend(tables(answers, facts));
     findings.extend(parts(answers));
     findings.extend(disks(answers));
-    if answers.schema.is_ok() {
+    if answers.schema == Some(Ok(())) {
         findings.push(letters(answers));
     }
     findings.push(clock(answers.ahead_ms));
@@ -83,8 +84,8 @@ fn version(place: &str, answers: &Answers) -> Finding {
     Finding::ok("store", told)
 }
 
-fn schema(answers: &Answers, is_embedded: bool) -> Finding {
-    match &answers.schema {
+fn schema(found: &Result<(), String>, is_embedded: bool) -> Finding {
+    match found {
         Ok(()) => Finding::ok("schema", "the tables are those of this version"),
         Err(why) => Finding::problem("schema", why.clone())
             .means("`kelly serve` and `kelly ingest` refuse to start on it")
@@ -326,10 +327,14 @@ mod tests {
     #[test]
     fn every_trouble_is_told_alone() {
         type Change = fn(&mut Answers);
-        let cases: [(&str, Change); 16] = [
+        let cases: [(&str, Change); 17] = [
             ("store Problem: http://kelly@ch:8123/kelly, ClickHouse 25.8.1", |a| a.version = "25.8.1".into()),
             ("store Warning: ", |a| a.round_trip_ms = 300.0),
-            ("schema Problem: lacks", |a| a.schema = Err("lacks 0009; run `kelly migrate`".into())),
+            ("schema Problem: lacks", |a| a.schema = Some(Err("lacks 0009; run `kelly migrate`".into()))),
+            ("rights Problem: kelly may not read kelly", |a| {
+                (a.schema, a.tables) = (None, Vec::new());
+                a.rights = vec![(StoreRight::Read, false)];
+            }),
             ("rights Problem: kelly may not write kelly", |a| a.rights = vec![(StoreRight::Write, false)]),
             ("rights Warning: kelly may not migrate kelly", |a| {
                 a.rights = vec![(StoreRight::Migrate, false)]

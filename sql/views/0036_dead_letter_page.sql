@@ -1,5 +1,5 @@
 -- Dead letters since since_ms, newest first. Empty filters match everything; log_partition, log_offset and log_row do below zero.
--- Of the bytes the first max_bytes; size is of all that is kept. replay_state is empty, 'started' or 'replayed'.
+-- Of the bytes the first max_bytes; size is of all that is kept. Of its marks see dead_letter_marks.
 CREATE OR REPLACE VIEW ${database}.dead_letter_page ${on_cluster} AS
 SELECT
     page.topic AS topic,
@@ -13,7 +13,8 @@ SELECT
     size,
     hex_bytes,
     replay_state,
-    replay_at
+    replay_at,
+    open_runs
 FROM
 (
     SELECT
@@ -32,15 +33,8 @@ FROM
 ) AS page
 GLOBAL LEFT JOIN
 (
-    SELECT
-        topic, log_partition, log_offset, log_row, log_time,
-        -- A letter that was once replayed stays so; else the last word counts, 'refused' being none.
-        multiIf(countIf(state = 'replayed') > 0, 'replayed', argMax(state, (at, state != 'started')) = 'started', 'started', '') AS replay_state,
-        max(at) AS replay_at
-    FROM ${database}.dead_letter_replays
-    WHERE log_time >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
-    GROUP BY ALL
-) AS replays
-ON replays.topic = page.topic AND replays.log_partition = page.log_partition AND replays.log_offset = page.log_offset
-    AND replays.log_row = page.log_row AND replays.log_time = page.log_time
+    SELECT * FROM ${database}.dead_letter_marks WHERE log_time >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
+) AS marks
+ON marks.topic = page.topic AND marks.log_partition = page.log_partition AND marks.log_offset = page.log_offset
+    AND marks.log_row = page.log_row AND marks.log_time = page.log_time
 ORDER BY log_time DESC, topic DESC, log_partition DESC, log_offset DESC, log_row DESC
