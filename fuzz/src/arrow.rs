@@ -1,7 +1,7 @@
 //! Arrow messages: hostile until shown otherwise, and held to what JSON rows are held to.
 
 use kelly_schemas::Limits;
-use kelly_schemas::decode::{ArrowMessage, MAX_WRITTEN_OUT_BYTES};
+use kelly_schemas::decode::{ArrowMessage, MAX_WRITTEN_OUT_BYTES, ROW_BYTES, Rendering};
 
 use crate::decode::{Kind, Metrics, check_outcome, check_reject, origin, tight_limits};
 
@@ -22,7 +22,7 @@ pub fn arrow(input: &[u8]) {
     let outcomes = outcomes(&message, &limits);
     assert_eq!(outcomes.len(), message.rows());
     assert!(message.rows() <= limits.max_arrow_rows);
-    assert!(message.written_out_bytes() <= MAX_WRITTEN_OUT_BYTES + 16 * message.rows());
+    assert!(message.written_out_bytes() <= MAX_WRITTEN_OUT_BYTES + ROW_BYTES * message.rows());
     let again = ArrowMessage::read(input, &limits).expect("it was read before");
     assert_eq!(outcomes, self::outcomes(&again, &limits), "a replay builds the same rows");
 }
@@ -31,8 +31,9 @@ pub fn arrow(input: &[u8]) {
 fn outcomes(message: &ArrowMessage, limits: &Limits) -> Vec<Result<String, String>> {
     let origin = origin(Metrics::TOPIC, limits);
     let mut outcomes = Vec::new();
+    let mut rendering = Rendering::of_a_message();
     for batch in message.batches() {
-        batch.rows(&origin, &mut |row, outcome| {
+        batch.rows(&origin, &mut rendering, &mut |row, outcome| {
             assert_eq!(row as usize, outcomes.len(), "rows come in order, each once");
             let outcome = outcome.map(|row| {
                 let metric = row.to_metric();

@@ -5,7 +5,7 @@
 
 use anyhow::{Context, Result};
 use kelly_ingest::{BatchBuilder, Nonce, Rules};
-use kelly_schemas::decode::{ARROW_STREAM, ArrowMessage, Origin};
+use kelly_schemas::decode::{ARROW_STREAM, ArrowMessage, Origin, Rendering};
 use kelly_schemas::encode::{ArrowEncoder, NewMetric};
 use kelly_schemas::{Limits, topics};
 use kelly_stream::{Record, TopicPartition};
@@ -47,7 +47,7 @@ fn decode(message: &[u8]) {
     let message = ArrowMessage::read(message, &limits).ok();
     let mut sum = 0.0;
     for columns in message.iter().flat_map(ArrowMessage::batches) {
-        columns.rows(&origin, &mut |_, row| sum += row.map_or(0.0, |row| row.value));
+        columns.rows(&origin, &mut Rendering::none(), &mut |_, row| sum += row.map_or(0.0, |row| row.value));
     }
     std::hint::black_box(sum);
 }

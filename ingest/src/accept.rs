@@ -4,7 +4,9 @@
 mod arrow;
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread;
 
 use arrow_schema::ArrowError;
 use bytes::Bytes;
@@ -13,6 +15,8 @@ use kelly_schemas::{Fault, Limits, ids, topics};
 use kelly_stream::partitioner::partition_of;
 use kelly_stream::{Log, LogError, NewRecord};
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 use uuid::Uuid;
 
 /// Bytes of payload gathered into one message, so that a large body becomes few messages and none
@@ -81,6 +85,9 @@ pub enum AcceptError {
     /// The good rows of an Arrow body could not be written as messages.
     #[error("the rows cannot be written as Arrow messages")]
     Encoding(#[source] ArrowError),
+    /// The check of an Arrow body ended before its time: this process is stopping, or has a defect.
+    #[error("checking the rows was broken off")]
+    BrokenOff(#[source] JoinError),
     /// The log did not take it.
     #[error("the log did not take the rows")]
     Log(#[source] LogError),
@@ -93,6 +100,9 @@ pub struct Acceptor {
     limits: Limits,
     metric_partitions: u32,
     activity_partitions: u32,
+    /// Bounds the Arrow bodies being checked at once, each with its rows in memory twice. The others wait, and how many
+    /// wait is for whoever takes bodies to bound.
+    checking: Arc<Semaphore>,
 }
 
 impl Acceptor {
@@ -104,7 +114,9 @@ impl Acceptor {
         };
         let metric_partitions = log.partitions(topics::METRICS).await?;
         let activity_partitions = log.partitions(topics::ACTIVITY).await?;
-        Ok(Self { log, limits, metric_partitions, activity_partitions })
+        let checks = thread::available_parallelism().map_or(1, NonZero::get);
+        let checking = Arc::new(Semaphore::new(checks));
+        Ok(Self { log, limits, metric_partitions, activity_partitions, checking })
     }
 
     /// Checks a body and appends it. Returns when it is durable.
@@ -119,9 +131,17 @@ impl Acceptor {
     }
 
     /// Checks a body of metrics that is an Arrow IPC stream and appends it. Returns when it is durable.
-    pub async fn accept_arrow(&self, body: &[u8], now_ms: i64) -> Result<Accepted, AcceptError> {
-        let origin = self.origin(Kind::Metrics, now_ms);
-        self.append(arrow::check(body, &origin, self.metric_partitions)?).await
+    pub async fn accept_arrow(&self, body: Bytes, now_ms: i64) -> Result<Accepted, AcceptError> {
+        // It is never closed, so there always is a permit in the end.
+        let permit = Arc::clone(&self.checking).acquire_owned().await.ok();
+        let (limits, partitions) = (self.limits, self.metric_partitions);
+        // Thousands of rows are read and written anew: too long for a thread that serves others meanwhile. The permit
+        // goes along, for the check goes on when nobody waits for it any more.
+        let checked = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            arrow::check(&body, &origin(Kind::Metrics, &limits, now_ms), partitions)
+        });
+        self.append(checked.await.map_err(AcceptError::BrokenOff)??).await
     }
 
     async fn append(&self, checked: Checked) -> Result<Accepted, AcceptError> {
@@ -132,14 +152,9 @@ impl Acceptor {
         Ok(accepted)
     }
 
-    /// Where a row of a body stands: not on the log yet.
-    fn origin(&self, kind: Kind, now_ms: i64) -> Origin<'_> {
-        Origin { topic: kind.topic(), partition: 0, offset: 0, log_time_ms: now_ms, limits: &self.limits }
-    }
-
     fn check(&self, kind: Kind, body: &[u8], form: Form, now_ms: i64) -> Result<Checked, AcceptError> {
         let rows = decode::split_rows(body, form, &self.limits).map_err(AcceptError::Body)?;
-        let origin = self.origin(kind, now_ms);
+        let origin = origin(kind, &self.limits, now_ms);
         let partitions = match kind {
             Kind::Metrics => self.metric_partitions,
             Kind::Activity => self.activity_partitions,
@@ -177,6 +192,11 @@ impl Acceptor {
         }
         Ok(Checked { rows: rows.len(), ids, records: messages.finish() })
     }
+}
+
+/// Where a row of a body stands: not on the log yet.
+fn origin(kind: Kind, limits: &Limits, now_ms: i64) -> Origin<'_> {
+    Origin { topic: kind.topic(), partition: 0, offset: 0, log_time_ms: now_ms, limits }
 }
 
 struct Checked {

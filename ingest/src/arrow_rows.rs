@@ -1,7 +1,7 @@
 //! Rows of Arrow messages on their way into a batch. A message numbers its texts and so does the batch: the
 //! one number is looked up for the other once a distinct text, and a row costs array look-ups.
 
-use kelly_schemas::decode::{ArrowMessage, ArrowMetric, ArrowText, DistinctTexts, MetricColumns, Origin};
+use kelly_schemas::decode::{ArrowMessage, ArrowMetric, ArrowText, DistinctTexts, Origin, Rendering};
 use kelly_schemas::{Catalogue, Reject};
 
 use crate::metric_blocks::{InternedRow, MetricBlocks};
@@ -15,26 +15,17 @@ pub(crate) fn push(
     blocks: &mut MetricBlocks,
     refused: &mut impl FnMut(u32, &Reject<'_>),
 ) {
+    let mut rendering = Rendering::of_a_message();
     for columns in message.batches() {
-        push_batch(&columns, origin, oldest_raw_ms, blocks, refused);
+        let mut numbers = Numbers::new(columns.distinct());
+        columns.rows(origin, &mut rendering, &mut |number, row| match row {
+            Ok(row) => {
+                let interned = numbers.intern(&row, blocks);
+                blocks.push_interned(&interned, origin.offset, number, row.timestamp_ms >= oldest_raw_ms);
+            }
+            Err(reject) => refused(number, &reject),
+        });
     }
-}
-
-fn push_batch(
-    columns: &MetricColumns<'_>,
-    origin: &Origin<'_>,
-    oldest_raw_ms: i64,
-    blocks: &mut MetricBlocks,
-    refused: &mut impl FnMut(u32, &Reject<'_>),
-) {
-    let mut numbers = Numbers::new(columns.distinct());
-    columns.rows(origin, &mut |number, row| match row {
-        Ok(row) => {
-            let interned = numbers.intern(&row, blocks);
-            blocks.push_interned(&interned, origin.offset, number, row.timestamp_ms >= oldest_raw_ms);
-        }
-        Err(reject) => refused(number, &reject),
-    });
 }
 
 /// The batch's numbers of a record batch's texts.

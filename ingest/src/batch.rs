@@ -16,6 +16,10 @@ use crate::journal::Horizon;
 use crate::metric_blocks::{Mark, MetricBlocks};
 use crate::shape::{Nonce, Range};
 
+/// Bytes at which a batch is closed whatever is configured: the texts of a column are numbered in 31 bits, and one more
+/// message, which is never cut, must still fit.
+pub(crate) const MAX_BATCH_BYTES: usize = 1 << 30;
+
 /// What decides over rows beside the records themselves.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
@@ -78,7 +82,8 @@ pub struct Batch {
 pub struct Size {
     /// Messages.
     pub records: usize,
-    /// Bytes of their payloads.
+    /// Bytes of their payloads, of Arrow messages what their rows take where that is more, and of what is kept of the
+    /// refused ones.
     pub bytes: usize,
     /// Rows taken.
     pub rows: usize,
@@ -139,7 +144,7 @@ impl BatchBuilder {
                         return;
                     }
                 };
-                // A small message may hold many rows; what a batch is bounded by is what they become.
+                // A small message may hold many rows: where they take more than it, they are what is counted.
                 self.size.bytes += message.written_out_bytes().saturating_sub(record.payload.len());
                 let oldest_raw = record.timestamp_ms.saturating_sub(self.rules.raw_retention_ms);
                 arrow_rows::push(&message, &origin, oldest_raw, blocks, &mut |row, reject| {
@@ -199,7 +204,8 @@ impl BatchBuilder {
             Rows::Metrics(blocks) => blocks.rows(),
             Rows::Activity(blocks) => blocks.rows(),
         };
-        Size { rows, dead_letters: self.dead_letters.rows(), ..self.size }
+        let bytes = self.size.bytes + self.dead_letters.bytes();
+        Size { rows, bytes, dead_letters: self.dead_letters.rows(), ..self.size }
     }
 
     /// Offset after the last record.

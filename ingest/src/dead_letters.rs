@@ -18,6 +18,9 @@ pub const MAX_KEPT_BYTES: usize = 1 << 20;
 /// Bytes of a content-type header that are kept.
 const MAX_CONTENT_TYPE_BYTES: usize = 200;
 
+/// Bytes a letter takes beside its texts: its numbers and the places of its texts.
+const LETTER_BYTES: usize = 48;
+
 /// Why and where.
 #[derive(Debug, Clone, Copy)]
 pub struct Letter<'a> {
@@ -46,6 +49,7 @@ pub struct DeadLetters {
     content_types: (Dictionary, Vec<i32>),
     bytes: BinaryBuilder,
     origins: Origins,
+    size: usize,
 }
 
 impl DeadLetters {
@@ -60,6 +64,7 @@ impl DeadLetters {
         self.content_types.1.push(content_type as i32);
         self.bytes.append_value(kept);
         self.origins.push(letter.offset, letter.row);
+        self.size += LETTER_BYTES + letter.reason.len() + kept.len();
     }
 
     /// Adds a refused row. Conversation content is cut out of what is kept.
@@ -85,6 +90,11 @@ impl DeadLetters {
     /// Letters added.
     pub fn rows(&self) -> usize {
         self.log_times.len()
+    }
+
+    /// Bytes they take.
+    pub fn bytes(&self) -> usize {
+        self.size
     }
 
     /// The block.

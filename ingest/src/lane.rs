@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::batch::{BatchBuilder, Rules};
+use crate::batch::{BatchBuilder, MAX_BATCH_BYTES, Rules};
 use crate::journal::{Horizon, Journal, JournalError};
 use crate::reader::BatchBounds;
 use crate::shape::Nonce;
@@ -141,7 +141,7 @@ impl Lane {
             Some((end, _)) => next >= end,
             None => {
                 (size.rows + size.dead_letters).max(size.records) >= bounds.max_rows
-                    || size.bytes >= bounds.max_bytes
+                    || size.bytes >= bounds.max_bytes.min(MAX_BATCH_BYTES)
             }
         };
         self.fed = true;

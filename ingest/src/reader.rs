@@ -16,9 +16,9 @@ use crate::lane::{Closing, Lane};
 use crate::stats::Half;
 use crate::writer::{Shared, WriteError, chain};
 
-/// Records handed over by one poll at most: how many batches may be closed before a partition whose
-/// writer is behind is paused.
-const RECORDS_A_POLL: usize = 10_000;
+/// Records handed over by one poll at most. Only between polls is a partition paused whose writer is
+/// behind, and an Arrow message becomes thousands of rows: so few that what comes meanwhile is bounded.
+const RECORDS_A_POLL: usize = 256;
 /// Longest wait in a poll: how soon a stop is noticed.
 const LONGEST_POLL: Duration = Duration::from_millis(100);
 /// Wait in a poll while a batch waits for room at its writer.
@@ -32,11 +32,11 @@ const LONGEST_RETRY: Duration = Duration::from_secs(5);
 pub struct BatchBounds {
     /// Rows, refused ones included. One message may exceed it, for it is never cut.
     pub max_rows: usize,
-    /// Payload bytes.
+    /// Bytes, as [`Size`](crate::Size) counts them. One message may exceed it too.
     pub max_bytes: usize,
     /// Time since its first record: the greatest part of the way from produced to queryable.
     pub max_age: Duration,
-    /// Payload bytes of all batches that are closed and not yet written; at the bound every
+    /// Bytes of all batches that are closed and not yet written; at the bound every
     /// partition is paused.
     pub max_buffered_bytes: usize,
 }

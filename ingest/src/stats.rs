@@ -56,7 +56,7 @@ pub struct IngestCounts {
     pub retries: u64,
     /// Offsets the log's retention removed before they were read.
     pub lost: u64,
-    /// Payload bytes of batches that are closed and not yet written.
+    /// Bytes of batches that are closed and not yet written.
     pub buffered_bytes: u64,
     /// Partitions this instance reads.
     pub partitions: u64,

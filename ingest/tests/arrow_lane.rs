@@ -172,6 +172,24 @@ fn a_message_whose_texts_are_shared_counts_by_what_they_become() {
 }
 
 #[test]
+fn what_is_kept_of_bad_rows_counts_and_is_bounded_by_the_message() {
+    let bad = Row { name: "no name at all", account: Some("acme"), ..rows()[3].clone() };
+    let arrow = as_arrow(&vec![bad; 5_000], true, 100);
+    let size = built(&[(Some(ARROW_STREAM), &arrow)]).size;
+    let kept = |times: usize| -> usize {
+        let batch = built(&vec![(Some(ARROW_STREAM), &arrow[..]); times]);
+        let letters =
+            batch.blocks.iter().find(|block| block.table == Table::DeadLetters).expect("dead letters");
+        letters.rows["bytes"].as_binary::<i32>().value_data().len()
+    };
+    assert_eq!(size.dead_letters, 5_000);
+    assert!((200 << 10..=256 << 10).contains(&kept(1)), "{} bytes", kept(1));
+    assert_eq!(kept(3), 3 * kept(1), "each message has its own");
+    let texts = 5_000 * "`metric_name` may hold only".len();
+    assert!(size.bytes > kept(1) + texts + arrow.len().max(5_000 * 80), "{size:?}");
+}
+
+#[test]
 fn events_and_unknown_types_are_dead_letters_without_their_texts() {
     let partition = TopicPartition { topic: topics::ACTIVITY.into(), partition: 0 };
     let rules = Rules { limits: Limits::default(), raw_retention_ms: RAW_RETENTION_MS };
@@ -205,11 +223,11 @@ async fn a_body_of_arrow_is_on_the_log_by_partition_or_refused_whole() {
     let acceptor = Acceptor::new(Arc::clone(&log), Limits::default()).await.unwrap();
 
     let rows = rows();
-    let refused = acceptor.accept_arrow(&as_arrow(&rows, true, 100), LOG_TIME_MS).await;
+    let refused = acceptor.accept_arrow(as_arrow(&rows, true, 100).into(), LOG_TIME_MS).await;
     let Err(AcceptError::Rows { bad, total, rows: all }) = refused else { panic!("{refused:?}") };
     assert_eq!((all, bad[0].index, bad[0].fault.code()), (500, 2, "too_old"));
     assert!(total > bad.len(), "{total} and {} told", bad.len());
-    let broken = acceptor.accept_arrow(b"no stream", LOG_TIME_MS).await;
+    let broken = acceptor.accept_arrow(Bytes::from_static(b"no stream"), LOG_TIME_MS).await;
     assert!(
         matches!(&broken, Err(AcceptError::Body(fault)) if fault.code() == "invalid_arrow"),
         "{broken:?}"
@@ -221,7 +239,7 @@ async fn a_body_of_arrow_is_on_the_log_by_partition_or_refused_whole() {
     let bad: Vec<u32> = dead_rows(&by_json).into_iter().map(|(row, _)| row).collect();
     let good: Vec<Row> =
         rows.into_iter().zip(0..).filter(|(_, row)| !bad.contains(row)).map(|(row, _)| row).collect();
-    let accepted = acceptor.accept_arrow(&as_arrow(&good, true, 1_000), LOG_TIME_MS).await.unwrap();
+    let accepted = acceptor.accept_arrow(as_arrow(&good, true, 1_000).into(), LOG_TIME_MS).await.unwrap();
     assert_eq!(accepted.rows, good.len());
     let ends = log.ends(topics::METRICS).await.unwrap();
     assert!(ends.iter().all(|end| end.high == 1), "one message a partition: {ends:?}");
@@ -229,7 +247,7 @@ async fn a_body_of_arrow_is_on_the_log_by_partition_or_refused_whole() {
     let large_metadata: &'static str =
         Box::leak(format!(r#"{{"k":"{}"}}"#, "x".repeat(4_000)).into_boxed_str());
     let large = vec![Row { metadata: Some(large_metadata), ..good[0].clone() }; 900];
-    acceptor.accept_arrow(&as_arrow(&large, true, 1_000), LOG_TIME_MS).await.unwrap();
+    acceptor.accept_arrow(as_arrow(&large, true, 1_000).into(), LOG_TIME_MS).await.unwrap();
     let ends = log.ends(topics::METRICS).await.unwrap();
     assert!(ends.iter().map(|end| end.high).sum::<u64>() > 4, "a large body is cut into messages: {ends:?}");
     log.close().await.unwrap();

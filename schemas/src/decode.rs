@@ -35,6 +35,7 @@ use columns::{ActivityDraft, MetricDraft};
 
 pub use arrow::{
     ARROW_STREAM, ArrowMessage, ArrowMetric, ArrowText, DistinctTexts, MAX_WRITTEN_OUT_BYTES, MetricColumns,
+    ROW_BYTES, Rendering,
 };
 pub use message::without_byte_order_mark;
 pub use redact::{CONTENT_FIELDS, names_content, redacted};

@@ -65,6 +65,14 @@ pub enum Fault {
         /// Bytes allowed.
         limit: usize,
     },
+    /// A dictionary of an Arrow message with more values than a message may have rows.
+    #[error("a dictionary has {values} values, {limit} are allowed; write only the values that the rows use")]
+    DictionaryTooLarge {
+        /// Values found.
+        values: usize,
+        /// Values allowed.
+        limit: usize,
+    },
     /// More rows than a message may have.
     #[error("the message has more than {limit} rows; send fewer rows a message")]
     TooManyRows {
@@ -217,6 +225,7 @@ impl Fault {
             Self::UnknownColumn { .. } => "unknown_column",
             Self::WrongColumnType { .. } => "wrong_column_type",
             Self::TextsTooLarge { .. } => "texts_too_large",
+            Self::DictionaryTooLarge { .. } => "dictionary_too_large",
             Self::TooManyRows { .. } => "too_many_rows",
             Self::InvalidUtf8 { .. } => "invalid_utf8",
             Self::InvalidJson { .. } => "invalid_json",
@@ -268,6 +277,7 @@ impl Fault {
             | Self::RowTooLarge { .. }
             | Self::InvalidArrow { .. }
             | Self::TextsTooLarge { .. }
+            | Self::DictionaryTooLarge { .. }
             | Self::TooManyRows { .. }
             | Self::InvalidUtf8 { .. }
             | Self::NotAnObject { .. }

@@ -12,7 +12,7 @@ use arrow_array::{
 };
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{Field, Schema};
-use kelly_schemas::decode::{self, ArrowMessage, Origin};
+use kelly_schemas::decode::{self, ArrowMessage, Origin, Rendering};
 use kelly_schemas::encode::{ArrowEncoder, NewMetric};
 use kelly_schemas::{Fault, Limits, Metric, topics};
 use proptest::prelude::*;
@@ -47,8 +47,9 @@ fn owned(metric: &Metric<'_>) -> Metric<'static> {
 fn read_with(payload: &[u8], limits: &Limits) -> Result<Vec<Outcome>, Fault> {
     let message = ArrowMessage::read(payload, limits).map_err(|reject| reject.fault)?;
     let mut rows = Vec::new();
+    let mut rendering = Rendering::of_a_message();
     for columns in message.batches() {
-        columns.rows(&origin(limits), &mut |number, row| {
+        columns.rows(&origin(limits), &mut rendering, &mut |number, row| {
             assert_eq!(number as usize, rows.len(), "rows come in order");
             rows.push(row.map(|row| owned(&row.to_metric())).map_err(|reject| {
                 let kept = String::from_utf8(reject.kept_bytes().into_owned()).expect("a rendering is text");
@@ -254,6 +255,71 @@ fn a_bad_row_is_refused_alone_and_shown_as_json() {
         .collect();
     insta::assert_snapshot!("arrow_bad_rows", told.join("\n"));
     assert!(!told.join("").contains("secret"), "content is not kept");
+}
+
+#[test]
+fn metadata_is_shown_as_an_object_or_by_its_size() {
+    let large = format!(r#"{{"k":"{}"}}"#, "x".repeat(8 << 10));
+    let large_content = format!(r#"{{"k":"{}","te\u0078t":"the secret words"}}"#, "x".repeat(8 << 10));
+    let texts_of: [(&str, &str); 7] = [
+        (r#"{"te\u0078t":"the secret words"}"#, "conversation_content"),
+        (r#"{"te\u0078t":"the secret words""#, "invalid_json"),
+        ("{text: the secret words}", "invalid_json"),
+        (r#""{\"te\\u0078t\":\"the secret words\"}""#, "wrong_type"),
+        (r#"["the secret words"]"#, "wrong_type"),
+        (&large, "metadata_too_large"),
+        (&large_content, "conversation_content"),
+    ];
+    for (text, expected) in texts_of {
+        let rows = read(&with(vec![("metadata", texts(&[Some(text)]))])).expect("can be read");
+        let Err((code, kept)) = &rows[0] else { panic!("{text} is taken") };
+        assert_eq!(code, expected, "{text}");
+        assert!(!kept.contains("secret"), "{kept}");
+        assert!(
+            expected == "conversation_content" || kept.contains(&format!("\"{} bytes\"", text.len())),
+            "{kept}"
+        );
+    }
+}
+
+#[test]
+fn the_bad_rows_of_a_message_are_shown_up_to_a_bound_over_all_its_record_batches() {
+    let account = "x".repeat(600);
+    let one = batch(vec![
+        ("metric_name", texts(&[Some("no good"); 100])),
+        ("value", Arc::new(Float64Array::from(vec![1.0; 100]))),
+        ("account_id", texts(&[Some(account.as_str()); 100])),
+    ]);
+    let rows = read(&stream(&vec![one; 12])).expect("can be read");
+    let kept: Vec<usize> = rows.iter().map(|row| row.as_ref().expect_err("is bad").1.len()).collect();
+    let shown = kept.iter().take_while(|bytes| **bytes > 0).count();
+    assert_eq!((kept.len(), kept[0] > 600), (1_200, true));
+    assert!(kept[shown..].iter().all(|bytes| *bytes == 0), "of the rest only the reason");
+    let total: usize = kept.iter().sum();
+    assert!(total <= 256 << 10 && total + kept[0] > 256 << 10, "{total} bytes of {shown} rows");
+}
+
+#[test]
+fn a_dictionary_may_be_larger_than_its_rows_but_not_than_a_message() {
+    let dictionary = |values: usize| {
+        let values = StringArray::from_iter_values((0..values).map(|number| format!("m{number}")));
+        let names = DictionaryArray::<Int32Type>::new(vec![3, 90, 3].into(), Arc::new(values));
+        let value = Float64Array::from(vec![1.0; 3]);
+        batch(vec![("metric_name", Arc::new(names) as ArrayRef), ("value", Arc::new(value))])
+    };
+    let names: Vec<_> = good(&stream(&[dictionary(100)])).into_iter().map(|row| row.metric_name).collect();
+    assert_eq!(names, ["m3", "m90", "m3"]);
+    let payload = stream(&[dictionary(100)]);
+    let message = ArrowMessage::read(&payload, &Limits::default()).expect("can be read");
+    let distinct = message.batches().map(|columns| columns.distinct().metric_names).sum::<usize>();
+    assert_eq!(distinct, 0, "no table is larger than the rows");
+
+    let limits = Limits { max_arrow_rows: 99, ..Limits::default() };
+    let fault = read_with(&payload, &limits).expect_err("is refused");
+    assert_eq!(fault, Fault::DictionaryTooLarge { values: 100, limit: 99 });
+    let empty = stream(&[dictionary(91).slice(0, 0), dictionary(100), dictionary(100).slice(0, 0)]);
+    let message = ArrowMessage::read(&empty, &Limits::default()).expect("can be read");
+    assert_eq!(message.batches().count(), 1, "a record batch without rows is passed over");
 }
 
 #[test]

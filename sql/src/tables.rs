@@ -19,7 +19,7 @@ pub enum Table {
     Metrics1h,
     /// One state a metric, account and hour.
     AccountMetrics1h,
-    /// Histogram rows of a metric, account and day.
+    /// One histogram a metric, account and day: a map of its buckets.
     AccountMetrics1d,
     /// One state a conversation, metric and day.
     ConversationMetrics1d,

@@ -49,7 +49,7 @@ impl Accept for Door {
             BodyForm::Ndjson => self.acceptor.accept(kind, body, Form::Ndjson, now_ms).await,
             BodyForm::Detect => self.acceptor.accept(kind, body, detect(body), now_ms).await,
             // Of metrics only: the route refuses it for events.
-            BodyForm::Arrow => self.acceptor.accept_arrow(body, now_ms).await,
+            BodyForm::Arrow => self.acceptor.accept_arrow(body.clone(), now_ms).await,
         };
         accepted
             .map(|accepted| Accepted { accepted: accepted.rows as u64, ids: accepted.ids })
@@ -88,9 +88,11 @@ fn not_accepted(error: AcceptError) -> NotAccepted {
         AcceptError::Body(Fault::TooManyRows { limit }) => NotAccepted::TooLarge {
             reason: format!("it has more than {limit} rows; split them over several requests"),
         },
-        AcceptError::Body(fault @ (Fault::MessageTooLarge { .. } | Fault::TextsTooLarge { .. })) => {
-            NotAccepted::TooLarge { reason: fault.to_string() }
-        }
+        AcceptError::Body(
+            fault @ (Fault::MessageTooLarge { .. }
+            | Fault::TextsTooLarge { .. }
+            | Fault::DictionaryTooLarge { .. }),
+        ) => NotAccepted::TooLarge { reason: fault.to_string() },
         AcceptError::Body(fault) => NotAccepted::Malformed { reason: fault.to_string() },
         AcceptError::Rows { bad, total, .. } => NotAccepted::Refused {
             rows: bad
@@ -105,6 +107,7 @@ fn not_accepted(error: AcceptError) -> NotAccepted {
             total: total as u64,
         },
         AcceptError::Encoding(error) => NotAccepted::Unavailable { reason: chain(&error) },
+        AcceptError::BrokenOff(error) => NotAccepted::Unavailable { reason: chain(&error) },
         AcceptError::Log(LogError::Full { what }) => {
             NotAccepted::Full { reason: what, retry_after: RETRY_FULL }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow_schema::ArrowError;
 use bytes::Bytes;
-use kelly_schemas::decode::{ARROW_STREAM, ArrowMessage, ArrowMetric, ArrowText, Origin};
+use kelly_schemas::decode::{ARROW_STREAM, ArrowMessage, ArrowMetric, ArrowText, Origin, Rendering};
 use kelly_schemas::encode::{ArrowEncoder, NewMetric};
 use kelly_schemas::topics;
 use kelly_stream::NewRecord;
@@ -25,7 +25,7 @@ pub(super) fn check(body: &[u8], origin: &Origin<'_>, partitions: u32) -> Result
     let mut messages = Messages { max_rows: origin.limits.max_arrow_rows, ..Messages::default() };
     let (mut bad, mut total) = (Vec::new(), 0);
     for columns in message.batches() {
-        columns.rows(origin, &mut |index, row| match row {
+        columns.rows(origin, &mut Rendering::none(), &mut |index, row| match row {
             // After the first bad row nothing is sent: the others are looked at for their faults alone.
             Ok(_) if total > 0 => {}
             Ok(row) => messages.push(partition_of(row.partition_key().as_bytes(), partitions), &row),

@@ -1,7 +1,7 @@
 //! Arrow messages: an IPC stream of thousands of metrics, a column each.
 //!
-//! The values obey the very rules of JSON rows. What differs is where they are looked at: each distinct
-//! text of a dictionary is checked once a record batch, and a row costs look-ups and no allocation.
+//! The values obey the very rules of JSON rows. What differs is where they are looked at: where rows share the texts of
+//! a dictionary, each text is checked once a record batch, and a row costs look-ups and no allocation.
 //!
 //! | column | types | |
 //! |---|---|---|
@@ -18,7 +18,7 @@
 //! a decision of its producer's program, not of a row, and is mended there. A bad row is refused alone.
 //!
 //! A message is hostile until shown otherwise: [`stream`] looks at every length and offset before the Arrow
-//! library may, and nothing is sized by what a message merely claims.
+//! library may, and the work on a record batch is bounded by its rows and by the bytes that are there.
 
 mod columns;
 mod rows;
@@ -33,7 +33,7 @@ use super::metadata::shown;
 use crate::fault::{Fault, Reject};
 use crate::limits::Limits;
 
-pub use rows::{ArrowMetric, ArrowText, DistinctTexts, MetricColumns};
+pub use rows::{ArrowMetric, ArrowText, DistinctTexts, MetricColumns, Rendering};
 
 /// The `content-type` of an Arrow message.
 pub const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
@@ -41,6 +41,9 @@ pub const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
 /// Bytes the texts of a message may have when they are written out row by row, as the store keeps them. Shared
 /// texts make a small message of it; without the bound one could fill the memory of its reader.
 pub const MAX_WRITTEN_OUT_BYTES: usize = 32 << 20;
+
+/// Bytes a row takes in a batch beside its texts: its numbers, the places of its texts, where it lay on the log.
+pub const ROW_BYTES: usize = 80;
 
 /// An Arrow message that can be read. Its rows are still to be checked.
 #[derive(Debug)]
@@ -74,11 +77,12 @@ impl ArrowMessage {
         self.rows
     }
 
-    /// What its rows take when each has texts of its own; at most [`MAX_WRITTEN_OUT_BYTES`] and the numbers.
+    /// What its rows take in a batch, never less: the texts that are kept in full for every row, at most
+    /// [`MAX_WRITTEN_OUT_BYTES`], and [`ROW_BYTES`] for the rest of a row. Names, types and accounts are kept once a
+    /// batch and do not count.
     #[must_use]
     pub fn written_out_bytes(&self) -> usize {
-        const NUMBERS_OF_A_ROW: usize = 16;
-        self.written_out + self.rows * NUMBERS_OF_A_ROW
+        self.written_out + self.rows * ROW_BYTES
     }
 
     /// Its record batches in order. A row's number goes on from one to the next.

@@ -35,7 +35,6 @@ impl<'a> Aside<'a> {
                 return Err(Fault::WrongType { field: "metadata", expected: "an object", found });
             }
         };
-        refuse_larger(metadata.len(), max_bytes)?;
         let mut names_may_repeat = false;
         let mut is_empty = true;
         if !metadata.is_empty() {
@@ -43,6 +42,8 @@ impl<'a> Aside<'a> {
             names_may_repeat = scan.names_may_repeat;
             is_empty = scan.is_empty;
         }
+        // Content is told of however much there is.
+        refuse_larger(metadata.len(), max_bytes)?;
         if is_empty && self.extras.is_empty() {
             return Ok(Cow::Borrowed(""));
         }
@@ -232,8 +233,8 @@ fn merge(
     merged.push('{');
     merged.push_str(inner);
     for (name, value) in extras {
-        refuse_larger(value.get().len(), max_bytes)?;
         scan(value.get(), name)?;
+        refuse_larger(value.get().len(), max_bytes)?;
         if own_names.binary_search(name).is_ok() {
             // Either could be the one that was meant, and only one has room.
             return Err(Fault::DuplicateField { field: format!("metadata.{}", shown(name)) });
@@ -298,6 +299,9 @@ mod tests {
         assert_eq!(fault, Fault::ConversationContent { field: "metadata.b.content".to_owned() });
         let fault = text("", &[("note", r#"{"te\u0078t":1}"#)]).expect_err("is refused");
         assert_eq!(fault, Fault::ConversationContent { field: "note.text".to_owned() });
+        let large = format!(r#"{{"a":"{}","te\u0078t":"secret"}}"#, "x".repeat(LIMIT));
+        assert_eq!(code(&large, &[]), "conversation_content", "before its size");
+        assert_eq!(code("", &[("b", &large)]), "conversation_content", "before its size");
         assert_eq!(text(r#"{"a":"text"}"#, &[]).as_deref(), Ok(r#"{"a":"text"}"#));
     }
 

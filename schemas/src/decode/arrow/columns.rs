@@ -126,10 +126,11 @@ impl<'b> TextColumn<'b> {
         }
     }
 
-    /// How many distinct texts there are, where they are numbered.
+    /// How many distinct texts there are, where they are numbered and rows share them. Where there are more of them
+    /// than rows, a table of them would cost more than it saves, and a small batch with a large dictionary very much.
     pub(super) fn distinct(&self) -> Option<usize> {
         match self {
-            Self::Keyed { texts, .. } => Some(texts.len()),
+            Self::Keyed { keys, texts } => (texts.len() <= keys.len()).then(|| texts.len()),
             Self::Absent | Self::Plain(_) => None,
         }
     }
@@ -139,11 +140,13 @@ impl<'b> TextColumn<'b> {
             Self::Absent => 0,
             Self::Plain(texts) => plain_bytes(*texts),
             Self::Keyed { keys, texts } => {
-                let longest = (0..texts.len() as u32).map(|at| texts.get(at).len()).max().unwrap_or_default();
                 // Almost always short: only what may be too much is added up.
-                let at_most = longest.saturating_mul(rows);
-                if at_most <= super::MAX_WRITTEN_OUT_BYTES / 4 {
-                    return at_most;
+                if let Some(distinct) = self.distinct() {
+                    let longest = (0..distinct as u32).map(|at| texts.get(at).len()).max();
+                    let at_most = longest.unwrap_or_default().saturating_mul(rows);
+                    if at_most <= super::MAX_WRITTEN_OUT_BYTES / 4 {
+                        return at_most;
+                    }
                 }
                 let present = keys.iter().filter(|key| **key != NO_KEY);
                 present.map(|key| texts.get(*key).len()).fold(0, usize::saturating_add)

@@ -16,10 +16,42 @@ use crate::{Metric, limits};
 
 /// Bytes of one text that a refused row is shown with.
 const SHOWN_TEXT_BYTES: usize = 1_024;
-/// The same for metadata: as much as it may have.
+/// Bytes of metadata that a refused row is shown with: as much as it may have.
 const SHOWN_METADATA_BYTES: usize = 8 << 10;
-/// Bytes of all refused rows of one record batch that are shown; of the rest only the reason is told. The log has them.
-const SHOWN_ROWS_BYTES: usize = 4 << 20;
+/// Bytes of all refused rows of one message that are shown; of the rest only the reason and the number are told. The
+/// log has them.
+const SHOWN_MESSAGE_BYTES: usize = 256 << 10;
+
+/// How much of the refused rows of a message is still to be rendered as JSON.
+#[derive(Debug)]
+pub struct Rendering {
+    bytes_left: usize,
+}
+
+impl Rendering {
+    /// For one message of the log, whose refused rows become dead letters.
+    #[must_use]
+    pub fn of_a_message() -> Self {
+        Self { bytes_left: SHOWN_MESSAGE_BYTES }
+    }
+
+    /// For whoever wants to know the faults alone.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { bytes_left: 0 }
+    }
+
+    /// The row, or nothing from the first on that has no room.
+    fn row(&mut self, columns: &MetricColumns<'_>, row: usize) -> Vec<u8> {
+        if self.bytes_left == 0 {
+            return Vec::new();
+        }
+        let shown = columns.shown(row);
+        let left = self.bytes_left.checked_sub(shown.len());
+        self.bytes_left = left.unwrap_or_default();
+        if left.is_some() { shown } else { Vec::new() }
+    }
+}
 
 /// One record batch of a message, its columns ready to be walked over.
 #[derive(Debug)]
@@ -114,7 +146,7 @@ impl<'b> ArrowText<'b> {
     }
 }
 
-/// Numbers below which [`ArrowText::number`] lies, by column.
+/// Numbers below which [`ArrowText::number`] lies, by column; 0 where too few rows share texts for a table of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DistinctTexts {
     /// Of `metric_name`.
@@ -160,17 +192,14 @@ impl<'b> MetricColumns<'b> {
     pub fn rows(
         &'b self,
         origin: &Origin<'_>,
+        rendering: &mut Rendering,
         sink: &mut impl FnMut(u32, Result<ArrowMetric<'b>, Reject<'static>>),
     ) {
         let mut checks = Checks::new(self);
-        let mut shown_bytes = 0;
         for row in 0..self.rows {
-            let outcome = checks.row(self, row as usize, origin).map_err(|fault| {
-                let bytes =
-                    if shown_bytes < SHOWN_ROWS_BYTES { self.shown(row as usize) } else { Vec::new() };
-                shown_bytes += bytes.len();
-                Reject::rendered(fault, bytes)
-            });
+            let outcome = checks
+                .row(self, row as usize, origin)
+                .map_err(|fault| Reject::rendered(fault, rendering.row(self, row as usize)));
             sink(self.first_row + row, outcome);
         }
     }
@@ -207,14 +236,21 @@ impl<'b> MetricColumns<'b> {
             object.insert(self.timestamp.name.to_owned(), time);
         }
         if let Some(place) = self.metadata.place(row) {
-            let text = self.metadata.text(place);
-            let bound = SHOWN_METADATA_BYTES;
-            // What is JSON stays JSON; what is not, or too much, is shown as the text it is.
-            let parsed = (text.len() <= bound).then(|| serde_json::from_str(text).ok()).flatten();
-            object.insert("metadata".to_owned(), parsed.unwrap_or_else(|| start_of(text, bound).into()));
+            object.insert("metadata".to_owned(), shown_metadata(self.metadata.text(place)));
         }
         serde_json::Value::Object(object).to_string().into_bytes()
     }
+}
+
+/// Metadata as a dead letter may have it: an object, in which content is found by its name. Of anything else only the
+/// size is told: in a text within a text, names are written in too many ways to be sure.
+fn shown_metadata(text: &str) -> serde_json::Value {
+    if text.len() <= SHOWN_METADATA_BYTES
+        && let Ok(object) = serde_json::from_str::<serde_json::Map<_, _>>(text)
+    {
+        return object.into();
+    }
+    format!("{} bytes", text.len()).into()
 }
 
 /// What is known of a text.
@@ -302,9 +338,6 @@ fn metadata(text: &str, max_bytes: usize) -> Result<&str, Fault> {
     let text = text.trim_ascii();
     if text.is_empty() {
         return Ok("");
-    }
-    if text.len() > max_bytes {
-        return Err(Fault::MetadataTooLarge { bytes: text.len(), limit: max_bytes });
     }
     let raw: &RawValue =
         serde_json::from_str(text).map_err(|error| invalid_json(&error, Some("metadata"), text))?;

@@ -75,6 +75,7 @@ pub(super) fn read(payload: &[u8], limits: &Limits) -> Result<Stream, Refusal> {
         schema: schema::admit(given)?,
         dictionaries: HashMap::new(),
         dictionaries_read: 0,
+        batches_read: 0,
         batches: Vec::new(),
         rows: 0,
         max_rows: limits.max_arrow_rows,
@@ -158,6 +159,8 @@ struct Reader {
     schema: SchemaRef,
     dictionaries: HashMap<i64, ArrayRef>,
     dictionaries_read: usize,
+    batches_read: usize,
+    /// Those that have rows.
     batches: Vec<RecordBatch>,
     rows: usize,
     max_rows: usize,
@@ -179,7 +182,8 @@ impl Reader {
 
     fn record_batch(&mut self, frame: &Frame, message: &Message<'_>) -> Result<(), Fault> {
         let batch = message.header_as_record_batch().ok_or_else(|| invalid("a record batch is empty"))?;
-        if self.batches.len() == MAX_BATCHES {
+        self.batches_read += 1;
+        if self.batches_read > MAX_BATCHES {
             return Err(invalid(format!("it has more than {MAX_BATCHES} record batches")));
         }
         let rows = usize::try_from(batch.length()).map_err(|_| invalid("a length is negative"))?;
@@ -189,6 +193,9 @@ impl Reader {
         }
         let types: Vec<&DataType> = self.schema.fields().iter().map(|field| field.data_type()).collect();
         verify_extents(&batch, &types, &frame.body)?;
+        if rows == 0 {
+            return Ok(());
+        }
         let (schema, version) = (SchemaRef::clone(&self.schema), message.version());
         let read = read_record_batch(&frame.body, batch, schema, &self.dictionaries, None, &version)
             .map_err(|error| unreadable("a record batch", &error))?;
@@ -207,6 +214,10 @@ impl Reader {
             return Err(invalid(format!("it has more than {MAX_BATCHES} dictionaries")));
         }
         let values = dictionary.data().ok_or_else(|| invalid("a dictionary is empty"))?;
+        let count = usize::try_from(values.length()).map_err(|_| invalid("a length is negative"))?;
+        if count > self.max_rows {
+            return Err(Fault::DictionaryTooLarge { values: count, limit: self.max_rows });
+        }
         let value_type = value_type(&self.schema, dictionary.id())
             .ok_or_else(|| invalid("a dictionary belongs to no column"))?;
         verify_extents(&values, &[value_type], &frame.body)?;
