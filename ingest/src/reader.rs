@@ -17,7 +17,8 @@ use crate::stats::Half;
 use crate::writer::{Shared, WriteError, chain};
 
 /// Records handed over by one poll at most. Only between polls is a partition paused whose writer is
-/// behind, and an Arrow message becomes thousands of rows: so few that what comes meanwhile is bounded.
+/// behind, and an Arrow message becomes thousands of rows: what one poll brings comes on top of
+/// `max_buffered_bytes`, some hundred megabytes of full Arrow messages.
 const RECORDS_A_POLL: usize = 256;
 /// Longest wait in a poll: how soon a stop is noticed.
 const LONGEST_POLL: Duration = Duration::from_millis(100);
