@@ -16,9 +16,9 @@ use crate::lane::{Closing, Lane};
 use crate::stats::Half;
 use crate::writer::{Shared, WriteError, chain};
 
-/// Records handed over by one poll at most. Only between polls is a partition paused whose writer is
-/// behind, and an Arrow message becomes thousands of rows: what one poll brings comes on top of
-/// `max_buffered_bytes`, some hundred megabytes of full Arrow messages.
+/// Records handed over by one poll at most: between polls batches are closed by age, partitions paused and a stop
+/// noticed, and an Arrow message takes as long as thousands of rows. What they may take of memory is not bounded
+/// here but by [`Sink::has_room`].
 const RECORDS_A_POLL: usize = 256;
 /// Longest wait in a poll: how soon a stop is noticed.
 const LONGEST_POLL: Duration = Duration::from_millis(100);
@@ -37,9 +37,15 @@ pub struct BatchBounds {
     pub max_bytes: usize,
     /// Time since its first record: the greatest part of the way from produced to queryable.
     pub max_age: Duration,
-    /// Bytes of all batches that are closed and not yet written; at the bound every
-    /// partition is paused.
+    /// Bytes of all batches that are closed and not yet written; at the bound no record is taken any more and every
+    /// partition is paused. The batch that reached it and the open batch of each partition come on top.
     pub max_buffered_bytes: usize,
+}
+
+impl BatchBounds {
+    fn are_reached_by(&self, buffered_bytes: u64) -> bool {
+        buffered_bytes > self.max_buffered_bytes as u64
+    }
 }
 
 impl Default for BatchBounds {
@@ -224,6 +230,12 @@ impl Sink for Lanes {
             self.lanes[at].push(&record, self.rules, &self.bounds, &self.shared);
         }
     }
+
+    /// Once every partition is paused nothing comes, and the poll may wait as long as it was told to.
+    fn has_room(&self) -> bool {
+        !self.bounds.are_reached_by(self.shared.stats.buffered_bytes())
+            || self.lanes.iter().all(|lane| lane.paused)
+    }
 }
 
 impl Lanes {
@@ -262,7 +274,7 @@ impl Lanes {
         for lane in &mut self.lanes {
             lane.close_if_due(now, self.bounds.max_age, &self.shared);
             let behind = lane.regulate();
-            let over_budget = self.shared.stats.buffered_bytes() > self.bounds.max_buffered_bytes as u64;
+            let over_budget = self.bounds.are_reached_by(self.shared.stats.buffered_bytes());
             let pause = behind || over_budget;
             if pause != lane.paused {
                 lane.paused = pause;

@@ -10,10 +10,14 @@ use arrow_array::types::{Int32Type, UInt32Type};
 use arrow_array::{ArrayRef, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{Field, Schema};
+use async_trait::async_trait;
 use bytes::Bytes;
 use kelly_harness::{KafkaBroker, TestDatabase};
 use kelly_ingest::accept::{AcceptError, Acceptor};
-use kelly_ingest::{Batch, BatchBuilder, IngestConfig, Nonce, Pipeline, Rules};
+use kelly_ingest::evidence::{Evidence, Source};
+use kelly_ingest::{
+    Batch, BatchBounds, BatchBuilder, Block, IngestConfig, InsertError, Nonce, Pipeline, Rules, Tables,
+};
 use kelly_schemas::decode::ARROW_STREAM;
 use kelly_schemas::{Limits, topics};
 use kelly_sql::Table;
@@ -21,6 +25,7 @@ use kelly_stream::{
     EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, NewRecord, Record, Retention, TopicPartition,
     TopicSpec,
 };
+use tokio::sync::Semaphore;
 
 const LOG_TIME_MS: i64 = 1_726_068_650_000;
 const RAW_RETENTION_MS: i64 = 72 * 3_600_000;
@@ -209,6 +214,71 @@ fn events_and_unknown_types_are_dead_letters_without_their_texts() {
     assert_eq!(dead_rows(&batch), vec![(0, "unsupported_content_type".to_owned()); 2]);
     let kept = batch.blocks[0].rows["bytes"].as_binary::<i32>();
     assert!(kept.iter().all(|bytes| bytes == Some(b"???? ?????")));
+}
+
+/// A store that takes a block for each permit it is given.
+struct Slow {
+    permits: Semaphore,
+}
+
+#[async_trait]
+impl Tables for Slow {
+    async fn insert(&self, _block: &Block, _token: &str) -> Result<(), InsertError> {
+        self.permits.acquire().await.expect("it is never closed").forget();
+        Ok(())
+    }
+
+    async fn token_proves_rows(&self, _table: Table) -> Result<bool, InsertError> {
+        Ok(true)
+    }
+
+    async fn evidence(&self, _block: &Block, _source: Source<'_>) -> Result<Evidence, InsertError> {
+        Ok(Evidence::Unknown)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_is_buffered_than_the_bound_and_the_batch_that_reached_it() {
+    const MESSAGES: u64 = 40;
+    const ROWS: usize = 200;
+    let directory = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(EmbeddedConfig::new(directory.path())).unwrap());
+    log.ensure_topics(&[topic(topics::METRICS), topic(topics::ACTIVITY)]).await.unwrap();
+    let rows = vec![Row { time: None, metadata: Some(r#"{"region":"north"}"#), ..rows()[3].clone() }; ROWS];
+    let payload = Bytes::from(as_arrow(&rows, true, ROWS));
+    let one = built(&[(Some(ARROW_STREAM), &payload)]).size.bytes as u64;
+    // All in one append: what a single poll would hand over.
+    let record = NewRecord {
+        topic: topics::METRICS.into(),
+        partition: Some(0),
+        key: None,
+        payload,
+        content_type: Some(ARROW_STREAM.into()),
+    };
+    log.append(vec![record; MESSAGES as usize]).await.unwrap();
+
+    let rules = Rules { limits: Limits::default(), raw_retention_ms: RAW_RETENTION_MS };
+    let bound = 5 * one;
+    let bounds = BatchBounds { max_rows: 1, max_buffered_bytes: bound as usize, ..BatchBounds::default() };
+    let slow = Arc::new(Slow { permits: Semaphore::new(0) });
+    let tables: Arc<dyn Tables> = slow.clone();
+    let config = IngestConfig { bounds, ..IngestConfig::new(rules) };
+    let pipeline = Pipeline::start(Arc::clone(&log), tables, config).unwrap();
+    let begun = Instant::now();
+    let mut has_reached_it = false;
+    while pipeline.counts().batches < MESSAGES {
+        assert!(begun.elapsed() < Duration::from_secs(120), "{:?}", pipeline.counts());
+        let buffered = pipeline.counts().buffered_bytes;
+        assert!(buffered <= bound + one, "{buffered} bytes are buffered, {bound} allowed, {one} a batch");
+        has_reached_it |= buffered > bound;
+        if has_reached_it {
+            slow.permits.add_permits(1);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let counts = pipeline.shutdown().await.unwrap();
+    assert_eq!((counts.records, counts.rows), (MESSAGES, MESSAGES * ROWS as u64));
+    log.close().await.unwrap();
 }
 
 fn topic(name: &str) -> TopicSpec {

@@ -148,6 +148,12 @@ pub trait Sink {
     fn gap(&mut self, partition: &TopicPartition, expected: u64, found: u64);
     /// The next record of a partition.
     fn record(&mut self, record: Record<'_>);
+    /// Whether another record may come now. Asked before each, so it must be cheap. Where there is no room the poll ends
+    /// at once, and what it had not handed over is for the polls behind it: nothing is lost, repeated or out of order.
+    /// The poll does not wait then: who polls again makes room first, or pauses what is assigned.
+    fn has_room(&self) -> bool {
+        true
+    }
 }
 
 /// A position to commit.
@@ -173,8 +179,8 @@ pub trait Committer: Send + Sync {
 /// A member of a consumer group. Blocking: it lives on a thread of its own.
 pub trait Consumer: Send {
     /// Waits at most `max_wait` for the first record, then hands over what is there without waiting
-    /// further, at most about `max_records`. Returns how many records. Must be called often enough
-    /// (Kafka's `max.poll.interval.ms`), also while everything is paused.
+    /// further, at most about `max_records` and no more than the sink has room for. Returns how many
+    /// records. Must be called often enough (Kafka's `max.poll.interval.ms`), also while everything is paused.
     fn poll(&mut self, max_wait: Duration, max_records: usize, sink: &mut dyn Sink) -> Result<usize>;
     /// The handle that commits for this consumer.
     fn committer(&self) -> Arc<dyn Committer>;

@@ -151,6 +151,9 @@ impl EmbeddedConsumer {
         let mut handed_over = 0;
         let mut gaps = false;
         for step in 0..self.assigned.len() {
+            if !sink.has_room() {
+                break;
+            }
             let index = (self.turn + step) % self.assigned.len();
             let assigned = &mut self.assigned[index];
             if assigned.paused {
@@ -159,7 +162,7 @@ impl EmbeddedConsumer {
             let (records, gap) = assigned.read(&store, max_records - handed_over, sink)?;
             handed_over += records;
             gaps |= gap;
-            if handed_over >= max_records {
+            if handed_over >= max_records || !sink.has_room() {
                 // This one may have more: the next poll begins behind it.
                 self.turn = index + 1;
                 break;
@@ -179,7 +182,7 @@ impl Consumer for EmbeddedConsumer {
             }
             let happened = self.follow_group(sink)?;
             let (handed_over, gaps) = self.read(max_records, sink)?;
-            if handed_over > 0 || happened || gaps {
+            if handed_over > 0 || happened || gaps || !sink.has_room() {
                 return Ok(handed_over);
             }
             // Signs of life go on through a long wait.
@@ -245,8 +248,9 @@ impl Assigned {
         if let Some(frame) = self.frame.take() {
             handed_over += self.hand_over(frame, limit, sink)?;
         }
-        if handed_over < limit && self.next < ends.high {
+        if self.frame.is_none() && handed_over < limit && self.next < ends.high {
             let from = self.base_of_next(partition)?;
+            let mut is_cut_short = false;
             for stored in partition.frames(from, ends.high) {
                 let stored = stored?;
                 if stored.base > self.next {
@@ -254,11 +258,13 @@ impl Assigned {
                     self.jump(stored.base, sink);
                 }
                 handed_over += self.hand_over(stored, limit - handed_over, sink)?;
-                if handed_over >= limit {
+                // A frame is left where the sink had no room for all of it.
+                is_cut_short = handed_over >= limit || self.frame.is_some() || !sink.has_room();
+                if is_cut_short {
                     break;
                 }
             }
-            if handed_over < limit && self.next < ends.high {
+            if !is_cut_short && self.next < ends.high {
                 // Nothing is left up to the end: those offsets hold no records.
                 gap = true;
                 self.jump(ends.high, sink);
@@ -288,6 +294,9 @@ impl Assigned {
         let first = self.next.saturating_sub(stored.base);
         let last = stored.count.min(first.saturating_add(limit as u64));
         for index in first..last {
+            if !sink.has_room() {
+                break;
+            }
             let record = frame
                 .record(index, &self.partition.topic, self.partition.partition, stored.base)
                 .ok_or_else(|| LogError::Corrupt {
@@ -302,9 +311,10 @@ impl Assigned {
             self.next = stored.base + index + 1;
             sink.record(record);
         }
-        self.aligned = last == stored.count;
-        self.frame = (last < stored.count).then_some(stored);
-        Ok(usize::try_from(last.saturating_sub(first)).unwrap_or(usize::MAX))
+        let reached = self.next.saturating_sub(stored.base);
+        self.aligned = reached == stored.count;
+        self.frame = (reached < stored.count).then_some(stored);
+        Ok(usize::try_from(reached.saturating_sub(first)).unwrap_or(usize::MAX))
     }
 }
 

@@ -115,6 +115,40 @@ impl MessageBatch<'_> {
     }
 }
 
+/// A record taken from the queue. To be dropped before the client it comes from.
+struct Lent(*mut native::rd_kafka_message_t);
+
+// SAFETY: librdkafka's messages may be used from any thread; the pointer is owned by this value alone.
+unsafe impl Send for Lent {}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // SAFETY: owned by this value and destroyed once.
+        unsafe { native::rd_kafka_message_destroy(self.0) }
+    }
+}
+
+/// Records that were taken and found no room, in their order. At most one take of each partition's, which librdkafka's
+/// own queue bounds in bytes: nothing is taken before those kept back have been handed over, but for those of a paused
+/// partition, of which nothing more comes. To be dropped before the client.
+#[derive(Default)]
+pub(super) struct KeptBack {
+    messages: Vec<Lent>,
+}
+
+impl KeptBack {
+    /// Adds what a batch has from a place on.
+    pub(super) fn add(&mut self, mut batch: MessageBatch<'_>, from: usize) {
+        self.messages.extend(batch.messages.drain(from..).map(Lent));
+    }
+
+    /// Gives back those of which `stays` says no, in their order.
+    pub(super) fn retain(&mut self, mut stays: impl FnMut(Message<'_>) -> bool) {
+        // SAFETY: each pointer is a live message for as long as its owner is in the list.
+        self.messages.retain(|message| stays(unsafe { Message::new(message.0) }));
+    }
+}
+
 impl Drop for MessageBatch<'_> {
     fn drop(&mut self) {
         for message in &self.messages {

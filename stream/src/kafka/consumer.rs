@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::admin::native;
-use super::batch::{self, Message, RecordQueue};
+use super::batch::{self, KeptBack, Message, RecordQueue};
 use super::committer::{KafkaCommitter, Member};
 use super::config::KafkaConfig;
 use super::context::{GroupEvent, MemberContext};
@@ -44,6 +44,7 @@ impl KafkaConsumer {
         Ok(Self {
             queue: RecordQueue::new(&consumer),
             reader: Reader {
+                kept_back: KeptBack::default(),
                 member: Arc::new(Member::new(consumer)),
                 topics: topics.join(", "),
                 start: spec.start,
@@ -57,21 +58,30 @@ impl KafkaConsumer {
     }
 
     fn fetch(&mut self, mut wait: Duration, max_records: usize, sink: &mut dyn Sink) -> Result<usize> {
-        let mut handed_over = 0;
-        while handed_over < max_records {
+        let (mut handed_over, is_full) = self.reader.deliver_kept_back(max_records, sink);
+        if is_full {
+            return Ok(handed_over);
+        }
+        if handed_over > 0 {
+            wait = Duration::ZERO;
+        }
+        while handed_over < max_records && sink.has_room() {
             let limit = (max_records - handed_over).min(MAX_BATCH);
             let messages = self.queue.take(wait, limit);
+            let taken = messages.len();
+            let mut seen = 0;
             for message in messages.iter() {
-                // An error of one partition must not swallow the records behind it in the batch.
-                match self.reader.deliver(message, sink) {
-                    Ok(true) => handed_over += 1,
-                    Ok(false) => {}
-                    Err(error) => {
-                        self.reader.failed.get_or_insert(error);
-                    }
+                if !sink.has_room() {
+                    break;
                 }
+                seen += 1;
+                handed_over += usize::from(self.reader.deliver_or_note(message, sink));
             }
-            if messages.len() < limit || self.reader.failed.is_some() {
+            if seen < taken {
+                self.reader.kept_back.add(messages, seen);
+                break;
+            }
+            if taken < limit || self.reader.failed.is_some() {
                 break;
             }
             wait = Duration::ZERO;
@@ -92,7 +102,7 @@ impl Consumer for KafkaConsumer {
             let left = deadline.saturating_duration_since(Instant::now());
             let wait = if happened { Duration::ZERO } else { left.min(EVENT_INTERVAL) };
             let handed_over = self.fetch(wait, max_records, sink)?;
-            if handed_over > 0 || happened || left.is_zero() {
+            if handed_over > 0 || happened || left.is_zero() || !sink.has_room() {
                 return Ok(handed_over);
             }
         }
@@ -126,6 +136,8 @@ impl Drop for KafkaConsumer {
 
 /// What a member has been given, and how far it has handed it over.
 struct Reader {
+    /// Before `member`: they must go before the client they come from.
+    kept_back: KeptBack,
     member: Arc<Member>,
     topics: String,
     start: Start,
@@ -258,6 +270,12 @@ impl Reader {
                 .map_err(|error| failure("resume partitions before they are given up", error))?;
         }
         self.assigned.retain(|assigned| !partitions.contains(&assigned.partition));
+        // Should one come back, it is read from its position again: these would lie ahead of that.
+        self.kept_back.retain(|message| {
+            !partitions.iter().any(|partition| {
+                partition.partition == message.partition() && &*partition.topic == message.topic()
+            })
+        });
         sink.revoked(partitions);
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for partition in partitions {
@@ -265,6 +283,36 @@ impl Reader {
         }
         // Only now may the group hand them to another member.
         self.member.consumer.incremental_unassign(&list).map_err(|error| failure("give up partitions", error))
+    }
+
+    /// Hands over what found no room before, and says whether anything is left that waits for room. What is kept back
+    /// of a paused partition waits for its end: librdkafka goes on behind it then.
+    fn deliver_kept_back(&mut self, max_records: usize, sink: &mut dyn Sink) -> (usize, bool) {
+        let mut handed_over = 0;
+        let mut is_full = false;
+        let mut kept_back = std::mem::take(&mut self.kept_back);
+        kept_back.retain(|message| {
+            let index = self.index_of(message.topic(), message.partition());
+            if index.is_some_and(|index| self.assigned[index].paused) {
+                return true;
+            }
+            // Once full it stays so, whatever the sink says: no record may overtake one of its partition.
+            is_full |= handed_over >= max_records || !sink.has_room();
+            if !is_full {
+                handed_over += usize::from(self.deliver_or_note(message, sink));
+            }
+            is_full
+        });
+        self.kept_back = kept_back;
+        (handed_over, is_full)
+    }
+
+    /// [`deliver`](Self::deliver) where an error of one partition must not swallow the records behind it.
+    fn deliver_or_note(&mut self, message: Message<'_>, sink: &mut dyn Sink) -> bool {
+        self.deliver(message, sink).unwrap_or_else(|error| {
+            self.failed.get_or_insert(error);
+            false
+        })
     }
 
     /// Hands one message over; `false` when it was not a record to hand over.

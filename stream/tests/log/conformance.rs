@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::support::{self, Diary, Event, Stage, group_of, place, poll_until, read, record, spec};
+use super::support::{self, Diary, Event, Narrow, Stage, group_of, place, poll_until, read, record, spec};
 use bytes::Bytes;
 use kelly_stream::bounds::MAX_RECORD_BYTES;
 use kelly_stream::partitioner::partition_of;
@@ -40,6 +40,9 @@ conformance! {
     a_gap_left_by_retention_is_told
     a_pause_loses_and_repeats_nothing
     a_partition_revoked_while_paused_is_read_again_when_it_comes_back
+    a_sink_without_room_loses_and_repeats_nothing
+    what_found_no_room_is_read_again_by_whoever_has_the_partition_next
+    a_member_that_leaves_with_records_that_found_no_room_leaves_them_to_the_next
     two_members_share_and_hand_over
     a_commit_of_an_assignment_that_is_over_is_fenced
     groups_do_not_disturb_each_other
@@ -320,6 +323,116 @@ async fn a_partition_revoked_while_paused_is_read_again_when_it_comes_back(stage
     assert_eq!(first_diary.texts(), [numbered(0..5), numbered(0..5)].concat());
 }
 
+async fn a_sink_without_room_loses_and_repeats_nothing(stage: Stage) {
+    let topic = stage.topic(2).await;
+    for (partition, range) in [(0, 0..40), (1, 0..60), (0, 40..60)] {
+        // Several to an append, so that it is the middle of what lies together that finds no room.
+        let records = numbered(range).into_iter().map(|text| record(&topic, Some(partition), text)).collect();
+        stage.log.append(records).await.unwrap();
+    }
+    let mut consumer = stage.log.consumer(group_of(&topic, Start::Earliest)).unwrap();
+    let mut sink = Narrow::default();
+    let of = |sink: &Narrow, partition: u32| -> Vec<u64> {
+        let records = sink.diary.records();
+        records.iter().filter(|record| record.partition == partition).map(|record| record.offset).collect()
+    };
+    let mut at_pause = None;
+    let deadline = Instant::now() + support::PATIENCE;
+    for turn in 0.. {
+        assert!(Instant::now() < deadline, "waited in vain; was told {:#?}", sink.diary);
+        sink.room = turn % 4;
+        let before = sink.diary.records().len();
+        let told = consumer.poll(Duration::from_millis(20), 1_000, &mut sink).unwrap();
+        assert_eq!(told, sink.diary.records().len() - before);
+        assert!(told <= turn % 4, "{told} records into room for {}", turn % 4);
+        let read = before + told;
+        match at_pause {
+            None if read >= 20 => {
+                consumer.pause(&[place(&topic, 0)]).unwrap();
+                at_pause = Some(of(&sink, 0));
+            }
+            Some(_) if read == 120 => break,
+            Some(paused) if of(&sink, 1).len() == 60 => {
+                assert!(paused.len() == of(&sink, 0).len() || paused.is_empty(), "paused at {paused:?}");
+                consumer.resume(&[place(&topic, 0)]).unwrap();
+                at_pause = Some(Vec::new());
+            }
+            waiting => at_pause = waiting,
+        }
+    }
+    assert_eq!((of(&sink, 0), of(&sink, 1)), ((0..60).collect(), (0..60).collect()));
+    assert!(!sink.diary.events.iter().any(|event| matches!(event, Event::Gap { .. })), "{:#?}", sink.diary);
+}
+
+async fn what_found_no_room_is_read_again_by_whoever_has_the_partition_next(stage: Stage) {
+    let topic = stage.topic(2).await;
+    for partition in 0..2 {
+        let records = numbered(0..20).into_iter().map(|text| record(&topic, Some(partition), text)).collect();
+        stage.log.append(records).await.unwrap();
+    }
+    let group = group_of(&topic, Start::Earliest);
+    let mut first = stage.log.consumer(group.clone()).unwrap();
+    let mut sink = Narrow::default();
+    let deadline = Instant::now() + support::PATIENCE;
+    // A record of each, and all others find no room.
+    while sink.diary.records().iter().map(|record| record.partition).collect::<BTreeSet<_>>().len() < 2 {
+        assert!(Instant::now() < deadline, "waited in vain; was told {:#?}", sink.diary);
+        sink.room = 1;
+        first.poll(Duration::from_millis(20), 1_000, &mut sink).unwrap();
+    }
+    let mut second = stage.log.consumer(group).unwrap();
+    let mut second_diary = Diary::default();
+    while sink.diary.assignments.len() != 1 || second_diary.assignments.len() != 1 {
+        assert!(Instant::now() < deadline, "waited in vain; was told {:#?}", sink.diary);
+        first.poll(Duration::from_millis(20), 1_000, &mut sink).unwrap();
+        second.poll(Duration::from_millis(20), 1_000, &mut second_diary).unwrap();
+    }
+    let moved = second_diary.assignments[0].partition.partition;
+    read(&mut second, &mut second_diary, 20);
+    assert_eq!(second_diary.texts(), numbered(0..20), "from the position, which nobody moved");
+    second.close().unwrap();
+
+    let of = |diary: &Diary, partition: u32| -> Vec<String> {
+        let records = diary.records();
+        records
+            .iter()
+            .filter(|record| record.partition == partition)
+            .map(super::support::Kept::text)
+            .collect()
+    };
+    let (mut diary, read_before) = (sink.diary.clone(), of(&sink.diary, 1 - moved));
+    diary.events.clear();
+    // It comes back, and so does all that was kept back of it.
+    poll_until(&mut [(&mut first, &mut diary)], |diaries| {
+        of(diaries[0], moved).len() >= 20 && read_before.len() + of(diaries[0], 1 - moved).len() >= 20
+    });
+    assert_eq!(of(&diary, moved), numbered(0..20));
+    let stayed = [read_before, of(&diary, 1 - moved)].concat();
+    assert_eq!(stayed, numbered(0..20), "what stayed goes on where it was");
+}
+
+async fn a_member_that_leaves_with_records_that_found_no_room_leaves_them_to_the_next(stage: Stage) {
+    let topic = stage.topic(1).await;
+    let records = numbered(0..20).into_iter().map(|text| record(&topic, Some(0), text)).collect();
+    stage.log.append(records).await.unwrap();
+    let group = group_of(&topic, Start::Earliest);
+    let mut consumer = stage.log.consumer(group.clone()).unwrap();
+    let mut sink = Narrow::default();
+    let deadline = Instant::now() + support::PATIENCE;
+    while sink.diary.records().len() < 3 {
+        assert!(Instant::now() < deadline, "waited in vain; was told {:#?}", sink.diary);
+        sink.room = 1;
+        consumer.poll(Duration::from_millis(20), 1_000, &mut sink).unwrap();
+    }
+    let epoch = sink.diary.assignment(0).epoch;
+    consumer.committer().commit(&[commit(place(&topic, 0), epoch, 3, "")]).unwrap();
+    consumer.close().unwrap();
+    let mut next = stage.log.consumer(group).unwrap();
+    let mut diary = Diary::default();
+    read(&mut next, &mut diary, 17);
+    assert_eq!(diary.texts(), numbered(3..20));
+}
+
 async fn two_members_share_and_hand_over(stage: Stage) {
     let topic = stage.topic(4).await;
     let group = group_of(&topic, Start::Earliest);
@@ -414,7 +527,16 @@ async fn watermarks_tell_the_ends(stage: Stage) {
     let ends = |partition| {
         let place = place(&topic, partition);
         let log = stage.log.clone();
-        async move { log.watermarks(&place).await }
+        async move {
+            let deadline = Instant::now() + support::PATIENCE;
+            loop {
+                match log.watermarks(&place).await {
+                    // A broker that is busy may not lead yet what it has just been given.
+                    Err(error) if error.is_retryable() && Instant::now() < deadline => {}
+                    told => return told,
+                }
+            }
+        }
     };
     assert_eq!(ends(0).await.unwrap(), Watermarks { low: 0, high: 0 });
     let position = stage.log.append(vec![record(&topic, Some(1), "x")]).await.unwrap();

@@ -121,7 +121,7 @@ pub enum Event {
 }
 
 /// Writes everything down, and keeps the assignments as a pipeline does.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Diary {
     pub events: Vec<Event>,
     pub assignments: Vec<Assignment>,
@@ -189,6 +189,36 @@ impl Sink for Diary {
             payload: record.payload.to_vec(),
             content_type: record.content_type.map(str::to_owned),
         }));
+    }
+}
+
+/// A diary with room for so many records more.
+#[derive(Debug, Default)]
+pub struct Narrow {
+    pub diary: Diary,
+    pub room: usize,
+}
+
+impl Sink for Narrow {
+    fn assigned(&mut self, assignments: Vec<Assignment>) {
+        self.diary.assigned(assignments);
+    }
+
+    fn revoked(&mut self, partitions: &[TopicPartition]) {
+        self.diary.revoked(partitions);
+    }
+
+    fn gap(&mut self, partition: &TopicPartition, expected: u64, found: u64) {
+        self.diary.gap(partition, expected, found);
+    }
+
+    fn record(&mut self, record: Record<'_>) {
+        self.room -= 1;
+        self.diary.record(record);
+    }
+
+    fn has_room(&self) -> bool {
+        self.room > 0
     }
 }
 
