@@ -1,6 +1,7 @@
 //! The HTTP side of the commands that speak to a running Kelly: sends rows, asks questions, reads the answers.
 
 use std::fmt;
+use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -168,12 +169,52 @@ impl Client {
 
     /// Asks a question: the parts of its path, which may hold any character, and its parameters.
     pub async fn ask(&self, path: &[&str], parameters: &[(&str, String)]) -> anyhow::Result<Value> {
+        self.document(self.question(path, parameters)).await
+    }
+
+    /// Asks a question whose answer is a file, and writes it as it comes. Says how many bytes it has; after an error what was
+    /// written is not whole.
+    pub async fn download(
+        &self,
+        path: &[&str],
+        parameters: &[(&str, String)],
+        out: &mut impl Write,
+    ) -> anyhow::Result<u64> {
+        let request = self.http.get(self.question(path, parameters));
+        let mut response = request.send().await.map_err(|error| self.unreachable(error, ""))?;
+        let broke_off = || format!("the connection to {} broke off before the file's end", self.shown);
+        let status = response.status();
+        if !status.is_success() {
+            let body = response.bytes().await.with_context(broke_off)?;
+            return Err(self.refused(status, serde_json::from_slice(&body).ok()));
+        }
+        let mut bytes = 0;
+        while let Some(piece) = response.chunk().await.with_context(broke_off)? {
+            out.write_all(&piece).context("writing what was answered")?;
+            bytes += piece.len() as u64;
+        }
+        Ok(bytes)
+    }
+
+    fn question(&self, path: &[&str], parameters: &[(&str, String)]) -> reqwest::Url {
         let mut url = self.base.clone();
         if let Ok(mut parts) = url.path_segments_mut() {
             parts.pop_if_empty().extend(path);
         }
         url.query_pairs_mut().extend_pairs(parameters);
-        self.document(url).await
+        url
+    }
+
+    /// What an answer that is none means.
+    fn refused(&self, status: reqwest::StatusCode, answer: Option<Value>) -> anyhow::Error {
+        let status = status.as_u16();
+        match answer {
+            Some(answer) => {
+                let problem = Problem::deserialize(&answer).unwrap_or_default();
+                anyhow::anyhow!("{} answered {status}: {problem}", self.shown)
+            }
+            None => anyhow::anyhow!("{} answered {status} without saying why: is it a Kelly?", self.shown),
+        }
     }
 
     async fn document(&self, url: reqwest::Url) -> anyhow::Result<Value> {
@@ -184,18 +225,9 @@ impl Client {
             .bytes()
             .await
             .with_context(|| format!("the connection to {} broke off before the answer's end", self.shown))?;
-        let answer = serde_json::from_slice::<Value>(&body);
-        match answer {
+        match serde_json::from_slice::<Value>(&body) {
             Ok(answer) if status.is_success() || answer.get("parts").is_some() => Ok(answer),
-            Ok(answer) => {
-                let problem = Problem::deserialize(&answer).unwrap_or_default();
-                Err(anyhow::anyhow!("{} answered {}: {problem}", self.shown, status.as_u16()))
-            }
-            Err(_) => Err(anyhow::anyhow!(
-                "{} answered {} without saying why: is it a Kelly?",
-                self.shown,
-                status.as_u16()
-            )),
+            answer => Err(self.refused(status, answer.ok())),
         }
     }
 

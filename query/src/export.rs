@@ -1,16 +1,19 @@
-//! Exports: a series, the samples of a metric, or events, as a stream of bytes the store wrote. Bounded in rows, and in memory by
+//! Exports: a series, ranked groups, the samples of a metric, or events, as a stream of bytes the store wrote. Bounded in rows, and in memory by
 //! whoever reads: the store is held back as the reader is slow.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use kelly_schemas::limits;
-use kelly_sql::queries::{ActivityExport, Export, ExportBytes, MAX_EXPORT_ROWS, SamplesExport};
+use kelly_sql::queries::{
+    ActivityExport, Export, ExportBytes, GroupExportRow, GroupsExport, MAX_EXPORT_ROWS, SamplesExport,
+};
 
 pub use kelly_sql::queries::ExportFormat;
 
 use crate::detailed::{DetailedRequest, Window, check_text};
 use crate::error::QueryError;
+use crate::groups::{GroupsRequest, MetricGroup};
 use crate::limits::TooLarge;
 use crate::plan::window_asked;
 use crate::range::RangeRequest;
@@ -21,6 +24,8 @@ use crate::service::{QueryService, series_question};
 pub enum ExportRequest {
     /// The points of a drill-down.
     Series(DetailedRequest),
+    /// The groups of a drill-down, a row each, without their series.
+    Groups(GroupsRequest),
     /// The samples of one metric, as long as they are kept.
     Samples(DetailedRequest),
     /// Events, each once, newest first.
@@ -67,6 +72,18 @@ impl QueryService {
                 let (plan, _) = self.planned(request, &definition, now).await?;
                 let export = Export::Series(series_question(request, &plan, &definition));
                 self.begin(&export, format, plan.window).await
+            }
+            ExportRequest::Groups(request) => {
+                let answer = self.groups(request.clone()).await?;
+                let groups: Vec<GroupExportRow<'_>> = answer.groups.iter().map(group_row).collect();
+                let export = Export::Groups(GroupsExport {
+                    metric: &answer.metric_name,
+                    group_by: answer.group_by.name(),
+                    from_ms: answer.window.from.timestamp_millis(),
+                    to_ms: answer.window.to.timestamp_millis(),
+                    groups: &groups,
+                });
+                self.begin(&export, format, answer.window).await
             }
             ExportRequest::Samples(request) => {
                 request.check()?;
@@ -122,6 +139,25 @@ impl QueryService {
         let rest = stream::unfold(Some(rest), next);
         let bytes = stream::iter(first.map(Ok)).chain(rest).boxed();
         Ok(ExportStream { bytes, window })
+    }
+}
+
+fn group_row(group: &MetricGroup) -> GroupExportRow<'_> {
+    let change = group.comparison.as_ref();
+    GroupExportRow {
+        rank: group.rank,
+        id: &group.id,
+        value: group.value,
+        count: group.count,
+        sum: group.sum,
+        mean: group.mean,
+        min: group.min,
+        max: group.max,
+        p50: group.percentiles.p50,
+        p95: group.percentiles.p95,
+        p99: group.percentiles.p99,
+        previous_value: change.and_then(|change| change.previous),
+        percentage_change: change.and_then(|change| change.percentage_change),
     }
 }
 

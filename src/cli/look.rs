@@ -128,7 +128,8 @@ Examples:
   kelly drilldown ai_confidence                                  by account, the last 24 hours
   kelly drilldown response_time --timeframe 30d --order-by p95 --top 20
   kelly drilldown ai_confidence --account acme --timeframe 7d     by conversation
-  kelly drilldown messages --timeframe 30d -o messages.csv       a line an account
+  kelly drilldown messages --timeframe 30d -o messages.csv       a row an account
+  kelly drilldown messages --timeframe 30d -o messages.parquet   the same rows; also .arrow (IPC stream), .jsonl
   kelly drilldown messages --timeframe 30d -o messages.json      the whole answer, series too
 
 COURSE is the group's series from its own least to its own greatest value, a dot where there is no
@@ -155,14 +156,45 @@ pub struct Drilldown {
     /// Smallest (asc) or greatest (desc) first [default: the worst first]
     #[arg(long, value_name = "ORDER", value_parser = ["asc", "desc"])]
     pub order: Option<String>,
-    /// Write to a file instead: what it is, its name says, .csv or .json
+    /// Write to a file instead: what it is, its name says, .csv, .jsonl, .parquet, .arrow or .json
     #[arg(short = 'o', long, value_name = "FILE", conflicts_with = "json")]
     pub output: Option<PathBuf>,
+    /// What the file is, whatever its name says
+    #[arg(long, value_enum, requires = "output")]
+    pub format: Option<FileFormat>,
     /// Print the answer as one JSON document
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
     pub server: Server,
+}
+
+/// What a file of `kelly drilldown` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FileFormat {
+    /// CSV, a row a group
+    Csv,
+    /// The whole answer, series too
+    Json,
+    /// An object a line, a line a group
+    Jsonl,
+    /// Apache Parquet, a row a group
+    Parquet,
+    /// Apache Arrow IPC stream, a row a group
+    Arrow,
+}
+
+impl FileFormat {
+    /// As the server knows it.
+    pub fn parameter(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Json => "json",
+            Self::Jsonl => "jsonl",
+            Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
+        }
+    }
 }
 
 /// What a line of `kelly drilldown` is.

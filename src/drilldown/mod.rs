@@ -1,24 +1,25 @@
 //! `kelly drilldown`: one metric by account or by conversation, as a table with sparklines or into a file.
 
+mod file;
 mod sparkline;
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use chrono::{DateTime, Utc};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{self, By};
+use crate::cli::{self, By, FileFormat};
 use crate::client::Client;
 use crate::config::{Config, Usage};
 use crate::output::{self, Paint, Tone, printable};
 use crate::roles::{INTERRUPTED, grouped};
+use file::NewFile;
 use sparkline::{Point, Together, Window, sparkline};
 
 /// Blocks of a sparkline at most.
@@ -69,10 +70,7 @@ struct Group {
     rank: u64,
     value: f64,
     count: u64,
-    sum: f64,
     mean: f64,
-    min: f64,
-    max: f64,
     percentiles: Percentiles,
     #[serde(default)]
     comparison: Option<Change>,
@@ -88,7 +86,6 @@ struct Percentiles {
 
 #[derive(Debug, Deserialize)]
 struct Change {
-    previous: Option<f64>,
     percentage_change: Option<f64>,
 }
 
@@ -99,6 +96,13 @@ struct SeriesPoint {
     count: u64,
 }
 
+/// What is asked, and where.
+struct Asked<'a> {
+    client: Client,
+    path: [&'a str; 6],
+    question: Vec<(&'static str, String)>,
+}
+
 /// Asks, and tells or writes.
 pub async fn run(
     arguments: &cli::Drilldown,
@@ -106,31 +110,65 @@ pub async fn run(
     bars: MultiProgress,
     stop: CancellationToken,
 ) -> anyhow::Result<u8> {
-    let file = arguments.output.as_deref().map(|path| form(path).map(|form| (path, form))).transpose()?;
-    let client = Client::new(&arguments.server.url(config.listen))?;
+    let output = arguments.output.as_deref();
+    let file = output.map(|path| file::form(path, arguments.format).map(|form| (path, form))).transpose()?;
+    let asked = Asked {
+        client: Client::new(&arguments.server.url(config.listen))?,
+        path: ["api", "v1", "kelly", "monitoring", "metrics", "detailed"],
+        question: question(arguments)?,
+    };
     let style = ProgressStyle::with_template("{spinner} asking for {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner());
     let bar = bars.add(ProgressBar::new_spinner().with_style(style).with_message(arguments.metric.clone()));
     bar.enable_steady_tick(Duration::from_millis(100));
-    let path = ["api", "v1", "kelly", "monitoring", "metrics", "detailed", &arguments.metric];
-    let question = question(arguments)?;
-    let asked = tokio::select! {
-        asked = client.ask(&path, &question) => Some(asked),
+    let told = tokio::select! {
+        told = asked.tell(arguments, file) => Some(told),
         () = stop.cancelled() => None,
     };
     bar.finish_and_clear();
-    let Some(asked) = asked else { return Ok(INTERRUPTED) };
-    let document = asked?;
-    if let Some((path, form)) = file {
-        write_file(path, form, &document)?;
-        return Ok(0);
-    }
-    if arguments.json {
-        output::json(&document)?;
-        return Ok(0);
-    }
-    output::line(told(&understood(&document)?, Paint::stdout()))?;
+    let Some(told) = told else { return Ok(INTERRUPTED) };
+    output::line(told?)?;
     Ok(0)
+}
+
+impl Asked<'_> {
+    /// What the command says in the end; a file is written before.
+    async fn tell(
+        self,
+        arguments: &cli::Drilldown,
+        file: Option<(&Path, FileFormat)>,
+    ) -> anyhow::Result<String> {
+        let Self { client, path, mut question } = self;
+        let path = [&path[..], &[arguments.metric.as_str()]].concat();
+        match file {
+            Some((place, FileFormat::Json)) => {
+                let document = client.ask(&path, &question).await?;
+                let answer = understood(&document)?;
+                let mut file = NewFile::beside(place)?;
+                serde_json::to_writer_pretty(&mut file, &document)
+                    .map_err(std::io::Error::from)
+                    .and_then(|()| file.write_all(b"\n"))
+                    .with_context(|| format!("writing {}", place.display()))?;
+                file.finish()?;
+                let (shown, all) = (grouped(answer.groups.len() as u64), grouped(answer.group_count));
+                Ok(format!("{}: {shown} groups of {all}", place.display()))
+            }
+            Some((place, format)) => {
+                question.push(("format", format.parameter().to_owned()));
+                let mut file = NewFile::beside(place)?;
+                let bytes = client.download(&path, &question, &mut file).await?;
+                file.finish()?;
+                Ok(format!("{}: {}", place.display(), HumanBytes(bytes)))
+            }
+            None => {
+                let document = client.ask(&path, &question).await?;
+                if arguments.json {
+                    return Ok(format!("{document:#}"));
+                }
+                Ok(told(&understood(&document)?, Paint::stdout()))
+            }
+        }
+    }
 }
 
 fn question(arguments: &cli::Drilldown) -> Result<Vec<(&'static str, String)>, Usage> {
@@ -160,93 +198,6 @@ fn understood(document: &Value) -> anyhow::Result<Answer> {
     Answer::deserialize(document).context(
         "the answer is not one this version understands; use the `kelly` of the version that answers, or --json",
     )
-}
-
-/// What a file is, by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Csv,
-    Json,
-}
-
-fn form(path: &Path) -> Result<Form, Usage> {
-    match path.extension().and_then(|ending| ending.to_str()) {
-        Some("csv") => Ok(Form::Csv),
-        Some("json") => Ok(Form::Json),
-        _ => Err(Usage(format!(
-            "what {} shall be, its name does not say: let it end in .csv or .json (samples and series as \
-             Parquet or Arrow come over HTTP, see /api/docs/)",
-            path.display()
-        ))),
-    }
-}
-
-/// Writes beside the file and then moves it there, so that nobody sees half of one.
-fn write_file(path: &Path, form: Form, document: &Value) -> anyhow::Result<()> {
-    let shown = path.display();
-    let answer = understood(document)?;
-    let (Some(name), parent) = (path.file_name(), path.parent().unwrap_or(Path::new(""))) else {
-        bail!("{shown} names no file");
-    };
-    let temporary = parent.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let write = || -> anyhow::Result<()> {
-        let mut out = BufWriter::new(File::create(&temporary)?);
-        match form {
-            Form::Json => serde_json::to_writer_pretty(&mut out, document)?,
-            Form::Csv => csv(&answer, &mut out)?,
-        }
-        out.write_all(if form == Form::Json { b"\n" } else { b"" })?;
-        out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        Ok(())
-    };
-    if let Err(error) = write() {
-        // The failure to write is what is told.
-        let _ = std::fs::remove_file(&temporary);
-        return Err(error).with_context(|| format!("writing {shown}"));
-    }
-    output::line(format!("{shown}: {} groups of {}", answer.groups.len(), grouped(answer.group_count)))
-}
-
-/// A line a group. The series are in the JSON form only.
-fn csv(answer: &Answer, out: &mut impl Write) -> std::io::Result<()> {
-    writeln!(
-        out,
-        "metric_name,from,to,group_by,rank,id,value,count,sum,mean,min,max,p50,p95,p99,previous_value,percentage_change"
-    )?;
-    for group in &answer.groups {
-        let optional = |number: Option<f64>| number.map_or_else(String::new, |number| number.to_string());
-        let change = group.comparison.as_ref();
-        let fields = [
-            quoted(&answer.metric_name),
-            answer.window.from.to_rfc3339(),
-            answer.window.to.to_rfc3339(),
-            answer.group_by.clone(),
-            group.rank.to_string(),
-            quoted(&group.id),
-            group.value.to_string(),
-            group.count.to_string(),
-            group.sum.to_string(),
-            group.mean.to_string(),
-            group.min.to_string(),
-            group.max.to_string(),
-            optional(group.percentiles.p50),
-            optional(group.percentiles.p95),
-            optional(group.percentiles.p99),
-            optional(change.and_then(|change| change.previous)),
-            optional(change.and_then(|change| change.percentage_change)),
-        ];
-        writeln!(out, "{}", fields.join(","))?;
-    }
-    Ok(())
-}
-
-/// A text as a CSV field. One that a spreadsheet would take for a formula is made a text.
-fn quoted(text: &str) -> String {
-    // Some pass over blanks before they look.
-    let is_formula = text.starts_with(['\t', '\r']) || text.trim_start().starts_with(['=', '+', '-', '@']);
-    let text = if is_formula { format!("'{text}") } else { text.to_owned() };
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
 /// The table and what stands around it.
@@ -392,38 +343,6 @@ ai_confidence (ratio) by account, 2026-01-01 00:00 to 2026-01-02 00:00 UTC, a po
 percentiles are within 1 % of the value at their rank
 Something is missing.";
         assert_eq!(told, expected);
-    }
-
-    #[test]
-    fn a_csv_file_has_a_line_a_group() {
-        let mut text = Vec::new();
-        csv(&understood(&answer()).unwrap(), &mut text).unwrap();
-        let text = String::from_utf8(text).unwrap();
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 3);
-        assert_eq!(lines[0].split(',').count(), lines[1].split(',').count());
-        assert!(lines[1].starts_with("ai_confidence,2026-01-01T00:00:00+00:00,"), "{text}");
-        assert!(lines[1].ends_with(",0.51,0.8,,0.4,25.04"), "{text}");
-        assert!(lines[2].contains("\"'=1+1,\"\"x\"\""), "no spreadsheet computes it: {text}");
-    }
-
-    #[test]
-    fn no_spreadsheet_computes_a_text() {
-        for text in ["=1", "+1", "-1", "@x", "\t=1", "\rx", " =1", "  +1", "\u{a0}@x"] {
-            assert!(quoted(text).trim_start_matches('"').starts_with('\''), "{text:?}: {}", quoted(text));
-        }
-        for text in ["a=1", "", " a", "1"] {
-            assert_eq!(quoted(text), text);
-        }
-    }
-
-    #[test]
-    fn a_files_name_says_what_it_is() {
-        assert_eq!(form(Path::new("a/b.csv")).unwrap(), Form::Csv);
-        assert_eq!(form(Path::new("b.json")).unwrap(), Form::Json);
-        for wrong in ["b", "b.xls", ".csv", "csv"] {
-            assert!(form(Path::new(wrong)).is_err(), "{wrong}");
-        }
     }
 
     #[test]

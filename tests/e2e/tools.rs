@@ -460,12 +460,29 @@ async fn a_drilldown_is_a_table_or_a_file() {
     tool(&["--by", "conversation", "-o", "out.csv"]);
     let csv = std::fs::read_to_string(directory.path().join("out.csv")).expect("the file");
     let line: Vec<&str> = csv.lines().nth(1).expect("a group").split(',').collect();
-    assert_eq!((line[0], line[3], line[5], line[7]), ("drilled/down", "conversation", "x", "4"), "{csv}");
+    assert_eq!(
+        (line[0], line[3], line[5], line[7]),
+        ("\"drilled/down\"", "\"conversation\"", "\"x\"", "4"),
+        "{csv}"
+    );
+    for (name, more, format) in [
+        ("out.parquet", &[][..], "Parquet"),
+        ("out.arrow", &[], "ArrowStream"),
+        ("out.jsonl", &[], "JSONEachRow"),
+        ("out.bin", &["--format", "parquet"], "Parquet"),
+    ] {
+        tool(&[&["-o", name, "--order-by", "mean", "--order", "desc"], more].concat());
+        let file = std::fs::read(directory.path().join(name)).expect("the file");
+        let hex: String = file.iter().map(|byte| format!("{byte:02x}")).collect();
+        let read =
+            format!("SELECT groupArray(id), sum(count), max(mean) FROM format({format}, unhex('{hex}'))");
+        assert_eq!(kelly.sql(&read).await, "['c','b','a']\t4\t9", "{name}");
+    }
     tool(&["-o", "out.json"]);
     let json = std::fs::read(directory.path().join("out.json")).expect("the file");
     let document: Value = serde_json::from_slice(&json).expect("JSON");
     assert_eq!(document["groups"].as_array().map(Vec::len), Some(3));
-    for wrong in [&["-o", "out.xls"], &["--by=account", "--account=a"]] {
+    for wrong in [&["-o", "out.xls"], &["--by=account", "--account=a"], &["--format", "parquet"]] {
         let line: Vec<&str> = ["drilldown", "m"].into_iter().chain(*wrong).collect();
         let (code, _, told) = run(&line, &QUIET, directory.path());
         assert_eq!(code, Some(2), "{told}");

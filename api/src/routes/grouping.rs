@@ -1,12 +1,12 @@
 //! The parameters that turn the drill-down into one by account or by conversation, and the answer that is either.
 
 use kelly_query::groups::{DEFAULT_TOP, GroupBy, Order, OrderBy};
-use kelly_query::{Detailed, MetricGroups};
+use kelly_query::{Detailed, GroupsRequest, MetricGroups};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::parameters::Parameters;
-use crate::routes::question::reason;
+use crate::routes::question::{MetricQuestion, reason};
 
 /// The parameters, beside those of every drill-down.
 pub(crate) const GROUPING_PARAMETERS: [&str; 4] = ["group_by", "top", "order_by", "order"];
@@ -18,6 +18,22 @@ pub(crate) struct Grouping {
     pub(crate) order_by: Option<OrderBy>,
     pub(crate) order: Option<Order>,
     pub(crate) top: u32,
+}
+
+impl Grouping {
+    /// The question about one metric's groups.
+    pub(crate) fn of(self, metric_name: String, asked: MetricQuestion) -> GroupsRequest {
+        GroupsRequest {
+            metric_name,
+            range: asked.range,
+            group_by: self.by,
+            order_by: self.order_by,
+            order: self.order,
+            top: self.top,
+            account_id: asked.account_id,
+            compare: asked.compare,
+        }
+    }
 }
 
 /// The drill-down: one series, or with `group_by` the groups.

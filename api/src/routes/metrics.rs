@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use kelly_query::cache::{SHORT_LIFETIME, lifetime};
-use kelly_query::{ExportRequest, GroupsRequest, Overview};
+use kelly_query::{ExportRequest, Overview};
 use kelly_schemas::catalogue::Definition;
 use kelly_schemas::overview::OverviewFigure;
 use serde::Serialize;
@@ -120,7 +120,7 @@ pub(crate) async fn catalogue(
         ("top" = Option<u32>, Query, description = "With `group_by`: groups shown at most; 10 unless said.", minimum = 1, maximum = 100),
         ("order_by" = inline(Option<kelly_query::groups::OrderBy>), Query, description = "With `group_by`: by what groups are ranked; the metric's own aggregate unless said. Conversations older than samples are kept have no percentiles."),
         ("order" = inline(Option<kelly_query::groups::Order>), Query, description = "With `group_by`: smallest (asc) or greatest (desc) first. Unless said, most samples and greatest sums first, and by any other figure the worst first, in the metric's own direction."),
-        ("format" = Option<String>, Query, description = "csv, parquet, arrow (IPC stream) or jsonl for the points of the series as a file; json, which is the whole answer, unless said by this or by Accept. Not together with `group_by` or `compare`."),
+        ("format" = Option<String>, Query, description = "csv, parquet, arrow (IPC stream) or jsonl for the points of the series as a file; with `group_by` for the groups, a row each without their series; json, which is the whole answer, unless said by this or by Accept. One series is exported without `compare`."),
     ),
     responses(
         (status = 200, description = "The drill-down; with `group_by` the groups.", content((DrillDown = "application/json", examples(("whole" = (summary = "One series", value = json!({
@@ -189,31 +189,28 @@ pub(crate) async fn detailed(
         }
     }
     let format = export_format(&mut parameters, &headers);
-    if format.is_some() && (grouping.is_some() || asked.compare.is_some()) {
-        let reason = "exports one series; ask without `group_by` and `compare`, or for JSON";
+    if format.is_some() && grouping.is_none() && asked.compare.is_some() {
+        let reason = "exports one series; ask without `compare`, for groups, or for JSON";
         parameters.fault("format", reason.to_owned());
     }
     // After this every fault has been told, so what stands in for a wrong parameter is never asked.
     parameters.finish()?;
 
     if let Some(format) = format {
-        let name = metric_name.clone();
-        return export(&shared, ExportRequest::Series(asked.about(metric_name)), format, &name).await;
+        let (name, request) = match grouping {
+            Some(grouping) => {
+                let name = format!("{metric_name}-by-{}", grouping.by.name());
+                (name, ExportRequest::Groups(grouping.of(metric_name, asked)))
+            }
+            None => (metric_name.clone(), ExportRequest::Series(asked.about(metric_name))),
+        };
+        return export(&shared, request, format, &name).await;
     }
     let queries = Arc::clone(&shared.app.queries);
     let now = (shared.app.settings.clock)();
     let lifetime = lifetime(&asked.range, now);
     let answer = if let Some(grouping) = grouping {
-        let request = GroupsRequest {
-            metric_name,
-            range: asked.range,
-            group_by: grouping.by,
-            order_by: grouping.order_by,
-            order: grouping.order,
-            top: grouping.top,
-            account_id: asked.account_id,
-            compare: asked.compare,
-        };
+        let request = grouping.of(metric_name, asked);
         let question = Question::Groups(request.clone());
         let ask =
             async move { queries.groups(request).await.map(|groups| DrillDown::Groups(Box::new(groups))) };

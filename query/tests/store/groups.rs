@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta};
+use futures_util::TryStreamExt;
 use kelly_query::detailed::{Percentiles, Tier, Window};
 use kelly_query::groups::{GroupBy, MetricGroup, Order, OrderBy};
-use kelly_query::{GroupsRequest, MetricGroups, RangeRequest, Timeframe};
+use kelly_query::{ExportFormat, ExportRequest, GroupsRequest, MetricGroups, RangeRequest, Timeframe};
 use kelly_sql::QuestionBounds;
 
 use crate::fixture::{Fixture, now, service_over};
@@ -178,6 +179,25 @@ fn assert_order(answer: &MetricGroups, groups: &BTreeMap<&str, Vec<&Sample>>) {
     }
 }
 
+/// A file of a question holds the groups of its answer, figure by figure.
+async fn assert_exported_alike(fixture: &Fixture, asked: GroupsRequest, answer: &MetricGroups) {
+    let asked = ExportRequest::Groups(asked);
+    let export = fixture.service.export(&asked, ExportFormat::JsonLines).await.unwrap();
+    let pieces: Vec<_> = export.bytes.try_collect().await.unwrap();
+    let file = String::from_utf8(pieces.concat()).unwrap();
+    let rows: Vec<serde_json::Value> = file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(!rows.is_empty() && rows.len() == answer.groups.len(), "{file}");
+    for (row, group) in rows.iter().zip(&answer.groups) {
+        assert_eq!((row["id"].as_str(), row["rank"].as_u64()), (Some(&*group.id), Some(group.rank.into())));
+        assert_eq!((row["count"].as_u64(), row["mean"].as_f64()), (Some(group.count), Some(group.mean)));
+        let percentiles = &group.percentiles;
+        assert_eq!(
+            ["p50", "p95", "p99"].map(|name| row[name].as_f64()),
+            [percentiles.p50, percentiles.p95, percentiles.p99],
+        );
+    }
+}
+
 #[tokio::test]
 async fn groups_are_ranked_by_every_figure_on_every_tier() {
     let fixture = Fixture::create().await;
@@ -207,8 +227,11 @@ async fn groups_are_ranked_by_every_figure_on_every_tier() {
                     );
                     continue;
                 }
-                let answer = fixture.service.groups(asked).await.unwrap();
+                let answer = fixture.service.groups(asked.clone()).await.unwrap();
                 assert_eq!((answer.tier, answer.order), (tier, order.unwrap_or(Order::Desc)));
+                if order.is_some() {
+                    assert_exported_alike(&fixture, asked, &answer).await;
+                }
                 assert_answers(&answer, samples);
             }
         }

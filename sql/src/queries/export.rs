@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use clickhouse::query::{BytesCursor, Query};
 
+use super::export_groups::GroupsExport;
 use super::series::SeriesQuestion;
 use crate::client::{QUERY_DEADLINE, Store};
 use crate::error::{Result, StoreError};
@@ -37,6 +38,8 @@ pub enum ExportFormat {
 pub enum Export<'a> {
     /// The points of a series.
     Series(SeriesQuestion<'a>),
+    /// Groups that were ranked.
+    Groups(GroupsExport<'a>),
     /// The samples of one metric.
     Samples(SamplesExport<'a>),
     /// Events.
@@ -151,6 +154,7 @@ impl Export<'_> {
     async fn text(&self, store: &Store, format: ExportFormat) -> Result<String> {
         let texts: &[&str] = match self {
             Self::Series(_) => &[],
+            Self::Groups(_) => &["metric_name", "id"],
             Self::Samples(_) => {
                 &["metric_name", "metric_type", "account_id", "conversation_id", "user_id", "metadata"]
             }
@@ -171,6 +175,7 @@ impl Export<'_> {
                 "SELECT t AS timestamp, value, count, min, max, p50, p95, p99 FROM ({}) WHERE section = 'point' ORDER BY timestamp",
                 store.view_text(question.source.finished_view()).await?
             ),
+            Self::Groups(groups) => groups.text()?,
             Self::Samples(_) => store.view_text("samples").await?.to_owned(),
             Self::Activity(_) => store.view_text("activity").await?.to_owned(),
         };
@@ -190,6 +195,11 @@ impl Export<'_> {
     fn parameters(&self, query: Query) -> Query {
         match self {
             Self::Series(question) => question.parameters(query),
+            Self::Groups(groups) => query
+                .param("metric", groups.metric)
+                .param("group_by", groups.group_by)
+                .param("from_ms", groups.from_ms)
+                .param("to_ms", groups.to_ms),
             Self::Samples(samples) => query
                 .param("metric", samples.metric)
                 .param("account", samples.account.unwrap_or_default())

@@ -5,6 +5,7 @@ mod activity;
 mod dead_letters;
 mod diagnosis;
 mod export;
+mod export_groups;
 mod groups;
 mod merge;
 mod overview;
@@ -19,6 +20,7 @@ pub use activity::{ActivityFilter, ActivityKey, ActivityRow};
 pub use dead_letters::{DeadLetter, LetterFilter, LetterPlace, LetterReason, ReplayMark, ReplayState};
 pub use diagnosis::{BackgroundState, DiskState, StoreRight, TableState};
 pub use export::{ActivityExport, Export, ExportBytes, ExportFormat, MAX_EXPORT_ROWS, SamplesExport};
+pub use export_groups::{GroupExportRow, GroupsExport};
 pub use groups::{
     Counted, Group, GroupFigures, GroupKey, GroupPoint, GroupSeries, GroupSeriesQuestion, GroupSource,
     Ranking, RankingQuestion,

@@ -4,7 +4,8 @@ use crate::support::BASE_MS;
 use bytes::Bytes;
 use kelly_harness::TestDatabase;
 use kelly_sql::queries::{
-    ActivityExport, Aggregate, Export, ExportFormat, SamplesExport, SeriesQuestion, SeriesSource,
+    ActivityExport, Aggregate, Export, ExportFormat, GroupExportRow, GroupsExport, SamplesExport,
+    SeriesQuestion, SeriesSource,
 };
 use kelly_sql::{QuestionBounds, StoreError};
 
@@ -137,6 +138,79 @@ async fn a_series_is_its_points_and_an_event_is_there_once() {
     assert!(csv.lines().nth(1).unwrap().contains("\"'@title 3\""), "{csv}");
     let high = Export::Activity(ActivityExport { severity: Some("high"), ..events });
     assert_eq!(database.store().export_rows(&high).await.unwrap(), 0);
+}
+
+/// Ids that break out of a text where one is not escaped.
+#[tokio::test]
+async fn groups_are_a_row_each_whatever_they_are_called() {
+    const IDS: [&str; 5] = ["acme", "=1+1", "o'brien \\' \"&\" söhne\\", "a\nb\0?{x:String}", "会"];
+    let database = database().await;
+    let group = |(rank, id)| GroupExportRow {
+        rank,
+        id,
+        value: 0.1,
+        count: u64::from(rank),
+        sum: 1e300,
+        mean: 0.1 + 0.2,
+        min: -0.5,
+        max: 7.0,
+        p50: Some(0.25),
+        p95: None,
+        p99: None,
+        previous_value: None,
+        percentage_change: Some(-12.5),
+    };
+    let rows: Vec<GroupExportRow<'_>> = (1..).zip(IDS).map(group).collect();
+    let groups = GroupsExport {
+        metric: "m",
+        group_by: "account",
+        from_ms: BASE_MS,
+        to_ms: BASE_MS + HOUR_MS,
+        groups: &rows,
+    };
+    let json = read(&database, &Export::Groups(groups), ExportFormat::JsonLines).await.unwrap();
+    let told: Vec<serde_json::Value> =
+        String::from_utf8(json).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let expected: Vec<serde_json::Value> = rows
+        .iter()
+        .map(|row| {
+            let mut row = serde_json::to_value(row).unwrap();
+            row["metric_name"] = "m".into();
+            row["group_by"] = "account".into();
+            row["from"] = "2024-05-06T07:08:09.000Z".into();
+            row["to"] = "2024-05-06T08:08:09.000Z".into();
+            row
+        })
+        .collect();
+    assert_eq!(numbers_alike(told), numbers_alike(expected));
+
+    for (format, name) in [(ExportFormat::Parquet, "Parquet"), (ExportFormat::Arrow, "ArrowStream")] {
+        let bytes = read(&database, &Export::Groups(groups), format).await.unwrap();
+        let told = database
+            .query(&format!(
+                "SELECT groupArray(id)[5], sum(count), any(mean), countIf(p95 IS NULL), any(percentage_change) FROM format({name}, unhex('{}'))",
+                hex(&bytes)
+            ))
+            .await;
+        assert_eq!(told, "会\t15\t0.30000000000000004\t5\t-12.5", "{name}");
+    }
+    let csv = String::from_utf8(read(&database, &Export::Groups(groups), ExportFormat::Csv).await.unwrap());
+    assert!(csv.as_ref().is_ok_and(|csv| csv.contains("2,\"'=1+1\"")), "{csv:?}");
+    let none = Export::Groups(GroupsExport { groups: &[], ..groups });
+    assert_eq!(read(&database, &none, ExportFormat::JsonLines).await.unwrap(), Bytes::new());
+    let csv = String::from_utf8(read(&database, &none, ExportFormat::Csv).await.unwrap()).unwrap();
+    assert_eq!(csv.lines().count(), 1, "the names of the columns alone: {csv}");
+}
+
+/// The same with every number as a float: a store writes 7.0 as 7.
+fn numbers_alike(rows: Vec<serde_json::Value>) -> Vec<std::collections::BTreeMap<String, serde_json::Value>> {
+    let alike = |value: serde_json::Value| value.as_f64().map_or(value, serde_json::Value::from);
+    rows.into_iter()
+        .map(|row| {
+            let fields = row.as_object().unwrap().clone();
+            fields.into_iter().map(|(name, value)| (name, alike(value))).collect()
+        })
+        .collect()
 }
 
 #[tokio::test]
