@@ -28,19 +28,27 @@ pub async fn run(
             one(&event.server.url(config.listen), RowKind::Activity, event_row(event)?).await
         }
         RecordWhat::Stdin(stdin) => {
-            let arguments = cli::Replay {
-                files: vec![PathBuf::from("-")],
-                metric: None,
-                account: None,
-                rate: None,
-                speed: None,
-                shift_to_now: false,
-                check: false,
-                log: None,
-                server: cli::Server { server: stdin.server.server.clone() },
-            };
+            let arguments = as_they_are(vec![PathBuf::from("-")], &stdin.server);
             replay::run(&arguments, config, bars, stop).await
         }
+        RecordWhat::File(file) => {
+            replay::run(&as_they_are(file.files.clone(), &file.server), config, bars, stop).await
+        }
+    }
+}
+
+/// A replay that changes nothing and does not wait.
+fn as_they_are(files: Vec<PathBuf>, server: &cli::Server) -> cli::Replay {
+    cli::Replay {
+        files,
+        metric: None,
+        account: None,
+        rate: None,
+        speed: None,
+        shift_to_now: false,
+        check: false,
+        log: None,
+        server: cli::Server { server: server.server.clone() },
     }
 }
 
@@ -129,7 +137,7 @@ mod tests {
         let row = match record.what {
             RecordWhat::Metric(metric) => metric_row(&metric).unwrap(),
             RecordWhat::Event(event) => event_row(&event).unwrap(),
-            RecordWhat::Stdin(_) => panic!("no row"),
+            RecordWhat::Stdin(_) | RecordWhat::File(_) => panic!("no row"),
         };
         Value::Object(row).to_string()
     }

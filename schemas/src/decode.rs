@@ -34,8 +34,8 @@ use crate::{Activity, Metric};
 use columns::{ActivityDraft, MetricDraft};
 
 pub use arrow::{
-    ARROW_STREAM, ArrowMessage, ArrowMetric, ArrowText, DistinctTexts, MAX_WRITTEN_OUT_BYTES, MetricColumns,
-    ROW_BYTES, Rendering,
+    ARROW_STREAM, ArrowCutter, ArrowMessage, ArrowMetric, ArrowPiece, ArrowText, DistinctTexts,
+    MAX_WRITTEN_OUT_BYTES, MetricColumns, ROW_BYTES, Rendering,
 };
 pub use message::without_byte_order_mark;
 pub use redact::{CONTENT_FIELDS, names_content, redacted};

@@ -21,6 +21,7 @@ Examples:
   kelly record event user_interaction \"User started conversation\" --severity low
   kelly record event escalation \"Asked for a person\" --category vip --meta queue=gold
   some-program | kelly record stdin           one JSON object a line, metrics or events
+  kelly record file day.arrow                 as `kelly replay` does, as it is and at once
 
 It answers when the log has the row durably. Conversation text does not belong in Kelly: rows
 with fields such as text, body or content are refused.")]
@@ -39,6 +40,8 @@ pub enum RecordWhat {
     Event(RecordEvent),
     /// One JSON object a line from standard input
     Stdin(RecordStdin),
+    /// Files: Arrow streams, NDJSON, JSON or CSV
+    File(RecordFile),
 }
 
 /// Fields that metrics and events share.
@@ -109,6 +112,16 @@ pub struct RecordStdin {
     pub server: Server,
 }
 
+/// `kelly record file`.
+#[derive(Debug, Args)]
+pub struct RecordFile {
+    /// Arrow streams (.arrow), NDJSON, JSON or CSV files, as for `kelly replay`
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub server: Server,
+}
+
 /// `kelly replay`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -118,15 +131,20 @@ Examples:
   kelly replay day.ndjson --shift-to-now --speed 60      an hour in a minute
   kelly replay day.ndjson --check                        say what is wrong, change nothing
   kelly replay day.ndjson --log kafka://localhost:9092   to the log itself, not over HTTP
+  kelly replay day.arrow                                 an Arrow stream of metrics
 
 What a file is, its name says. .csv begins with a header; value is needed, timestamp, metric_name,
 metric_type, account_id, conversation_id, user_id and metadata (a JSON object) may stand beside it,
 and other columns go to the metadata under their names. .ndjson, .jsonl and .txt have a metric or
 an event a line, .json has one object, an array of them, or one after the other. Timestamps without
 a zone are UTC. Bad lines are left out and the first ten of each kind told with their numbers; the
-exit code is then 3.")]
+exit code is then 3.
+
+.arrow and .arrows are Arrow IPC streams of metrics, a column each (docs/arrow.md). Such a file is sent
+as it is and checked before: one bad row refuses all of it, before anything of any file is sent; the exit
+code is then 1.")]
 pub struct Replay {
-    /// CSV (timestamp,value), NDJSON or JSON files; `-` is NDJSON from standard input
+    /// CSV (timestamp,value), NDJSON, JSON or Arrow files; `-` is NDJSON from standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Metric name of rows that name none; the file's name without its ending when left out

@@ -49,8 +49,8 @@ impl Source {
             _ if path.as_os_str() == STDIN => Format::Ndjson,
             _ => {
                 return Err(Usage(format!(
-                    "{}: the name says not what it is: .csv, .json, or .ndjson (.jsonl, .txt) with an \
-                     object a line; rename the file, or send NDJSON through standard input as `-`",
+                    "{}: the name says not what it is: .csv, .json, .arrow, or .ndjson (.jsonl, .txt) \
+                     with an object a line; rename the file, or send NDJSON through standard input as `-`",
                     path.display()
                 ))
                 .into());
@@ -328,6 +328,6 @@ mod tests {
         let told = format!("{:#}", Source::new(Path::new("absent.csv"), None, None).unwrap_err());
         assert!(told.starts_with("opening absent.csv"), "{told}");
         let told = Source::new(Path::new("a.parquet"), None, None).unwrap_err().to_string();
-        assert!(told.contains(".csv, .json, or .ndjson"), "{told}");
+        assert!(told.contains(".csv, .json, .arrow, or .ndjson"), "{told}");
     }
 }

@@ -1,5 +1,6 @@
 //! `kelly replay`: files of metrics or events to a running Kelly or to the log, at a pace.
 
+mod arrow;
 mod elements;
 mod files;
 mod pace;
@@ -8,10 +9,12 @@ mod send;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use bytes::Bytes;
 use chrono::Utc;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kelly_schemas::Limits;
@@ -25,6 +28,7 @@ use crate::client::Client;
 use crate::config::{Config, LogTarget, Usage};
 use crate::output;
 use crate::roles::grouped;
+use arrow::ArrowFile;
 use files::{Found, Source};
 use pace::{Clockwork, Pace};
 use read::BadLine;
@@ -58,18 +62,15 @@ pub async fn run(
     bars: MultiProgress,
     stop: CancellationToken,
 ) -> anyhow::Result<Summary> {
-    let sources: Vec<Source> = arguments
-        .files
-        .iter()
-        .map(|path| Source::new(path, arguments.metric.as_deref(), arguments.account.as_deref()))
-        .collect::<anyhow::Result<_>>()?;
+    let inputs: Vec<Input> =
+        arguments.files.iter().map(|path| Input::new(path, arguments)).collect::<anyhow::Result<_>>()?;
     let pace = match (arguments.rate, arguments.speed) {
         (Some(rate), _) => Pace::Rate(rate),
         (None, Some(factor)) => Pace::Speed(factor),
         (None, None) => Pace::Fastest,
     };
     let needs_span = arguments.shift_to_now || arguments.speed.is_some();
-    if needs_span && sources.iter().any(Source::is_stdin) {
+    if needs_span && inputs.iter().any(Input::is_stdin) {
         return Err(Usage(
             "--shift-to-now and --speed read the files twice, and standard input can be read only \
              once: put it into a file first"
@@ -77,7 +78,7 @@ pub async fn run(
         )
         .into());
     }
-    let span = if needs_span { span(&sources)? } else { None };
+    let span = if needs_span { span(&inputs)? } else { None };
     let clockwork = Clockwork {
         pace: if arguments.check { Pace::Fastest } else { pace },
         shift: arguments.shift_to_now,
@@ -85,17 +86,22 @@ pub async fn run(
         last_ms: span.map(|(_, last)| last),
         began_ms: Utc::now().timestamp_millis(),
     };
+    let limits = Limits::with_retention_days(config.monitoring.retention_days);
+    for file in inputs.iter().filter_map(Input::arrow) {
+        // A file that is refused is told before the first row of the first one is sent.
+        file.check(clockwork.began_ms, &limits)?;
+    }
     let target = match arguments.check {
         true => None,
         false => Some(target(arguments, config).await?),
     };
     let mut replay = Replay {
-        limits: Limits::with_retention_days(config.monitoring.retention_days),
+        limits,
         clockwork,
         // The pace's zero.
         began: Instant::now(),
-        names: sources.iter().map(Source::name).collect(),
-        bar: bar(&sources, &bars),
+        names: inputs.iter().map(Input::name).collect(),
+        bar: bar(&inputs, &bars),
         bars,
         target,
         batch: Vec::new(),
@@ -106,7 +112,7 @@ pub async fn run(
         came_to: None,
         stop,
     };
-    let outcome = replay.files(&sources).await;
+    let outcome = replay.files(&inputs).await;
     replay.bar.finish_and_clear();
     if let Err(error) = outcome {
         // What was recorded stays recorded: whoever goes on must know from where.
@@ -121,10 +127,66 @@ pub async fn run(
     Ok(replay.summary)
 }
 
-/// The earliest and latest time of all files.
-fn span(sources: &[Source]) -> anyhow::Result<Option<(i64, i64)>> {
+/// A file.
+enum Input {
+    /// Rows of text, one after the other.
+    Rows(Source),
+    /// Rows in columns, sent as they are.
+    Arrow(ArrowFile),
+}
+
+impl Input {
+    fn new(path: &Path, arguments: &cli::Replay) -> anyhow::Result<Self> {
+        let Some(file) = ArrowFile::named(path) else {
+            let source = Source::new(path, arguments.metric.as_deref(), arguments.account.as_deref())?;
+            return Ok(Self::Rows(source));
+        };
+        let given = [
+            ("--metric", arguments.metric.is_some()),
+            ("--account", arguments.account.is_some()),
+            ("--rate", arguments.rate.is_some()),
+            ("--speed", arguments.speed.is_some()),
+            ("--shift-to-now", arguments.shift_to_now),
+        ];
+        match given.iter().find(|(_, given)| *given) {
+            None => Ok(Self::Arrow(file)),
+            Some((name, _)) => Err(Usage(format!(
+                "{}: an Arrow stream is sent as it is, as fast as possible: leave {name} out, or replay \
+                 the rows as CSV or NDJSON",
+                path.display()
+            ))
+            .into()),
+        }
+    }
+
+    fn is_stdin(&self) -> bool {
+        matches!(self, Self::Rows(source) if source.is_stdin())
+    }
+
+    fn arrow(&self) -> Option<&ArrowFile> {
+        if let Self::Arrow(file) = self { Some(file) } else { None }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Rows(source) => source.name(),
+            Self::Arrow(file) => file.name(),
+        }
+    }
+
+    fn bytes(&self) -> Option<u64> {
+        match self {
+            Self::Rows(source) => source.bytes(),
+            Self::Arrow(file) => file.bytes(),
+        }
+    }
+}
+
+/// The earliest and latest time of all files of text.
+fn span(inputs: &[Input]) -> anyhow::Result<Option<(i64, i64)>> {
     let mut span: Option<(i64, i64)> = None;
-    for source in sources {
+    for input in inputs {
+        let Input::Rows(source) = input else { continue };
         let mut lines = source.open()?;
         while let Some(found) = lines.next()? {
             if let Found::Row(row, _) = found
@@ -158,14 +220,21 @@ async fn target(arguments: &cli::Replay, config: &Config) -> anyhow::Result<Targ
     Ok(Target::Log(Arc::new(log)))
 }
 
-fn bar(sources: &[Source], bars: &MultiProgress) -> ProgressBar {
-    let total: Option<u64> = sources.iter().map(Source::bytes).sum();
+fn bar(inputs: &[Input], bars: &MultiProgress) -> ProgressBar {
+    let total: Option<u64> = inputs.iter().map(Input::bytes).sum();
     let (bar, template) = match total {
         Some(total) => (ProgressBar::new(total), "{bar:30} {percent:>3} % · {msg} · {eta} left"),
         None => (ProgressBar::new_spinner(), "{spinner} {msg}"),
     };
     let style = ProgressStyle::with_template(template).expect("the templates name known placeholders");
     bars.add(bar.with_style(style))
+}
+
+/// Where a row is in its file, from 1.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Line(u64),
+    Row(u64),
 }
 
 struct Replay {
@@ -185,14 +254,26 @@ struct Replay {
     summary: Summary,
     /// Bad lines by kind of fault: as many entries as there are kinds.
     bad_by_code: BTreeMap<Cow<'static, str>, u64>,
-    /// File and line of the last row that was sent: it and all before it are recorded or refused.
-    came_to: Option<(usize, u64)>,
+    /// File and place of the last row that was sent: it and all before it are recorded or refused.
+    came_to: Option<(usize, Place)>,
     stop: CancellationToken,
 }
 
 impl Replay {
-    async fn files(&mut self, sources: &[Source]) -> anyhow::Result<()> {
-        for (file, source) in sources.iter().enumerate() {
+    async fn files(&mut self, inputs: &[Input]) -> anyhow::Result<()> {
+        for (file, input) in inputs.iter().enumerate() {
+            let source = match input {
+                Input::Rows(source) => source,
+                Input::Arrow(arrow) => {
+                    // Rows go in the order of the files.
+                    self.flush().await?;
+                    self.arrow(file, arrow).await?;
+                    if self.summary.stopped {
+                        return Ok(());
+                    }
+                    continue;
+                }
+            };
             let mut lines = source.stream()?;
             while let Some(found) = self.next(&mut lines).await? {
                 match found {
@@ -211,6 +292,31 @@ impl Replay {
             }
         }
         self.flush().await
+    }
+
+    async fn arrow(&mut self, file: usize, arrow: &ArrowFile) -> anyhow::Result<()> {
+        let mut pieces = arrow.pieces()?;
+        while let Some(piece) =
+            pieces.next_piece().with_context(|| format!("reading {} a second time", arrow.name()))?
+        {
+            if self.stop.is_cancelled() {
+                self.summary.stopped = true;
+                return Ok(());
+            }
+            let (bytes, rows) = (piece.bytes.len() as u64, piece.rows as u64);
+            if let Some(target) = self.target.as_ref().filter(|_| rows > 0) {
+                let place = || format!("sending {} of {}", arrow::place(&piece), arrow.name());
+                let body = Bytes::copy_from_slice(&piece.bytes);
+                if !target.send_arrow(body, &self.stop).await.with_context(place)? {
+                    self.summary.stopped = true;
+                    return Ok(());
+                }
+                self.came_to = Some((file, Place::Row(piece.first_row as u64 + rows)));
+            }
+            self.bar.inc(bytes);
+            self.sent(rows);
+        }
+        Ok(())
     }
 
     /// The next row or bad line; `None` at the end, and when told to stop. Before it waits for input
@@ -274,7 +380,7 @@ impl Replay {
             return Ok(());
         }
         let rows = batch.len() as u64;
-        let last = batch.last().map(|row| (row.file, row.line));
+        let last = batch.last().map(|row| (row.file, Place::Line(row.line)));
         match target.send(batch, &self.stop).await? {
             Some(refused) => {
                 self.came_to = last;
@@ -326,12 +432,12 @@ impl Replay {
         }
         if let Some(ended) = ended {
             told.push_str(&format!(", {ended}"));
-            if let Some((file, line)) = self.came_to {
-                told.push_str(&format!(
-                    "; everything up to {} line {} is done",
-                    self.names[file],
-                    grouped(line)
-                ));
+            if let Some((file, place)) = self.came_to {
+                let place = match place {
+                    Place::Line(number) => format!("line {}", grouped(number)),
+                    Place::Row(number) => format!("row {}", grouped(number)),
+                };
+                told.push_str(&format!("; everything up to {} {place} is done", self.names[file]));
             }
         }
         output::line(told)?;

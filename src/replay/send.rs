@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
+use kelly_schemas::decode::ARROW_STREAM;
 use kelly_schemas::topics;
 use kelly_stream::{Log, LogError, NewRecord};
 use tokio_util::sync::CancellationToken;
 
 use super::read::BadLine;
-use crate::client::{BadRow, Client, Failure, RowKind};
+use crate::client::{BadRow, Client, Failure, Recorded, RowKind};
 
 /// A row on its way.
 #[derive(Debug, Clone)]
@@ -63,43 +64,99 @@ impl Target {
             if rows.is_empty() {
                 return Ok(Some(refused));
             }
-            let pause = match self.attempt(&rows).await? {
+            match self.attempt(&rows).await? {
                 Attempt::Done => return Ok(Some(refused)),
                 Attempt::Busy(pause, told) => {
-                    tracing::info!(pause_s = pause.as_secs_f64(), "the other side is busy: {told}");
-                    pause
+                    if !waited(pause, &told, stop).await {
+                        return Ok(None);
+                    }
                 }
                 Attempt::Bad(bad) => {
                     let before = rows.len();
                     rows = without(rows, &bad, &mut refused);
                     anyhow::ensure!(rows.len() < before, "the server refused rows without naming them");
-                    continue;
                 }
-            };
-            tokio::select! {
-                () = stop.cancelled() => return Ok(None),
-                () = tokio::time::sleep(pause) => {}
             }
         }
         anyhow::bail!("gave up after {TRIES} tries: the other side stays busy")
     }
 
+    /// Sends metrics as one Arrow stream. True when they are durable, false when told to stop before they were. They
+    /// were checked before, so a row that is bad now ends it.
+    pub async fn send_arrow(&self, message: Bytes, stop: &CancellationToken) -> anyhow::Result<bool> {
+        for _ in 0..TRIES {
+            match self.attempt_arrow(&message).await? {
+                Attempt::Done => return Ok(true),
+                Attempt::Busy(pause, told) => {
+                    if !waited(pause, &told, stop).await {
+                        return Ok(false);
+                    }
+                }
+                Attempt::Bad(bad) => {
+                    let reasons: Vec<String> = bad
+                        .iter()
+                        .map(|row| format!("row {} of them: {}", row.row + 1, row.reason))
+                        .collect();
+                    anyhow::bail!("the server refused these rows:\n{}", reasons.join("\n"));
+                }
+            }
+        }
+        anyhow::bail!("gave up after {TRIES} tries: the other side stays busy")
+    }
+
+    async fn attempt_arrow(&self, message: &Bytes) -> anyhow::Result<Attempt> {
+        match self {
+            Self::Server(client) => {
+                answered(client.send_as(RowKind::Metrics, ARROW_STREAM, message.to_vec()).await)
+            }
+            Self::Log(log) => {
+                let record = NewRecord {
+                    topic: topics::METRICS.into(),
+                    partition: None,
+                    key: None,
+                    payload: message.clone(),
+                    content_type: Some(ARROW_STREAM.into()),
+                };
+                appended(log.append(vec![record]).await.map(drop))
+            }
+        }
+    }
+
     async fn attempt(&self, rows: &[Outgoing]) -> anyhow::Result<Attempt> {
         match self {
-            Self::Server(client) => match client.send(rows[0].kind, ndjson(rows)).await {
-                Ok(_) => Ok(Attempt::Done),
-                Err(Failure::Rows(bad)) => Ok(Attempt::Bad(bad)),
-                Err(Failure::Busy { pause, told }) => Ok(Attempt::Busy(pause, told)),
-                Err(Failure::Refused(error) | Failure::Other(error)) => Err(error),
-            },
-            Self::Log(log) => match log.append(records(rows)).await {
-                Ok(_) => Ok(Attempt::Done),
-                Err(error @ (LogError::Full { .. } | LogError::Unavailable { .. })) => {
-                    Ok(Attempt::Busy(LOG_PAUSE, error.to_string()))
-                }
-                Err(error) => Err(error).context("writing to the log"),
-            },
+            Self::Server(client) => answered(client.send(rows[0].kind, ndjson(rows)).await),
+            Self::Log(log) => appended(log.append(records(rows)).await.map(drop)),
         }
+    }
+}
+
+/// What a server's answer means for the next attempt.
+fn answered(answer: Result<Recorded, Failure>) -> anyhow::Result<Attempt> {
+    match answer {
+        Ok(_) => Ok(Attempt::Done),
+        Err(Failure::Rows(bad)) => Ok(Attempt::Bad(bad)),
+        Err(Failure::Busy { pause, told }) => Ok(Attempt::Busy(pause, told)),
+        Err(Failure::Refused(error) | Failure::Other(error)) => Err(error),
+    }
+}
+
+/// What the log's answer means for it.
+fn appended(answer: Result<(), LogError>) -> anyhow::Result<Attempt> {
+    match answer {
+        Ok(()) => Ok(Attempt::Done),
+        Err(error @ (LogError::Full { .. } | LogError::Unavailable { .. })) => {
+            Ok(Attempt::Busy(LOG_PAUSE, error.to_string()))
+        }
+        Err(error) => Err(error).context("writing to the log"),
+    }
+}
+
+/// Waits as long as the other side asked for; false when told to stop.
+async fn waited(pause: Duration, told: &str, stop: &CancellationToken) -> bool {
+    tracing::info!(pause_s = pause.as_secs_f64(), "the other side is busy: {told}");
+    tokio::select! {
+        () = stop.cancelled() => false,
+        () = tokio::time::sleep(pause) => true,
     }
 }
 

@@ -4,6 +4,7 @@
 mod apart;
 mod broker_faults;
 mod command_line;
+mod doctor;
 mod first_minutes;
 mod instances;
 mod kills;

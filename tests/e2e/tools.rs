@@ -1,11 +1,12 @@
-//! The tools of the command line against a running Kelly: tail and dead letters.
+//! The tools of the command line against a running Kelly: tail, dead letters, drilldown, files.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
 use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
-use kelly_harness::{Engine, KafkaBroker};
+use kelly_harness::KafkaBroker;
+use kelly_schemas::encode::{ArrowEncoder, NewMetric};
 use kelly_schemas::topics;
 use kelly_stream::{KafkaConfig, KafkaLog, Log, NewRecord};
 use serde_json::{Value, json};
@@ -13,8 +14,8 @@ use serde_json::{Value, json};
 use crate::first_minutes::until;
 use crate::kelly_process::{Kelly, Start, kelly, run};
 
-const BASE: &str = "/api/v1/kelly/monitoring";
-const QUIET: [(&str, &str); 1] = [("KELLY_MONITORING_ENABLED", "false")];
+pub(crate) const BASE: &str = "/api/v1/kelly/monitoring";
+pub(crate) const QUIET: [(&str, &str); 1] = [("KELLY_MONITORING_ENABLED", "false")];
 
 /// A `kelly` that goes on, with its lines. Dropping it kills it.
 struct Follower {
@@ -57,7 +58,7 @@ impl Drop for Follower {
     }
 }
 
-async fn record(kelly: &Kelly, row: Value) {
+pub(crate) async fn record(kelly: &Kelly, row: Value) {
     let (status, answer) = kelly.post(&format!("{BASE}/metrics/record"), &row).await.expect("an answer");
     assert_eq!(status, 202, "{answer}");
 }
@@ -158,6 +159,7 @@ async fn a_dead_letter_is_found_shown_and_replayed_once() {
         .filter_map(|letter| letter["reason_code"].as_str())
         .collect();
     assert_eq!(codes, ["missing_field", "conversation_content", "too_old"], "newest first: {listed}");
+    assert!(!listed.to_string().contains("canary") && !kelly.has_told("canary"), "no reason sings: {listed}");
     let (_, reasons) = tool(&["list", "--by-reason", "--reason", "too_old"]);
     assert_eq!((&reasons[0]["count"], &reasons[1]), (&json!(1), &Value::Null), "{reasons}");
 
@@ -259,172 +261,41 @@ async fn a_replay_goes_on_where_the_last_one_ended_and_two_at_once_send_nothing_
     assert_eq!(kelly.terminate(), Some(0));
 }
 
-/// Where nothing listens, whatever else runs on this machine.
-const NO_SERVER: &str = "http://127.0.0.1:1";
-
-/// What a doctor said: exit code, and of each finding `area status: found`.
-struct Diagnosis {
-    code: Option<i32>,
-    findings: Vec<String>,
-}
-
-impl Diagnosis {
-    fn of(arguments: &[&str], environment: &[(&str, &str)], directory: &std::path::Path) -> Self {
-        let mut line = vec!["doctor", "--json"];
-        line.extend(arguments);
-        let (code, out, told) = run(&line, environment, directory);
-        let report: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{told}"));
-        let text = |finding: &Value, name: &str| finding[name].as_str().unwrap_or_default().to_owned();
-        let findings = report["findings"].as_array().expect("findings").iter();
-        let told = |finding: &Value| {
-            let is_ok = finding["status"] == "ok";
-            assert_eq!(finding["mend"].is_null(), is_ok, "what is not well can be mended: {finding}");
-            format!("{} {}: {}", text(finding, "area"), text(finding, "status"), text(finding, "found"))
-        };
-        Self { code, findings: findings.map(told).collect() }
-    }
-
-    /// Whether a finding begins so.
-    fn says(&self, beginning: &str) -> bool {
-        self.findings.iter().any(|finding| finding.starts_with(beginning))
-    }
-
-    /// That findings begin so.
-    fn must_say(&self, beginnings: &[&str]) {
-        for beginning in beginnings {
-            assert!(self.says(beginning), "{beginning}: {:#?}", self.findings);
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_doctor_knows_health_and_its_absence() {
+async fn an_arrow_file_is_recorded_or_refused_whole() {
     let directory = tempfile::tempdir().expect("a directory");
-    let data = directory.path().to_str().expect("a plain path");
     let kelly = Kelly::start(Start { arguments: &["up"], environment: &QUIET, data: directory.path() }).await;
-    record(&kelly, json!({"metric_name": "examined", "value": 1})).await;
-    until(&kelly, &format!("{BASE}/metrics/detailed/examined"), |answer| answer["sample_count"] == 1).await;
-    let well = Diagnosis::of(&["--data", data, "--server", &kelly.url], &QUIET, directory.path());
-    // What this machine has of room and of file descriptors is not this test's to say.
-    let ills: Vec<&String> = well
-        .findings
-        .iter()
-        .filter(|finding| !finding.contains(" ok: "))
-        .filter(|finding| !["open files ", "disk ", "data "].iter().any(|area| finding.starts_with(area)))
-        .collect();
-    assert!(ills.is_empty(), "{ills:?}");
-    assert!(well.code == Some(0) || well.findings.iter().any(|finding| !finding.contains(" ok: ")));
-    well.must_say(&[
-        "version ok: ",
-        "configuration ok: ",
-        "engine library ok: ",
-        "data ok: ",
-        "kelly ok: ",
-        "log ok: ",
-        "topic ok: kelly.metrics",
-        "lag ok: ",
-        "store ok: ",
-        "schema ok: ",
-        "rights ok: ",
-        "tables ok: ",
-        "parts ok: ",
-        "dead letters ok: ",
-        "clock ok: ",
-    ]);
-
-    kelly
-        .sql(
-            "INSERT INTO dead_letters SELECT 'kelly.metrics', 0, number, 0, now64(3), 'too_old', 'old', '', '{}' \
-             FROM numbers(3)",
-        )
-        .await;
-    kelly.sql("ALTER TABLE schema_migrations DELETE WHERE number = 3 AND kind = 'migration' SETTINGS mutations_sync = 2").await;
-    let ill = Diagnosis::of(&["--data", data, "--server", &kelly.url], &QUIET, directory.path());
-    assert_eq!(ill.code, Some(5), "{:?}", ill.findings);
-    ill.must_say(&["schema problem: database kelly lacks migration 0003"]);
+    let write = |name: &str, metric: &str, values: &[f64]| {
+        let mut encoder = ArrowEncoder::default();
+        values.iter().for_each(|value| {
+            encoder.push(&NewMetric { metric_name: metric, value: *value, ..NewMetric::default() });
+        });
+        std::fs::write(directory.path().join(name), encoder.finish().expect("is written")).expect("a file");
+    };
+    write("good.arrow", "columns", &[1.0, 2.0, 3.0]);
+    write("bad.arrow", "columns", &[4.0, f64::NAN]);
+    std::fs::write(directory.path().join("rows.ndjson"), r#"{"metric_name":"columns","value":5}"#)
+        .expect("a file");
+    let tool =
+        |arguments: &[&str]| run(&[arguments, &["--server", &kelly.url]].concat(), &QUIET, directory.path());
+    // The other files are not begun either.
+    let (code, out, told) = tool(&["replay", "rows.ndjson", "good.arrow", "bad.arrow"]);
+    assert_eq!((code, out.as_str()), (Some(1), ""), "{told}");
+    assert!(told.contains("bad.arrow is refused whole") && told.contains("row 2: `value`"), "{told}");
+    let (code, _, told) = tool(&["replay", "good.arrow", "--shift-to-now"]);
+    assert_eq!(code, Some(2), "{told}");
+    let (code, out, _) = tool(&["replay", "good.arrow", "--check"]);
+    assert_eq!((code, out.trim()), (Some(0), "3 rows are right"));
+    let (code, out, told) = tool(&["record", "file", "good.arrow"]);
+    assert!(code == Some(0) && out.starts_with("3 rows recorded"), "{out}{told}");
+    let (code, out, told) = tool(&["replay", "rows.ndjson", "good.arrow"]);
+    assert!(code == Some(0) && out.starts_with("4 rows recorded"), "{out}{told}");
+    until(&kelly, &format!("{BASE}/metrics/detailed/columns"), |answer| answer["sample_count"] == 7).await;
+    assert_eq!(
+        kelly.sql("SELECT sum(value), count() FROM system_metrics WHERE metric_name = 'columns'").await,
+        "17\t7"
+    );
     assert_eq!(kelly.terminate(), Some(0));
-
-    let down = Diagnosis::of(&["--data", data, "--server", NO_SERVER], &QUIET, directory.path());
-    assert_eq!(down.code, Some(5));
-    down.must_say(&[
-        "engine library ok: ",
-        "kelly problem: no Kelly answers at http://127.0.0.1:1/",
-        "log warning: ",
-        "store problem: ",
-    ]);
-    let (code, told, _) = run(&["doctor", "--server", NO_SERVER], &[("KELLY_LISTN", "x")], directory.path());
-    assert_eq!(code, Some(5));
-    assert!(told.contains("PROBLEM  configuration  KELLY_LISTN: no such variable; did you mean"), "{told}");
-    assert!(!told.contains('\u{1b}'), "no colours where nobody sees them");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_doctor_examines_roles_apart() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let nothing = [
-        ("KELLY_LOG", "kafka://127.0.0.1:1"),
-        ("KELLY_STORE", "http://kelly@127.0.0.1:1/kelly"),
-        ("KELLY_STORE_CLUSTER", "main"),
-    ];
-    let down = Diagnosis::of(&["--server", NO_SERVER], &nothing, directory.path());
-    assert_eq!(down.code, Some(5));
-    down.must_say(&[
-        "log problem: kafka://127.0.0.1:1 does not answer: ",
-        "store problem: ",
-        "kelly problem: ",
-    ]);
-
-    let broker = KafkaBroker::start().expect("a Kafka broker");
-    let engine = Engine::start().expect("an engine");
-    let store = engine.store_config();
-    let log_url = format!("kafka://{}", broker.bootstrap());
-    let store_url = format!("http://{}@{}/kelly_ill", store.user, store.url.trim_start_matches("http://"));
-    let environment = [
-        ("KELLY_LOG", log_url.as_str()),
-        ("KELLY_STORE", store_url.as_str()),
-        ("KELLY_STORE_PASSWORD", store.password.as_str()),
-        QUIET[0],
-    ];
-    let bare = Diagnosis::of(&["--server", NO_SERVER], &environment, directory.path());
-    bare.must_say(&[
-        "log ok: ",
-        "topic problem: there is no topic kelly.metrics",
-        "topic problem: there is no topic kelly.activity",
-        "store ok: ",
-        "schema problem: database kelly_ill lacks migration 0000",
-    ]);
-
-    let (code, _, told) = run(&["migrate"], &environment, directory.path());
-    assert_eq!(code, Some(0), "{told}");
-    let start = |role| Start { arguments: role, environment: &environment, data: directory.path() };
-    // It makes the topics, and nobody reads them.
-    let serve = Kelly::start(start(&["serve"])).await;
-    for value in 0..5 {
-        record(&serve, json!({"metric_name": "unread", "value": value})).await;
-    }
-    let unread = Diagnosis::of(&["--server", &serve.url], &environment, directory.path());
-    assert_eq!(unread.code, Some(5), "{:?}", unread.findings);
-    unread.must_say(&[
-        "lag problem: 5 records behind: kelly.metrics/",
-        "schema ok: ",
-        "topic ok: ",
-        "clock ok: ",
-        "kelly ok: ",
-    ]);
-
-    let ingest = Kelly::spawn(start(&["ingest"]));
-    until(&serve, &format!("{BASE}/metrics/detailed/unread"), |answer| answer["sample_count"] == 5).await;
-    let begun = std::time::Instant::now();
-    loop {
-        let read = Diagnosis::of(&["--server", &serve.url], &environment, directory.path());
-        if read.says("lag ok: ") {
-            break;
-        }
-        assert!(begun.elapsed() < crate::kelly_process::PATIENCE, "{:?}", read.findings);
-    }
-    for kelly in [ingest, serve] {
-        assert_eq!(kelly.terminate(), Some(0));
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

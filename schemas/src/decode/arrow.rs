@@ -21,6 +21,7 @@
 //! library may, and the work on a record batch is bounded by its rows and by the bytes that are there.
 
 mod columns;
+mod cut;
 mod rows;
 mod schema;
 mod stream;
@@ -33,6 +34,7 @@ use super::metadata::shown;
 use crate::fault::{Fault, Reject};
 use crate::limits::Limits;
 
+pub use cut::{ArrowCutter, ArrowPiece};
 pub use rows::{ArrowMetric, ArrowText, DistinctTexts, MetricColumns, Rendering};
 
 /// The `content-type` of an Arrow message.

@@ -2,6 +2,7 @@
 //! bytes whatever do more than be refused.
 
 mod columns;
+mod cut;
 mod damage;
 mod messages;
 mod refusals;

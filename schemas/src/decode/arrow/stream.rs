@@ -16,7 +16,7 @@ use crate::fault::Fault;
 use crate::limits::Limits;
 
 /// Record batches and dictionaries a message may have, each: work that is done once a batch stays small beside its rows.
-const MAX_BATCHES: usize = 256;
+pub(super) const MAX_BATCHES: usize = 256;
 /// Buffers of one batch: a few a column, and more only for the pieces of views.
 const MAX_BUFFERS: usize = 4_096;
 /// Bytes of one message's metadata, also when what it shares is counted as often as it is referred to.
@@ -25,6 +25,9 @@ const MAX_METADATA_BYTES: usize = 1 << 20;
 const VIEW_BYTES: usize = 16;
 /// Marks a frame; streams older than Arrow 0.15 have none.
 const CONTINUATION: u32 = u32::MAX;
+
+/// How the other form of Arrow's IPC begins.
+const FILE_MAGIC: &[u8] = b"ARROW1";
 
 /// What a stream holds.
 #[derive(Debug)]
@@ -58,11 +61,9 @@ pub(super) fn read(payload: &[u8], limits: &Limits) -> Result<Stream, Refusal> {
         let limit = limits.max_arrow_message_bytes;
         return Err(Fault::MessageTooLarge { bytes: payload.len(), limit }.into());
     }
-    if matches!(payload.trim_ascii_start().first(), Some(b'{' | b'[')) {
-        return Err(invalid("it seems to be JSON, whose content type is application/json").into());
-    }
+    begins_well(payload)?;
     // Copied once, so that the arrays can lie in it aligned.
-    let mut frames = Frames { rest: Buffer::from(payload) };
+    let mut frames = Frames::new(Buffer::from(payload));
     let Some(first) = frames.next()? else {
         return Err(invalid("it has no schema").into());
     };
@@ -87,20 +88,41 @@ pub(super) fn read(payload: &[u8], limits: &Limits) -> Result<Stream, Refusal> {
     }
 }
 
+/// Tells apart what is often taken for a stream.
+pub(super) fn begins_well(payload: &[u8]) -> Result<(), Fault> {
+    if matches!(payload.trim_ascii_start().first(), Some(b'{' | b'[')) {
+        return Err(invalid("it seems to be JSON, whose content type is application/json"));
+    }
+    if payload.starts_with(FILE_MAGIC) {
+        return Err(invalid("it is an Arrow file (also named Feather), which has a footer"));
+    }
+    Ok(())
+}
+
 /// The frames of a stream, one after the other.
-struct Frames {
+#[derive(Debug)]
+pub(super) struct Frames {
     rest: Buffer,
 }
 
 /// One message of a stream.
-struct Frame {
+pub(super) struct Frame {
     metadata: Buffer,
     body: Buffer,
 }
 
 impl Frames {
+    pub(super) fn new(stream: Buffer) -> Self {
+        Self { rest: stream }
+    }
+
+    /// Bytes not taken yet.
+    pub(super) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// The next frame; `None` at the end of the stream.
-    fn next(&mut self) -> Result<Option<Frame>, Fault> {
+    pub(super) fn next(&mut self) -> Result<Option<Frame>, Fault> {
         let Some(mut length) = self.take_u32()? else { return Ok(None) };
         if length == CONTINUATION {
             length = self.take_u32()?.ok_or_else(broken_off)?;
@@ -135,7 +157,7 @@ impl Frames {
 }
 
 impl Frame {
-    fn message(&self) -> Result<Message<'_>, Fault> {
+    pub(super) fn message(&self) -> Result<Message<'_>, Fault> {
         verified(&self.metadata)
     }
 }
