@@ -152,6 +152,12 @@ impl Tail {
                 tracing::info!("the store answers");
             }
             self.is_away = false;
+            if !page.made_anew.is_empty() {
+                tracing::warn!(
+                    partitions = ?page.made_anew,
+                    "the topic was made anew: its offsets begin again; going on with its rows since then"
+                );
+            }
             for line in page.rows {
                 if !output::try_line(line)? {
                     return Ok(false);
@@ -175,13 +181,13 @@ impl Tail {
                 let mut page = store.follow_metrics(filter, since_ms, cursor, ROWS_A_LOOK).await?;
                 page.rows.sort_by_key(|row| (row.at_ms, row.place));
                 let rows = page.rows.iter().map(|row| self.form.metric(row)).collect();
-                Ok(TailPage { rows, has_more: page.has_more })
+                Ok(TailPage { rows, has_more: page.has_more, made_anew: page.made_anew })
             }
             Filter::Activity(filter) => {
                 let mut page = store.follow_activity(filter, since_ms, cursor, ROWS_A_LOOK).await?;
                 page.rows.sort_by_key(|row| (row.at_ms, row.place));
                 let rows = page.rows.iter().map(|row| self.form.event(row)).collect();
-                Ok(TailPage { rows, has_more: page.has_more })
+                Ok(TailPage { rows, has_more: page.has_more, made_anew: page.made_anew })
             }
         }
     }

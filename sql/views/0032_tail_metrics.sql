@@ -1,4 +1,5 @@
 -- Metrics from (offsets[i], rows[i]) on in keys[i], a place and a partition of the log (see tail_heads_metrics); all of a key not named.
+-- What floors and ends are, tail_heads_metrics says.
 -- Empty filters match everything. Ordered so that a reader who takes max_rows can go on behind the last.
 CREATE OR REPLACE VIEW ${database}.tail_metrics ${on_cluster} AS
 WITH
@@ -19,6 +20,7 @@ SELECT
 FROM ${table system_metrics}
 WHERE toInt64OrZero(splitByChar('_', _part)[3]) > {blocks:Array(Int64)}[indexOf({places:Array(String)}, concat(toString(shardNum()), '/', _partition_id))]
   AND (log_offset > {offsets:Array(UInt64)}[key] OR (log_offset = {offsets:Array(UInt64)}[key] AND log_row >= {rows:Array(UInt32)}[key]))
+  AND (toInt64OrZero(splitByChar('_', _part)[2]) >= {floors:Array(Int64)}[key] OR timestamp > fromUnixTimestamp64Milli({ends:Array(Int64)}[key], 'UTC'))
   AND timestamp >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
   AND (empty({metrics:Array(String)}) OR metric_name IN {metrics:Array(String)})
   AND ({account:String} = '' OR account_id = {account:String})

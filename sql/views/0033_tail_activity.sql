@@ -1,4 +1,5 @@
 -- Events from (offsets[i], rows[i]) on in keys[i], a place and a partition of the log (see tail_heads_activity); all of a key not named.
+-- What floors and ends are, tail_heads_activity says.
 -- Empty filters match everything. Ordered so that a reader who takes max_rows can go on behind the last. counts is 0 for a row that
 -- records again an event another row stands for: leave those out.
 CREATE OR REPLACE VIEW ${database}.tail_activity ${on_cluster} AS
@@ -13,6 +14,7 @@ WITH page AS
     FROM ${table activity_events}
     WHERE toInt64OrZero(splitByChar('_', _part)[3]) > {blocks:Array(Int64)}[indexOf({places:Array(String)}, concat(toString(shardNum()), '/', _partition_id))]
       AND (log_offset > {offsets:Array(UInt64)}[key] OR (log_offset = {offsets:Array(UInt64)}[key] AND log_row >= {rows:Array(UInt32)}[key]))
+      AND (toInt64OrZero(splitByChar('_', _part)[2]) >= {floors:Array(Int64)}[key] OR created_at > fromUnixTimestamp64Milli({ends:Array(Int64)}[key], 'UTC'))
       AND created_at >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
       AND (empty({event_types:Array(String)}) OR event_type IN {event_types:Array(String)})
       AND (empty({severities:Array(String)}) OR severity IN {severities:Array(String)})

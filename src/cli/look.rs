@@ -70,8 +70,8 @@ Examples:
   kelly tail --json | jq .value                    one JSON object a line
 
 It shows what becomes visible in the store: each row once, none left out, also rows that come late.
-One exception: of a topic that was deleted and made anew, rows of a day (events: of a week) that has rows
-of the old one are shown only once their offsets pass those; begin again with --since.
+A topic that was deleted and made anew is told on stderr and followed on; only a row of it that comes late
+(its own time is before the old topic's last) and is merged with old ones at once is left out.
 Columns: time (UTC), name, value, account, conversation. It ends with Ctrl-C, with exit code 0, and
 when a store that is away comes back it goes on where it was.")]
 pub struct Tail {

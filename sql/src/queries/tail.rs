@@ -4,8 +4,11 @@
 //! week) of the table it touches. So within such a place rows appear in the order of their offsets, and whole: a
 //! position in each is exact, while one over the whole table would not be. Blocks only tell which parts are new, so that
 //! a look does not read the table; they are asked for with some slack, since instances commit side by side.
+//!
+//! A topic that is made anew begins its offsets again. That shows in blocks that come after all that were seen and hold lower
+//! offsets than were seen: from there on the place is followed anew, see [`Life`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clickhouse::Row;
 use clickhouse::query::Query;
@@ -25,6 +28,30 @@ pub struct TailCursor {
     blocks: BTreeMap<String, i64>,
     /// Next offset and row by place and log partition.
     next: BTreeMap<(String, u16), (u64, u32)>,
+    /// What the newest block of a place and log partition left behind: a look that takes several pages is in between.
+    reached: BTreeMap<(String, u16), Reached>,
+    /// Where places and log partitions began anew.
+    lives: BTreeMap<(String, u16), Life>,
+}
+
+/// How far a place and log partition was followed when all its blocks were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Reached {
+    /// Next offset.
+    offset: u64,
+    /// Time of the newest row, in milliseconds since 1970.
+    newest_ms: i64,
+}
+
+/// From where on the rows of a place and log partition are those of a topic made anew. A merge may put them into one part
+/// with those of before, where nothing but their time tells them apart: of such a part those count that
+/// happened after the newest of before. So a row that comes late and is merged before it is looked for is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Life {
+    /// The first block.
+    floor: i64,
+    /// Time of the newest row before, in milliseconds since 1970.
+    end_ms: i64,
 }
 
 /// Which metrics; all that are set must match.
@@ -124,6 +151,8 @@ pub struct TailPage<T> {
     pub rows: Vec<T>,
     /// Whether there may be more: look again at once.
     pub has_more: bool,
+    /// Partitions of the log that were found made anew: their offsets begin again, and so do their rows.
+    pub made_anew: BTreeSet<u16>,
 }
 
 /// The tables that can be followed.
@@ -137,10 +166,15 @@ pub enum Tailed {
 
 impl TailCursor {
     fn advance_to(&mut self, heads: Vec<Head>) {
-        for Head { place, log_partition, block, log_offset } in heads {
-            let newest = self.blocks.entry(place.clone()).or_default();
-            *newest = block.max(*newest);
-            self.advance((place, log_partition), (log_offset.saturating_add(1), 0));
+        for Head { place, log_partition, block, log_offset, newest, .. } in heads {
+            let last = self.blocks.entry(place.clone()).or_default();
+            *last = block.max(*last);
+            let key = (place, log_partition);
+            let offset = log_offset.saturating_add(1);
+            let reached = self.reached.entry(key.clone()).or_default();
+            *reached =
+                Reached { offset: offset.max(reached.offset), newest_ms: newest.max(reached.newest_ms) };
+            self.advance(key, (offset, 0));
         }
     }
 
@@ -149,17 +183,51 @@ impl TailCursor {
         *next = to.max(*next);
     }
 
-    fn bind_blocks(&self, query: Query) -> Query {
-        let (places, blocks): (Vec<&str>, Vec<i64>) =
-            self.blocks.iter().map(|(place, block)| (place.as_str(), block - BLOCK_SLACK)).unzip();
-        query.param("places", places).param("blocks", blocks)
+    /// Begins anew where new blocks hold lower offsets than were seen, and says of which partitions of the log.
+    fn begin_anew(&mut self, heads: &[Head]) -> BTreeSet<u16> {
+        let mut made_anew = BTreeSet::new();
+        for Head { place, log_partition, lowest, .. } in heads {
+            let key = (place.clone(), *log_partition);
+            let Some(reached) = self.reached.get_mut(&key) else { continue };
+            if lowest.is_none_or(|lowest| lowest >= reached.offset) {
+                continue;
+            }
+            let floor = self.blocks.get(place).map_or(0, |block| block + 1);
+            self.lives.insert(key.clone(), Life { floor, end_ms: reached.newest_ms });
+            *reached = Reached::default();
+            self.next.insert(key, (0, 0));
+            made_anew.insert(*log_partition);
+        }
+        made_anew
     }
 
+    /// What both views of a table ask for.
     fn bind(&self, query: Query) -> Query {
+        let (places, blocks): (Vec<&str>, Vec<i64>) =
+            self.blocks.iter().map(|(place, block)| (place.as_str(), block - BLOCK_SLACK)).unzip();
         let keys: Vec<String> =
             self.next.keys().map(|(place, partition)| format!("{place}/{partition}")).collect();
+        let (floors, ends): (Vec<i64>, Vec<i64>) = self
+            .next
+            .keys()
+            .map(|key| self.lives.get(key).map_or((0, 0), |life| (life.floor, life.end_ms)))
+            .unzip();
+        query
+            .param("places", places)
+            .param("blocks", blocks)
+            .param("keys", keys)
+            .param("floors", floors)
+            .param("ends", ends)
+    }
+
+    fn bind_heads(&self, query: Query) -> Query {
+        let seen: Vec<i64> = self.blocks.values().copied().collect();
+        self.bind(query).param("seen", seen)
+    }
+
+    fn bind_rows(&self, query: Query) -> Query {
         let (offsets, rows): (Vec<u64>, Vec<u32>) = self.next.values().copied().unzip();
-        self.bind_blocks(query).param("keys", keys).param("offsets", offsets).param("rows", rows)
+        self.bind(query).param("offsets", offsets).param("rows", rows)
     }
 }
 
@@ -169,7 +237,8 @@ impl Store {
     /// # Errors
     /// When the store does not answer.
     pub async fn skip_to_end(&self, tailed: Tailed, cursor: &mut TailCursor) -> Result<()> {
-        cursor.advance_to(self.heads(tailed, cursor).await?);
+        let heads = self.heads(tailed, cursor).await?;
+        cursor.advance_to(heads);
         Ok(())
     }
 
@@ -184,9 +253,10 @@ impl Store {
         cursor: &mut TailCursor,
         max_rows: u32,
     ) -> Result<TailPage<TailedMetric>> {
-        let heads = self.heads(Tailed::Metrics, cursor).await?;
-        let query = cursor
-            .bind(self.view("tail_metrics").await?)
+        let mut moved = cursor.clone();
+        let (heads, made_anew) = self.news(Tailed::Metrics, &mut moved).await?;
+        let query = moved
+            .bind_rows(self.view("tail_metrics").await?)
             .param("since_ms", since_ms)
             .param("metrics", &filter.metrics)
             .param("account", filter.account.as_deref().unwrap_or_default())
@@ -198,7 +268,7 @@ impl Store {
         let has_more = found.len() >= max_rows as usize;
         let mut rows = Vec::with_capacity(found.len());
         for row in found {
-            cursor.advance((row.place, row.log_partition), (row.log_offset, row.log_row.saturating_add(1)));
+            moved.advance((row.place, row.log_partition), (row.log_offset, row.log_row.saturating_add(1)));
             rows.push(TailedMetric {
                 metric_name: row.metric_name,
                 value: row.value,
@@ -211,9 +281,10 @@ impl Store {
             });
         }
         if !has_more {
-            cursor.advance_to(heads);
+            moved.advance_to(heads);
         }
-        Ok(TailPage { rows, has_more })
+        *cursor = moved;
+        Ok(TailPage { rows, has_more, made_anew })
     }
 
     /// At most `max_rows` events behind the cursor that happened since `since_ms`, and moves it behind them. One
@@ -228,9 +299,10 @@ impl Store {
         cursor: &mut TailCursor,
         max_rows: u32,
     ) -> Result<TailPage<TailedEvent>> {
-        let heads = self.heads(Tailed::Activity, cursor).await?;
-        let query = cursor
-            .bind(self.view("tail_activity").await?)
+        let mut moved = cursor.clone();
+        let (heads, made_anew) = self.news(Tailed::Activity, &mut moved).await?;
+        let query = moved
+            .bind_rows(self.view("tail_activity").await?)
             .param("since_ms", since_ms)
             .param("event_types", &filter.event_types)
             .param("severities", &filter.severities)
@@ -240,7 +312,6 @@ impl Store {
         let found: Vec<EventRow> = self.ask("read new events", query.fetch_all()).await?;
         let has_more = found.len() >= max_rows as usize;
         let mut rows = Vec::with_capacity(found.len());
-        let mut moved = cursor.clone();
         for row in found {
             moved.advance(
                 (row.place.clone(), row.log_partition),
@@ -254,7 +325,16 @@ impl Store {
             moved.advance_to(heads);
         }
         *cursor = moved;
-        Ok(TailPage { rows, has_more })
+        Ok(TailPage { rows, has_more, made_anew })
+    }
+
+    /// How far the table reaches, as the cursor is to follow it: begun anew where it must.
+    async fn news(&self, tailed: Tailed, cursor: &mut TailCursor) -> Result<(Vec<Head>, BTreeSet<u16>)> {
+        let heads = self.heads(tailed, cursor).await?;
+        let made_anew = cursor.begin_anew(&heads);
+        // What was read of such a place is of the rows before, too.
+        let heads = if made_anew.is_empty() { heads } else { self.heads(tailed, cursor).await? };
+        Ok((heads, made_anew))
     }
 
     async fn heads(&self, tailed: Tailed, cursor: &TailCursor) -> Result<Vec<Head>> {
@@ -262,7 +342,7 @@ impl Store {
             Tailed::Metrics => "tail_heads_metrics",
             Tailed::Activity => "tail_heads_activity",
         };
-        let query = cursor.bind_blocks(self.view(view).await?);
+        let query = cursor.bind_heads(self.view(view).await?);
         self.ask("look for new rows", query.fetch_all()).await
     }
 }
@@ -273,6 +353,9 @@ struct Head {
     log_partition: u16,
     block: i64,
     log_offset: u64,
+    newest: i64,
+    /// Of parts that were not there before, none where there are none.
+    lowest: Option<u64>,
 }
 
 #[derive(Debug, Row, Deserialize)]
@@ -338,7 +421,7 @@ mod tests {
     use super::*;
 
     fn head(place: &str, log_partition: u16, block: i64, log_offset: u64) -> Head {
-        Head { place: place.to_owned(), log_partition, block, log_offset }
+        Head { place: place.to_owned(), log_partition, block, log_offset, newest: 0, lowest: None }
     }
 
     #[test]
@@ -352,5 +435,20 @@ mod tests {
         // Behind a row of a message whose other rows are still to come.
         cursor.advance(("0/20260102".to_owned(), 0), (50, 3));
         assert_eq!(cursor.next[&("0/20260102".to_owned(), 0)], (50, 3));
+    }
+
+    #[test]
+    fn only_lower_offsets_in_new_blocks_begin_a_place_anew() {
+        let mut cursor = TailCursor::default();
+        cursor.advance_to(vec![Head { newest: 99, ..head("p", 0, 7, 40) }, head("p", 1, 8, 5)]);
+        let before = cursor.clone();
+        let higher = Head { lowest: Some(41), ..head("p", 0, 9, 50) };
+        let unknown = Head { lowest: Some(0), ..head("q", 0, 1, 3) };
+        assert!(cursor.begin_anew(&[higher, unknown, head("p", 1, 9, 2)]).is_empty());
+        assert_eq!(cursor, before);
+        assert_eq!(cursor.begin_anew(&[Head { lowest: Some(40), ..head("p", 0, 9, 50) }]), [0].into());
+        let key = ("p".to_owned(), 0);
+        assert_eq!((cursor.next[&key], cursor.lives[&key]), ((0, 0), Life { floor: 9, end_ms: 99 }));
+        assert_eq!(cursor.next[&("p".to_owned(), 1)], (6, 0), "the other partition goes on");
     }
 }

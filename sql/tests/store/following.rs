@@ -63,6 +63,65 @@ async fn each_row_is_seen_once() {
     assert_eq!(look(&database, &every, &mut from_now, 3).await, since);
 }
 
+/// As [`look`], with whether the topic was found made anew.
+async fn look_anew(
+    database: &TestDatabase,
+    cursor: &mut TailCursor,
+    page: u32,
+) -> (Vec<(u16, u64, u32)>, Vec<u16>) {
+    let (mut found, mut anew) = (Vec::new(), Vec::new());
+    loop {
+        let every = MetricTailFilter::default();
+        let looked = database.store().follow_metrics(&every, 0, cursor, page).await.unwrap();
+        found.extend(looked.rows.iter().map(|row| row.place));
+        anew.extend(looked.made_anew);
+        if !looked.has_more {
+            found.sort_unstable();
+            return (found, anew);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_topic_made_anew_is_followed_from_its_beginning() {
+    let database = TestDatabase::create().await;
+    // Parts stay as they are until this test merges them.
+    database.query("SYSTEM STOP MERGES system_metrics").await;
+    put(&database, &[(0, 100, 0, 0), (0, 101, 0, 0), (0, 102, 0, 1), (1, 7, 0, 0)]).await;
+    let mut cursor = TailCursor::default();
+    let mut since_now = TailCursor::default();
+    database.store().skip_to_end(Tailed::Metrics, &mut since_now).await.unwrap();
+    assert_eq!(look_anew(&database, &mut cursor, 10).await.0.len(), 4);
+
+    put(&database, &[(0, 0, 0, 0), (0, 0, 1, 0), (0, 1, 0, 0)]).await;
+    for cursor in [&mut cursor, &mut since_now] {
+        let rows = vec![(0, 0, 0), (0, 0, 1), (0, 1, 0)];
+        assert_eq!(look_anew(&database, cursor, 2).await, (rows, vec![0]));
+        assert_eq!(look_anew(&database, cursor, 2).await, (vec![], vec![]), "it is told once");
+    }
+    // Merged with those of before, and beyond their offsets; the other partition goes on all the while.
+    put(&database, &[(0, 2, 0, 0), (1, 8, 0, 0)]).await;
+    merge(&database).await;
+    assert_eq!(look_anew(&database, &mut cursor, 1).await, (vec![(0, 2, 0), (1, 8, 0)], vec![]));
+    put(&database, &[(0, 100, 0, 0), (0, 101, 0, 0), (0, 102, 0, 0)]).await;
+    let rows = vec![(0, 100, 0), (0, 101, 0), (0, 102, 0)];
+    assert_eq!(look_anew(&database, &mut cursor, 1).await, (rows, vec![]));
+    // Another day, which the new topic comes to only now.
+    put(&database, &[(0, 99, 0, 1)]).await;
+    assert_eq!(look_anew(&database, &mut cursor, 10).await, (vec![(0, 99, 0)], vec![0]));
+    // And once more.
+    put(&database, &[(0, 0, 0, 0)]).await;
+    assert_eq!(look_anew(&database, &mut cursor, 10).await, (vec![(0, 0, 0)], vec![0]));
+    merge(&database).await;
+    assert_eq!(look_anew(&database, &mut cursor, 10).await, (vec![], vec![]));
+}
+
+async fn merge(database: &TestDatabase) {
+    database.query("SYSTEM START MERGES system_metrics").await;
+    database.query("OPTIMIZE TABLE system_metrics FINAL").await;
+    database.query("SYSTEM STOP MERGES system_metrics").await;
+}
+
 #[tokio::test]
 async fn filters_leave_out_and_the_cursor_moves_all_the_same() {
     let database = TestDatabase::create().await;
