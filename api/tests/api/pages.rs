@@ -38,7 +38,7 @@ async fn every_url_of_the_start_page_leads_somewhere_here() {
     assert!(urls.len() > 10, "{urls:?}");
     for url in urls {
         assert!(url.starts_with('/') && !url.starts_with("//"), "{url} is not of this server");
-        assert_eq!(api.get(url).await.status, 200, "{url}");
+        assert_eq!(api.get(&url.replace("&amp;", "&")).await.status, 200, "{url}");
     }
 }
 
@@ -52,6 +52,24 @@ async fn every_figure_of_the_page_is_in_the_answer() {
     assert_eq!(fields.len() + 1, answer.as_object().unwrap().len(), "all but the timestamp");
     for field in fields {
         assert!(answer.get(field).is_some(), "{field}");
+    }
+}
+
+/// A figure that is of all metrics has no series of its own.
+#[tokio::test]
+async fn every_metric_behind_a_figure_can_be_taken_along() {
+    let api = Api::new(Setup::default());
+    let html = String::from_utf8(api.get("/").await.body.to_vec()).unwrap();
+    let catalogue = api.get("/api/v1/kelly/monitoring/catalogue").await.json();
+    let figures = catalogue["overview"].as_array().unwrap();
+    let metrics: Vec<&str> = figures.iter().filter_map(|figure| figure["metric"].as_str()).collect();
+    assert!(metrics.len() > 5, "{metrics:?}");
+    let paths = metrics.iter().map(|metric| format!("metrics/detailed/{metric}"));
+    for path in paths.chain(["activity/export".to_owned()]) {
+        for format in ["csv", "parquet", "arrow"] {
+            let link = format!("/{path}?timeframe=24h&amp;format={format}\"");
+            assert!(html.contains(&link), "{link}");
+        }
     }
 }
 
