@@ -173,12 +173,11 @@ impl Reader {
             match column {
                 Column::Timestamp if cell.is_empty() => {}
                 Column::Timestamp => {
-                    at_ms = Some(time(cell).ok_or_else(|| self.bad(not_a_time(cell)))?);
+                    at_ms = Some(time(cell).ok_or_else(|| self.bad(NO_TIME))?);
                 }
                 Column::Value => {
                     let number = cell.parse::<f64>().ok().and_then(serde_json::Number::from_f64);
-                    let number =
-                        number.ok_or_else(|| self.bad(format!("value {cell:?} is no finite number")))?;
+                    let number = number.ok_or_else(|| self.bad("`value` is no finite number"))?;
                     fields.insert("value".to_owned(), number.into());
                 }
                 Column::Text(_) if cell.is_empty() => {}
@@ -187,8 +186,9 @@ impl Reader {
                 }
                 Column::Metadata | Column::Other(_) if cell.is_empty() => {}
                 Column::Metadata => {
-                    let object: Map<String, Value> = serde_json::from_str(cell)
-                        .map_err(|error| self.bad(format!("metadata is no JSON object: {error}")))?;
+                    let object: Map<String, Value> = serde_json::from_str(cell).map_err(|error| {
+                        self.bad(format!("`metadata` is no JSON object: {}", without_line(&error)))
+                    })?;
                     fields.insert("metadata".to_owned(), object.into());
                 }
                 Column::Other(name) => {
@@ -209,12 +209,12 @@ impl Reader {
         };
         let at_ms = match fields.remove(field) {
             None | Some(Value::Null) => None,
-            Some(Value::String(text)) => Some(time(&text).ok_or_else(|| self.bad(not_a_time(&text)))?),
+            Some(Value::String(text)) => Some(time(&text).ok_or_else(|| self.bad(NO_TIME))?),
             Some(Value::Number(number)) => Some(
                 number
                     .as_i64()
                     .or_else(|| number.as_f64().map(|ms| ms as i64))
-                    .ok_or_else(|| self.bad(not_a_time(&number.to_string())))?,
+                    .ok_or_else(|| self.bad(NO_TIME))?,
             ),
             Some(_) => return Err(self.bad(format!("{field} is neither text nor a number"))),
         };
@@ -328,14 +328,15 @@ pub fn time(text: &str) -> Option<i64> {
         .map(|time| time.and_utc().timestamp_millis())
 }
 
-fn not_a_time(text: &str) -> String {
-    format!(
-        "{text:?} is no time: write 2026-01-31T12:00:00Z, 2026-01-31 12:00:00 (UTC) or epoch milliseconds"
-    )
-}
+/// What stands there instead is not told, as no value is: in a line that is one column off it is any text.
+const NO_TIME: &str =
+    "the time is none: write 2026-01-31T12:00:00Z, 2026-01-31 12:00:00 (UTC) or epoch milliseconds";
 
-/// serde_json counts lines of its own; there is only one here.
+/// serde_json counts lines of its own, and there is only one here; and it repeats a value of the wrong kind.
 fn without_line(error: &serde_json::Error) -> String {
+    if error.is_data() {
+        return format!("another kind of value (column {})", error.column());
+    }
     let told = error.to_string();
     let at = told.find(" at line ").unwrap_or(told.len());
     format!("{} (column {})", &told[..at], error.column())
@@ -402,7 +403,7 @@ mod tests {
         let (rows, bad) = read(Format::Csv, &Defaults { metric: Some("m".into()), account: None }, text);
         assert_eq!(json(&rows[0]), r#"{"Region":"eu","metadata":{"a":2},"metric_name":"m","value":1.0}"#);
         assert_eq!(json(&rows[1]), r#"{"metric_name":"m","value":2.0}"#);
-        assert!(bad.len() == 1 && bad[0].starts_with("line 4: metadata is no JSON object"), "{bad:?}");
+        assert!(bad.len() == 1 && bad[0].starts_with("line 4: `metadata` is no JSON object"), "{bad:?}");
         let limits = Limits::with_retention_days(90);
         rows[0].check(&rows[0].json(None), 0, &limits).expect("the decoder takes it");
     }
@@ -413,6 +414,25 @@ mod tests {
         let told = reader.line(b"2014-07-01 00:00:00,10844").unwrap_err().to_string();
         assert!(told.starts_with("line 1: the first line names no column `value`"), "{told}");
         assert!(reader.is_stuck());
+    }
+
+    #[test]
+    fn no_value_is_told() {
+        let sung = "the canary sang";
+        let lines = [
+            format!("\"{sung}\""),
+            format!("{{\"value\":\"{sung}\",\"timestamp\":\"{sung}\"}}"),
+            format!("[\"{sung}\"]"),
+            format!("{{\"value\":\"{sung}\" \"{sung}\"}}"),
+        ];
+        let (rows, bad) = read(Format::Ndjson, &Defaults::default(), &lines.join("\n"));
+        assert_eq!((rows.len(), bad.len()), (0, lines.len()));
+        let columns = "timestamp,value,metadata\n";
+        let text =
+            format!("{columns}{sung},1,\n0,{sung},\n0,1,\"\"\"{sung}\"\"\"\n0,1,{sung}\n\"{sung}\"x,1\n");
+        let (rows, more) = read(Format::Csv, &Defaults { metric: Some("m".into()), account: None }, &text);
+        assert_eq!((rows.len(), more.len()), (0, 5));
+        assert!(bad.iter().chain(&more).all(|told| !told.contains("canary")), "{bad:?} {more:?}");
     }
 
     #[test]

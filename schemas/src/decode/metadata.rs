@@ -7,7 +7,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::json_text::{Token, tokens};
-use super::redact::content_field;
+use super::redact::{content_field, is_plain_name};
 use super::row::described;
 use super::value::{KeySeed, kind, unescaped};
 use crate::fault::{Fault, JsonKind};
@@ -81,10 +81,10 @@ pub(crate) fn says_vip(metadata: &str) -> bool {
     false
 }
 
-/// A name of a producer's as it may be shown: short, without control characters.
+/// A name of a producer's as it may be told in a reason: by its length, unless redaction would keep it too. What was said can
+/// stand where a name should, in an object made of sentences and where a quote is missing.
 pub(super) fn shown(name: &str) -> String {
-    const SHOWN_CHARACTERS: usize = 64;
-    name.chars().filter(|character| !character.is_control()).take(SHOWN_CHARACTERS).collect()
+    if is_plain_name(name) { name.to_owned() } else { format!("({} characters)", name.chars().count()) }
 }
 
 fn refuse_larger(bytes: usize, limit: usize) -> Result<(), Fault> {

@@ -95,7 +95,7 @@ pub fn redacted(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Whether a key may stay: not too long, and without a space or a letter of another script.
-fn is_plain_name(key: &str) -> bool {
+pub(super) fn is_plain_name(key: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:/$@".contains(&byte);
     key.len() <= KEPT_NAME_BYTES && key.bytes().all(is_plain)
 }

@@ -258,9 +258,11 @@ fn value_type(schema: &Schema, id: i64) -> Option<&DataType> {
     })
 }
 
-/// Arrow's own words about an array it read: places and lengths, cut to a length.
+/// Arrow's own words about an array it read: places, lengths and types, never a value. Types can be long.
 fn unreadable(part: &str, error: &arrow_schema::ArrowError) -> Fault {
-    invalid(format!("{part} is not valid: {}", crate::decode::metadata::shown(&error.to_string())))
+    const TOLD_CHARACTERS: usize = 120;
+    let told: String = error.to_string().chars().take(TOLD_CHARACTERS).collect();
+    invalid(format!("{part} is not valid: {told}"))
 }
 
 /// Refuses a batch that states a length or an offset outside of itself.
