@@ -11,6 +11,9 @@ use kelly_schemas::topics;
 use kelly_stream::{KafkaConfig, KafkaLog};
 use tempfile::TempDir;
 
+/// What ingest reads.
+const TOPICS: [&str; 2] = [topics::METRICS, topics::ACTIVITY];
+
 /// How a stage differs from the usual one.
 #[derive(Default)]
 pub struct Changes<'a> {
@@ -105,13 +108,15 @@ impl Apart {
         }
     }
 
-    /// Waits until the topic of metrics is there: the first instance makes it.
+    /// Waits until the topics are there: the first instance makes them.
     pub async fn until_topics(&self) {
         use kelly_stream::Log;
         let begun = Instant::now();
-        while self.log.partitions(topics::METRICS).await.is_err() {
-            assert!(begun.elapsed() < PATIENCE, "nobody made the topics");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        for topic in TOPICS {
+            while self.log.partitions(topic).await.is_err() {
+                assert!(begun.elapsed() < PATIENCE, "nobody made the topics");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         }
     }
 
@@ -119,8 +124,7 @@ impl Apart {
     pub async fn until_drained(&self) {
         let (mut begun, mut before) = (Instant::now(), None);
         loop {
-            let lag =
-                kelly_ingest::lag(&self.log, topics::INGEST_GROUP, &[topics::METRICS.into()]).await.ok();
+            let lag = kelly_ingest::lag(&self.log, topics::INGEST_GROUP, &TOPICS.map(Into::into)).await.ok();
             if lag == Some(0) {
                 return;
             }
@@ -143,7 +147,7 @@ impl Apart {
         self.until_drained().await;
         let verdict = self.verdict(&truth).await;
         eprintln!("{verdict}");
-        assert!(verdict.acknowledged > 0 && truth.poison() > 0, "nothing was produced");
+        assert!(verdict.acknowledged > 0 && verdict.events > 0 && truth.poison() > 0, "nothing was produced");
         assert!(verdict.is_exact(), "{verdict}");
         truth
     }

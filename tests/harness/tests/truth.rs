@@ -2,7 +2,7 @@
 //! one that was refused, and a rollup that says something else.
 
 use kelly_harness::TestDatabase;
-use kelly_harness::truth::{Fate, Sample, Truth, Verdict};
+use kelly_harness::truth::{Event, Fate, Sample, Truth, Verdict};
 use kelly_schemas::histogram::bucket;
 use kelly_stream::Position;
 
@@ -10,7 +10,7 @@ const REQUESTS: usize = 12;
 const ROWS: u64 = 30;
 
 /// Everything that was acknowledged, and the requests with the other fates.
-fn told() -> (Truth, Vec<Sample>) {
+fn told() -> (Truth, Vec<Sample>, Vec<Event>) {
     let now_ms = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
     let mut truth = Truth::new("told", now_ms, ROWS);
     let mut rows = Vec::new();
@@ -29,7 +29,48 @@ fn told() -> (Truth, Vec<Sample>) {
         }
     }
     truth.poisoned(Position { partition: 1, offset: 77 });
-    (truth, rows)
+    let mut events = Vec::new();
+    for fate in [Some(Fate::Acknowledged), Some(Fate::Refused), None] {
+        let (request, there) = truth.next_events();
+        if let Some(fate) = fate {
+            truth.settle_events(request, fate);
+        }
+        // Of the request whose fate is unknown one half arrived.
+        match fate {
+            Some(Fate::Refused) => {}
+            Some(_) => events.extend(there),
+            None => events.extend(there.into_iter().step_by(2)),
+        }
+    }
+    (truth, rows, events)
+}
+
+/// The events as ingest writes them, both tables.
+async fn insert_events(database: &TestDatabase, events: &[Event]) {
+    let mut rows = Vec::new();
+    for event in events {
+        for _ in 0..event.copies {
+            let Event { id, title, event_type, severity, created_at_ms, account, conversation, .. } = event;
+            rows.push(format!(
+                "('{id}', '{title}', '{event_type}', '{severity}', fromUnixTimestamp64Milli({created_at_ms}), \
+                 '{account}', '{conversation}', 2, {}, 0)",
+                rows.len()
+            ));
+        }
+    }
+    database
+        .query(&format!(
+            "INSERT INTO activity_events (id, title, event_type, severity, created_at, account_id, conversation_id, \
+             log_partition, log_offset, log_row) VALUES {}",
+            rows.join(",")
+        ))
+        .await;
+    database
+        .query(
+            "INSERT INTO activity_first_seen (id, first) \
+             SELECT id, (created_at, log_partition, log_offset, log_row) FROM activity_events",
+        )
+        .await;
 }
 
 async fn insert(database: &TestDatabase, rows: &[Sample]) {
@@ -107,10 +148,11 @@ async fn verdict(truth: &Truth, database: &TestDatabase) -> Verdict {
 
 /// A store that says exactly what was acknowledged, then what `spoil` makes of it.
 async fn spoiled(spoil: &str) -> Verdict {
-    let (truth, rows) = told();
+    let (truth, rows, events) = told();
     let database = TestDatabase::create().await;
     insert(&database, &rows).await;
     roll_up(&database).await;
+    insert_events(&database, &events).await;
     dead_letter(&database, 77).await;
     if !spoil.is_empty() {
         database.query(spoil).await;
@@ -122,7 +164,7 @@ async fn spoiled(spoil: &str) -> Verdict {
 async fn what_was_acknowledged_is_exact() {
     let verdict = spoiled("").await;
     assert!(verdict.is_exact(), "{verdict}");
-    assert_eq!(verdict.acknowledged, (REQUESTS as u64 - 3) * ROWS);
+    assert_eq!((verdict.acknowledged, verdict.events), ((REQUESTS as u64 - 3) * ROWS, 12));
     let raw = &verdict.tables[0];
     assert_eq!((raw.expected, raw.found), ((REQUESTS as u64 - 2) * ROWS, (REQUESTS as u64 - 2) * ROWS));
 }
@@ -135,10 +177,28 @@ async fn a_lost_row_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_event_is_found_and_one_whose_place_is_lost() {
+    for (table, condition) in [
+        ("activity_events", "title = 'told 7'"),
+        ("activity_first_seen", "id = (SELECT any(id) FROM activity_events WHERE title = 'told 7')"),
+    ] {
+        let spoil = format!("ALTER TABLE {table} DELETE WHERE {condition} SETTINGS mutations_sync = 2");
+        let verdict = spoiled(&spoil).await;
+        let found = verdict.tables.iter().find(|found| found.table == table).unwrap();
+        assert_eq!((found.lost, found.twice), (1, 0), "{verdict}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_doubled_row_is_found_in_each_table() {
-    for table in
-        ["system_metrics", "account_metrics_1d", "conversation_metrics_1d", "metrics_1m", "dead_letters"]
-    {
+    for table in [
+        "system_metrics",
+        "account_metrics_1d",
+        "conversation_metrics_1d",
+        "metrics_1m",
+        "activity_events",
+        "dead_letters",
+    ] {
         let verdict = spoiled(&format!("INSERT INTO {table} SELECT * FROM {table} LIMIT 1")).await;
         assert!(verdict.twice() > 0 && verdict.lost() == 0, "{table}: {verdict}");
         let elsewhere = verdict.tables.iter().filter(|found| found.table != table);
@@ -166,6 +226,11 @@ async fn what_else_is_wrong_is_found() {
         format!(
             "INSERT INTO system_metrics ({same}) SELECT metric_name, 1000000, timestamp, account_id, conversation_id, 0, 1, 0 FROM system_metrics LIMIT 1"
         ),
+        // An event that was refused; one nobody sent; one that says something else; another row that counts.
+        "INSERT INTO activity_events (id, title, created_at) SELECT generateUUIDv4(), 'told 13', now()".to_owned(),
+        "INSERT INTO activity_events (id, title, created_at) SELECT generateUUIDv4(), 'told 999', now()".to_owned(),
+        "ALTER TABLE activity_events UPDATE severity = 'other' WHERE title = 'told 1' SETTINGS mutations_sync = 2".to_owned(),
+        "INSERT INTO activity_first_seen SELECT id, (created_at, 0, 0, 0) FROM activity_events LIMIT 1".to_owned(),
         // As many rows, and another sum.
         "ALTER TABLE metrics_1h UPDATE sum = sum + 1 WHERE 1 SETTINGS mutations_sync = 2".to_owned(),
         // Another newest sample.

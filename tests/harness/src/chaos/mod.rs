@@ -2,22 +2,22 @@
 //! in the end the store is held against what the log acknowledged. The end-to-end tests and
 //! `kelly-bench chaos` make the same run, of different length.
 
+mod producer;
+
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
-use kelly_schemas::topics;
-use kelly_stream::{EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, LogError, NewRecord, Position};
-use serde_json::Value;
+use kelly_stream::{EmbeddedConfig, EmbeddedLog, Log};
 use tempfile::TempDir;
 
 use crate::chance::Chance;
 use crate::process::{Kelly, Start, free_address};
-use crate::truth::{Fate, Sample, Truth, Verdict};
+use crate::truth::{Truth, Verdict};
 use crate::{BrokerOptions, KafkaBroker};
+
+pub use producer::{Producer, fate_of};
 
 /// Small batches and short ages: many declarations, inserts and confirmations for a kill to fall between.
 pub const SMALL_BATCHES: [(&str, &str); 3] = [
@@ -30,12 +30,6 @@ pub const SMALL_BATCHES: [(&str, &str); 3] = [
 /// next kills would find a kelly without work.
 pub const SHORT_SESSIONS: &str = "session.timeout.ms=1000\nheartbeat.interval.ms=300\n";
 
-/// A message nothing can be made of: it must become a dead letter, once.
-pub const POISON: &str = r#"{"metric_name":"chaos.0","value":"#;
-
-const ROWS_A_REQUEST: u64 = 60;
-/// Every so many requests on Kafka one message is [`POISON`].
-const POISON_EVERY: usize = 23;
 /// Requests put on the embedded log at once while nobody has it open.
 const BACKLOG_REQUESTS: usize = 40;
 
@@ -122,7 +116,7 @@ pub async fn run(mut plan: Plan, told: impl Fn(u64)) -> Result<(Blows, Verdict)>
             told(done.kelly);
         }
         if alive.is_none() && plan.under == Under::Embedded && plan.chance.below(4) == 0 {
-            stage.fill_embedded(&producer.truth).await?;
+            stage.fill_embedded(producer.truth()).await?;
         }
         let mut kelly = alive.take().unwrap_or_else(|| stage.spawn());
         if blow == Blow::Starting {
@@ -222,160 +216,8 @@ impl Stage {
         let log = EmbeddedLog::open(EmbeddedConfig::new(directory.join("log")))
             .context("opening the embedded log of a kelly that was killed")?;
         for _ in 0..BACKLOG_REQUESTS {
-            let (request, samples) = lock(truth).next_request();
-            let poison_at = (request % POISON_EVERY == 0).then_some(0);
-            append(&log, truth, request, &samples, poison_at).await?;
+            producer::append(&log, truth).await?;
         }
         log.close().await.context("closing the embedded log")
     }
-}
-
-/// A producer that goes on at its pace whatever happens around it.
-#[derive(Debug)]
-pub struct Producer {
-    truth: Arc<Mutex<Truth>>,
-    stop: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<Result<()>>,
-}
-
-impl Producer {
-    /// Writes to the topic of metrics, poison among them. The log must take everything: a broker that
-    /// is away is waited for.
-    ///
-    /// # Errors
-    /// When no client can be made.
-    pub fn on_kafka(bootstrap: &str, pace: Duration) -> Result<Self> {
-        let log = KafkaLog::connect(KafkaConfig {
-            // A broker that is killed is back before an append is given up.
-            delivery_timeout: Duration::from_secs(300),
-            ..KafkaConfig::new(bootstrap)
-        })?;
-        Ok(Self::spawn(|truth, stop| async move { write(log, &truth, &stop, pace).await }))
-    }
-
-    /// Records over HTTP at the address, whoever listens there and whether anybody does.
-    pub fn over_http(address: &str, pace: Duration) -> Self {
-        let url = format!("http://{address}");
-        Self::spawn(|truth, stop| async move { post(&url, &truth, &stop, pace).await })
-    }
-
-    fn spawn<F>(work: impl FnOnce(Arc<Mutex<Truth>>, Arc<AtomicBool>) -> F) -> Self
-    where
-        F: Future<Output = Result<()>> + Send + 'static,
-    {
-        let now_ms = std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_millis());
-        let truth = Arc::new(Mutex::new(Truth::new("chaos", now_ms as i64, ROWS_A_REQUEST)));
-        let stop = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(work(truth.clone(), stop.clone()));
-        Self { truth, stop, task }
-    }
-
-    /// Rows acknowledged so far.
-    pub fn acknowledged(&self) -> u64 {
-        lock(&self.truth).rows(Fate::Acknowledged)
-    }
-
-    /// Ends it, when its last request is answered, and gives what it was told.
-    ///
-    /// # Errors
-    /// When the log did not take what it must take.
-    pub async fn stop(self) -> Result<Truth> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.task.await.context("the producer ended unexpectedly")??;
-        Arc::into_inner(self.truth)
-            .context("the producer has ended and still holds its notes")?
-            .into_inner()
-            .map_err(|_| anyhow::anyhow!("the producer panicked"))
-    }
-}
-
-async fn write(log: KafkaLog, truth: &Mutex<Truth>, stop: &AtomicBool, pace: Duration) -> Result<()> {
-    while !stop.load(Ordering::Relaxed) {
-        let (request, samples) = lock(truth).next_request();
-        let poison_at = (request % POISON_EVERY == 0).then_some(request % samples.len());
-        append(&log, truth, request, &samples, poison_at).await?;
-        tokio::time::sleep(pace).await;
-    }
-    log.close().await.context("closing the producer")
-}
-
-/// Appends a request: half of its rows each as a message of its own, the others together, and poison
-/// among them. The log must take it.
-async fn append(
-    log: &dyn Log,
-    truth: &Mutex<Truth>,
-    request: usize,
-    samples: &[Sample],
-    poison_at: Option<usize>,
-) -> Result<()> {
-    let (single, together) = samples.split_at(samples.len() / 2);
-    let record = |key: &str, payload: String| NewRecord {
-        topic: topics::METRICS.into(),
-        partition: None,
-        key: Some(Bytes::from(key.to_owned())),
-        payload: Bytes::from(payload),
-        content_type: None,
-    };
-    let mut records: Vec<NewRecord> =
-        single.iter().map(|sample| record(&sample.conversation, sample.json().to_string())).collect();
-    if let Some(last) = together.last() {
-        let rows: Value = together.iter().map(Sample::json).collect();
-        records.push(record(&last.conversation, rows.to_string()));
-    }
-    let poison_at = poison_at.map(|at| at % (records.len() + 1));
-    if let Some(at) = poison_at {
-        records.insert(at, record("poison", POISON.to_owned()));
-    }
-    let positions: Vec<Position> = loop {
-        match log.append(records.clone()).await {
-            Ok(positions) => break positions,
-            // Nothing was taken.
-            Err(LogError::Full { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
-            Err(error) => return Err(error).context("appending to the log"),
-        }
-    };
-    let mut truth = lock(truth);
-    truth.settle(request, Fate::Acknowledged);
-    if let Some(at) = poison_at {
-        truth.poisoned(positions[at]);
-    }
-    Ok(())
-}
-
-/// Sends requests over HTTP, to whoever listens now.
-async fn post(url: &str, truth: &Mutex<Truth>, stop: &AtomicBool, pace: Duration) -> Result<()> {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(20))
-        .build()
-        .context("making an HTTP client")?;
-    while !stop.load(Ordering::Relaxed) {
-        let (request, samples) = lock(truth).next_request();
-        let rows: Value = samples.iter().map(Sample::json).collect();
-        let sent =
-            client.post(format!("{url}/api/v1/kelly/monitoring/metrics/record")).json(&rows).send().await;
-        let fate = match sent {
-            Err(error) if error.is_connect() => Fate::Refused,
-            Err(_) => Fate::Unknown,
-            Ok(answer) => fate_of(answer.status().as_u16(), answer.json().await.ok().as_ref()),
-        };
-        lock(truth).settle(request, fate);
-        let pause = if fate == Fate::Acknowledged { pace } else { Duration::from_millis(20) };
-        tokio::time::sleep(pause).await;
-    }
-    Ok(())
-}
-
-/// What an answer to a recording says about its rows.
-pub fn fate_of(status: u16, body: Option<&Value>) -> Fate {
-    let code = body.and_then(|body| body["code"].as_str());
-    match (status, code) {
-        (202, _) => Fate::Acknowledged,
-        (503, Some("log_full" | "log_unavailable" | "server_busy")) | (400..500, _) => Fate::Refused,
-        _ => Fate::Unknown,
-    }
-}
-
-fn lock(truth: &Mutex<Truth>) -> std::sync::MutexGuard<'_, Truth> {
-    truth.lock().unwrap_or_else(PoisonError::into_inner)
 }
