@@ -68,7 +68,7 @@ fn build(messages: &[Vec<u8>], content_type: Option<&str>) {
         });
     }
     assert_eq!(builder.size().rows as u64, MESSAGES * ROWS_A_MESSAGE, "every row is good");
-    std::hint::black_box(builder.close(None, Nonce::random()));
+    std::hint::black_box(builder.close(None, Nonce::fresh(None)));
 }
 
 fn message(message: u64, form: &str) -> Result<Vec<u8>> {

@@ -225,7 +225,7 @@ impl BatchBuilder {
         blocks.extend(match self.rows {
             Rows::Metrics(rows) => {
                 let name = evidence::marker_name(&self.partition.topic, partition, life);
-                rows.finish(partition, &Mark { name, end: range.end })
+                rows.finish(partition, &Mark { name, range })
             }
             Rows::Activity(rows) => rows.finish(partition),
         });

@@ -16,6 +16,9 @@ pub enum Journal {
     Idle {
         /// Distinguishes this life of the partition from earlier ones with the same offsets.
         nonce: Nonce,
+        /// Of rows before this offset some may be in the store beside what is said here: the positions before this one
+        /// expired. Ranges that begin before it are compared with the store.
+        doubtful_to: Option<u64>,
     },
     /// `[offset, end)` may be written, partly or wholly.
     Declared {
@@ -26,6 +29,8 @@ pub enum Journal {
         /// What was configured when it was declared. It decides over rows, so a replay uses it and
         /// not what is configured by then.
         horizon: Horizon,
+        /// As in [`Journal::Idle`].
+        doubtful_to: Option<u64>,
     },
 }
 
@@ -52,6 +57,12 @@ pub enum JournalError {
         /// The shape in the journal.
         found: String,
     },
+    /// The topic was deleted and made anew, and the brokers kept the group's position.
+    #[error(
+        "the position is of an earlier topic of this name: stop every instance and set it to where reading is to begin, \
+         with kafka-consumer-groups.sh --reset-offsets --to-earliest"
+    )]
+    OtherTopic,
 }
 
 impl Journal {
@@ -66,12 +77,14 @@ impl Journal {
             return Err(foreign());
         }
         let (mut nonce, mut end, mut shape, mut age, mut raw) = (None, None, None, None, None);
+        let mut doubtful_to = None;
         for field in fields {
             match field.split_once('=') {
                 Some(("nonce", value)) => nonce = Nonce::parse(value),
                 Some(("end", value)) => end = Some(value.parse::<u64>().map_err(|_| foreign())?),
                 Some(("shape", value)) => shape = Some(value),
                 Some(("age", value)) => age = Some(value.parse::<i64>().map_err(|_| foreign())?),
+                Some(("doubt", value)) => doubtful_to = Some(value.parse::<u64>().map_err(|_| foreign())?),
                 Some(("raw", value)) => raw = Some(value.parse::<i64>().map_err(|_| foreign())?),
                 // Another shape may say more.
                 Some(_) if shape.is_some_and(|shape| shape != SHAPE) => {}
@@ -80,9 +93,10 @@ impl Journal {
         }
         let nonce = nonce.ok_or_else(foreign)?;
         let journal = match (end, shape, age.zip(raw)) {
-            (None, None, None) => Self::Idle { nonce },
+            (None, None, None) => Self::Idle { nonce, doubtful_to },
             (Some(end), Some(SHAPE), Some((max_age_ms, raw_retention_ms))) => {
-                Self::Declared { nonce, end, horizon: Horizon { max_age_ms, raw_retention_ms } }
+                let horizon = Horizon { max_age_ms, raw_retention_ms };
+                Self::Declared { nonce, end, horizon, doubtful_to }
             }
             (Some(_), Some(other), _) if other != SHAPE => {
                 return Err(JournalError::OtherShape { found: other.to_owned() });
@@ -96,21 +110,27 @@ impl Journal {
     /// The life of the partition this entry belongs to.
     pub fn nonce(&self) -> Nonce {
         match self {
-            Self::Idle { nonce } | Self::Declared { nonce, .. } => *nonce,
+            Self::Idle { nonce, .. } | Self::Declared { nonce, .. } => *nonce,
+        }
+    }
+
+    /// Up to where ranges are compared with the store, see [`Journal::Idle`].
+    pub fn doubtful_to(&self) -> Option<u64> {
+        match self {
+            Self::Idle { doubtful_to, .. } | Self::Declared { doubtful_to, .. } => *doubtful_to,
         }
     }
 }
 
 impl fmt::Display for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Idle { nonce } => write!(f, "kelly1;nonce={nonce}"),
-            Self::Declared { nonce, end, horizon: Horizon { max_age_ms, raw_retention_ms } } => {
-                write!(
-                    f,
-                    "kelly1;nonce={nonce};end={end};shape={SHAPE};age={max_age_ms};raw={raw_retention_ms}"
-                )
-            }
+        write!(f, "kelly1;nonce={}", self.nonce())?;
+        if let Self::Declared { end, horizon: Horizon { max_age_ms, raw_retention_ms }, .. } = self {
+            write!(f, ";end={end};shape={SHAPE};age={max_age_ms};raw={raw_retention_ms}")?;
+        }
+        match self.doubtful_to() {
+            Some(to) => write!(f, ";doubt={to}"),
+            None => Ok(()),
         }
     }
 }
@@ -121,10 +141,14 @@ mod tests {
 
     #[test]
     fn round_trips() {
-        let nonce = Nonce::parse("00c0ffee").unwrap();
         let horizon = Horizon { max_age_ms: 7_776_000_000, raw_retention_ms: 0 };
-        for entry in [Journal::Idle { nonce }, Journal::Declared { nonce, end: u64::MAX, horizon }] {
-            assert_eq!(Journal::parse(&entry.to_string()), Ok(Some(entry)));
+        for nonce in ["00c0ffee", "00c0ffee00c0ffee"].map(|text| Nonce::parse(text).unwrap()) {
+            for doubtful_to in [None, Some(u64::MAX)] {
+                let declared = Journal::Declared { nonce, end: u64::MAX, horizon, doubtful_to };
+                for entry in [Journal::Idle { nonce, doubtful_to }, declared] {
+                    assert_eq!(Journal::parse(&entry.to_string()), Ok(Some(entry)));
+                }
+            }
         }
     }
 
@@ -145,6 +169,8 @@ mod tests {
             "kelly1;nonce=00c0ffee;end=1;shape=m2",
             "kelly1;nonce=00c0ffee;age=1;raw=1",
             "kelly1;nonce=00c0ffee;more=1",
+            "kelly1;nonce=00c0ffee;doubt=",
+            "kelly1;doubt=1;nonce=00c0ffee",
             "kelly1;nonce=00c0ffee;nonce=00c0ffee",
             "kelly1;nonce=+0c0ffee",
             "kelly1;nonce=00c0ffee;end=1;shape=m2;age=+1;raw=1",

@@ -74,6 +74,9 @@ impl Lane {
             Some(committed) => Journal::parse(&committed.metadata)?,
             None => None,
         };
+        if journal.as_ref().and_then(|entry| entry.nonce().is_of(assignment.topic_id)) == Some(false) {
+            return Err(JournalError::OtherTopic);
+        }
         let position = assignment.committed.as_ref().map(|committed| committed.offset);
         let declared = match journal {
             Some(Journal::Declared { end, horizon, .. }) => Some((end, horizon)),
@@ -86,7 +89,13 @@ impl Lane {
             replay_to = declared.map(|(end, _)| end),
             "partition assigned"
         );
-        let nonce = journal.map_or_else(Nonce::random, |entry| entry.nonce());
+        let doubtful_to = journal.as_ref().and_then(Journal::doubtful_to);
+        let nonce = match journal {
+            // Between two ranges it may change, and one that names its topic is known again when positions expire.
+            Some(Journal::Idle { nonce, .. }) if nonce.names_its_topic() => nonce,
+            Some(Journal::Declared { nonce, .. }) => nonce,
+            Some(Journal::Idle { .. }) | None => Nonce::fresh(assignment.topic_id),
+        };
         let (to_writer, batches) = mpsc::channel(BATCHES_WAITING);
         let abandon = CancellationToken::new();
         let writer = Writer {
@@ -95,6 +104,7 @@ impl Lane {
             epoch: assignment.epoch,
             nonce,
             declared: declared.map(|(end, _)| end),
+            doubtful_to,
             confirmed_at: (shared.clock)(),
             abandon: abandon.clone(),
         };

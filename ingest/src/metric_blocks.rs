@@ -11,27 +11,30 @@ use crate::batch::Block;
 use crate::columns::{self, Histograms, Origins, Summaries};
 use crate::dictionary::Dictionary;
 use crate::rollup::{Rollups, Sample, Summary};
+use crate::shape::Range;
 
 /// What the markers of a batch's rollup blocks say (see [`evidence`]).
 pub struct Mark {
     /// Their metric name.
     pub name: String,
-    /// End of the batch's range. As a `Float64` it is exact up to 2^53, which no log reaches.
-    pub end: u64,
+    /// The batch's range. As `Float64` its ends are exact up to 2^53, which no log reaches.
+    pub range: Range,
 }
 
 /// A [`Mark`] whose name is in the dictionary.
 #[derive(Clone, Copy)]
 struct Marker {
     name: u32,
-    end: u64,
+    range: Range,
 }
 
 impl Marker {
-    /// Counts nothing, adds nothing, and keeps the end as its maximum.
+    /// Counts nothing, adds nothing, keeps the end as its maximum, and as the last value, that of the latest time, the
+    /// start of the range with the greatest end.
     fn summary(self) -> Summary {
-        let end = self.end as f64;
-        Summary { count: 0, sum: 0.0, min: end, max: end, last: (0, end) }
+        let Range { start, end } = self.range;
+        let last = (i64::try_from(end).unwrap_or(i64::MAX), start as f64);
+        Summary { count: 0, sum: 0.0, min: end as f64, max: end as f64, last }
     }
 }
 
@@ -148,7 +151,7 @@ impl MetricBlocks {
         // Rows without an account carry the empty string, also in the tiers that name one.
         let no_account = self.accounts.intern("");
         let no_conversation = self.conversations.intern("");
-        let marker = Marker { name: self.names.intern(&mark.name), end: mark.end };
+        let marker = Marker { name: self.names.intern(&mark.name), range: mark.range };
         let mut blocks = vec![
             self.tier(Table::Metrics1m, self.rollups.minutes(), marker),
             self.tier(
@@ -237,7 +240,8 @@ impl MetricBlocks {
         let mut histograms = Histograms::default();
         groups().for_each(|group| histograms.push(group.value.buckets()));
         times.iter().for_each(|_| histograms.push(std::iter::empty()));
-        let ends = std::iter::repeat_n(0, groups().len()).chain(std::iter::repeat_n(marker.end, times.len()));
+        let ends =
+            std::iter::repeat_n(0, groups().len()).chain(std::iter::repeat_n(marker.range.end, times.len()));
         let accounts = groups().filter_map(|group| group.account);
         Block::new(
             Table::AccountMetrics1d,

@@ -107,6 +107,7 @@ impl Pipeline {
             consumer,
             lanes: Lanes {
                 shared,
+                group: config.group.clone(),
                 runtime: Handle::current(),
                 rules: config.rules,
                 bounds: config.bounds,

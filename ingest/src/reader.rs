@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use kelly_stream::{Assignment, Consumer, LogError, Record, Sink, TopicPartition};
+use kelly_stream::{Assignment, Committed, Consumer, LogError, Record, Sink, TopicPartition, Unpositioned};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::batch::Rules;
 use crate::journal::JournalError;
 use crate::lane::{Closing, Lane};
+use crate::resume;
 use crate::stats::Half;
-use crate::writer::{Shared, WriteError, chain};
+use crate::writer::{Shared, Unanswered, WriteError, chain};
 
 /// Records handed over by one poll at most: between polls batches are closed by age, partitions paused and a stop
 /// noticed, and an Arrow message takes as long as thousands of rows. What they may take of memory is not bounded
@@ -173,6 +174,8 @@ impl Reader {
 /// The partitions this instance holds.
 pub(crate) struct Lanes {
     pub shared: Arc<Shared>,
+    /// The consumer group, for what is said to people.
+    pub group: String,
     pub runtime: Handle,
     pub rules: Rules,
     pub bounds: BatchBounds,
@@ -193,6 +196,40 @@ struct Flow {
 }
 
 impl Sink for Lanes {
+    fn without_position(&mut self, at: &Unpositioned) -> Result<Option<Committed>, LogError> {
+        let unknown = |retryable: bool, source: Unanswered| LogError::NoPosition {
+            topic: at.partition.topic.to_string(),
+            partition: at.partition.partition,
+            retryable,
+            source,
+        };
+        let tables = Arc::clone(&self.shared.tables);
+        let lives = self
+            .runtime
+            .block_on(tables.marked_lives(&at.partition))
+            .map_err(|fault| unknown(true, fault))?;
+        let newest =
+            resume::newest_range(&lives, at, &self.group).map_err(|fault| unknown(false, fault.into()))?;
+        let rows_end = match resume::unmarked_from(newest.as_ref(), &lives, at) {
+            Some(from) => self
+                .runtime
+                .block_on(tables.rows_end(&at.partition, from))
+                .map_err(|fault| unknown(true, fault))?,
+            None => 0,
+        };
+        let position = resume::position(newest, rows_end, at, self.rules.horizon());
+        if let Some(position) = &position {
+            tracing::warn!(
+                partition = name(&at.partition),
+                offset = position.offset,
+                journal = position.metadata,
+                low = at.ends.low,
+                "the group has no position: going on by what the store has"
+            );
+        }
+        Ok(position)
+    }
+
     fn assigned(&mut self, assignments: Vec<Assignment>) {
         for assignment in assignments {
             self.give_up(&assignment.partition);

@@ -15,13 +15,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use kelly_sql::evidence::Proof;
+use kelly_schemas::topics;
+use kelly_sql::evidence::{MarkedLife, Proof};
 use kelly_sql::{Store, StoreError, Table};
 use kelly_stream::{Commit, Committer, LogError, TopicPartition};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, Block};
+use crate::columns;
 use crate::evidence::{self, Evidence, Source};
 use crate::journal::{Horizon, Journal};
 use crate::shape::{self, Nonce};
@@ -50,10 +52,20 @@ pub trait Tables: Send + Sync + 'static {
     /// What the table shows of a block that may have been inserted before.
     async fn evidence(&self, block: &Block, source: Source<'_>) -> Result<Evidence, InsertError>;
 
+    /// What its markers tell of a partition: the newest range of each of its lives.
+    async fn marked_lives(&self, partition: &TopicPartition) -> Result<Vec<MarkedLife>, Unanswered>;
+
+    /// The offset after the newest row or dead letter of a partition, of those from `from` on, or a greater one; 0 when
+    /// there is none.
+    async fn rows_end(&self, partition: &TopicPartition, from: u64) -> Result<u64, Unanswered>;
+
     /// Whether a token the table remembers proves that it has the rows, because both are written in one step. Where it
     /// does, rows that are not seen are on their way to whoever was asked.
     async fn token_proves_rows(&self, table: Table) -> Result<bool, InsertError>;
 }
+
+/// Why the store did not answer a question.
+pub type Unanswered = Box<dyn std::error::Error + Send + Sync>;
 
 /// An insert that did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +88,21 @@ impl Tables for Store {
 
     async fn evidence(&self, block: &Block, source: Source<'_>) -> Result<Evidence, InsertError> {
         evidence::of(self, block, source).await.map_err(|fault| failed(block.table, fault))
+    }
+
+    async fn marked_lives(&self, partition: &TopicPartition) -> Result<Vec<MarkedLife>, Unanswered> {
+        Ok(Store::marked_lives(self, &partition.topic, partition.partition).await?)
+    }
+
+    async fn rows_end(&self, partition: &TopicPartition, from: u64) -> Result<u64, Unanswered> {
+        let table =
+            if &*partition.topic == topics::ACTIVITY { Table::ActivityEvents } else { Table::SystemMetrics };
+        let number = columns::log_partition(partition.partition);
+        match Store::rows_end(self, table, &partition.topic, number, from).await {
+            // A bound that is too high costs questions to the store, one that is missing costs rows.
+            Err(fault) if fault.is_out_of_time() => Ok(u64::MAX),
+            end => Ok(end?),
+        }
     }
 
     async fn token_proves_rows(&self, table: Table) -> Result<bool, InsertError> {
@@ -130,6 +157,8 @@ pub(crate) struct Writer {
     pub nonce: Nonce,
     /// End of the range that stands declared at the committed position.
     pub declared: Option<u64>,
+    /// Ranges that begin before this offset may have been written in part, whoever declared them.
+    pub doubtful_to: Option<u64>,
     /// When the declaration was last known to be ours.
     pub confirmed_at: Confirmed,
     /// Ends the work at once: the partition was taken away, or the drain took too long.
@@ -194,18 +223,22 @@ impl Writer {
     async fn write_all(&mut self, batches: &mut mpsc::Receiver<Charged>) -> Result<(), End> {
         let mut next = batches.recv().await;
         // A range that stood declared when the partition was taken up may have been written.
-        let mut doubtful = self.declared.is_some();
+        let mut begun_before = self.declared.is_some();
         while let Some(Charged { batch, charge }) = next {
             if self.declared != Some(batch.range.end) {
                 self.declare(&batch).await?;
             }
+            let doubtful = begun_before || self.doubtful_to.is_some_and(|to| batch.range.start < to);
             self.insert(&batch, doubtful).await?;
-            doubtful = false;
+            begun_before = false;
             next = batches.try_recv().ok();
             // One commit confirms this range and declares the next.
-            let journal = next
-                .as_ref()
-                .map_or(Journal::Idle { nonce: self.nonce }, |next| self.declaration(&next.batch));
+            let journal = match &next {
+                Some(next) => self.declaration(&next.batch),
+                None => {
+                    Journal::Idle { nonce: self.nonce, doubtful_to: self.doubtful_after(batch.range.end) }
+                }
+            };
             self.commit(batch.range.end, journal).await?;
             self.shared.stats.written(batch.size, chrono::Utc::now().timestamp_millis());
             drop(charge);
@@ -218,12 +251,12 @@ impl Writer {
 
     /// Inserts every block, each until it succeeds. The batch is never split and never skipped:
     /// only the same block under the same token is known to be written once.
-    async fn insert(&mut self, batch: &Batch, begun_before: bool) -> Result<(), End> {
+    async fn insert(&mut self, batch: &Batch, is_doubtful: bool) -> Result<(), End> {
         let token = shape::token(&self.partition, batch.range, self.nonce);
         let shared = Arc::clone(&self.shared);
         for block in &batch.blocks {
             let mut backoff = Backoff::default();
-            let mut doubtful = begun_before;
+            let mut doubtful = is_doubtful;
             loop {
                 let fault = {
                     // The semaphore is never closed. The permit is held while inserting, not while waiting.
@@ -304,7 +337,12 @@ impl Writer {
 
     fn declaration(&self, batch: &Batch) -> Journal {
         let horizon: Horizon = batch.horizon;
-        Journal::Declared { nonce: self.nonce, end: batch.range.end, horizon }
+        let doubtful_to = self.doubtful_after(batch.range.start);
+        Journal::Declared { nonce: self.nonce, end: batch.range.end, horizon, doubtful_to }
+    }
+
+    fn doubtful_after(&self, offset: u64) -> Option<u64> {
+        self.doubtful_to.filter(|to| *to > offset)
     }
 
     async fn declare(&mut self, batch: &Batch) -> Result<(), End> {

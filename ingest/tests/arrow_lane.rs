@@ -17,10 +17,12 @@ use kelly_ingest::accept::{AcceptError, Acceptor};
 use kelly_ingest::evidence::{Evidence, Source};
 use kelly_ingest::{
     Batch, BatchBounds, BatchBuilder, Block, IngestConfig, InsertError, Nonce, Pipeline, Rules, Tables,
+    Unanswered,
 };
 use kelly_schemas::decode::ARROW_STREAM;
 use kelly_schemas::{Limits, topics};
 use kelly_sql::Table;
+use kelly_sql::evidence::MarkedLife;
 use kelly_stream::{
     EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, NewRecord, Record, Retention, TopicPartition,
     TopicSpec,
@@ -226,6 +228,14 @@ impl Tables for Slow {
     async fn insert(&self, _block: &Block, _token: &str) -> Result<(), InsertError> {
         self.permits.acquire().await.expect("it is never closed").forget();
         Ok(())
+    }
+
+    async fn marked_lives(&self, _partition: &TopicPartition) -> Result<Vec<MarkedLife>, Unanswered> {
+        Ok(Vec::new())
+    }
+
+    async fn rows_end(&self, _partition: &TopicPartition, _from: u64) -> Result<u64, Unanswered> {
+        Ok(0)
     }
 
     async fn token_proves_rows(&self, _table: Table) -> Result<bool, InsertError> {

@@ -104,7 +104,80 @@ pub struct MarkedEnd {
     pub end: u64,
 }
 
+/// What the markers of one life of a partition of the log say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarkedLife {
+    /// The life, as [`marker_name`] was given it.
+    pub life: String,
+    /// Where its newest range begins; `None` where its marker does not tell.
+    pub start: Option<u64>,
+    /// Where its newest range ends.
+    pub end: u64,
+}
+
+#[derive(Row, Deserialize)]
+struct LifeRow {
+    life: String,
+    end: u64,
+    last_end: i64,
+    last_start: f64,
+}
+
 impl Store {
+    /// The newest range of each life of a partition of the log, by its markers in `metrics_1m`, which is written first
+    /// of all rollups.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn marked_lives(&self, topic: &str, partition: u32) -> Result<Vec<MarkedLife>> {
+        let prefix = marker_name(topic, partition, "");
+        let query = self
+            .client()
+            .query(&format!(
+                "SELECT substring(toString(metric_name), 1 + length({{prefix:String}})) AS life, \
+                   toUInt64(max(max)) AS `end`, toUnixTimestamp64Milli(tupleElement(max(last) AS newest, 'at')) AS last_end, \
+                   tupleElement(newest, 'value') AS last_start \
+                 FROM {}.{} WHERE startsWith(metric_name, {{prefix:String}}) GROUP BY metric_name ORDER BY life",
+                self.config().database,
+                Table::Metrics1m.name()
+            ))
+            .param("prefix", prefix);
+        let rows: Vec<LifeRow> =
+            self.ask("look for what was written of a partition", query.fetch_all()).await?;
+        let life = |LifeRow { life, end, last_end, last_start }| {
+            let start = (u64::try_from(last_end) == Ok(end)).then_some(last_start as u64);
+            MarkedLife { life, start, end }
+        };
+        Ok(rows.into_iter().map(life).collect())
+    }
+
+    /// The offset after the newest row of `table`, or dead letter, of a partition of the log, of those from `from` on; 0
+    /// when there is none. Of whatever life of the topic.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn rows_end(&self, table: Table, topic: &str, partition: u16, from: u64) -> Result<u64> {
+        let of_table = |table: Table, condition: &str| {
+            format!(
+                "SELECT if(count() = 0, 0, max(log_offset) + 1) AS next FROM {}.{} \
+                 WHERE log_partition = {{partition:UInt16}} AND log_offset >= {{from:UInt64}} {condition}",
+                self.config().database,
+                table.name()
+            )
+        };
+        let query = self
+            .client()
+            .query(&format!(
+                "SELECT max(next) FROM ({} UNION ALL {})",
+                of_table(table, ""),
+                of_table(Table::DeadLetters, "AND topic = {topic:String}")
+            ))
+            .param("topic", topic)
+            .param("partition", partition)
+            .param("from", from);
+        self.ask("look for the newest row of a partition", query.fetch_one()).await
+    }
+
     /// The rows of a range that `table` has: as many as the range became, once for each life of the topic.
     /// `time` is the table's [`Proof::Rows`].
     ///

@@ -122,6 +122,19 @@ pub enum LogError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// The group has no position on a partition, and who reads cannot say where to begin.
+    #[error("the group has no position on {topic}/{partition}, and where to begin is not known")]
+    NoPosition {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: u32,
+        /// Whether it may be known later, without anybody mending anything.
+        retryable: bool,
+        /// Why, and how to mend it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The log or the consumer was closed.
     #[error("the log was closed")]
     Closed,
@@ -131,7 +144,13 @@ impl LogError {
     /// Whether the same call may succeed later without anybody mending anything. An append that is
     /// repeated after [`LogError::Unknown`] may put its records on the log twice.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::Unavailable { .. } | Self::Unknown { .. })
+        matches!(
+            self,
+            Self::Full { .. }
+                | Self::Unavailable { .. }
+                | Self::Unknown { .. }
+                | Self::NoPosition { retryable: true, .. }
+        )
     }
 
     pub(crate) fn fenced(partition: &TopicPartition, epoch: u64) -> Self {

@@ -75,6 +75,11 @@ pub struct TopicPartition {
     pub partition: u32,
 }
 
+/// One life of a topic: a topic made anew under the same name has another. 64 bits are enough to tell the few lives a name
+/// ever has from each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TopicId(pub u64);
+
 /// A committed position: the next offset to read, and what its committer wrote beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
@@ -112,7 +117,10 @@ pub enum Start {
 pub struct Assignment {
     /// Which partition.
     pub partition: TopicPartition,
-    /// The committed position with its metadata, if the group has one. Reading starts there.
+    /// Which life of its topic it belongs to; `None` where the log gives its topics no ids (Kafka before 2.8).
+    pub topic_id: Option<TopicId>,
+    /// The committed position with its metadata, or what [`Sink::without_position`] put in its place. Reading starts
+    /// there.
     pub committed: Option<Committed>,
     /// Grows with every assignment this consumer receives; a commit carries it, and one of an
     /// assignment that is over is refused.
@@ -138,8 +146,25 @@ pub struct Record<'a> {
     pub content_type: Option<&'a str>,
 }
 
+/// A partition about to be handed over, of which the group has no position: it never had one, or it has expired.
+#[derive(Debug, Clone)]
+pub struct Unpositioned {
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// As in [`Assignment::topic_id`].
+    pub topic_id: Option<TopicId>,
+    /// Its ends now.
+    pub ends: Watermarks,
+}
+
 /// What a poll tells its caller, in the order in which it happened.
 pub trait Sink {
+    /// Asks for the position of a partition that has none, before anything of it is read. What is answered stands for
+    /// the committed position; `None` leaves it to [`ConsumerSpec::start`]. With an error nothing is taken over and the
+    /// poll ends; the next one asks again.
+    fn without_position(&mut self, _partition: &Unpositioned) -> Result<Option<Committed>> {
+        Ok(None)
+    }
     /// Partitions were handed to this consumer; records of them follow from the committed position.
     fn assigned(&mut self, assignments: Vec<Assignment>);
     /// Partitions were taken away: nothing of them may be committed any more.

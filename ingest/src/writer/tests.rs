@@ -78,6 +78,7 @@ impl Scene {
             epoch: 1,
             nonce: Nonce::parse("00c0ffee").unwrap(),
             declared,
+            doubtful_to: None,
             confirmed_at: *self.hand.lock().unwrap(),
             abandon: CancellationToken::new(),
         };
@@ -96,6 +97,14 @@ impl Tables for Scene {
         self.note("evidence".to_owned());
         self.pass(self.answering);
         Ok(Evidence::Marks(HashMap::new()))
+    }
+
+    async fn marked_lives(&self, _: &TopicPartition) -> Result<Vec<MarkedLife>, Unanswered> {
+        Ok(Vec::new())
+    }
+
+    async fn rows_end(&self, _: &TopicPartition, _: u64) -> Result<u64, Unanswered> {
+        Ok(0)
     }
 
     async fn token_proves_rows(&self, _: Table) -> Result<bool, InsertError> {

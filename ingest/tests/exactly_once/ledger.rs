@@ -12,9 +12,11 @@ use arrow_array::types::{
 use arrow_array::{Array, BooleanArray, Float64Array, RecordBatch};
 use async_trait::async_trait;
 use kelly_ingest::evidence::{Evidence, Source, origins};
-use kelly_ingest::{Block, InsertError, Tables};
+use kelly_ingest::{Block, InsertError, Tables, Unanswered};
+use kelly_schemas::topics;
 use kelly_sql::Table;
-use kelly_sql::evidence::{Proof, week_of};
+use kelly_sql::evidence::{MarkedLife, Proof, marker_name, week_of};
+use kelly_stream::TopicPartition;
 use tokio::sync::Notify;
 
 use crate::messages;
@@ -195,6 +197,52 @@ impl Tables for Ledger {
                 Evidence::Marks(ends)
             }
         })
+    }
+
+    async fn marked_lives(&self, partition: &TopicPartition) -> Result<Vec<MarkedLife>, Unanswered> {
+        if !self.shows {
+            return Ok(Vec::new());
+        }
+        let contents = self.contents.lock().unwrap();
+        let prefix = marker_name(&partition.topic, partition.partition, "");
+        let mut lives: BTreeMap<String, (i64, f64)> = BTreeMap::new();
+        for rows in contents.blocks.get(&Table::Metrics1m).into_iter().flatten() {
+            let last = rows["last"].as_struct();
+            let ends = last.column(0).as_primitive::<TimestampMillisecondType>();
+            let starts = last.column(1).as_any().downcast_ref::<Float64Array>().unwrap();
+            for (row, name) in texts(rows, "metric_name").into_iter().enumerate() {
+                if let Some(life) = name.strip_prefix(&prefix) {
+                    let newest = lives.entry(life.to_owned()).or_default();
+                    if ends.value(row) > newest.0 {
+                        *newest = (ends.value(row), starts.value(row));
+                    }
+                }
+            }
+        }
+        let life = |(life, (end, start))| MarkedLife { life, start: Some(start as u64), end: end as u64 };
+        Ok(lives.into_iter().map(life).collect())
+    }
+
+    async fn rows_end(&self, partition: &TopicPartition, from: u64) -> Result<u64, Unanswered> {
+        if !self.shows {
+            return Ok(0);
+        }
+        let contents = self.contents.lock().unwrap();
+        let rows =
+            if &*partition.topic == topics::ACTIVITY { Table::ActivityEvents } else { Table::SystemMetrics };
+        let mut end = 0;
+        for table in [rows, Table::DeadLetters] {
+            for block in contents.blocks.get(&table).into_iter().flatten() {
+                let numbers = block["log_partition"].as_primitive::<UInt16Type>();
+                let offsets = block["log_offset"].as_primitive::<UInt64Type>();
+                let of_topic = table != Table::DeadLetters || texts(block, "topic")[0] == *partition.topic;
+                if of_topic && u32::from(numbers.value(0)) == partition.partition {
+                    let newest = offsets.values().iter().copied().filter(|offset| *offset >= from).max();
+                    end = end.max(newest.map_or(0, |offset| offset + 1));
+                }
+            }
+        }
+        Ok(end)
     }
 
     async fn token_proves_rows(&self, _: Table) -> Result<bool, InsertError> {

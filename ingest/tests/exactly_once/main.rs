@@ -2,6 +2,7 @@
 //! there is must be tried, and with the real store where faults of the store, of the clock or of messages are meant.
 
 mod clock;
+mod expired;
 mod full_disk;
 mod ledger;
 mod messages;
@@ -11,7 +12,7 @@ mod undeclared;
 
 use std::sync::{Arc, Mutex};
 
-use kelly_ingest::lag;
+use kelly_ingest::{IngestConfig, lag};
 use kelly_schemas::topics;
 use kelly_stream::Log;
 use ledger::{Contents, Ledger, Plan, Taken, violations};
@@ -88,6 +89,37 @@ async fn a_crash_at_any_insert_changes_nothing() {
     }
 }
 
+/// Crashes at every insert there is, and the positions are gone when the second life begins: it is another group. Only
+/// what the store shows is left to go on by. The second life crashes too, and the third has its position.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_positions_change_nothing() {
+    const TAKEN: [(Taken, Taken); 4] = [
+        (Taken::Nothing, Taken::Part),
+        (Taken::Part, Taken::All),
+        (Taken::All, Taken::Part),
+        (Taken::All, Taken::Nothing),
+    ];
+    for at in 0.. {
+        let (taken, then) = TAKEN[at % TAKEN.len()];
+        let directory = tempfile::tempdir().unwrap();
+        let log = filled_log(directory.path()).await;
+        let contents: Arc<Mutex<Contents>> = Arc::default();
+        let crashed = crash_at(&log, &contents, at, taken).await;
+        contents.lock().unwrap().forget_tokens();
+        // Its batches are cut elsewhere.
+        let second = IngestConfig { group: "second".to_owned(), ..config(ROWS + 3) };
+        let ledger = Arc::new(Ledger::over(&contents, Plan::Crash { at: at % 5, taken: then }));
+        run_until_crash(&log, Arc::clone(&ledger) as _, &ledger.crashed, second.clone()).await;
+        contents.lock().unwrap().forget_tokens();
+        run_until_drained(&log, Arc::new(Ledger::over(&contents, Plan::Obey)), second).await;
+        assert_eq!(violations(&contents), FAITHFUL, "crash at {at}, taken: {taken:?}, then {then:?}");
+        if !crashed {
+            assert!(at > INSERTS, "the run has no more inserts than {at}");
+            break;
+        }
+    }
+}
+
 /// A replicated store whose replica lags behind shows nothing of what it was sent; nothing is sent for that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_lags_doubles_nothing() {
@@ -116,6 +148,21 @@ async fn without_tokens_and_evidence_the_violations_are_found() {
     }
     // A crash at a block of `activity_first_seen` does no harm.
     assert!(noticed > POINTS / 2, "{noticed} of {POINTS} doubled blocks were noticed");
+}
+
+/// Another: where the store shows nothing, lost positions are noticed wherever they are lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_evidence_lost_positions_are_found() {
+    for at in 1..POINTS {
+        let directory = tempfile::tempdir().unwrap();
+        let log = filled_log(directory.path()).await;
+        let contents = Arc::default();
+        crash_at(&log, &contents, at, Taken::All).await;
+        let ledger = Ledger { shows: false, ..Ledger::over(&contents, Plan::Obey) };
+        let second = IngestConfig { group: "second".to_owned(), ..config(ROWS) };
+        run_until_drained(&log, Arc::new(ledger), second).await;
+        assert_ne!(violations(&contents), FAITHFUL, "crash at {at}");
+    }
 }
 
 /// The other: when ranges are not declared, a successor cuts its batches elsewhere, and neither tokens nor evidence

@@ -25,6 +25,12 @@ pub fn config(max_rows: usize) -> IngestConfig {
 /// tenth message broken.
 pub async fn filled_log(directory: &std::path::Path) -> Arc<dyn Log> {
     let log = EmbeddedLog::open(EmbeddedConfig::new(directory)).unwrap();
+    fill(&log).await;
+    Arc::new(log)
+}
+
+/// Makes the topics and puts the messages on them.
+pub async fn fill(log: &dyn Log) {
     let topic = |name: &str| TopicSpec {
         name: name.to_owned(),
         partitions: PARTITIONS as u32,
@@ -58,7 +64,6 @@ pub async fn filled_log(directory: &std::path::Path) -> Arc<dyn Log> {
         ]
     });
     log.append(records.collect()).await.unwrap();
-    Arc::new(log)
 }
 
 /// Metrics on the log, and as many events.
@@ -96,7 +101,13 @@ pub async fn run_until_crash(
 }
 
 async fn drained(pipeline: &Pipeline) {
-    while pipeline.lag().await.unwrap() > 0 {
+    loop {
+        match pipeline.lag().await {
+            Ok(0) => return,
+            Ok(_) => {}
+            // A broker that has just begun to coordinate the group.
+            Err(fault) => assert!(fault.is_retryable(), "{fault:?}"),
+        }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

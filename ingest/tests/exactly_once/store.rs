@@ -9,10 +9,11 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use kelly_harness::engine::{query, spec};
 use kelly_ingest::evidence::{Evidence, Source};
-use kelly_ingest::{Block, InsertError, Tables};
+use kelly_ingest::{Block, InsertError, Tables, Unanswered};
 use kelly_sql::engine::Engine;
+use kelly_sql::evidence::MarkedLife;
 use kelly_sql::{MigrationParams, Store, StoreConfig, Table};
-use kelly_stream::Log;
+use kelly_stream::{Log, TopicPartition};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
@@ -79,6 +80,14 @@ impl Tables for Dying {
         self.store.evidence(block, source).await
     }
 
+    async fn marked_lives(&self, partition: &TopicPartition) -> Result<Vec<MarkedLife>, Unanswered> {
+        Tables::marked_lives(&self.store, partition).await
+    }
+
+    async fn rows_end(&self, partition: &TopicPartition, from: u64) -> Result<u64, Unanswered> {
+        Tables::rows_end(&self.store, partition, from).await
+    }
+
     async fn token_proves_rows(&self, table: Table) -> Result<bool, InsertError> {
         Tables::token_proves_rows(&self.store, table).await
     }
@@ -95,6 +104,14 @@ impl Tables for Blind {
 
     async fn evidence(&self, _: &Block, _: Source<'_>) -> Result<Evidence, InsertError> {
         Ok(Evidence::Unknown)
+    }
+
+    async fn marked_lives(&self, partition: &TopicPartition) -> Result<Vec<MarkedLife>, Unanswered> {
+        Tables::marked_lives(&self.0, partition).await
+    }
+
+    async fn rows_end(&self, partition: &TopicPartition, from: u64) -> Result<u64, Unanswered> {
+        Tables::rows_end(&self.0, partition, from).await
     }
 
     async fn token_proves_rows(&self, table: Table) -> Result<bool, InsertError> {
@@ -117,30 +134,13 @@ impl Scene {
     /// Runs a pipeline into its crash.
     async fn play(engine: &Engine, table: Table, taken: Taken) -> Self {
         let database = format!("{}_{taken:?}", table.name()).to_lowercase();
-        let store = Store::new(StoreConfig { database, ..engine.store_config() }).unwrap();
-        let params = MigrationParams { metrics_retention_hours: 60 * 24, ..MigrationParams::default() };
-        store.migrate(&params).await.unwrap();
-        Self::in_store(store, table, taken).await
+        Self::in_store(database_on(engine, database).await, table, taken).await
     }
 
     async fn in_store(store: Store, table: Table, taken: Taken) -> Self {
         let directory = TempDir::new().unwrap();
         let log = filled_log(directory.path()).await;
-        let dying = Arc::new(Dying {
-            store: store.clone(),
-            table,
-            taken,
-            inserts: AtomicUsize::new(0),
-            parts: Mutex::default(),
-            crashed: Notify::new(),
-            under_way: TaskTracker::new(),
-        });
-        assert!(run_until_crash(&log, Arc::clone(&dying) as _, &dying.crashed, config(ROWS)).await);
-        // An insert of the other partition may still be under way. Nothing but its token guards against it, and these
-        // scenes take the tokens away: both at once is what no store survives.
-        dying.under_way.close();
-        dying.under_way.wait().await;
-        let parts = std::mem::take(&mut *dying.parts.lock().unwrap());
+        let parts = crash(&log, &store, table, taken).await;
         Self { table, taken, log, store, parts, _directory: directory }
     }
 
@@ -151,6 +151,33 @@ impl Scene {
     async fn violations(&self, logs: u64) -> Vec<String> {
         violations(&self.store, logs).await.into_iter().map(|what| format!("{self}: {what}")).collect()
     }
+}
+
+/// A database that keeps raw rows for as long as these tests have any.
+pub async fn database_on(engine: &Engine, database: String) -> Store {
+    let store = Store::new(StoreConfig { database, ..engine.store_config() }).unwrap();
+    let params = MigrationParams { metrics_retention_hours: 60 * 24, ..MigrationParams::default() };
+    store.migrate(&params).await.unwrap();
+    store
+}
+
+/// Runs a pipeline until it dies at the second insert into a table. Returns the parts of a block that is to lose its rows.
+pub async fn crash(log: &Arc<dyn Log>, store: &Store, table: Table, taken: Taken) -> Vec<PathBuf> {
+    let dying = Arc::new(Dying {
+        store: store.clone(),
+        table,
+        taken,
+        inserts: AtomicUsize::new(0),
+        parts: Mutex::default(),
+        crashed: Notify::new(),
+        under_way: TaskTracker::new(),
+    });
+    assert!(run_until_crash(log, Arc::clone(&dying) as _, &dying.crashed, config(ROWS)).await);
+    // An insert of the other partition may still be under way. Nothing but its token guards against it, and these
+    // scenes take the tokens away: both at once is what no store survives.
+    dying.under_way.close();
+    dying.under_way.wait().await;
+    std::mem::take(&mut *dying.parts.lock().unwrap())
 }
 
 impl std::fmt::Display for Scene {

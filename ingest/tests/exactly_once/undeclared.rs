@@ -24,7 +24,7 @@ impl Committer for UndeclaredCommitter {
         let mut commits = commits.to_vec();
         for commit in &mut commits {
             let journal = Journal::parse(&commit.metadata).unwrap().expect("every commit has a journal");
-            commit.metadata = Journal::Idle { nonce: journal.nonce() }.to_string();
+            commit.metadata = Journal::Idle { nonce: journal.nonce(), doubtful_to: None }.to_string();
         }
         self.0.commit(&commits)
     }

@@ -7,7 +7,7 @@ use arrow_array::{
 };
 use kelly_harness::TestDatabase;
 use kelly_sql::Table;
-use kelly_sql::evidence::{LogRange, MarkedEnd, RowOrigin, marker_name, week_of};
+use kelly_sql::evidence::{LogRange, MarkedEnd, MarkedLife, RowOrigin, marker_name, week_of};
 use std::sync::Arc;
 
 use crate::support::{BASE_MS, batch, long_retention};
@@ -138,4 +138,65 @@ async fn a_token_proves_nothing_on_a_single_node() {
     for table in Table::ALL {
         assert!(!database.store().token_proves_rows(table).await.unwrap(), "{}", table.name());
     }
+}
+
+/// The newest range of each life of a partition, whatever was merged, and not those of its neighbours.
+#[tokio::test]
+async fn markers_tell_the_newest_range_of_each_life() {
+    const NEWEST: u64 = 1 << 40;
+    let database = database().await;
+    let monday = week_of(BASE_MS / 1_000);
+    assert_eq!(database.store().marked_lives("kelly.metrics", 1).await.unwrap(), []);
+    for (partition, life, time, (start, end), last_end) in [
+        (1, "00000007aaaaaaaa", monday, (0u64, 10u64), 10),
+        (1, "00000007aaaaaaaa", monday + WEEK_S, (10, NEWEST), NEWEST),
+        (1, "00000007aaaaaaaa", monday, (3, 9), 9),
+        // As they were before they told the start.
+        (1, "00c0ffee", monday, (0, 20), 0),
+        (11, "00000007bbbbbbbb", monday, (0, 99), 99),
+    ] {
+        let name = marker_name("kelly.metrics", partition, life);
+        let columns = "metric_name, t, max, last";
+        let last = format!("(fromUnixTimestamp64Milli({last_end}), {start})");
+        database
+            .query(&format!(
+                "INSERT INTO metrics_1m ({columns}) VALUES ('{name}', fromUnixTimestamp({time}), {end}, {last})"
+            ))
+            .await;
+    }
+    let life = |life: &str, start, end| MarkedLife { life: life.to_owned(), start, end };
+    for _ in 0..2 {
+        let lives = database.store().marked_lives("kelly.metrics", 1).await.unwrap();
+        assert_eq!(lives, [life("00000007aaaaaaaa", Some(10), NEWEST), life("00c0ffee", None, 20)]);
+        assert_eq!(database.store().marked_lives("kelly.metrics", 11).await.unwrap().len(), 1);
+        assert_eq!(database.store().marked_lives("kelly.activity", 1).await.unwrap(), []);
+        database.query("OPTIMIZE TABLE metrics_1m FINAL").await;
+    }
+}
+
+#[tokio::test]
+async fn the_newest_row_of_a_partition_is_found_among_rows_and_letters() {
+    let database = database().await;
+    // Row n of these batches: partition n % 7, offset n + 1.
+    let rows = batch(Table::SystemMetrics, 40, BASE_MS, 3_600_000);
+    database.store().insert(Table::SystemMetrics, &rows, "x").await.unwrap();
+    let end = async |table, topic, partition, from| {
+        database.store().rows_end(table, topic, partition, from).await.unwrap()
+    };
+    assert_eq!(end(Table::SystemMetrics, "kelly.metrics", 2, 0).await, 39);
+    assert_eq!(end(Table::SystemMetrics, "kelly.metrics", 2, 38).await, 39);
+    assert_eq!(end(Table::SystemMetrics, "kelly.metrics", 2, 39).await, 0);
+    assert_eq!(end(Table::SystemMetrics, "kelly.metrics", 7, 0).await, 0);
+    assert_eq!(end(Table::ActivityEvents, "kelly.activity", 2, 0).await, 0);
+    for (topic, offset) in [("kelly.metrics", 500), ("kelly.activity", 70)] {
+        database
+            .query(&format!(
+                "INSERT INTO dead_letters (topic, log_partition, log_offset, log_time) \
+                 VALUES ('{topic}', 2, {offset}, now64(3))"
+            ))
+            .await;
+    }
+    assert_eq!(end(Table::SystemMetrics, "kelly.metrics", 2, 0).await, 501);
+    assert_eq!(end(Table::ActivityEvents, "kelly.activity", 2, 0).await, 71);
+    assert_eq!(end(Table::ActivityEvents, "kelly.activity", 3, 0).await, 0);
 }

@@ -13,7 +13,7 @@ use super::wake::Waker;
 use crate::bounds;
 use crate::error::LogError;
 use crate::port::{
-    Assignment, Commit, Committer, Consumer, ConsumerSpec, Result, Sink, Start, TopicPartition,
+    Assignment, Commit, Committer, Consumer, ConsumerSpec, Result, Sink, Start, TopicPartition, Unpositioned,
 };
 
 /// How often a member tells its group that it lives and looks for those that do not.
@@ -107,13 +107,19 @@ impl EmbeddedConsumer {
     }
 
     fn take_over(&mut self, partitions: Vec<(TopicPartition, u64)>, sink: &mut dyn Sink) -> Result<()> {
-        let read = || -> Result<Vec<(Assigned, Assignment)>> {
+        let mut read = || -> Result<Vec<(Assigned, Assignment)>> {
             let store = self.shared.store()?;
             partitions
                 .iter()
                 .map(|(partition, epoch)| {
-                    let committed = store.position(&self.spec.group, partition)?;
-                    let ends = store.topic(&partition.topic)?.partition(partition.partition)?.ends();
+                    let topic = store.topic(&partition.topic)?;
+                    let ends = topic.partition(partition.partition)?.watermarks();
+                    let (partition, topic_id) = (partition.clone(), topic.id());
+                    let mut committed = store.position(&self.spec.group, &partition)?;
+                    if committed.is_none() {
+                        let partition = partition.clone();
+                        committed = sink.without_position(&Unpositioned { partition, topic_id, ends })?;
+                    }
                     let next = match (&committed, self.spec.start) {
                         (Some(committed), _) => committed.offset,
                         (None, Start::Earliest) => ends.low,
@@ -126,7 +132,7 @@ impl EmbeddedConsumer {
                         frame: None,
                         aligned: false,
                     };
-                    Ok((assigned, Assignment { partition: partition.clone(), committed, epoch: *epoch }))
+                    Ok((assigned, Assignment { partition, topic_id, committed, epoch: *epoch }))
                 })
                 .collect()
         };

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use super::frame::Frame;
 use super::journal;
 use crate::bounds;
 use crate::error::LogError;
-use crate::port::{Committed, Result, Retention, TopicPartition, TopicSpec, Watermarks};
+use crate::port::{Committed, Result, Retention, TopicId, TopicPartition, TopicSpec, Watermarks};
 
 const META: &str = "meta";
 const META_MEMTABLE_BYTES: u64 = 1024 * 1024;
@@ -50,6 +50,8 @@ pub(super) struct Store {
 pub(super) struct Topic {
     pub(super) name: Arc<str>,
     pub(super) partitions: Vec<Partition>,
+    /// Zero while it has none.
+    id: AtomicU64,
     retention: Mutex<Retention>,
     keyless: AtomicU32,
 }
@@ -81,6 +83,9 @@ pub(super) struct StoredFrame {
 
 #[derive(Serialize, Deserialize)]
 struct StoredTopic {
+    /// Zero for one made before topics had ids; it is given one when it is ensured.
+    #[serde(default)]
+    id: u64,
     partitions: u32,
     retention_ms: Option<u64>,
     retention_bytes: Option<u64>,
@@ -150,9 +155,10 @@ impl Store {
                 mend: format!("configure {partitions}: an embedded topic keeps the number it was made with"),
             });
         }
-        if existing.is_some_and(|topic| topic.retention() == spec.retention) {
+        if existing.is_some_and(|topic| topic.retention() == spec.retention && topic.id().is_some()) {
             return Ok(());
         }
+        let id = existing.and_then(|topic| topic.id()).unwrap_or_else(new_id);
         let fail = |error| failure(self.path(), format!("make topic {}", spec.name), error);
         let made = match existing {
             Some(_) => None,
@@ -161,6 +167,7 @@ impl Store {
             }
         };
         let stored = StoredTopic {
+            id: id.0,
             partitions,
             retention_ms: spec.retention.time.map(|time| time.as_millis() as u64),
             retention_bytes: spec.retention.bytes,
@@ -173,9 +180,13 @@ impl Store {
         batch.insert(&self.meta, topic_key(&spec.name), value);
         batch.commit().map_err(fail)?;
         match made {
-            Some(topic) => drop(topics.insert(topic.name.clone(), Arc::new(topic))),
+            Some(topic) => {
+                topic.id.store(id.0, Ordering::Relaxed);
+                drop(topics.insert(topic.name.clone(), Arc::new(topic)));
+            }
             None => {
                 if let Some(topic) = topics.get(spec.name.as_str()) {
+                    topic.id.store(id.0, Ordering::Relaxed);
                     *topic.retention.lock().unwrap_or_else(PoisonError::into_inner) = spec.retention;
                 }
             }
@@ -253,6 +264,7 @@ impl Store {
                 bytes: stored.retention_bytes,
             };
             let topic = self.open_topic(name.clone(), stored.partitions, retention)?;
+            topic.id.store(stored.id, Ordering::Relaxed);
             for (index, partition) in topic.partitions.iter().enumerate() {
                 let mark = self.meta.get(mark_key(&name, index as u32))?;
                 let mark = mark.and_then(|value| decode_ends(&value)).unwrap_or_default();
@@ -280,11 +292,30 @@ impl Store {
                 Ok(Partition { keyspace, ends: Mutex::default() })
             })
             .collect::<fjall::Result<Vec<_>>>()?;
-        Ok(Topic { name, partitions, retention: Mutex::new(retention), keyless: AtomicU32::new(0) })
+        Ok(Topic {
+            name,
+            partitions,
+            id: AtomicU64::new(0),
+            retention: Mutex::new(retention),
+            keyless: AtomicU32::new(0),
+        })
     }
 }
 
+/// An id for a topic that is made now.
+fn new_id() -> TopicId {
+    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+    TopicId((high ^ low).max(1))
+}
+
 impl Topic {
+    pub(super) fn id(&self) -> Option<TopicId> {
+        match self.id.load(Ordering::Relaxed) {
+            0 => None,
+            id => Some(TopicId(id)),
+        }
+    }
+
     pub(super) fn count(&self) -> u32 {
         self.partitions.len() as u32
     }

@@ -1,5 +1,5 @@
 //! The unsafe edge to librdkafka: records in batches without a copy, and commits that report each
-//! partition. Nothing else in this crate touches a native pointer.
+//! partition. Nothing else in this crate touches a native pointer, but for `topic_ids`.
 
 use std::ffi::{CStr, CString, c_void};
 use std::marker::PhantomData;

@@ -14,9 +14,11 @@ use super::committer::{KafkaCommitter, Member};
 use super::config::KafkaConfig;
 use super::context::{GroupEvent, MemberContext};
 use super::failure::{failure, heals_itself};
+use super::topic_ids::TopicIds;
 use crate::error::LogError;
 use crate::port::{
-    Assignment, Committed, Committer, Consumer, ConsumerSpec, Result, Sink, Start, TopicPartition,
+    Assignment, Committer, Consumer, ConsumerSpec, Result, Sink, Start, TopicPartition, Unpositioned,
+    Watermarks,
 };
 
 /// While waiting for records, how often the group's events are looked at.
@@ -198,7 +200,9 @@ impl Reader {
         for partition in partitions {
             list.add_partition(&partition.topic, native(partition.partition));
         }
-        let positions = if partitions.is_empty() {
+        let ids = TopicIds::ask(consumer.client(), partitions, self.request_timeout)
+            .map_err(|error| failure("ask for the ids of the topics", error))?;
+        let mut positions = if partitions.is_empty() {
             Vec::new()
         } else {
             let list = consumer
@@ -208,8 +212,17 @@ impl Reader {
         };
         let mut starts = TopicPartitionList::with_capacity(positions.len());
         let mut taken = Vec::with_capacity(positions.len());
-        for (partition, committed) in &positions {
-            let next = self.start_of(partition, committed.as_ref())?;
+        for (partition, committed) in &mut positions {
+            let next = match committed {
+                Some(committed) => committed.offset,
+                None => {
+                    let partition = partition.clone();
+                    let ends = self.ends(&partition)?;
+                    let topic_id = ids.of(&partition);
+                    *committed = sink.without_position(&Unpositioned { partition, topic_id, ends })?;
+                    committed.as_ref().map_or(self.start_between(ends), |committed| committed.offset)
+                }
+            };
             starts
                 .add_partition_offset(&partition.topic, native(partition.partition), offset(next))
                 .map_err(|error| failure(doing(), error))?;
@@ -227,30 +240,29 @@ impl Reader {
         sink.assigned(
             positions
                 .into_iter()
-                .map(|(partition, committed)| Assignment { partition, committed, epoch })
+                .map(|(partition, committed)| {
+                    let topic_id = ids.of(&partition);
+                    Assignment { partition, topic_id, committed, epoch }
+                })
                 .collect(),
         );
         Ok(())
     }
 
-    fn start_of(&self, partition: &TopicPartition, committed: Option<&Committed>) -> Result<u64> {
-        if let Some(committed) = committed {
-            return Ok(committed.offset);
+    fn start_between(&self, ends: Watermarks) -> u64 {
+        match self.start {
+            Start::Earliest => ends.low,
+            Start::Latest => ends.high,
         }
-        let (low, high) = self.ends(partition)?;
-        Ok(match self.start {
-            Start::Earliest => low,
-            Start::Latest => high,
-        })
     }
 
-    fn ends(&self, partition: &TopicPartition) -> Result<(u64, u64)> {
+    fn ends(&self, partition: &TopicPartition) -> Result<Watermarks> {
         let client = self.member.consumer.client();
-        batch::ends_of(client, &partition.topic, native(partition.partition), self.request_timeout).map_err(
-            |error| {
+        batch::ends_of(client, &partition.topic, native(partition.partition), self.request_timeout)
+            .map(|(low, high)| Watermarks { low, high })
+            .map_err(|error| {
                 failure(format!("ask for the ends of {}/{}", partition.topic, partition.partition), error)
-            },
-        )
+            })
     }
 
     fn give_up(&mut self, partitions: &[TopicPartition], sink: &mut dyn Sink) -> Result<()> {
@@ -348,7 +360,7 @@ impl Reader {
         };
         let partition = self.assigned[index].partition.clone();
         let expected = self.assigned[index].next;
-        let (low, high) = self.ends(&partition)?;
+        let Watermarks { low, high } = self.ends(&partition)?;
         if expected > high {
             return Err(LogError::Corrupt {
                 what: format!(

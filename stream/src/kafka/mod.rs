@@ -16,6 +16,7 @@ mod context;
 mod failure;
 mod positions;
 mod producer;
+mod topic_ids;
 
 use std::sync::Arc;
 

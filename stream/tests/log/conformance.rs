@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::support::{self, Diary, Event, Narrow, Stage, group_of, place, poll_until, read, record, spec};
+use super::support::{
+    self, Diary, Event, Knowing, Narrow, Stage, group_of, place, poll_until, read, record, spec,
+};
 use bytes::Bytes;
 use kelly_stream::bounds::MAX_RECORD_BYTES;
 use kelly_stream::partitioner::partition_of;
 use kelly_stream::{
-    Commit, ConsumerSpec, LogError, MAX_COMMIT_METADATA_BYTES, NewRecord, Position, Start, TopicPartition,
-    Watermarks,
+    Commit, Committed, ConsumerSpec, LogError, MAX_COMMIT_METADATA_BYTES, NewRecord, Position, Start,
+    TopicPartition, Watermarks,
 };
 
 macro_rules! conformance {
@@ -37,6 +39,7 @@ conformance! {
     positions_keep_their_text
     a_group_goes_on_where_it_committed
     a_group_without_position_starts_where_it_says
+    a_sink_that_knows_a_position_is_asked_for_it
     a_gap_left_by_retention_is_told
     a_pause_loses_and_repeats_nothing
     a_partition_revoked_while_paused_is_read_again_when_it_comes_back
@@ -321,6 +324,49 @@ async fn a_partition_revoked_while_paused_is_read_again_when_it_comes_back(stage
     first.resume(&both).unwrap();
     read(&mut first, &mut first_diary, 10);
     assert_eq!(first_diary.texts(), [numbered(0..5), numbered(0..5)].concat());
+}
+
+async fn a_sink_that_knows_a_position_is_asked_for_it(stage: Stage) {
+    let (topic, other) = (stage.topic(1).await, stage.topic(1).await);
+    append_texts(&stage, &topic, 0, numbered(0..10)).await;
+    let group = group_of(&topic, Start::Earliest);
+    let known = Committed { offset: 4, metadata: "known".into() };
+    let refusal = LogError::Unavailable { doing: "look".into(), mend: "wait".into(), source: None };
+    let mut sink = Knowing { answers: vec![Ok(Some(known.clone())), Err(refusal)], ..Knowing::default() };
+    let mut consumer = stage.log.consumer(group.clone()).unwrap();
+    let mut refusals = 0;
+    let deadline = Instant::now() + support::PATIENCE;
+    while sink.diary.records().len() < 6 {
+        assert!(Instant::now() < deadline, "waited in vain; was told {:#?}", sink.diary);
+        match consumer.poll(Duration::from_millis(20), 1_000, &mut sink) {
+            Err(LogError::Unavailable { doing, .. }) if doing == "look" => refusals += 1,
+            told => drop(told.unwrap()),
+        }
+    }
+    assert_eq!((sink.diary.texts(), refusals), (numbered(4..10), 1));
+    let assignment = sink.diary.assignment(0);
+    assert_eq!(assignment.committed, Some(known));
+    let id = assignment.topic_id.expect("either log knows its topics' lives");
+    assert_eq!(sink.asked.len(), 2, "until there is an answer");
+    for asked in &sink.asked {
+        assert_eq!((asked.partition.clone(), asked.topic_id), (place(&topic, 0), Some(id)));
+        assert_eq!(asked.ends, Watermarks { low: 0, high: 10 });
+    }
+    consumer.committer().commit(&[commit(place(&topic, 0), assignment.epoch, 7, "")]).unwrap();
+    consumer.close().unwrap();
+
+    let mut sink = Knowing::default();
+    let mut consumer =
+        stage.log.consumer(ConsumerSpec { topics: vec![topic.clone(), other.clone()], ..group }).unwrap();
+    while sink.diary.records().len() < 3 || sink.diary.assignments.len() < 2 {
+        assert!(Instant::now() < deadline, "waited in vain; was told {:#?}", sink.diary);
+        consumer.poll(Duration::from_millis(20), 1_000, &mut sink).unwrap();
+    }
+    assert_eq!(sink.diary.texts(), numbered(7..10));
+    assert!(sink.asked.iter().all(|asked| asked.partition.topic == other), "{:?}", sink.asked);
+    for assignment in &sink.diary.assignments {
+        assert_eq!(assignment.topic_id == Some(id), assignment.partition.topic == topic, "{assignment:?}");
+    }
 }
 
 async fn a_sink_without_room_loses_and_repeats_nothing(stage: Stage) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use kelly_stream::{
     Committed, ConsumerSpec, EmbeddedConfig, EmbeddedLog, Log, LogError, NewRecord, Record, Retention, Sink,
-    Start, TopicPartition, TopicSpec, Watermarks,
+    Start, TopicId, TopicPartition, TopicSpec, Watermarks,
 };
 
 const TOPIC: &str = "kelly.metrics";
@@ -53,12 +53,14 @@ struct Reading {
     epochs: BTreeMap<u32, u64>,
     records: BTreeMap<(u32, u64), Vec<u8>>,
     gaps: Vec<(u32, u64, u64)>,
+    topic_id: Option<TopicId>,
 }
 
 impl Sink for Reading {
     fn assigned(&mut self, assignments: Vec<kelly_stream::Assignment>) {
         self.epochs
             .extend(assignments.iter().map(|assignment| (assignment.partition.partition, assignment.epoch)));
+        self.topic_id = assignments[0].topic_id;
     }
     fn revoked(&mut self, _partitions: &[TopicPartition]) {}
     fn gap(&mut self, partition: &TopicPartition, expected: u64, found: u64) {
@@ -269,6 +271,22 @@ fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
     let mut file = OpenOptions::new().write(true).open(path).unwrap();
     file.seek(SeekFrom::Start(at)).unwrap();
     file.write_all(bytes).unwrap();
+}
+
+/// A topic is the same after a restart, and another one in another directory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_keeps_its_id() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut ids = Vec::new();
+    for directory in [&one, &one, &one, &other] {
+        let log = EmbeddedLog::open(config(directory.path())).unwrap();
+        // The second time its retention is another one, which is written down anew.
+        let retention = Retention { bytes: (ids.len() == 1).then_some(1 << 30), time: None };
+        log.ensure_topics(&[spec(retention)]).await.unwrap();
+        ids.push(read_all(&log).topic_id.expect("it has one"));
+        log.close().await.unwrap();
+    }
+    assert!(ids[0] == ids[1] && ids[1] == ids[2] && ids[2] != ids[3], "{ids:?}");
 }
 
 #[tokio::test]

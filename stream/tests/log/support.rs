@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kelly_harness::{KafkaBroker, unique};
 use kelly_stream::{
-    Assignment, Consumer, ConsumerSpec, EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, NewRecord,
-    Record, Retention, Sink, Start, TopicPartition, TopicSpec,
+    Assignment, Committed, Consumer, ConsumerSpec, EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log,
+    LogError, NewRecord, Record, Retention, Sink, Start, TopicPartition, TopicSpec, Unpositioned,
 };
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -219,6 +219,38 @@ impl Sink for Narrow {
 
     fn has_room(&self) -> bool {
         self.room > 0
+    }
+}
+
+/// A diary that knows where to begin, as long as it has answers.
+#[derive(Debug, Default)]
+pub struct Knowing {
+    pub diary: Diary,
+    /// The last comes first.
+    pub answers: Vec<Result<Option<Committed>, LogError>>,
+    pub asked: Vec<Unpositioned>,
+}
+
+impl Sink for Knowing {
+    fn without_position(&mut self, partition: &Unpositioned) -> Result<Option<Committed>, LogError> {
+        self.asked.push(partition.clone());
+        self.answers.pop().unwrap_or(Ok(None))
+    }
+
+    fn assigned(&mut self, assignments: Vec<Assignment>) {
+        self.diary.assigned(assignments);
+    }
+
+    fn revoked(&mut self, partitions: &[TopicPartition]) {
+        self.diary.revoked(partitions);
+    }
+
+    fn gap(&mut self, partition: &TopicPartition, expected: u64, found: u64) {
+        self.diary.gap(partition, expected, found);
+    }
+
+    fn record(&mut self, record: Record<'_>) {
+        self.diary.record(record);
     }
 }
 

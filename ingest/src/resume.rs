@@ -1,0 +1,240 @@
+//! Where to go on in a partition whose committed position is gone: it expired while every instance was away, or there
+//! never was one. What is known then is what the store has.
+//!
+//! The newest marker of `metrics_1m` names the newest range `[X, Y)` with metrics of this life of the partition. Ranges are
+//! written one after the other and into that table first of all rollups, so everything before `X` is in every table and
+//! nothing from `Y` on is in any rollup. So `X` with the declaration of `[X, Y)` stands for the position: whoever takes a
+//! declared range up compares it with the store and completes it. From `Y` on, and everywhere in a topic without rollups,
+//! there may be rows and dead letters of ranges that left no marker; those are known by their places on the log, so the
+//! ranges up to the newest of them are compared with the store, too.
+
+use kelly_sql::evidence::MarkedLife;
+use kelly_stream::{Committed, Unpositioned};
+
+use crate::journal::{Horizon, Journal};
+use crate::shape::{Nonce, Range};
+
+/// Why nobody but a person can say where to go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResumeError {
+    /// What the store has does not name its topic's life, or the log names none.
+    #[error(
+        "the store has metrics of a topic of this name up to offset {end}, and nothing tells whether it was this one; {}",
+        mend(.command, &format!("`--to-offset {end}` goes on behind them, `--to-earliest` is for a topic made anew"))
+    )]
+    Unidentified {
+        /// The greatest end of a range in the store.
+        end: u64,
+        /// What sets a position.
+        command: String,
+    },
+    /// Its position was set by hand before, so offsets do not tell which of the ranges is the newest.
+    #[error(
+        "the store has metrics of it from {lives} beginnings, and nothing tells which was the last; {}",
+        mend(.command, &format!("`--to-offset {end}` goes on behind them all"))
+    )]
+    Several {
+        /// How many.
+        lives: usize,
+        /// The greatest end of a range in the store.
+        end: u64,
+        /// What sets a position.
+        command: String,
+    },
+    /// The log is shorter than what was read of it.
+    #[error(
+        "the store has metrics of it up to offset {end}, and it ends at {high}: brokers lost records, or were restored from \
+         a backup; {}",
+        mend(.command, &format!("`--to-offset {high}` leaves out what is there now"))
+    )]
+    BehindTheEnd {
+        /// End of the newest range in the store.
+        end: u64,
+        /// Offset after the last record.
+        high: u64,
+        /// What sets a position.
+        command: String,
+    },
+}
+
+fn mend(command: &str, choice: &str) -> String {
+    format!("stop every instance and say where to go on: {command}, where {choice}")
+}
+
+/// The newest range with metrics that the store has of a partition, and under which nonce.
+pub(crate) fn newest_range(
+    lives: &[MarkedLife],
+    at: &Unpositioned,
+    group: &str,
+) -> Result<Option<(Nonce, Range)>, ResumeError> {
+    let command = || {
+        format!(
+            "kafka-consumer-groups.sh --group {group} --topic {}:{} --reset-offsets … --execute",
+            at.partition.topic, at.partition.partition
+        )
+    };
+    let end = |lives: &[(Option<Nonce>, &MarkedLife)]| {
+        lives.iter().map(|(_, life)| life.end).max().unwrap_or_default()
+    };
+    let is_own = |nonce: &Option<Nonce>| nonce.and_then(|nonce| nonce.is_of(at.topic_id));
+    let lives: Vec<_> = lives.iter().map(|life| (Nonce::parse(&life.life), life)).collect();
+    let own: Vec<_> = lives.iter().filter(|(nonce, _)| is_own(nonce) == Some(true)).copied().collect();
+    match own[..] {
+        // Those of other lives of the topic are of no concern; those of an unknown one might be this one's.
+        [] if lives.iter().all(|(nonce, _)| is_own(nonce) == Some(false)) => Ok(None),
+        [] => {
+            let unknown: Vec<_> =
+                lives.iter().filter(|(nonce, _)| is_own(nonce).is_none()).copied().collect();
+            Err(ResumeError::Unidentified { end: end(&unknown), command: command() })
+        }
+        [(Some(nonce), MarkedLife { start: Some(start), end, .. })] if *end <= at.ends.high => {
+            Ok(Some((nonce, Range { start: *start, end: *end })))
+        }
+        [(_, MarkedLife { end, .. })] if *end > at.ends.high => {
+            Err(ResumeError::BehindTheEnd { end: *end, high: at.ends.high, command: command() })
+        }
+        [_] => Err(ResumeError::Unidentified { end: end(&own), command: command() }),
+        _ => Err(ResumeError::Several { lives: own.len(), end: end(&own), command: command() }),
+    }
+}
+
+/// From which offset on there may be rows in the store that no marker tells of; `None` when there are none.
+pub(crate) fn unmarked_from(
+    newest: Option<&(Nonce, Range)>,
+    lives: &[MarkedLife],
+    at: &Unpositioned,
+) -> Option<u64> {
+    let from = match newest {
+        Some((_, range)) => range.end.max(at.ends.low),
+        // A topic made anew: the rows that are there are of its lives before.
+        None if !lives.is_empty() => return None,
+        None => at.ends.low,
+    };
+    (from < at.ends.high).then_some(from)
+}
+
+/// What stands for the position; `None` when the partition is begun at its beginning.
+pub(crate) fn position(
+    newest: Option<(Nonce, Range)>,
+    rows_end: u64,
+    at: &Unpositioned,
+    horizon: Horizon,
+) -> Option<Committed> {
+    // What is appended from now on cannot be in the store.
+    let doubtful_after = |offset: u64| Some(rows_end.min(at.ends.high)).filter(|to| *to > offset);
+    let (offset, journal) = match newest {
+        None => {
+            let doubtful_to = doubtful_after(at.ends.low);
+            doubtful_to?;
+            (at.ends.low, Journal::Idle { nonce: Nonce::fresh(at.topic_id), doubtful_to })
+        }
+        // What was left of the range is not on the log any more.
+        Some((nonce, Range { end, .. })) if end <= at.ends.low => {
+            (end, Journal::Idle { nonce, doubtful_to: doubtful_after(end) })
+        }
+        Some((nonce, Range { start, end })) => (
+            start.max(at.ends.low),
+            Journal::Declared { nonce, end, horizon, doubtful_to: doubtful_after(end) },
+        ),
+    };
+    Some(Committed { offset, metadata: journal.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use kelly_stream::{TopicId, TopicPartition, Watermarks};
+
+    use super::*;
+
+    const TOPIC: TopicId = TopicId(7);
+    const HORIZON: Horizon = Horizon { max_age_ms: 2, raw_retention_ms: 1 };
+
+    fn at(topic_id: Option<TopicId>, low: u64, high: u64) -> Unpositioned {
+        let partition = TopicPartition { topic: "t".into(), partition: 3 };
+        Unpositioned { partition, topic_id, ends: Watermarks { low, high } }
+    }
+
+    fn life(nonce: &str, start: u64, end: u64) -> MarkedLife {
+        MarkedLife { life: nonce.to_owned(), start: Some(start), end }
+    }
+
+    const OWN: &str = "00000007aaaaaaaa";
+    const OWN_TOO: &str = "00000007bbbbbbbb";
+    const ANEW: &str = "00000008aaaaaaaa";
+    const NAMELESS: &str = "aaaaaaaa";
+
+    #[test]
+    fn only_the_one_life_of_this_topic_is_gone_on_with() {
+        let known = at(Some(TOPIC), 0, 100);
+        let newest = |lives: &[MarkedLife], at: &Unpositioned| match newest_range(lives, at, "g") {
+            Ok(newest) => newest.map_or("begin".to_owned(), |(nonce, range)| {
+                format!("{nonce} {}-{}", range.start, range.end)
+            }),
+            Err(fault) => fault.to_string(),
+        };
+        let (own, anew, nameless) = (life(OWN, 40, 60), life(ANEW, 70, 90), life(NAMELESS, 50, 80));
+        assert_eq!(newest(&[], &known), "begin");
+        assert_eq!(newest(&[], &at(None, 0, 100)), "begin");
+        assert_eq!(newest(std::slice::from_ref(&anew), &known), "begin");
+        assert_eq!(newest(&[nameless.clone(), own.clone(), anew.clone()], &known), format!("{OWN} 40-60"));
+        assert_eq!(newest(std::slice::from_ref(&own), &at(Some(TOPIC), 0, 60)), format!("{OWN} 40-60"));
+        insta::assert_snapshot!(
+            [
+                newest(&[nameless, anew.clone()], &known),
+                newest(&[life("what is this", 1, 2)], &known),
+                newest(std::slice::from_ref(&own), &at(None, 0, 100)),
+                newest(&[own.clone(), life(OWN_TOO, 10, 70), anew], &known),
+                newest(&[own], &at(Some(TOPIC), 0, 59)),
+                newest(&[MarkedLife { start: None, ..life(OWN, 0, 60) }], &known),
+            ]
+            .join("\n\n")
+        );
+    }
+
+    #[test]
+    fn what_no_marker_tells_of_is_compared() {
+        let newest = (Nonce::parse(OWN).unwrap(), Range { start: 40, end: 60 });
+        let lives = [life(OWN, 40, 60)];
+        for (newest, lives, at, from) in [
+            (Some(&newest), &lives[..], at(Some(TOPIC), 0, 100), Some(60)),
+            (Some(&newest), &lives, at(Some(TOPIC), 70, 100), Some(70)),
+            // Nothing is on the log behind it.
+            (Some(&newest), &lives, at(Some(TOPIC), 0, 60), None),
+            // A range that was interrupted before its first marker, or events.
+            (None, &[], at(Some(TOPIC), 5, 100), Some(5)),
+            (None, &[], at(Some(TOPIC), 0, 0), None),
+            // Made anew.
+            (None, &[life(ANEW, 40, 60)], at(Some(TOPIC), 0, 100), None),
+        ] {
+            assert_eq!(unmarked_from(newest, lives, &at), from, "{newest:?} {at:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_for_a_position() {
+        let newest = Some((Nonce::parse(OWN).unwrap(), Range { start: 40, end: 60 }));
+        let told = |newest, rows_end, low| {
+            position(newest, rows_end, &at(Some(TOPIC), low, 100), HORIZON)
+                .map(|position| format!("{} {}", position.offset, position.metadata))
+        };
+        let declared = "kelly1;nonce=00000007aaaaaaaa;end=60;shape=m2;age=2;raw=1";
+        let idle = "kelly1;nonce=00000007aaaaaaaa";
+        for (rows_end, low, wanted) in [
+            (0, 0, format!("40 {declared}")),
+            (60, 0, format!("40 {declared}")),
+            (61, 0, format!("40 {declared};doubt=61")),
+            // What is appended from now on cannot be there.
+            (u64::MAX, 0, format!("40 {declared};doubt=100")),
+            // Retention took a part of the range, all of it, and more.
+            (0, 50, format!("50 {declared}")),
+            (70, 60, format!("60 {idle};doubt=70")),
+            (0, 80, format!("60 {idle}")),
+        ] {
+            assert_eq!(told(newest, rows_end, low), Some(wanted));
+        }
+        assert_eq!(told(None, 0, 5), None);
+        assert_eq!(told(None, 5, 5), None);
+        let fresh = told(None, 70, 5).unwrap();
+        assert!(fresh.starts_with("5 kelly1;nonce=00000007") && fresh.ends_with(";doubt=70"), "{fresh}");
+    }
+}
