@@ -76,7 +76,7 @@ pub struct Options {
     /// Metrics in one message; when left out 1 of JSON, a producer that sends each by itself, and 8,000 of Arrow
     #[arg(long)]
     rows_a_message: Option<u64>,
-    /// Partitions of the topic; 4 when left out
+    /// Partitions of the topic; 2, as many as Kelly makes, when left out
     #[arg(long)]
     partitions: Option<u32>,
     /// Rows that close a batch; the pipeline's own default when left out
@@ -93,7 +93,7 @@ impl Options {
             format,
             rows: self.rows.unwrap_or(3_000_000),
             rows_a_message: self.rows_a_message.unwrap_or_else(|| format.rows_a_message()).max(1),
-            partitions: self.partitions.unwrap_or(4),
+            partitions: self.partitions.unwrap_or(2),
         };
         sources.iter().flat_map(|source| formats.iter().map(|format| backlog(*source, *format))).collect()
     }

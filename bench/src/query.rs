@@ -64,6 +64,7 @@ impl Default for Options {
 pub async fn run(options: &Options) -> Result<Report> {
     let fresh = FreshStore::start(&Overrides::default()).await?;
     let rows = fill(fresh.store(), options).await?;
+    fresh.merge_past_weeks().await?;
     let mut answers = Answers::default();
     ask_service(fresh.store(), options, "alone", &mut answers).await?;
 

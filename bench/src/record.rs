@@ -35,11 +35,14 @@ pub struct Options {
     /// The log behind it: fsynced by itself, or Apache Kafka with acks=all
     #[arg(long, default_value = "embedded")]
     source: Source,
+    /// Partitions of the topics; Kelly's own default when left out
+    #[arg(long)]
+    partitions: Option<u32>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { per_second: 10_000, seconds: 20, connections: 128, source: Source::Embedded }
+        Self { per_second: 10_000, seconds: 20, connections: 128, source: Source::Embedded, partitions: None }
     }
 }
 
@@ -58,7 +61,10 @@ pub async fn run(options: &Options) -> Result<Report> {
     if let Some(log) = &log {
         arguments.extend(["--log", log]);
     }
-    let kelly = Kelly::start(&arguments, &[]).await?;
+    let partitions = options.partitions.map(|partitions| partitions.to_string());
+    let environment: Vec<_> =
+        partitions.iter().map(|partitions| ("KELLY_LOG_PARTITIONS", partitions.as_str())).collect();
+    let kelly = Kelly::start(&arguments, &environment).await?;
     let requests = (0..REQUESTS)
         .map(|number| http_load::post(kelly.address(), RECORD_PATH, &traffic::untimed_metric_json(number)))
         .collect::<Vec<Bytes>>();

@@ -54,7 +54,7 @@ impl Default for BatchBounds {
         Self {
             max_rows: 250_000,
             max_bytes: 48 << 20,
-            max_age: Duration::from_secs(1),
+            max_age: Duration::from_millis(1_500),
             max_buffered_bytes: 256 << 20,
         }
     }

@@ -18,7 +18,7 @@ const DEDUPLICATION_SECONDS: u32 = 7 * 24 * 3600;
 const COMPACT_PART_BYTES: u64 = 256 << 20;
 
 /// A partition to which nothing was added for so long is merged into one part.
-const QUIET_SECONDS: u32 = 3_600;
+const QUIET_SECONDS: u32 = 600;
 
 /// What placeholders stand for.
 #[derive(Debug, Clone, Copy)]

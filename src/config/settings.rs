@@ -304,7 +304,7 @@ pub static SETTINGS: [Setting; 26] = [
         count(10, 60_000),
         "milliseconds that close a batch",
     )
-    .default("1000"),
+    .default("1500"),
     setting(
         Key::EngineMemory,
         "engine_memory",
@@ -320,7 +320,7 @@ pub static SETTINGS: [Setting; 26] = [
         count(1, 1_024),
         "partitions of the topics Kelly creates",
     )
-    .default("4"),
+    .default("2"),
     setting(
         Key::LogRetentionHours,
         "log_retention_hours",

@@ -229,7 +229,7 @@ async fn until_rolled_up(store: &FreshStore, rows: u64) -> Result<Option<Instant
     let begun = Instant::now();
     let mut lacking = None;
     for view in rollups() {
-        while store.number(&format!("SELECT sum(count) FROM {}", view.table)).await? < rows {
+        while store.number(&view.counting()).await? < rows {
             if begun.elapsed() > PATIENCE {
                 bail!("{} lacks rows", view.table);
             }
@@ -247,7 +247,7 @@ pub async fn verify(store: &FreshStore, rows: u64) -> Result<()> {
         bail!("system_metrics holds {raw} rows instead of {rows}");
     }
     for view in rollups() {
-        let counted = store.number(&format!("SELECT sum(count) FROM {}", view.table)).await?;
+        let counted = store.number(&view.counting()).await?;
         if counted != rows {
             bail!("{} counts {counted} rows instead of {rows}", view.table);
         }

@@ -41,7 +41,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rows: 4_000_000, python_rows: 800_000, partitions: 4, no_search: false }
+        Self { rows: 4_000_000, python_rows: 800_000, partitions: 2, no_search: false }
     }
 }
 

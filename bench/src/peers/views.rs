@@ -12,18 +12,27 @@ pub enum RollupsFrom {
     Null,
 }
 
+const BY_COUNT: &str = "sum(count)";
+
 /// A table and the view that fills it.
 pub struct View {
     /// Name of the table.
     pub table: &'static str,
+    /// Over its rows, how many raw rows they stand for.
+    counted: &'static str,
     /// The view's SELECT, `{rows}` standing for where it reads.
     select: String,
 }
 
 impl View {
+    /// The question how many raw rows the table stands for.
+    pub fn counting(&self) -> String {
+        format!("SELECT {} FROM {}", self.counted, self.table)
+    }
+
     /// The statement that makes the view.
     pub fn create(&self, rows: &str) -> String {
-        let Self { table, select } = self;
+        let Self { table, select, .. } = self;
         format!("CREATE MATERIALIZED VIEW {table}_filled TO {table} AS {}", select.replace("{rows}", rows))
     }
 }
@@ -60,14 +69,16 @@ pub fn rollups() -> Vec<View> {
         )
     };
     vec![
-        View { table: "metrics_1m", select: dense("toStartOfMinute(timestamp)") },
-        View { table: "metrics_1h", select: dense("toStartOfHour(timestamp)") },
+        View { table: "metrics_1m", counted: BY_COUNT, select: dense("toStartOfMinute(timestamp)") },
+        View { table: "metrics_1h", counted: BY_COUNT, select: dense("toStartOfHour(timestamp)") },
         View {
             table: "account_metrics_1h",
+            counted: BY_COUNT,
             select: sparse("metric_name, account_id", "toStartOfHour(timestamp)"),
         },
         View {
             table: "account_metrics_1d",
+            counted: "sum(arraySum(mapValues(histogram)))",
             select: format!(
                 "SELECT metric_name, account_id, t, \
                  CAST(mapFromArrays(groupArray(bucket), groupArray(n)), 'Map(Int16, UInt64)') AS histogram \
@@ -77,6 +88,7 @@ pub fn rollups() -> Vec<View> {
         },
         View {
             table: "conversation_metrics_1d",
+            counted: BY_COUNT,
             select: sparse("conversation_id, metric_name, account_id", "toDateTime(toStartOfDay(timestamp))"),
         },
     ]

@@ -28,6 +28,10 @@ const FOR_EVER_SECONDS: u32 = 2_147_483_647;
 /// Longest query of a dashboard, in seconds.
 const DASHBOARD_SECONDS: u32 = 60;
 
+/// Priority of merges among the machine's threads: nobody waits for one, while somebody waits for a question or for a
+/// record's acknowledgement. Without `CAP_SYS_NICE` the engine leaves them where they are.
+const MERGES_NICE: i32 = 10;
+
 /// `config.xml`. The system's own log tables are off: a section of that name would turn one on. Its pool of two threads
 /// warns of every short wait, some thirty times a second under inserts; that would leave no room in the log for anything else.
 pub(super) fn server(users_file: &str, memory_limit_bytes: u64) -> String {
@@ -55,6 +59,7 @@ pub(super) fn server(users_file: &str, memory_limit_bytes: u64) -> String {
     <asynchronous_metrics_update_period_s>60</asynchronous_metrics_update_period_s>
     <asynchronous_heavy_metrics_update_period_s>600</asynchronous_heavy_metrics_update_period_s>
     <memory_worker_period_ms>500</memory_worker_period_ms>
+    <os_threads_nice_value_merge_mutate>{MERGES_NICE}</os_threads_nice_value_merge_mutate>
 </clickhouse>
 "
     )

@@ -73,7 +73,8 @@ impl RecordQueue {
         limit: usize,
     ) -> usize {
         messages.reserve(limit);
-        let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        // Rounded up: a caller that waits for what is left of a millisecond would ask without a pause until it is over.
+        let wait = i32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
         // SAFETY: `reserve` made room for `limit` pointers behind the length; librdkafka writes as
         // many as it returns, each a message now owned by the batch.
         unsafe {

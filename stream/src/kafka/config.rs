@@ -157,6 +157,8 @@ impl KafkaConfig {
             // The first of the two bounds that is reached stops fetching a partition.
             .set("queued.max.messages.kbytes", "65536")
             .set("queued.min.messages", "50000")
+            // Once reached, fetching rests for so long; the default of a second is longer than so many records last.
+            .set("fetch.queue.backoff.ms", "10")
             // A member that died is missed after this; the default of 45 s would hold its
             // partitions that long.
             .set("session.timeout.ms", "10000")

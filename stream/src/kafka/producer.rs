@@ -30,18 +30,31 @@ type Native = ThreadedProducer<DeliveryContext>;
 pub(super) struct Producer {
     config: Arc<KafkaConfig>,
     bounds: Arc<Bounds>,
-    /// `None` once closed. Replaced when librdkafka calls it fatally broken.
-    current: RwLock<Option<Arc<Native>>>,
+    current: RwLock<Current>,
+}
+
+/// The client that sends.
+enum Current {
+    /// Nothing was appended yet. A client's thread costs most of a percent of a core even when it has nothing to do, and
+    /// an instance that only reads has no use for one.
+    Unused,
+    /// Replaced when librdkafka calls it fatally broken.
+    Open(Arc<Native>),
+    Closed,
 }
 
 impl Producer {
     pub(super) fn new(config: Arc<KafkaConfig>) -> Result<Self> {
-        let native = create(&config)?;
+        // Wrong properties are refused now, not by the first append.
+        config
+            .producer()
+            .create_native_config()
+            .map_err(|error| config.not_created("create a Kafka producer", error))?;
         let bounds = Arc::new(Bounds {
             limit: Load { records: config.queue_records, bytes: config.queue_bytes },
             waiting: Mutex::default(),
         });
-        Ok(Self { config, bounds, current: RwLock::new(Some(native)) })
+        Ok(Self { config, bounds, current: RwLock::new(Current::Unused) })
     }
 
     /// Takes all records or none, and answers when the last of them is acknowledged.
@@ -97,8 +110,9 @@ impl Producer {
 
     /// Waits until everything taken is answered, then lets go. Blocks.
     pub(super) fn close(&self) -> Result<()> {
-        let native = self.current.write().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(native) = native else { return Ok(()) };
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let Current::Open(native) = std::mem::replace(&mut *current, Current::Closed) else { return Ok(()) };
+        drop(current);
         // Every record is answered within the delivery time-out; the rest is for its report.
         native
             .flush(self.config.delivery_timeout + Duration::from_secs(1))
@@ -106,7 +120,21 @@ impl Producer {
     }
 
     fn native(&self) -> Result<Arc<Native>> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(LogError::Closed)
+        match &*self.current.read().unwrap_or_else(PoisonError::into_inner) {
+            Current::Open(native) => return Ok(native.clone()),
+            Current::Closed => return Err(LogError::Closed),
+            Current::Unused => {}
+        }
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        match &*current {
+            Current::Open(native) => Ok(native.clone()),
+            Current::Closed => Err(LogError::Closed),
+            Current::Unused => {
+                let native = create(&self.config)?;
+                *current = Current::Open(native.clone());
+                Ok(native)
+            }
+        }
     }
 
     /// A fatal error (an idempotent producer that lost its place) ends a producer for good; a new
@@ -121,10 +149,10 @@ impl Producer {
         };
         let old = {
             let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-            match current.as_ref() {
-                Some(now) if Arc::ptr_eq(now, broken) => current.replace(fresh),
+            match &mut *current {
+                Current::Open(now) if Arc::ptr_eq(now, broken) => std::mem::replace(now, fresh),
                 // Closed, or another append replaced it first.
-                _ => Some(fresh),
+                _ => fresh,
             }
         };
         tracing::warn!("replaced the Kafka producer after a fatal error");
