@@ -71,10 +71,9 @@ impl FreshStore {
     pub async fn merge_past_weeks(&self) -> Result<()> {
         let parts = self
             .query(
-                "SELECT DISTINCT table, partition FROM system.parts INNER JOIN system.tables ON table = name \
-                 AND system.parts.database = system.tables.database WHERE active AND database = currentDatabase() \
-                 AND create_table_query LIKE '%min_age_to_force_merge_seconds%' \
-                 AND partition != toString(toMonday(now('UTC'))) FORMAT TSV",
+                "SELECT DISTINCT table, partition FROM system.parts WHERE active AND database = currentDatabase() \
+                 AND partition != toString(toMonday(now('UTC'))) AND table IN (SELECT name FROM system.tables WHERE \
+                 database = currentDatabase() AND create_table_query LIKE '%min_age_to_force_merge_seconds%') FORMAT TSV",
             )
             .await?;
         for (table, partition) in parts.lines().filter_map(|line| line.split_once('\t')) {

@@ -80,7 +80,7 @@ impl Store {
 }
 
 /// What every insert is told, whatever the server's profile says.
-fn settings() -> [(&'static str, String); 13] {
+fn settings() -> [(&'static str, String); 14] {
     [
         ("async_insert", "0".into()),
         ("insert_deduplicate", "1".into()),
@@ -98,6 +98,9 @@ fn settings() -> [(&'static str, String); 13] {
         // A batch refused for its partitions could never be written; what bounds them is the decoder's bound on time.
         ("max_partitions_per_insert_block", "0".into()),
         ("max_execution_time", INSERT_DEADLINE.as_secs().to_string()),
+        // Behind questions and acknowledgements, for which somebody waits, and before merges. Without CAP_SYS_NICE the
+        // server leaves the thread where it is.
+        ("os_threads_nice_value_query", "5".into()),
     ]
 }
 
