@@ -117,6 +117,13 @@ impl<K: Clone + Eq + Hash, V: Clone> AnswerCache<K, V> {
         {
             self.forget_first();
         }
+        // After the clock was set back those of the time to come, which end last, would hold their places until then.
+        while let Some((_, question)) = self.by_end.last_key_value()
+            && self.kept.get(question).is_some_and(|kept| kept.bucket.start_ms > now.timestamp_millis())
+        {
+            let question = question.clone();
+            self.forget(&question);
+        }
         // One that comes late takes no later one's place.
         if !bucket.holds(now) {
             return;

@@ -9,6 +9,8 @@
 
 mod answer;
 pub mod cache;
+#[cfg(test)]
+mod clock_jumps;
 pub mod comparison;
 pub mod cursor;
 pub mod detailed;

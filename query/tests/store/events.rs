@@ -87,6 +87,34 @@ async fn cursors_stay_right_while_events_arrive() {
     assert!(unique.iter().all(|offset| !(1_000..2_000).contains(offset)), "nothing newer slips in");
 }
 
+/// Between two pages the clock that dates the events is set back by an hour, and ahead by a month.
+#[tokio::test]
+async fn cursors_stay_right_while_the_clock_jumps() {
+    const HOUR: i64 = 3_600;
+    let fixture = Fixture::create().await;
+    // Five minutes apart, so that what is dated an hour back lies among them.
+    let events: Vec<Recorded> = (0..40).map(|number| event(number, 10 + 300 * number as i64)).collect();
+    fixture.record_events(&events).await;
+    let pages = follow(&fixture, limit(7), async |page| {
+        let number = page as u64;
+        let (back, ahead) = (HOUR - page as i64, -30 * 24 * HOUR - page as i64);
+        fixture.record_events(&[event(1_000 + number, back), event(2_000 + number, ahead)]).await;
+    })
+    .await;
+    let seen = offsets(&pages);
+    let unique: BTreeSet<u64> = seen.iter().copied().collect();
+    assert_eq!(unique.len(), seen.len(), "no event twice");
+    assert!((0..40).all(|number| unique.contains(&number)), "no event lost");
+    assert!(unique.iter().all(|offset| *offset < 2_000), "nothing newer slips in");
+    assert!(unique.contains(&1_001), "what lies behind the cursor comes in its place");
+    let instants: Vec<_> = pages.iter().flat_map(|page| &page.events).map(|event| event.created_at).collect();
+    assert!(instants.is_sorted_by(|newer, older| newer >= older));
+    // A feed that begins anew begins with the month ahead.
+    let anew = follow(&fixture, limit(200), async |_| ()).await;
+    assert_eq!(offsets(&anew).len(), 40 + 2 * (pages.len() - 1));
+    assert_eq!(offsets(&anew)[0], 2_000 + pages.len() as u64 - 1);
+}
+
 #[tokio::test]
 async fn an_event_recorded_again_shows_once_and_pages_stay_full() {
     let fixture = Fixture::create().await;

@@ -189,7 +189,10 @@ async fn assert_exported_alike(fixture: &Fixture, asked: GroupsRequest, answer: 
     assert!(!rows.is_empty() && rows.len() == answer.groups.len(), "{file}");
     for (row, group) in rows.iter().zip(&answer.groups) {
         assert_eq!((row["id"].as_str(), row["rank"].as_u64()), (Some(&*group.id), Some(group.rank.into())));
-        assert_eq!((row["count"].as_u64(), row["mean"].as_f64()), (Some(group.count), Some(group.mean)));
+        assert_eq!(row["count"].as_u64(), Some(group.count));
+        // A sum of floating-point numbers depends on the order in which the store adds them.
+        let mean = row["mean"].as_f64().unwrap();
+        assert!((mean - group.mean).abs() <= 1e-12 * group.mean.abs(), "{mean} is not {}", group.mean);
         let percentiles = &group.percentiles;
         assert_eq!(
             ["p50", "p95", "p99"].map(|name| row[name].as_f64()),
