@@ -9,6 +9,7 @@ mod messages;
 mod poison;
 mod store;
 mod undeclared;
+mod unknown;
 
 use std::sync::{Arc, Mutex};
 

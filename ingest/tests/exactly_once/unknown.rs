@@ -1,0 +1,87 @@
+//! A partition without a position where the store does not say, or cannot tell, where to go on.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use kelly_ingest::evidence::{Evidence, Source};
+use kelly_ingest::{Block, IngestError, InsertError, Pipeline, ReadError, Tables, Unanswered};
+use kelly_sql::Table;
+use kelly_sql::evidence::MarkedLife;
+use kelly_stream::{LogError, TopicPartition};
+
+use crate::ledger::{Contents, Ledger, Plan, violations};
+use crate::messages::{config, filled_log, run_until_drained};
+use crate::{FAITHFUL, ROWS};
+
+/// A ledger that is asked in vain so often, and then has these lives beside its own.
+struct Asked {
+    ledger: Ledger,
+    in_vain: usize,
+    lives: Vec<MarkedLife>,
+    questions: AtomicUsize,
+}
+
+#[async_trait]
+impl Tables for Asked {
+    async fn insert(&self, block: &Block, token: &str) -> Result<(), InsertError> {
+        self.ledger.insert(block, token).await
+    }
+
+    async fn evidence(&self, block: &Block, source: Source<'_>) -> Result<Evidence, InsertError> {
+        self.ledger.evidence(block, source).await
+    }
+
+    async fn marked_lives(&self, partition: &TopicPartition) -> Result<Vec<MarkedLife>, Unanswered> {
+        if self.questions.fetch_add(1, Ordering::SeqCst) < self.in_vain {
+            return Err("no answer in time".into());
+        }
+        let mut lives = self.ledger.marked_lives(partition).await?;
+        lives.extend(self.lives.clone());
+        Ok(lives)
+    }
+
+    async fn rows_end(&self, partition: &TopicPartition, from: u64) -> Result<u64, Unanswered> {
+        self.ledger.rows_end(partition, from).await
+    }
+
+    async fn token_proves_rows(&self, table: Table) -> Result<bool, InsertError> {
+        self.ledger.token_proves_rows(table).await
+    }
+}
+
+fn asked(contents: &Arc<Mutex<Contents>>, in_vain: usize, lives: Vec<MarkedLife>) -> Arc<Asked> {
+    let ledger = Ledger::over(contents, Plan::Obey);
+    Arc::new(Asked { ledger, in_vain, lives, questions: AtomicUsize::new(0) })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_does_not_answer_is_asked_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = filled_log(directory.path()).await;
+    let contents = Arc::default();
+    run_until_drained(&log, asked(&contents, 3, Vec::new()), config(ROWS)).await;
+    assert_eq!(violations(&contents), FAITHFUL);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_of_a_topic_nobody_can_name_are_not_gone_on_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = filled_log(directory.path()).await;
+    let contents: Arc<Mutex<Contents>> = Arc::default();
+    // Written where topics had no ids.
+    let nameless = MarkedLife { life: "00c0ffee".to_owned(), start: Some(2), end: 7 };
+    let tables = asked(&contents, 0, vec![nameless]);
+    let pipeline = Pipeline::start(Arc::clone(&log), Arc::clone(&tables) as _, config(ROWS)).unwrap();
+    pipeline.ended().await;
+    let fault = pipeline.shutdown().await.unwrap_err();
+    let IngestError::Read(ReadError::Log(LogError::NoPosition { retryable: false, source, .. })) = fault
+    else {
+        panic!("{fault:?}")
+    };
+    assert!(source.to_string().contains("--to-offset 7"), "{source}");
+    assert_eq!(tables.ledger.inserts.load(Ordering::SeqCst), 0, "nothing is written before it is known");
+    // Where there are none, the same log is read from its beginning.
+    run_until_drained(&log, asked(&contents, 0, Vec::new()), config(ROWS)).await;
+    assert_eq!(violations(&contents), FAITHFUL);
+}
