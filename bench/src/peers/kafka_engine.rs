@@ -66,7 +66,7 @@ impl Setup {
             change(&mut setup);
             setup
         };
-        Some(match step {
+        let mut setups = match step {
             0 => vec![
                 with(&|setup| setup.consumers = 2),
                 with(&|setup| (setup.consumers, setup.thread_per_consumer) = (2, true)),
@@ -83,7 +83,10 @@ impl Setup {
             6 => vec![with(&|setup| setup.large_fetches = true)],
             7 => vec![with(&|setup| setup.pool = 2)],
             _ => return None,
-        })
+        };
+        // With two partitions, two consumers are one each.
+        setups.dedup();
+        Some(setups)
     }
 
     fn overrides(&self) -> Overrides {
