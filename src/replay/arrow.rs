@@ -90,7 +90,7 @@ impl ArrowFile {
             rows += message.rows() as u64;
         }
         if bad > faults.len() {
-            faults.push(format!("… and {} more", counted((bad - faults.len()) as u64, "bad row")));
+            faults.push(format!("… and {}", counted((bad - faults.len()) as u64, "more bad row")));
         }
         if faults.is_empty() { Ok(rows) } else { Err(self.refused(faults).into()) }
     }
