@@ -43,9 +43,9 @@ bench: ## Build and run the benchmarks; the results go to bench/results
 	@cargo build --locked --release --bin kelly --bin kelly-engine --bin kelly-bench
 	@"$(CARGO_TARGET_DIR)/release/kelly-bench" all
 
-fuzz: ## Fuzz every target for a minute (scripts/fuzz SECONDS TARGET … for one)
+fuzz: ## Fuzz every target for a minute (FUZZ_SECONDS=5 for less; scripts/fuzz SECONDS TARGET … for one)
 	@scripts/setup build
-	@scripts/fuzz
+	@scripts/fuzz $(or $(FUZZ_SECONDS),60)
 
 kafka: ## Fetch Apache Kafka's jars for tests and benchmarks
 	@scripts/setup kafka

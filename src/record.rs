@@ -1,4 +1,4 @@
-//! `kelly record`: one metric or event to a running Kelly, or rows from standard input.
+//! `kelly record`: one metric or event to a running Kelly, or rows from files and standard input.
 
 use std::path::PathBuf;
 
