@@ -70,7 +70,7 @@ pub struct Options {
     /// How its messages are written; both when left out
     #[arg(long)]
     format: Option<Format>,
-    /// Metrics in the backlog; 3,000,000 when left out
+    /// Metrics in the backlog; 6,000,000 when left out
     #[arg(long)]
     rows: Option<u64>,
     /// Metrics in one message; when left out 1 of JSON, a producer that sends each by itself, and 8,000 of Arrow
@@ -91,7 +91,7 @@ impl Options {
         let backlog = |source, format: Format| Backlog {
             source,
             format,
-            rows: self.rows.unwrap_or(3_000_000),
+            rows: self.rows.unwrap_or(6_000_000),
             rows_a_message: self.rows_a_message.unwrap_or_else(|| format.rows_a_message()).max(1),
             partitions: self.partitions.unwrap_or(2),
         };
