@@ -137,6 +137,7 @@ impl Kelly {
             database: "kelly".to_owned(),
             user: user.to_owned(),
             password: password.trim().to_owned(),
+            inserts_yield: true,
         })
     }
 

@@ -42,6 +42,9 @@ pub struct StoreConfig {
     pub user: String,
     /// Its password.
     pub password: String,
+    /// Whether inserts ask the server to run them behind questions. Only the embedded engine is asked: a server that has
+    /// `CAP_SYS_NICE` in a user namespace of its own may lower a thread and not raise it again, and ends over that.
+    pub inserts_yield: bool,
 }
 
 impl std::fmt::Debug for StoreConfig {
@@ -179,6 +182,7 @@ mod tests {
             database: database.into(),
             user: "kelly".into(),
             password: "hidden-one".into(),
+            inserts_yield: false,
         }
     }
 

@@ -71,6 +71,9 @@ impl Store {
         for (name, value) in settings() {
             insert = insert.with_setting(name, value);
         }
+        if self.config().inserts_yield {
+            insert = insert.with_setting("os_threads_nice_value_query", INSERTS_NICE.to_string());
+        }
         for start in (0..body.len()).step_by(CHUNK_BYTES) {
             let chunk = body.slice(start..body.len().min(start + CHUNK_BYTES));
             insert.send(chunk).await.map_err(|error| StoreError::query(action(), error))?;
@@ -79,8 +82,11 @@ impl Store {
     }
 }
 
+/// Priority of an insert's thread: behind questions and acknowledgements, for which somebody waits, and before merges.
+const INSERTS_NICE: i32 = 5;
+
 /// What every insert is told, whatever the server's profile says.
-fn settings() -> [(&'static str, String); 14] {
+fn settings() -> [(&'static str, String); 13] {
     [
         ("async_insert", "0".into()),
         ("insert_deduplicate", "1".into()),
@@ -98,9 +104,6 @@ fn settings() -> [(&'static str, String); 14] {
         // A batch refused for its partitions could never be written; what bounds them is the decoder's bound on time.
         ("max_partitions_per_insert_block", "0".into()),
         ("max_execution_time", INSERT_DEADLINE.as_secs().to_string()),
-        // Behind questions and acknowledgements, for which somebody waits, and before merges. Without CAP_SYS_NICE the
-        // server leaves the thread where it is.
-        ("os_threads_nice_value_query", "5".into()),
     ]
 }
 

@@ -150,6 +150,7 @@ fn server(config: &Config, url: &str, user: &str, database: &str) -> StoreConfig
         database: database.to_owned(),
         user: user.to_owned(),
         password: password.map_or_else(String::new, |password| password.reveal().to_owned()),
+        inserts_yield: false,
     }
 }
 

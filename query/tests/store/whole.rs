@@ -100,7 +100,13 @@ async fn the_database_says_what_it_holds() {
 #[tokio::test]
 async fn a_store_that_is_away_is_an_error_of_its_own() {
     let url = format!("http://127.0.0.1:{}", kelly_harness::free_port());
-    let config = StoreConfig { url, database: "kelly".into(), user: "kelly".into(), password: String::new() };
+    let config = StoreConfig {
+        url,
+        database: "kelly".into(),
+        user: "kelly".into(),
+        password: String::new(),
+        inserts_yield: false,
+    };
     let service = service_over(Store::new(config).unwrap());
     let errors = [
         service.overview().await.unwrap_err(),

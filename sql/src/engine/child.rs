@@ -7,6 +7,9 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use rustix::process::{getpriority_process, setpriority_process};
+use rustix::thread::CapabilitySet;
+
 use super::config::START_STATEMENTS;
 
 /// How the child's own messages begin in the log.
@@ -64,6 +67,8 @@ impl ChildArgs {
 /// follows [`super::EngineSpec::args`]. Call it before any runtime, thread or logging exists.
 pub fn run_child(args: Vec<OsString>) -> ! {
     let outcome = ChildArgs::parse(args).map_err(|usage| (EXIT_USAGE, usage)).and_then(|args| {
+        give_up_priorities_that_cannot_be_restored()
+            .map_err(|error| (EXIT_USAGE, format!("cannot give up a capability: {error}")))?;
         end_with_parent()
             .map_err(|error| (EXIT_USAGE, format!("cannot watch for the parent's end: {error}")))?;
         raise_file_limit();
@@ -109,6 +114,27 @@ fn end_with_parent() -> io::Result<()> {
         exit_now(0)
     })?;
     Ok(())
+}
+
+/// The engine lowers the priority of threads and raises it again when they are done. With `CAP_SYS_NICE` in a user namespace
+/// that is not the machine's own, raising is refused all the same, which the engine does not survive; without the
+/// capability it leaves priorities alone. To be called while there is one thread, from which all others inherit.
+fn give_up_priorities_that_cannot_be_restored() -> io::Result<()> {
+    let mut capabilities = rustix::thread::capabilities(None)?;
+    if !capabilities.effective.contains(CapabilitySet::SYS_NICE) {
+        return Ok(());
+    }
+    let priority = getpriority_process(None)?;
+    // At the lowest priority there is none lower to return from, and the engine tries none.
+    let is_restored =
+        setpriority_process(None, priority + 1).and_then(|()| setpriority_process(None, priority)).is_ok();
+    if is_restored {
+        return Ok(());
+    }
+    for set in [&mut capabilities.effective, &mut capabilities.permitted, &mut capabilities.inheritable] {
+        set.remove(CapabilitySet::SYS_NICE);
+    }
+    Ok(rustix::thread::set_capabilities(None, capabilities)?)
 }
 
 /// A ClickHouse keeps many files open; the usual soft limit of 1024 is not enough for it.

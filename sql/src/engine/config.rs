@@ -29,7 +29,7 @@ const FOR_EVER_SECONDS: u32 = 2_147_483_647;
 const DASHBOARD_SECONDS: u32 = 60;
 
 /// Priority of merges among the machine's threads: nobody waits for one, while somebody waits for a question or for a
-/// record's acknowledgement. Without `CAP_SYS_NICE` the engine leaves them where they are.
+/// record's acknowledgement. The engine leaves them where they are if it lacks `CAP_SYS_NICE` (see `child`).
 const MERGES_NICE: i32 = 10;
 
 /// `config.xml`. The system's own log tables are off: a section of that name would turn one on. Its pool of two threads

@@ -167,6 +167,7 @@ pub fn running(directory: &Path) -> Result<StoreConfig, EngineError> {
         database: DATABASE.to_owned(),
         user,
         password: password.trim().to_owned(),
+        inserts_yield: true,
     })
 }
 

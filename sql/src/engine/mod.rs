@@ -173,6 +173,7 @@ impl Engine {
             database: self.database.clone(),
             user: self.application.user.clone(),
             password: self.application.password.clone(),
+            inserts_yield: true,
         }
     }
 

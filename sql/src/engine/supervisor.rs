@@ -233,6 +233,7 @@ fn client(spec: &EngineSpec, file: &EngineFile, user: &Credentials) -> Result<St
         database: spec.database.clone(),
         user: user.user.clone(),
         password: user.password.clone(),
+        inserts_yield: true,
     })
     .map_err(|error| EngineError::System { action: "reach the engine", detail: error.to_string() })
 }

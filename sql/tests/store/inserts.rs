@@ -155,6 +155,7 @@ async fn errors_say_what_happened_and_whether_to_try_again() {
         database: "kelly".into(),
         user: "kelly".into(),
         password: String::new(),
+        inserts_yield: false,
     };
     let error = Store::new(nobody).unwrap().insert(Table::DeadLetters, &rows, "x").await.unwrap_err();
     assert!(matches!(error, StoreError::Unreachable { .. }), "{error:?}");
