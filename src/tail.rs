@@ -155,7 +155,8 @@ impl Tail {
             if !page.made_anew.is_empty() {
                 tracing::warn!(
                     partitions = ?page.made_anew,
-                    "the topic was made anew: its offsets begin again; going on with its rows since then"
+                    "new rows carry offsets below those seen: the topic was made anew, or rows the store had lost were written again; \
+                     going on with its rows since then"
                 );
             }
             for line in page.rows {

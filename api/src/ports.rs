@@ -145,7 +145,7 @@ pub struct Part {
     /// or starting.
     pub required: bool,
     /// One sentence for people; when the part is not well, what to do. No secrets, no paths.
-    #[schema(example = "embedded log, 4 partitions")]
+    #[schema(example = "embedded log, 2 partitions")]
     pub summary: String,
     /// Figures, e.g. `lag_rows`, `version`, `latency_ms`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

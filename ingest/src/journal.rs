@@ -60,7 +60,7 @@ pub enum JournalError {
     /// The topic was deleted and made anew, and the brokers kept the group's position.
     #[error(
         "the position is of an earlier topic of this name: stop every instance and set it to where reading is to begin, \
-         with kafka-consumer-groups.sh --reset-offsets --to-earliest"
+         with kafka-consumer-groups.sh --bootstrap-server HOST:PORT --group GROUP --topic TOPIC --reset-offsets --to-earliest --execute"
     )]
     OtherTopic,
 }

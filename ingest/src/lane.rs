@@ -92,7 +92,9 @@ impl Lane {
         let doubtful_to = journal.as_ref().and_then(Journal::doubtful_to);
         let nonce = match journal {
             // Between two ranges it may change, and one that names its topic is known again when positions expire.
-            Some(Journal::Idle { nonce, .. }) if nonce.names_its_topic() => nonce,
+            Some(Journal::Idle { nonce, .. }) if nonce.names_its_topic() || assignment.topic_id.is_none() => {
+                nonce
+            }
             Some(Journal::Declared { nonce, .. }) => nonce,
             Some(Journal::Idle { .. }) | None => Nonce::fresh(assignment.topic_id),
         };

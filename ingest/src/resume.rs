@@ -28,6 +28,17 @@ pub enum ResumeError {
         /// What sets a position.
         command: String,
     },
+    /// Its newest range is this topic's, and where it begins is not to be read.
+    #[error(
+        "the store has metrics of it up to offset {end}, and not where the last of its ranges began; {}",
+        mend(.command, &format!("`--to-offset {end}` goes on behind it"))
+    )]
+    Unbegun {
+        /// End of the newest range in the store.
+        end: u64,
+        /// What sets a position.
+        command: String,
+    },
     /// Its position was set by hand before, so offsets do not tell which of the ranges is the newest.
     #[error(
         "the store has metrics of it from {lives} beginnings, and nothing tells which was the last; {}",
@@ -69,7 +80,7 @@ pub(crate) fn newest_range(
 ) -> Result<Option<(Nonce, Range)>, ResumeError> {
     let command = || {
         format!(
-            "kafka-consumer-groups.sh --group {group} --topic {}:{} --reset-offsets … --execute",
+            "kafka-consumer-groups.sh --bootstrap-server HOST:PORT --group {group} --topic {}:{} --reset-offsets … --execute",
             at.partition.topic, at.partition.partition
         )
     };
@@ -93,7 +104,7 @@ pub(crate) fn newest_range(
         [(_, MarkedLife { end, .. })] if *end > at.ends.high => {
             Err(ResumeError::BehindTheEnd { end: *end, high: at.ends.high, command: command() })
         }
-        [_] => Err(ResumeError::Unidentified { end: end(&own), command: command() }),
+        [_] => Err(ResumeError::Unbegun { end: end(&own), command: command() }),
         _ => Err(ResumeError::Several { lives: own.len(), end: end(&own), command: command() }),
     }
 }

@@ -57,6 +57,8 @@ impl Apart {
             ("KELLY_STORE_PASSWORD".to_owned(), store.password.clone()),
             ("KELLY_KAFKA_PROPERTIES".to_owned(), properties.display().to_string()),
             ("KELLY_MONITORING_ENABLED".to_owned(), "false".to_owned()),
+            // Two for each of three instances.
+            ("KELLY_LOG_PARTITIONS".to_owned(), "6".to_owned()),
             ("KELLY_INGEST_BATCH_ROWS".to_owned(), "2000".to_owned()),
             ("KELLY_INGEST_BATCH_MILLISECONDS".to_owned(), "100".to_owned()),
         ];

@@ -22,7 +22,7 @@ pub async fn run(topic: &Topic<'_>) -> Result<Figures> {
         store.query(&view.create("system_metrics")).await?;
     }
     let config = store.store().config();
-    let python = python()?;
+    let python = program()?;
     let mut child = Command::new(&python)
         .args(["-c", SCRIPT, topic.bootstrap, topic.name, &unique("python"), &topic.rows.to_string()])
         .args([&config.url, &config.database, &config.user])
@@ -62,7 +62,7 @@ pub async fn run(topic: &Topic<'_>) -> Result<Figures> {
 }
 
 /// `KELLY_BENCH_PYTHON`, else what `scripts/setup bench` made.
-fn python() -> Result<PathBuf> {
+pub fn program() -> Result<PathBuf> {
     let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = named("KELLY_CACHE")
         .or_else(|| named("XDG_CACHE_HOME").map(|cache| cache.join("kelly")))

@@ -7,7 +7,9 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{
+    BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer,
+};
 use tokio::sync::oneshot;
 
 use super::batch;
@@ -45,10 +47,10 @@ enum Current {
 
 impl Producer {
     pub(super) fn new(config: Arc<KafkaConfig>) -> Result<Self> {
-        // Wrong properties are refused now, not by the first append.
-        config
+        // Wrong properties, and such as go ill together, are refused now and not by the first append.
+        let _made: BaseProducer = config
             .producer()
-            .create_native_config()
+            .create()
             .map_err(|error| config.not_created("create a Kafka producer", error))?;
         let bounds = Arc::new(Bounds {
             limit: Load { records: config.queue_records, bytes: config.queue_bytes },

@@ -29,7 +29,7 @@ impl<T> Drop for Owned<T> {
     }
 }
 
-/// The ids of topics by name. A topic that is not there is left out, and so is every one of a broker that gives no ids.
+/// The ids of topics by name; none of a broker that gives none.
 pub(super) struct TopicIds(Vec<(String, TopicId)>);
 
 impl TopicIds {
@@ -43,7 +43,9 @@ impl TopicIds {
         topics.sort_unstable();
         topics.dedup();
         match topics.first() {
-            Some(first) => describe(client, &topics, leader_of(client, first, timeout)?, timeout).map(Self),
+            Some(first) => {
+                describe(client, &topics, broker_that_answers(client, first, timeout)?, timeout).map(Self)
+            }
             None => Ok(Self(Vec::new())),
         }
     }
@@ -95,15 +97,19 @@ fn describe<C: ClientContext>(
     }
 }
 
-/// A broker to ask, one that is there: left to itself, librdkafka would ask the controller alone.
-fn leader_of<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> KafkaResult<i32> {
+/// A broker to ask, one that is there: left to itself, librdkafka would ask the controller alone. It is the one that has
+/// just answered, for a leader may be missing or about to be. That has no number where the client knows it by the address
+/// it was given alone; then it is a leader.
+fn broker_that_answers<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    timeout: Duration,
+) -> KafkaResult<i32> {
     let metadata = client.fetch_metadata(Some(topic), timeout)?;
-    metadata
-        .topics()
-        .iter()
-        .flat_map(MetadataTopic::partitions)
-        .map(MetadataPartition::leader)
-        .find(|leader| *leader >= 0)
+    let leaders = metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::leader);
+    std::iter::once(metadata.orig_broker_id())
+        .chain(leaders)
+        .find(|broker| *broker >= 0)
         .ok_or(KafkaError::MetadataFetch(Code::LeaderNotAvailable))
 }
 
@@ -129,7 +135,7 @@ unsafe fn read(event: *mut native::rd_kafka_event_t) -> KafkaResult<Vec<(String,
             let topic = *described.add(index);
             match native::rd_kafka_error_code(native::rd_kafka_TopicDescription_error(topic)).into() {
                 Code::NoError => {}
-                Code::UnknownTopicOrPartition | Code::UnknownTopic => continue,
+                // One that was just made may not be known to every broker: that is an error, and asked again.
                 code => return Err(KafkaError::AdminOp(code)),
             }
             let id = native::rd_kafka_TopicDescription_topic_id(topic);
