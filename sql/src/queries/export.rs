@@ -128,7 +128,9 @@ impl Store {
         let mut query = export
             .parameters(self.client().query_raw(&text))
             .with_setting("result_overflow_mode", "throw")
-            .with_setting("date_time_output_format", "iso");
+            .with_setting("date_time_output_format", "iso")
+            // Nothing, as spreadsheets and data frames have it, not the \N of databases.
+            .with_setting("format_csv_null_representation", "");
         for (name, value) in settings {
             query = query.with_setting(name, value.to_string());
         }
