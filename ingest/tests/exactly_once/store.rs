@@ -46,6 +46,8 @@ struct Dying {
     /// The parts of a block whose rows are to be lost.
     parts: Mutex<Vec<PathBuf>>,
     crashed: Notify,
+    /// One insert into the table at a time: parts that are new then are of that block, and not of one that will be confirmed.
+    turn: tokio::sync::Mutex<()>,
     /// Inserts the store has begun; it ends them though nobody waits for its answer any more.
     under_way: TaskTracker,
 }
@@ -53,6 +55,7 @@ struct Dying {
 #[async_trait]
 impl Tables for Dying {
     async fn insert(&self, block: &Block, token: &str) -> Result<(), InsertError> {
+        let _turn = if block.table == self.table { Some(self.turn.lock().await) } else { None };
         if block.table != self.table || self.inserts.fetch_add(1, Ordering::SeqCst) == 0 {
             let (store, block, token) = (self.store.clone(), block.clone(), token.to_owned());
             let insert = async move { Tables::insert(&store, &block, &token).await };
@@ -170,6 +173,7 @@ pub async fn crash(log: &Arc<dyn Log>, store: &Store, table: Table, taken: Taken
         inserts: AtomicUsize::new(0),
         parts: Mutex::default(),
         crashed: Notify::new(),
+        turn: tokio::sync::Mutex::default(),
         under_way: TaskTracker::new(),
     });
     assert!(run_until_crash(log, Arc::clone(&dying) as _, &dying.crashed, config(ROWS)).await);
