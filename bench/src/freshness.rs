@@ -133,10 +133,7 @@ async fn run_case(source: Source, options: &Options) -> Result<Value> {
     if let Some(log) = &log {
         arguments.extend(["--log", log]);
     }
-    let partitions = options.partitions.map(|partitions| partitions.to_string());
-    let environment: Vec<_> =
-        partitions.iter().map(|partitions| ("KELLY_LOG_PARTITIONS", partitions.as_str())).collect();
-    let kelly = Kelly::start(&arguments, &environment).await?;
+    let kelly = Kelly::start_with_partitions(&arguments, options.partitions).await?;
     let way = match &broker {
         Some(broker) => {
             let log = KafkaLog::connect(KafkaConfig::new(broker.bootstrap()))?;

@@ -36,6 +36,14 @@ impl Kelly {
         Self::start_in(directory, arguments, environment).await
     }
 
+    /// The same with so many partitions a topic; its own default when left out.
+    pub async fn start_with_partitions(arguments: &[&str], partitions: Option<u32>) -> Result<Self> {
+        match partitions.map(|partitions| partitions.to_string()) {
+            Some(partitions) => Self::start(arguments, &[("KELLY_LOG_PARTITIONS", &partitions)]).await,
+            None => Self::start(arguments, &[]).await,
+        }
+    }
+
     async fn start_in(directory: TempDir, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let address = free_address()?;
         let program = program()?;

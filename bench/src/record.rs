@@ -61,10 +61,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     if let Some(log) = &log {
         arguments.extend(["--log", log]);
     }
-    let partitions = options.partitions.map(|partitions| partitions.to_string());
-    let environment: Vec<_> =
-        partitions.iter().map(|partitions| ("KELLY_LOG_PARTITIONS", partitions.as_str())).collect();
-    let kelly = Kelly::start(&arguments, &environment).await?;
+    let kelly = Kelly::start_with_partitions(&arguments, options.partitions).await?;
     let requests = (0..REQUESTS)
         .map(|number| http_load::post(kelly.address(), RECORD_PATH, &traffic::untimed_metric_json(number)))
         .collect::<Vec<Bytes>>();
