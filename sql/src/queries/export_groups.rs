@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use crate::error::{Result, StoreError};
 
-/// Ranked groups of one metric. At most a hundred, each within a kilobyte: their text stays far below the 256 KiB that
-/// ClickHouse parses of a query.
+/// Ranked groups of one metric. At most a hundred, each within a kilobyte: their text stays below what ClickHouse takes of
+/// a query, but for names of mostly control characters, which are written out seven times as long. Such an export fails.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GroupsExport<'a> {
     /// The metric.
