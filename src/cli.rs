@@ -5,9 +5,12 @@
     reason = "the doc comments here are the help texts, brackets and all"
 )]
 
+#[path = "../cli/src/arguments/look.rs"]
 mod look;
+#[path = "../cli/src/arguments/parse.rs"]
 mod parse;
 mod run;
+#[path = "../cli/src/arguments/send.rs"]
 mod send;
 
 use std::ffi::OsString;

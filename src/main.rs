@@ -1,18 +1,27 @@
 //! `kelly`: one binary, one role a process. This file matches the role; the roles wire the crates.
 
 mod cli;
+#[path = "../cli/src/client.rs"]
 mod client;
+#[path = "../cli/src/completions.rs"]
 mod completions;
 mod config;
+#[path = "../cli/src/dead_letters/mod.rs"]
 mod dead_letters;
 mod demo;
+#[path = "../cli/src/doctor/mod.rs"]
 mod doctor;
+#[path = "../cli/src/drilldown/mod.rs"]
 mod drilldown;
+#[path = "../cli/src/output.rs"]
 mod output;
+#[path = "../cli/src/record.rs"]
 mod record;
+#[path = "../cli/src/replay/mod.rs"]
 mod replay;
 mod roles;
 mod rows;
+#[path = "../cli/src/tail.rs"]
 mod tail;
 mod telemetry;
 
