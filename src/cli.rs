@@ -5,24 +5,18 @@
     reason = "the doc comments here are the help texts, brackets and all"
 )]
 
-#[path = "../cli/src/arguments/look.rs"]
-mod look;
-#[path = "../cli/src/arguments/parse.rs"]
-mod parse;
 mod run;
-#[path = "../cli/src/arguments/send.rs"]
-mod send;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-pub use look::*;
-pub use parse::{Place, told_place};
+use kelly_cli::arguments::{
+    Completions, DeadLetters, DeadLettersWhat, Doctor, Drilldown, Record, Replay, StorePlace, Tail,
+};
+
 pub use run::*;
-pub use send::*;
 
 use crate::config::{FromFlags, Key};
 
@@ -103,21 +97,6 @@ pub enum Command {
     },
 }
 
-/// Where a running Kelly is.
-#[derive(Debug, Args)]
-pub struct Server {
-    /// A running Kelly [default: http:// and the configured listen address]
-    #[arg(long, value_name = "URL", visible_alias = "url")]
-    pub server: Option<String>,
-}
-
-impl Server {
-    /// Where it is: what was typed, else where the configuration has a Kelly listen.
-    pub fn url(&self, listen: SocketAddr) -> String {
-        self.server.clone().unwrap_or_else(|| format!("http://{listen}"))
-    }
-}
-
 impl Cli {
     /// What the flags say about the configuration.
     pub fn settings(&self) -> FromFlags {
@@ -190,13 +169,6 @@ mod tests {
         let found: Vec<(&str, &str)> =
             settings.values.iter().map(|(_, flag, value)| (*flag, value.as_str())).collect();
         assert_eq!(found, [("--data", "/d"), ("--log", "kafka://a:1")]);
-    }
-
-    #[test]
-    fn the_server_is_where_kelly_is_configured_to_listen() {
-        let listen = SocketAddr::from(([127, 0, 0, 1], 9_000));
-        assert_eq!(Server { server: None }.url(listen), "http://127.0.0.1:9000");
-        assert_eq!(Server { server: Some("http://k/x".into()) }.url(listen), "http://k/x");
     }
 
     #[test]

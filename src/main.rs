@@ -1,41 +1,26 @@
 //! `kelly`: one binary, one role a process. This file matches the role; the roles wire the crates.
 
 mod cli;
-#[path = "../cli/src/client.rs"]
-mod client;
-#[path = "../cli/src/completions.rs"]
-mod completions;
 mod config;
-#[path = "../cli/src/dead_letters/mod.rs"]
-mod dead_letters;
 mod demo;
-#[path = "../cli/src/doctor/mod.rs"]
-mod doctor;
-#[path = "../cli/src/drilldown/mod.rs"]
-mod drilldown;
-#[path = "../cli/src/output.rs"]
-mod output;
-#[path = "../cli/src/record.rs"]
-mod record;
-#[path = "../cli/src/replay/mod.rs"]
-mod replay;
 mod roles;
 mod rows;
-#[path = "../cli/src/tail.rs"]
-mod tail;
 mod telemetry;
+mod tools;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use indicatif::MultiProgress;
+use kelly_cli::{
+    INTERRUPTED, Summary, Usage, completions, dead_letters, doctor, drilldown, output, record, replay, tail,
+};
 use kelly_stream::LogError;
 use tokio_util::sync::CancellationToken;
 
 use cli::{Cli, Command};
-use replay::Summary;
 use roles::Base;
 
 /// Wrong usage or configuration, as clap's own.
@@ -67,7 +52,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
     let is_setting = |cause: &(dyn std::error::Error + 'static)| {
         matches!(cause.downcast_ref::<LogError>(), Some(LogError::Config { .. }))
     };
-    error.is::<config::Invalid>() || error.is::<config::Usage>() || error.chain().any(is_setting)
+    error.is::<config::Invalid>() || error.is::<Usage>() || error.chain().any(is_setting)
 }
 
 /// The error and its causes in one line; a cause that only repeats what was said is left out.
@@ -87,14 +72,15 @@ fn told(error: &anyhow::Error) -> String {
 
 fn run(cli: Cli) -> anyhow::Result<u8> {
     if let Command::Completions(completions) = &cli.command {
-        completions::run(completions.shell)?;
+        completions::run(completions.shell, Cli::command())?;
         return Ok(0);
     }
     let loaded = match (config::load(cli.settings()), &cli.command) {
         (Ok(loaded), _) => loaded,
         (Err(error), Command::Doctor(doctor)) if error.is::<config::Invalid>() => {
             let invalid = error.downcast::<config::Invalid>().context("reading the configuration")?;
-            return doctor::of_invalid(doctor, &invalid);
+            let faults = invalid.0.iter().map(ToString::to_string).collect();
+            return doctor::of_invalid(doctor, faults);
         }
         (Err(error), _) => return Err(error),
     };
@@ -122,29 +108,31 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
 
 async fn command(command: Command, loaded: config::Loaded, bars: MultiProgress) -> anyhow::Result<u8> {
     let stop = roles::listen()?;
+    let settings = tools::settings(&loaded.config);
     match command {
         Command::Record(record) => {
-            let work = record::run(&record.what, &loaded.config, bars, stop.clone());
+            let work = record::run(&record.what, &settings, bars, stop.clone());
             or_interrupted(&stop, async { work.await.map(exit_code) }).await
         }
         Command::Replay(arguments) => {
-            let work = replay::run(&arguments, &loaded.config, bars, stop.clone());
+            let work = replay::run(&arguments, &settings, bars, stop.clone());
             or_interrupted(&stop, async { work.await.map(exit_code) }).await
         }
         Command::Doctor(arguments) => {
-            let work = Box::pin(doctor::run(&arguments, &loaded, bars, stop.clone()));
+            let work =
+                Box::pin(doctor::run(&arguments, &settings, tools::local(&loaded), bars, stop.clone()));
             or_interrupted(&stop, work).await
         }
         Command::Drilldown(arguments) => {
-            let work = drilldown::run(&arguments, &loaded.config, bars, stop.clone());
+            let work = drilldown::run(&arguments, &settings, bars, stop.clone());
             or_interrupted(&stop, work).await
         }
         Command::Tail(arguments) => {
-            let work = tail::run(&arguments, &loaded.config, stop.clone());
+            let work = tail::run(&arguments, &settings, stop.clone());
             or_interrupted(&stop, async { work.await.map(|()| 0) }).await
         }
         Command::DeadLetters(arguments) => {
-            let work = Box::pin(dead_letters::run(&arguments.what, &loaded.config, bars, stop.clone()));
+            let work = Box::pin(dead_letters::run(&arguments.what, &settings, bars, stop.clone()));
             or_interrupted(&stop, async { work.await.map(exit_code) }).await
         }
         Command::Up(arguments) => roles::up(Base { loaded, bars, stop }, &arguments).await.map(|()| 0),
@@ -173,14 +161,14 @@ async fn or_interrupted(
         done = work => done,
         () = overdue => {
             eprintln!("kelly: interrupted; whether what was under way is done is not known");
-            Ok(roles::INTERRUPTED)
+            Ok(INTERRUPTED)
         }
     }
 }
 
 fn exit_code(summary: Summary) -> u8 {
     match summary {
-        Summary { stopped: true, .. } => roles::INTERRUPTED,
+        Summary { stopped: true, .. } => INTERRUPTED,
         Summary { bad: 1.., .. } => EXIT_REFUSED,
         _ => 0,
     }

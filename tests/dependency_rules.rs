@@ -12,13 +12,27 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kelly-ingest", &["kelly-schemas", "kelly-stream", "kelly-sql"]),
     ("kelly-query", &["kelly-schemas", "kelly-sql"]),
     ("kelly-api", &["kelly-schemas", "kelly-query"]),
+    // The tools ask a running Kelly over HTTP; doctor, tail and dead letters also ask log and store themselves, because
+    // they are for the time when no Kelly answers. Of ingest they read only its positions.
+    ("kelly-cli", &["kelly-schemas", "kelly-stream", "kelly-sql", "kelly-ingest"]),
     ("kelly-harness", &["kelly-schemas", "kelly-sql", "kelly-stream"]),
     (
         "kelly-bench",
         &["kelly-schemas", "kelly-stream", "kelly-sql", "kelly-ingest", "kelly-query", "kelly-harness"],
     ),
     ("kelly-fuzz", &["kelly-schemas", "kelly-stream", "kelly-ingest", "kelly-query"]),
-    ("kelly", &["kelly-schemas", "kelly-stream", "kelly-sql", "kelly-ingest", "kelly-query", "kelly-api"]),
+    (
+        "kelly",
+        &[
+            "kelly-schemas",
+            "kelly-stream",
+            "kelly-sql",
+            "kelly-ingest",
+            "kelly-query",
+            "kelly-api",
+            "kelly-cli",
+        ],
+    ),
 ];
 
 /// Heavy library, and who may have it.

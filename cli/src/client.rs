@@ -8,7 +8,7 @@ use anyhow::Context;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::config::Usage;
+use crate::Usage;
 
 /// What the rows of a body are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -98,6 +98,31 @@ pub fn time(ms: i64) -> String {
     }
 }
 
+/// Digits in groups of three.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// An error with its causes.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +133,15 @@ mod tests {
             table(["A", "LONG"], [["one".to_owned(), "1".to_owned()], ["x".to_owned(), String::new()]]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines, ["A    LONG", "one  1", "x"]);
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (number, expected) in
+            [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567"), (100_000, "100,000")]
+        {
+            assert_eq!(grouped(number), expected);
+        }
     }
 
     #[test]

@@ -7,39 +7,39 @@ use indicatif::MultiProgress;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{self, About, RecordEvent, RecordMetric, RecordWhat};
+use crate::arguments::{self, About, RecordEvent, RecordMetric, RecordWhat};
 use crate::client::{Client, Failure, RowKind};
-use crate::config::{Config, Usage};
 use crate::output;
-use crate::replay::{self, Summary};
+use crate::replay;
+use crate::{Settings, Summary, Usage};
 
 /// Records what the command line says.
 pub async fn run(
     what: &RecordWhat,
-    config: &Config,
+    settings: &Settings,
     bars: MultiProgress,
     stop: CancellationToken,
 ) -> anyhow::Result<Summary> {
     match what {
         RecordWhat::Metric(metric) => {
-            one(&metric.server.url(config.listen), RowKind::Metrics, metric_row(metric)?).await
+            one(&metric.server.url(settings.listen), RowKind::Metrics, metric_row(metric)?).await
         }
         RecordWhat::Event(event) => {
-            one(&event.server.url(config.listen), RowKind::Activity, event_row(event)?).await
+            one(&event.server.url(settings.listen), RowKind::Activity, event_row(event)?).await
         }
         RecordWhat::Stdin(stdin) => {
             let arguments = as_they_are(vec![PathBuf::from("-")], &stdin.server);
-            replay::run(&arguments, config, bars, stop).await
+            replay::run(&arguments, settings, bars, stop).await
         }
         RecordWhat::File(file) => {
-            replay::run(&as_they_are(file.files.clone(), &file.server), config, bars, stop).await
+            replay::run(&as_they_are(file.files.clone(), &file.server), settings, bars, stop).await
         }
     }
 }
 
 /// A replay that changes nothing and does not wait.
-fn as_they_are(files: Vec<PathBuf>, server: &cli::Server) -> cli::Replay {
-    cli::Replay {
+fn as_they_are(files: Vec<PathBuf>, server: &arguments::Server) -> arguments::Replay {
+    arguments::Replay {
         files,
         metric: None,
         account: None,
@@ -48,7 +48,7 @@ fn as_they_are(files: Vec<PathBuf>, server: &cli::Server) -> cli::Replay {
         shift_to_now: false,
         check: false,
         log: None,
-        server: cli::Server { server: server.server.clone() },
+        server: arguments::Server { server: server.server.clone() },
     }
 }
 
@@ -128,13 +128,11 @@ fn put(row: &mut Map<String, Value>, name: &str, value: &Option<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{Cli, Command};
-    use clap::Parser;
+    use crate::arguments::Record;
+    use crate::arguments::tests::parsed;
 
     fn row(arguments: &[&str]) -> String {
-        let cli = Cli::parse_from([&["kelly", "record"], arguments].concat());
-        let Command::Record(record) = cli.command else { panic!("another command") };
-        let row = match record.what {
+        let row = match parsed::<Record>(arguments).unwrap().what {
             RecordWhat::Metric(metric) => metric_row(&metric).unwrap(),
             RecordWhat::Event(event) => event_row(&event).unwrap(),
             RecordWhat::Stdin(_) | RecordWhat::File(_) => panic!("no row"),
@@ -166,8 +164,7 @@ mod tests {
 
     #[test]
     fn a_name_of_metadata_is_given_once() {
-        let cli = Cli::parse_from(["kelly", "record", "metric", "m", "1", "--meta", "a=1", "--meta", "a=2"]);
-        let Command::Record(record) = cli.command else { panic!("another command") };
+        let record: Record = parsed(&["metric", "m", "1", "--meta", "a=1", "--meta", "a=2"]).unwrap();
         let RecordWhat::Metric(metric) = record.what else { panic!("another row") };
         let told = metric_row(&metric).unwrap_err();
         assert!(told.is::<Usage>() && told.to_string().contains("--meta a is given twice"), "{told}");

@@ -12,10 +12,9 @@ use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{self, TailWhat};
-use crate::config::{Config, Usage};
+use crate::arguments::{self, TailWhat};
 use crate::output::{self, Paint, Tone, printable};
-use crate::roles;
+use crate::{Settings, Usage};
 
 /// Time between two looks: under the second in which a row becomes visible.
 const EVERY: Duration = Duration::from_millis(500);
@@ -27,9 +26,13 @@ const ROWS_A_LOOK: u32 = 2_000;
 const BEGINNING_MS: i64 = 0;
 
 /// Follows until told to stop, until the count is reached, or until nobody reads.
-pub async fn run(arguments: &cli::Tail, config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    arguments: &arguments::Tail,
+    settings: &Settings,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let filter = filter(arguments)?;
-    let store = roles::running_store(config)?;
+    let store = settings.store.client()?;
     let mut tail = Tail {
         form: Form { json: arguments.json, paint: Paint::stdout() },
         store,
@@ -45,7 +48,7 @@ pub async fn run(arguments: &cli::Tail, config: &Config, stop: CancellationToken
             tail.store
                 .skip_to_end(tail.filter.tailed(), &mut tail.cursor)
                 .await
-                .with_context(|| format!("beginning to follow the store ({})", config.store))?;
+                .with_context(|| format!("beginning to follow the store ({})", settings.store.shown))?;
         }
     }
     let mut ticks = tokio::time::interval(EVERY);
@@ -83,7 +86,7 @@ impl Filter {
 }
 
 /// The filter of the command line; one that does not belong to what is followed is wrong usage.
-fn filter(arguments: &cli::Tail) -> Result<Filter, Usage> {
+fn filter(arguments: &arguments::Tail) -> Result<Filter, Usage> {
     let strangers = |names: &[(&'static str, bool)]| -> Vec<&'static str> {
         names.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect()
     };
@@ -141,7 +144,7 @@ impl Tail {
                 Ok(page) => page,
                 Err(error) if error.is_retryable() => {
                     if !self.is_away {
-                        tracing::warn!(error = roles::chain(&error), "waiting for the store to answer");
+                        tracing::warn!(error = output::chain(&error), "waiting for the store to answer");
                     }
                     self.is_away = true;
                     return Ok(true);
@@ -284,14 +287,10 @@ fn object(text: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
+    use crate::arguments::tests::parsed;
 
-    fn tail(line: &str) -> cli::Tail {
-        let cli = cli::Cli::parse_from(["kelly", "tail"].into_iter().chain(line.split_whitespace()));
-        match cli.command {
-            cli::Command::Tail(tail) => tail,
-            _ => panic!("another command"),
-        }
+    fn tail(line: &str) -> arguments::Tail {
+        parsed(&line.split_whitespace().collect::<Vec<_>>()).unwrap()
     }
 
     #[test]

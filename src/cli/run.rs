@@ -1,4 +1,4 @@
-//! Commands that run Kelly or prepare it: `up`, `ingest`, `serve`, `migrate`.
+//! Commands that run Kelly or prepare it: `up`, `ingest`, `serve`, `migrate`, `config`.
 
 #![allow(
     rustdoc::broken_intra_doc_links,
@@ -89,4 +89,12 @@ pub struct Migrate {
     /// The store: embedded:DIR or http://user@host:port/database
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
+}
+
+/// `kelly config`.
+#[derive(Debug, Args)]
+pub struct ShowConfig {
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
 }

@@ -85,11 +85,6 @@ impl Loaded {
 #[error("the configuration is not right:{}", listed(.0))]
 pub struct Invalid(pub Vec<Fault>);
 
-/// A command that makes no sense with the configuration as it is.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Usage(pub String);
-
 impl Invalid {
     /// One fault in the value of a setting.
     pub fn of(key: Key, merged: &Merged, what: impl Into<String>) -> Self {

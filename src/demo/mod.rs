@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::Utc;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use kelly_cli::output::grouped;
 use kelly_stream::{Log, LogError};
 use serde::{Deserialize, Serialize};
 use tokio::time::MissedTickBehavior;
@@ -105,7 +106,7 @@ impl Demo {
                 return Ok(from);
             }
             bar.inc(1);
-            bar.set_message(format!("{} rows", crate::roles::grouped(rows_written)));
+            bar.set_message(format!("{} rows", grouped(rows_written)));
         }
         bar.finish_and_clear();
         tracing::info!(rows = rows_written, "the demo's past is on the log; from here on it is live");

@@ -13,7 +13,7 @@ use super::monitor::{Machine, Sources};
 use super::open;
 use super::{Base, Beside, Ingest, directory, needs_shared, status};
 use crate::config::{Config, StoreTarget};
-use crate::output;
+use kelly_cli::output;
 
 /// Moves records from the log to the store until told to stop.
 pub async fn ingest(base: Base) -> anyhow::Result<()> {

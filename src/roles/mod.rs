@@ -26,10 +26,8 @@ use tokio_util::task::TaskTracker;
 pub use apart::{ingest, migrate, serve};
 pub use directory::owner;
 pub use monitor::room;
-pub use open::{check_thresholds, kafka, limits, running_store};
-pub use ports::chain;
-pub use shutdown::{INTERRUPTED, listen};
-pub use status::grouped;
+pub use open::{check_thresholds, kafka_config, limits, store_config};
+pub use shutdown::listen;
 pub use up::up;
 
 use crate::config::{Config, Loaded};
@@ -108,7 +106,7 @@ fn needs_shared(role: &str, config: &Config) -> anyhow::Result<()> {
         (_, StoreTarget::Embedded(_)) => "KELLY_STORE=http://user@host:port/database (or --store)",
         _ => return Ok(()),
     };
-    Err(crate::config::Usage(format!(
+    Err(kelly_cli::Usage(format!(
         "`kelly {role}` runs apart from the other roles, and the embedded log and store belong to one \
          process: name a shared one with {missing}, or run everything with `kelly up`"
     ))

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use chrono::Utc;
 use kelly_api::{Latencies, LatencyBook};
+use kelly_cli::output::chain;
 use kelly_ingest::IngestCounts;
 use kelly_stream::Log;
 use sysinfo::{Disk, Disks, Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::ports::chain;
 use super::progress::Progress;
 use crate::rows::{self, MetricRow};
 

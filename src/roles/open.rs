@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
+use kelly_cli::output::chain;
 use kelly_ingest::{BatchBounds, IngestConfig, Rules};
 use kelly_schemas::{Catalogue, Limits, topics};
 use kelly_sql::engine::{Engine, EngineSpec, LibraryPlaces, find_library};
@@ -26,7 +27,7 @@ pub fn catalogue(loaded: &Loaded) -> anyhow::Result<Arc<Catalogue>> {
     let Some(thresholds) = &loaded.thresholds else { return Ok(Arc::new(builtin.clone())) };
     let catalogue = builtin
         .with_thresholds(thresholds)
-        .map_err(|error| Invalid::of(Key::AlertThresholds, &loaded.merged, super::chain(&error)))?;
+        .map_err(|error| Invalid::of(Key::AlertThresholds, &loaded.merged, chain(&error)))?;
     Ok(Arc::new(catalogue))
 }
 
@@ -49,21 +50,22 @@ pub async fn log(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
                     .with_context(|| format!("opening the log ({})", config.log))?,
             )
         }
-        LogTarget::Kafka(_) => Arc::new(kafka(config)?),
+        LogTarget::Kafka(brokers) => Arc::new(
+            KafkaLog::connect(kafka_config(config, brokers))
+                .with_context(|| format!("connecting to the log ({})", config.log))?,
+        ),
     };
     prepare(&*log, config).await.with_context(|| format!("preparing the log ({})", config.log))?;
     Ok(log)
 }
 
-/// The clients of Apache Kafka at the configured brokers. Whether they answer is not asked.
-pub fn kafka(config: &Config) -> anyhow::Result<KafkaLog> {
-    let brokers = match &config.log {
-        LogTarget::Kafka(brokers) => brokers.clone(),
-        LogTarget::Embedded(_) => bail!("the log {} is not Apache Kafka", config.log),
-    };
-    let properties = config.kafka_properties.clone();
-    KafkaLog::connect(KafkaConfig { brokers, properties, ..KafkaConfig::default() })
-        .with_context(|| format!("connecting to the log ({})", config.log))
+/// How Apache Kafka is reached at these brokers.
+pub fn kafka_config(config: &Config, brokers: &str) -> KafkaConfig {
+    KafkaConfig {
+        brokers: brokers.to_owned(),
+        properties: config.kafka_properties.clone(),
+        ..KafkaConfig::default()
+    }
 }
 
 /// Pause before brokers that do not answer are asked again.
@@ -78,7 +80,7 @@ async fn prepare(log: &dyn Log, config: &Config) -> Result<(), LogError> {
         match log.ensure_topics(&topics).await {
             Err(error) if error.is_retryable() && matches!(config.log, LogTarget::Kafka(_)) => {
                 if !is_told {
-                    let error = super::chain(&error);
+                    let error = chain(&error);
                     tracing::warn!(log = %config.log, error, "waiting for the log to answer; Ctrl-C stops");
                 }
                 is_told = true;
@@ -121,29 +123,15 @@ pub async fn store(config: &Config) -> anyhow::Result<OpenStore> {
             Ok(OpenStore { store, engine: Some(engine) })
         }
         StoreTarget::Server { url, user, database } => {
-            let store =
-                Store::new(server(config, url, user, database)).context("preparing the store's client")?;
+            let store = Store::new(store_config(config, url, user, database))
+                .context("preparing the store's client")?;
             Ok(OpenStore { store, engine: None })
         }
     }
 }
 
-/// The client of a store that runs: a server, or the engine of a running `kelly up`. Starts nothing.
-pub fn running_store(config: &Config) -> anyhow::Result<Store> {
-    let found = match &config.store {
-        StoreTarget::Embedded(directory) => kelly_sql::engine::running(directory).with_context(|| {
-            format!(
-                "no embedded store runs in {}: start `kelly up`, or say with --data where it runs, or \
-                     with --store which server it is",
-                directory.display()
-            )
-        })?,
-        StoreTarget::Server { url, user, database } => server(config, url, user, database),
-    };
-    Store::new(found).context("preparing the store's client")
-}
-
-fn server(config: &Config, url: &str, user: &str, database: &str) -> StoreConfig {
+/// How a ClickHouse server is reached.
+pub fn store_config(config: &Config, url: &str, user: &str, database: &str) -> StoreConfig {
     let password = config.store_password.as_ref();
     StoreConfig {
         url: url.to_owned(),

@@ -10,6 +10,7 @@ use chrono::Utc;
 use kelly_api::{
     Accept, Accepted, BodyForm, Health, NotAccepted, Part, PartStatus, RowFault, RowKind, Submission,
 };
+use kelly_cli::output::chain;
 use kelly_ingest::PartitionPosition;
 use kelly_ingest::accept::{AcceptError, Acceptor, BadRow, Kind};
 use kelly_schemas::Fault;
@@ -279,18 +280,6 @@ fn part(name: &str, began: Instant, outcome: Result<String, String>) -> Part {
         summary,
         details: BTreeMap::from([("latency_ms".to_owned(), json!(latency_ms))]),
     }
-}
-
-/// An error with its causes, for the operator's log.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -3,11 +3,9 @@
 use std::process;
 
 use anyhow::Context;
+use kelly_cli::INTERRUPTED;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-
-/// Exit code of a process that a second signal ended.
-pub const INTERRUPTED: u8 = 130;
 
 /// Listens from now on. The token is cancelled by the first signal. A second one ends the process
 /// where it stands: what was acknowledged is on the log, and the engine's process ends by itself

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
+use kelly_cli::output::grouped;
 use kelly_ingest::IngestCounts;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -85,31 +86,9 @@ fn line(counts: &IngestCounts, pace: Pace, load: Option<f64>) -> String {
     told
 }
 
-/// Digits in groups of three.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        for (number, expected) in
-            [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567"), (100_000, "100,000")]
-        {
-            assert_eq!(grouped(number), expected);
-        }
-    }
 
     #[test]
     fn a_backlog_tells_its_end() {

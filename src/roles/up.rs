@@ -14,7 +14,7 @@ use super::{Base, Beside, Ingest, directory, status};
 use crate::cli;
 use crate::config::{Config, StoreTarget};
 use crate::demo::{self, Demo};
-use crate::output;
+use kelly_cli::output;
 
 /// Runs everything until told to stop.
 pub async fn up(base: Base, arguments: &cli::Up) -> anyhow::Result<()> {

@@ -1,9 +1,4 @@
-//! Commands that look: `config`, `doctor`, `tail`, `drilldown`, `dead-letters`, `completions`.
-
-#![allow(
-    rustdoc::broken_intra_doc_links,
-    reason = "the doc comments here are the help texts, brackets and all"
-)]
+//! Commands that look: `doctor`, `tail`, `drilldown`, `dead-letters`, `completions`.
 
 use std::path::PathBuf;
 
@@ -12,14 +7,6 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::Server;
 use super::parse::{Place, Since, finite, metric_name, place, since};
-
-/// `kelly config`.
-#[derive(Debug, Args)]
-pub struct ShowConfig {
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    pub json: bool,
-}
 
 /// Where the store of a command that looks into it is.
 #[derive(Debug, Args)]
@@ -50,8 +37,10 @@ pub struct Doctor {
     /// The log: embedded:DIR or kafka://host:port[,host:port]
     #[arg(long, value_name = "URL")]
     pub log: Option<String>,
+    /// Which store.
     #[command(flatten)]
     pub place: StorePlace,
+    /// Which Kelly.
     #[command(flatten)]
     pub server: Server,
     /// Print one JSON document
@@ -108,6 +97,7 @@ pub struct Tail {
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
+    /// Which store.
     #[command(flatten)]
     pub place: StorePlace,
 }
@@ -165,6 +155,7 @@ pub struct Drilldown {
     /// Print the answer as one JSON document
     #[arg(long)]
     pub json: bool,
+    /// Which Kelly.
     #[command(flatten)]
     pub server: Server,
 }
@@ -254,6 +245,7 @@ pub struct WhichLetters {
 /// `kelly dead-letters list`.
 #[derive(Debug, Args)]
 pub struct ListLetters {
+    /// Which letters.
     #[command(flatten)]
     pub which: WhichLetters,
     /// Count them by topic and reason instead
@@ -265,6 +257,7 @@ pub struct ListLetters {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
+    /// Which store.
     #[command(flatten)]
     pub place: StorePlace,
 }
@@ -281,6 +274,7 @@ pub struct ShowLetter {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
+    /// Which store.
     #[command(flatten)]
     pub place: StorePlace,
 }
@@ -304,6 +298,7 @@ pub struct ReplayLetters {
     /// Which: topic/partition/offset[/row], as `list` shows it; instead of filters
     #[arg(value_name = "PLACE", value_parser = place, conflicts_with_all = ["topic", "reasons", "since", "all"])]
     pub letters: Vec<Place>,
+    /// Which letters.
     #[command(flatten)]
     pub which: WhichLetters,
     /// All that are kept, --limit at a time
@@ -321,8 +316,10 @@ pub struct ReplayLetters {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
+    /// Which Kelly.
     #[command(flatten)]
     pub server: Server,
+    /// Which store.
     #[command(flatten)]
     pub place: StorePlace,
 }

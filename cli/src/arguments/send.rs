@@ -1,10 +1,5 @@
 //! Commands that send rows: `record` and `replay`.
 
-#![allow(
-    rustdoc::broken_intra_doc_links,
-    reason = "the doc comments here are the help texts, brackets and all"
-)]
-
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
@@ -77,8 +72,10 @@ pub struct RecordMetric {
     /// that is not in it is averaged as a gauge, whatever stands here
     #[arg(long = "type", value_name = "TYPE", value_parser = ["gauge", "counter"])]
     pub metric_type: Option<String>,
+    /// What it is about.
     #[command(flatten)]
     pub about: About,
+    /// Which Kelly.
     #[command(flatten)]
     pub server: Server,
 }
@@ -99,8 +96,10 @@ pub struct RecordEvent {
     /// Category [default: general]
     #[arg(long, value_name = "NAME")]
     pub category: Option<String>,
+    /// What it is about.
     #[command(flatten)]
     pub about: About,
+    /// Which Kelly.
     #[command(flatten)]
     pub server: Server,
 }
@@ -108,6 +107,7 @@ pub struct RecordEvent {
 /// `kelly record stdin`.
 #[derive(Debug, Args)]
 pub struct RecordStdin {
+    /// Which Kelly.
     #[command(flatten)]
     pub server: Server,
 }
@@ -118,6 +118,7 @@ pub struct RecordFile {
     /// Arrow streams (.arrow), NDJSON, JSON or CSV files, as for `kelly replay`
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// Which Kelly.
     #[command(flatten)]
     pub server: Server,
 }
@@ -168,6 +169,7 @@ pub struct Replay {
     /// Send to this log instead of a running Kelly: kafka://host:port[,host:port]
     #[arg(long, value_name = "URL", conflicts_with = "server")]
     pub log: Option<String>,
+    /// Which Kelly.
     #[command(flatten)]
     pub server: Server,
 }

@@ -11,11 +11,9 @@ use kelly_sql::queries::{DeadLetter, LetterFilter, LetterReason, ReplayState};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{DeadLettersWhat, ListLetters, Place, ShowLetter, WhichLetters, told_place};
-use crate::config::Config;
-use crate::output::{self, printable};
-use crate::replay::Summary;
-use crate::roles::{self, grouped};
+use crate::arguments::{DeadLettersWhat, ListLetters, Place, ShowLetter, WhichLetters, told_place};
+use crate::output::{self, grouped, printable};
+use crate::{Settings, Summary};
 use bytes::{Shown, is_redacted};
 
 /// Bytes of a letter that a list shows.
@@ -33,16 +31,16 @@ const ALL_BYTES: u32 = u32::MAX;
 /// Does what the command line says.
 pub async fn run(
     what: &DeadLettersWhat,
-    config: &Config,
+    settings: &Settings,
     bars: MultiProgress,
     stop: CancellationToken,
 ) -> anyhow::Result<Summary> {
-    let store = roles::running_store(config)?;
+    let store = settings.store.client()?;
     match what {
         DeadLettersWhat::List(arguments) => list(arguments, &store).await.map(|()| Summary::default()),
         DeadLettersWhat::Show(arguments) => show(arguments, &store).await.map(|()| Summary::default()),
         DeadLettersWhat::Replay(arguments) => {
-            replay::run(arguments, replay::Context { config, store, bars, stop }).await
+            replay::run(arguments, replay::Context { settings, store, bars, stop }).await
         }
     }
 }

@@ -22,12 +22,10 @@ use uuid::Uuid;
 
 use super::bytes::{is_cut, is_redacted};
 use super::{ALL_BYTES, LETTERS_OF_A_MESSAGE, filter, of_place};
-use crate::cli::{ReplayLetters, told_place};
+use crate::arguments::{ReplayLetters, told_place};
 use crate::client::{Client, Failure, RowKind};
-use crate::config::{Config, Usage};
-use crate::output::{self, printable};
-use crate::replay::Summary;
-use crate::roles::{self, grouped};
+use crate::output::{self, grouped, printable};
+use crate::{Settings, Summary, Usage};
 
 /// How often a busy server is asked again for one letter.
 const MAX_TRIES: u32 = 10;
@@ -40,7 +38,7 @@ const CONTENT_TYPE: &str = "application/json";
 
 /// What a replay works with.
 pub struct Context<'c> {
-    pub config: &'c Config,
+    pub settings: &'c Settings,
     pub store: Store,
     pub bars: MultiProgress,
     pub stop: CancellationToken,
@@ -69,7 +67,7 @@ pub async fn run(arguments: &ReplayLetters, context: Context<'_>) -> anyhow::Res
     }
     let Selection { letters, more } = select(arguments, &context.store).await?;
     let client = match arguments.yes {
-        true => Some(Client::new(&arguments.server.url(context.config.listen))?),
+        true => Some(Client::new(&arguments.server.url(context.settings.listen))?),
         false => None,
     };
     if let Some(client) = &client {
@@ -80,7 +78,7 @@ pub async fn run(arguments: &ReplayLetters, context: Context<'_>) -> anyhow::Res
         .context("preparing the progress bar")?;
     let bar = context.bars.add(ProgressBar::new(letters.len() as u64).with_style(style));
     let mut replay = Replay {
-        limits: roles::limits(context.config),
+        limits: context.settings.limits,
         again: arguments.again,
         run: Uuid::new_v4().to_string(),
         more,

@@ -27,6 +27,17 @@ pub struct Facts {
     pub store: Store,
 }
 
+/// What the binary knows without asking anybody: its configuration and its own machine.
+#[derive(Debug, Clone, Default)]
+pub struct Local {
+    /// What the configuration says.
+    pub configuration: Configuration,
+    /// The data directory; `None` where nothing is embedded.
+    pub data: Option<Data>,
+    /// The engine's library; `None` where the store is a server.
+    pub library: Option<Library>,
+}
+
 /// What the configuration says, as far as it matters to the other checks.
 #[derive(Debug, Clone, Default)]
 pub struct Configuration {

@@ -1,6 +1,5 @@
 //! Collects the facts. Everything is asked side by side and for a bounded time; nothing is changed, created or locked.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,12 +12,11 @@ use kelly_sql::queries::{LetterFilter, StoreRight};
 use kelly_stream::{KafkaLog, Log as _, LogError};
 use serde_json::Value;
 
-use super::configuration;
-use super::facts::{Answers, Data, Facts, Library, Log, Part, Running, Store, Topic};
-use crate::cli::Server;
+use super::facts::{Answers, Facts, Local, Log, Part, Running, Store, Topic};
+use crate::arguments::Server;
 use crate::client::Client;
-use crate::config::{Config, Loaded, LogTarget, StoreTarget};
-use crate::roles;
+use crate::output::chain;
+use crate::{LogAddress, Settings, StoreAddress};
 
 /// How long log, store and Kelly have for all their answers.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,35 +30,31 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 const HEALTH: &str = "api/v1/kelly/monitoring/health";
 
 /// Looks at everything.
-pub async fn facts(loaded: &Loaded, server: &Server, bar: &ProgressBar) -> Facts {
-    let config = &loaded.config;
+pub async fn facts(settings: &Settings, local: Local, server: &Server, bar: &ProgressBar) -> Facts {
     bar.set_message("asking log, store and Kelly");
     let health = async {
-        let client = Client::new(&server.url(config.listen)).map_err(|error| format!("{error:#}"))?;
+        let client = Client::new(&server.url(settings.listen)).map_err(|error| format!("{error:#}"))?;
         let asked = tokio::time::timeout(PATIENCE, client.get(HEALTH)).await;
         let report = asked.map_err(|_| no_answer())?.map_err(|error| format!("{error:#}"))?;
         Ok::<_, String>((client, report))
     };
-    let (health, store, kafka) = tokio::join!(health, store(config), kafka(config));
+    let (health, store, kafka) = tokio::join!(health, store(&settings.store), kafka(&settings.log));
     let log = match kafka {
         Some(kafka) => kafka.finish(bar).await,
-        None => embedded_log(config, health.as_ref().ok(), bar).await,
+        None => embedded_log(&settings.log, health.as_ref().ok(), bar).await,
     };
     let kelly = match &health {
         Ok((_, report)) => running(report),
         Err(why) => Running::Silent(why.clone()),
     };
-    let mut configuration = configuration::of(loaded);
-    if let Err(error) = roles::check_thresholds(loaded) {
-        configuration.faults.push(format!("{error:#}"));
-    }
+    let Local { configuration, data, library } = local;
     Facts {
         now_ms: Utc::now().timestamp_millis(),
         version: env!("CARGO_PKG_VERSION"),
         configuration,
         open_files: open_files(),
-        data: data(config),
-        library: library(config),
+        data,
+        library,
         kelly,
         log,
         store,
@@ -77,36 +71,6 @@ pub fn open_files() -> Option<(u64, u64)> {
 
 fn no_answer() -> String {
     format!("no answer within {} s", PATIENCE.as_secs())
-}
-
-fn data(config: &Config) -> Option<Data> {
-    let is_embedded =
-        matches!(config.log, LogTarget::Embedded(_)) || matches!(config.store, StoreTarget::Embedded(_));
-    is_embedded.then(|| Data {
-        directory: config.data.display().to_string(),
-        exists: config.data.is_dir(),
-        owner: roles::owner(&config.data),
-        disk: roles::room(&config.data),
-    })
-}
-
-fn library(config: &Config) -> Option<Library> {
-    use kelly_sql::engine::{LibraryPlaces, find_library};
-    if !matches!(config.store, StoreTarget::Embedded(_)) {
-        return None;
-    }
-    let places = LibraryPlaces { configured: config.libchdb.clone(), ..LibraryPlaces::from_environment() };
-    Some(match find_library(&places) {
-        Ok(path) => Library::Found { package: package(&path), path: path.display().to_string() },
-        Err(error) => Library::Missing(error.to_string()),
-    })
-}
-
-/// The version in the `package.json` beside the library, where npm brought it.
-fn package(library: &Path) -> Option<String> {
-    let text = std::fs::read(library.with_file_name("package.json")).ok()?;
-    let package: Value = serde_json::from_slice(&text).ok()?;
-    Some(package["version"].as_str()?.to_owned())
 }
 
 fn running(report: &Value) -> Running {
@@ -136,8 +100,8 @@ fn told_positions(report: &Value) -> Option<Vec<PartitionPosition>> {
 }
 
 /// The embedded log belongs to its process, which is asked over HTTP.
-async fn embedded_log(config: &Config, health: Option<&(Client, Value)>, bar: &ProgressBar) -> Log {
-    let place = config.log.to_string();
+async fn embedded_log(log: &LogAddress, health: Option<&(Client, Value)>, bar: &ProgressBar) -> Log {
+    let place = log.shown.clone();
     let Some((client, report)) = health else { return Log::NotAsked { place } };
     let Some(positions) = told_positions(report) else {
         return Log::Away { place, why: "Kelly does not tell how far its ingest is".to_owned() };
@@ -175,11 +139,11 @@ enum Kafka {
 }
 
 /// Asks Apache Kafka; `None` where the log is embedded.
-async fn kafka(config: &Config) -> Option<Kafka> {
-    let LogTarget::Kafka(_) = &config.log else { return None };
-    let place = config.log.to_string();
+async fn kafka(address: &LogAddress) -> Option<Kafka> {
+    address.kafka.as_ref()?;
+    let place = address.shown.clone();
     let away = |why: String| Some(Kafka::Away(Log::Away { place: place.clone(), why }));
-    let log = match roles::kafka(config) {
+    let log = match address.kafka() {
         Ok(log) => log,
         Err(error) => return away(format!("{error:#}")),
     };
@@ -188,9 +152,7 @@ async fn kafka(config: &Config) -> Option<Kafka> {
         loop {
             match ask_kafka(&place, &log).await {
                 // Brokers that have just come up do not know yet who keeps the positions of a group.
-                Err(error) if error.is_retryable() && log.check().await.is_ok() => {
-                    last = roles::chain(&error)
-                }
+                Err(error) if error.is_retryable() && log.check().await.is_ok() => last = chain(&error),
                 asked => return asked,
             }
             tokio::time::sleep(ASK_AGAIN).await;
@@ -199,7 +161,7 @@ async fn kafka(config: &Config) -> Option<Kafka> {
     let asked = tokio::time::timeout(PATIENCE, ask).await;
     match asked {
         Ok(Ok((positions, facts))) => Some(Kafka::Answers { log, positions, facts }),
-        Ok(Err(error)) => away(roles::chain(&error)),
+        Ok(Err(error)) => away(chain(&error)),
         Err(_) => away(last),
     }
 }
@@ -246,19 +208,15 @@ impl Kafka {
     }
 }
 
-async fn store(config: &Config) -> Store {
+async fn store(address: &StoreAddress) -> Store {
     let state = async {
-        let store = roles::running_store(config).map_err(|error| format!("{error:#}"))?;
+        let store = address.client().map_err(|error| format!("{error:#}"))?;
         match tokio::time::timeout(PATIENCE, ask_store(&store)).await {
-            Ok(answers) => answers.map_err(|error| roles::chain(&error)),
+            Ok(answers) => answers.map_err(|error| chain(&error)),
             Err(_) => Err(no_answer()),
         }
     };
-    Store {
-        place: config.store.to_string(),
-        is_embedded: matches!(config.store, StoreTarget::Embedded(_)),
-        state: state.await,
-    }
+    Store { place: address.shown.clone(), is_embedded: address.is_embedded(), state: state.await }
 }
 
 /// Asks the store. Only that it answers is needed; what it may not say stays unknown.

@@ -2,7 +2,6 @@
 //!
 //! `look` collects facts and never fails: what does not answer is a fact too. `judge` makes findings of them and is pure.
 
-mod configuration;
 mod facts;
 mod judge;
 mod look;
@@ -12,9 +11,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli;
-use crate::config::{Invalid, Loaded};
+use crate::arguments;
 use crate::output::{self, Paint, Tone};
+use crate::{INTERRUPTED, Settings};
+pub use facts::{Configuration, Data, Library, Local};
 use judge::{Finding, Status};
 
 /// Exit code when something wants attention and nothing is broken.
@@ -24,8 +24,9 @@ const EXIT_PROBLEMS: u8 = 5;
 
 /// Looks, tells, and gives the exit code.
 pub async fn run(
-    arguments: &cli::Doctor,
-    loaded: &Loaded,
+    arguments: &arguments::Doctor,
+    settings: &Settings,
+    local: Local,
     bars: MultiProgress,
     stop: CancellationToken,
 ) -> anyhow::Result<u8> {
@@ -34,24 +35,23 @@ pub async fn run(
     let bar = bars.add(ProgressBar::new_spinner().with_style(style));
     bar.enable_steady_tick(std::time::Duration::from_millis(100));
     let looked = tokio::select! {
-        facts = look::facts(loaded, &arguments.server, &bar) => Some(facts),
+        facts = look::facts(settings, local, &arguments.server, &bar) => Some(facts),
         () = stop.cancelled() => None,
     };
     bar.finish_and_clear();
     match looked {
         Some(facts) => tell(arguments, &judge::judge(&facts)),
-        None => Ok(crate::roles::INTERRUPTED),
+        None => Ok(INTERRUPTED),
     }
 }
 
 /// Tells of a configuration that cannot be used: nothing else can be looked at with it.
-pub fn of_invalid(arguments: &cli::Doctor, invalid: &Invalid) -> anyhow::Result<u8> {
-    let faults = invalid.0.iter().map(ToString::to_string).collect();
+pub fn of_invalid(arguments: &arguments::Doctor, faults: Vec<String>) -> anyhow::Result<u8> {
     let found = facts::Configuration { faults, ..facts::Configuration::default() };
     tell(arguments, &judge::of_configuration(&found, look::open_files()))
 }
 
-fn tell(arguments: &cli::Doctor, findings: &[Finding]) -> anyhow::Result<u8> {
+fn tell(arguments: &arguments::Doctor, findings: &[Finding]) -> anyhow::Result<u8> {
     let worst = judge::worst(findings);
     if arguments.json {
         output::json(&json!({

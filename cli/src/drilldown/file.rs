@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::cli::FileFormat;
-use crate::config::Usage;
+use crate::Usage;
+use crate::arguments::FileFormat;
 
 /// The form of a file: what was asked for, else what its name says.
 pub fn form(path: &Path, asked: Option<FileFormat>) -> Result<FileFormat, Usage> {

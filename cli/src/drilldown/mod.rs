@@ -14,11 +14,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{self, By, FileFormat};
+use crate::arguments::{self, By, FileFormat};
 use crate::client::Client;
-use crate::config::{Config, Usage};
-use crate::output::{self, Paint, Tone, printable};
-use crate::roles::{INTERRUPTED, grouped};
+use crate::output::{self, Paint, Tone, grouped, printable};
+use crate::{INTERRUPTED, Settings, Usage};
 use file::NewFile;
 use sparkline::{Point, Together, Window, sparkline};
 
@@ -105,15 +104,15 @@ struct Asked<'a> {
 
 /// Asks, and tells or writes.
 pub async fn run(
-    arguments: &cli::Drilldown,
-    config: &Config,
+    arguments: &arguments::Drilldown,
+    settings: &Settings,
     bars: MultiProgress,
     stop: CancellationToken,
 ) -> anyhow::Result<u8> {
     let output = arguments.output.as_deref();
     let file = output.map(|path| file::form(path, arguments.format).map(|form| (path, form))).transpose()?;
     let asked = Asked {
-        client: Client::new(&arguments.server.url(config.listen))?,
+        client: Client::new(&arguments.server.url(settings.listen))?,
         path: ["api", "v1", "kelly", "monitoring", "metrics", "detailed"],
         question: question(arguments)?,
     };
@@ -135,7 +134,7 @@ impl Asked<'_> {
     /// What the command says in the end; a file is written before.
     async fn tell(
         self,
-        arguments: &cli::Drilldown,
+        arguments: &arguments::Drilldown,
         file: Option<(&Path, FileFormat)>,
     ) -> anyhow::Result<String> {
         let Self { client, path, mut question } = self;
@@ -171,7 +170,7 @@ impl Asked<'_> {
     }
 }
 
-fn question(arguments: &cli::Drilldown) -> Result<Vec<(&'static str, String)>, Usage> {
+fn question(arguments: &arguments::Drilldown) -> Result<Vec<(&'static str, String)>, Usage> {
     let by = match (arguments.by, &arguments.account) {
         (Some(By::Account), Some(account)) => {
             return Err(Usage(format!(

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::elements::{Byte, Elements};
 use super::read::{BadLine, Defaults, Format, Reader, Row};
-use crate::config::Usage;
+use crate::Usage;
 
 /// Bytes of a line at most: what one row may have on the log. A longer one is a bad line, not memory.
 const LONGEST_LINE: usize = 1 << 20;

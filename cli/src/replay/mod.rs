@@ -18,16 +18,15 @@ use bytes::Bytes;
 use chrono::Utc;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kelly_schemas::Limits;
-use kelly_stream::{KafkaConfig, KafkaLog, Log};
+use kelly_stream::Log;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli;
+use crate::arguments;
 use crate::client::Client;
-use crate::config::{Config, LogTarget, Usage};
-use crate::output;
-use crate::roles::grouped;
+use crate::output::{self, grouped};
+use crate::{Settings, Usage};
 use arrow::ArrowFile;
 use files::{Found, Source};
 use pace::{Clockwork, Pace};
@@ -57,8 +56,8 @@ pub struct Summary {
 
 /// Replays what the command line says.
 pub async fn run(
-    arguments: &cli::Replay,
-    config: &Config,
+    arguments: &arguments::Replay,
+    settings: &Settings,
     bars: MultiProgress,
     stop: CancellationToken,
 ) -> anyhow::Result<Summary> {
@@ -86,14 +85,14 @@ pub async fn run(
         last_ms: span.map(|(_, last)| last),
         began_ms: Utc::now().timestamp_millis(),
     };
-    let limits = Limits::with_retention_days(config.monitoring.retention_days);
+    let limits = settings.limits;
     for file in inputs.iter().filter_map(Input::arrow) {
         // A file that is refused is told before the first row of the first one is sent.
         file.check(clockwork.began_ms, &limits)?;
     }
     let target = match arguments.check {
         true => None,
-        false => Some(target(arguments, config).await?),
+        false => Some(target(arguments, settings).await?),
     };
     let mut replay = Replay {
         limits,
@@ -136,7 +135,7 @@ enum Input {
 }
 
 impl Input {
-    fn new(path: &Path, arguments: &cli::Replay) -> anyhow::Result<Self> {
+    fn new(path: &Path, arguments: &arguments::Replay) -> anyhow::Result<Self> {
         let Some(file) = ArrowFile::named(path) else {
             let source = Source::new(path, arguments.metric.as_deref(), arguments.account.as_deref())?;
             return Ok(Self::Rows(source));
@@ -199,23 +198,19 @@ fn span(inputs: &[Input]) -> anyhow::Result<Option<(i64, i64)>> {
     Ok(span)
 }
 
-async fn target(arguments: &cli::Replay, config: &Config) -> anyhow::Result<Target> {
+async fn target(arguments: &arguments::Replay, settings: &Settings) -> anyhow::Result<Target> {
     if arguments.log.is_none() {
-        return Ok(Target::Server(Client::new(&arguments.server.url(config.listen))?));
+        return Ok(Target::Server(Client::new(&arguments.server.url(settings.listen))?));
     }
-    let LogTarget::Kafka(brokers) = &config.log else {
+    let Some(kafka) = &settings.log.kafka else {
         return Err(Usage(
             "--log takes kafka://host:port; the embedded log belongs to the running Kelly: use --server"
                 .to_owned(),
         )
         .into());
     };
-    let log = KafkaLog::connect(KafkaConfig {
-        brokers: brokers.clone(),
-        properties: config.kafka_properties.clone(),
-        ..KafkaConfig::default()
-    })
-    .with_context(|| format!("connecting to Kafka at {brokers}"))?;
+    let brokers = &kafka.brokers;
+    let log = settings.log.kafka()?;
     log.check().await.with_context(|| format!("connecting to Kafka at {brokers}"))?;
     Ok(Target::Log(Arc::new(log)))
 }
@@ -412,7 +407,7 @@ impl Replay {
     }
 
     /// The last words; `ended` when it was before the end.
-    fn tell(&self, arguments: &cli::Replay, ended: Option<&str>) -> anyhow::Result<()> {
+    fn tell(&self, arguments: &arguments::Replay, ended: Option<&str>) -> anyhow::Result<()> {
         for (code, count) in &self.bad_by_code {
             if let more @ 1.. = count.saturating_sub(BAD_LINES_TOLD) {
                 eprintln!("… and {} more of {code}", counted(more, "line"));

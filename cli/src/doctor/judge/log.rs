@@ -5,7 +5,7 @@ use kelly_ingest::PartitionPosition;
 use super::super::facts::{Facts, Log, Topic};
 use super::{Finding, span};
 use crate::output;
-use crate::roles::grouped;
+use crate::output::grouped;
 
 /// Records behind that are gone within a few seconds.
 const LAG_OF_A_BURST: u64 = 1_000_000;

@@ -4,7 +4,7 @@ use kelly_sql::queries::{StoreRight, TableState};
 
 use super::super::facts::{Answers, Facts};
 use super::{Finding, bytes, span};
-use crate::roles::grouped;
+use crate::output::grouped;
 
 /// The oldest ClickHouse that knows every setting Kelly's inserts rest on.
 const OLDEST_VERSION: (u32, u32) = (26, 7);

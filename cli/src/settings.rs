@@ -1,0 +1,79 @@
+//! What the tools need of the configuration, as plain values that the binary fills in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use kelly_schemas::Limits;
+use kelly_sql::{Store, StoreConfig};
+use kelly_stream::{KafkaConfig, KafkaLog};
+
+/// What the tools need of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Address where a Kelly of this configuration listens.
+    pub listen: SocketAddr,
+    /// The log.
+    pub log: LogAddress,
+    /// The store.
+    pub store: StoreAddress,
+    /// What a row may be.
+    pub limits: Limits,
+}
+
+/// Where the log is.
+#[derive(Debug, Clone)]
+pub struct LogAddress {
+    /// As the configuration writes it; it holds no secret.
+    pub shown: String,
+    /// How Apache Kafka is reached; `None` for the embedded log, which belongs to the process that has it open.
+    pub kafka: Option<KafkaConfig>,
+}
+
+impl LogAddress {
+    /// The clients of Apache Kafka. Whether the brokers answer is not asked.
+    pub fn kafka(&self) -> anyhow::Result<KafkaLog> {
+        let Some(kafka) = &self.kafka else { bail!("the log {} is not Apache Kafka", self.shown) };
+        KafkaLog::connect(kafka.clone()).with_context(|| format!("connecting to the log ({})", self.shown))
+    }
+}
+
+/// Where the store is.
+#[derive(Debug, Clone)]
+pub struct StoreAddress {
+    /// As the configuration writes it; it holds no secret.
+    pub shown: String,
+    /// How it is reached.
+    pub target: StoreTarget,
+}
+
+/// How the store is reached.
+#[derive(Debug, Clone)]
+pub enum StoreTarget {
+    /// The engine of a running `kelly up`, by the directory where it writes down its address.
+    Embedded(PathBuf),
+    /// A ClickHouse server.
+    Server(StoreConfig),
+}
+
+impl StoreAddress {
+    /// The client of a store that runs. Starts nothing.
+    pub fn client(&self) -> anyhow::Result<Store> {
+        let config = match &self.target {
+            StoreTarget::Embedded(directory) => kelly_sql::engine::running(directory).with_context(|| {
+                format!(
+                    "no embedded store runs in {}: start `kelly up`, or say with --data where it runs, or \
+                         with --store which server it is",
+                    directory.display()
+                )
+            })?,
+            StoreTarget::Server(config) => config.clone(),
+        };
+        Store::new(config).context("preparing the store's client")
+    }
+
+    /// Whether it belongs to a running `kelly up`.
+    pub fn is_embedded(&self) -> bool {
+        matches!(self.target, StoreTarget::Embedded(_))
+    }
+}

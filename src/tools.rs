@@ -1,0 +1,112 @@
+//! What the tools are given of the configuration and of this machine: they know neither by themselves.
+
+use std::path::Path;
+
+use kelly_cli::doctor::{Configuration, Data, Library, Local};
+use kelly_cli::{LogAddress, Settings, StoreAddress};
+use kelly_sql::engine::{LibraryPlaces, find_library};
+use serde_json::Value;
+
+use crate::config::{Config, Loaded, LogTarget, StoreTarget};
+use crate::roles;
+
+/// What every tool is given.
+pub fn settings(config: &Config) -> Settings {
+    let kafka = match &config.log {
+        LogTarget::Kafka(brokers) => Some(roles::kafka_config(config, brokers)),
+        LogTarget::Embedded(_) => None,
+    };
+    let target = match &config.store {
+        StoreTarget::Embedded(directory) => kelly_cli::StoreTarget::Embedded(directory.clone()),
+        StoreTarget::Server { url, user, database } => {
+            kelly_cli::StoreTarget::Server(roles::store_config(config, url, user, database))
+        }
+    };
+    Settings {
+        listen: config.listen,
+        log: LogAddress { shown: config.log.to_string(), kafka },
+        store: StoreAddress { shown: config.store.to_string(), target },
+        limits: roles::limits(config),
+    }
+}
+
+/// What the doctor is given besides.
+pub fn local(loaded: &Loaded) -> Local {
+    let mut configuration = configuration(loaded);
+    if let Err(error) = roles::check_thresholds(loaded) {
+        configuration.faults.push(format!("{error:#}"));
+    }
+    Local { configuration, data: data(&loaded.config), library: library(&loaded.config) }
+}
+
+/// What the configuration says. A remark says what is not right and, behind a semicolon, how to fix it.
+fn configuration(loaded: &Loaded) -> Configuration {
+    let config = &loaded.config;
+    let mut remarks = Vec::new();
+    for (place, part) in loaded.without_effect() {
+        remarks.push(format!(
+            "{place} is set and has no effect yet: it belongs to {part}; leave it out until then"
+        ));
+    }
+    if matches!(config.store, StoreTarget::Embedded(_)) {
+        if config.store_password.is_some() {
+            remarks.push(
+                "a password of the store is given, and the embedded store makes its own; remove \
+                 KELLY_STORE_PASSWORD and KELLY_STORE_PASSWORD_FILE, or name the server with KELLY_STORE"
+                    .to_owned(),
+            );
+        }
+        if config.store_cluster.is_some() {
+            remarks.push(
+                "a cluster is named, and the embedded store is a single node; remove KELLY_STORE_CLUSTER, or \
+                 name the server with KELLY_STORE"
+                    .to_owned(),
+            );
+        }
+    }
+    if matches!(config.log, LogTarget::Embedded(_)) && !config.kafka_properties.is_empty() {
+        remarks.push(
+            "librdkafka properties are given, and the log is the embedded one; remove them, or name the brokers \
+             with KELLY_LOG=kafka://host:port"
+                .to_owned(),
+        );
+    }
+    remarks.extend(loaded.warnings.iter().map(|warning| warning.replacen(": chmod", "; chmod", 1)));
+    Configuration {
+        faults: Vec::new(),
+        remarks,
+        retention_days: config.monitoring.retention_days,
+        metrics_retention_hours: config.monitoring.metrics_retention_hours,
+        log_retention_ms: u64::try_from(config.topics.retention_time.as_millis()).unwrap_or(u64::MAX),
+        listen: config.listen.to_string(),
+    }
+}
+
+fn data(config: &Config) -> Option<Data> {
+    let is_embedded =
+        matches!(config.log, LogTarget::Embedded(_)) || matches!(config.store, StoreTarget::Embedded(_));
+    is_embedded.then(|| Data {
+        directory: config.data.display().to_string(),
+        exists: config.data.is_dir(),
+        owner: roles::owner(&config.data),
+        disk: roles::room(&config.data),
+    })
+}
+
+fn library(config: &Config) -> Option<Library> {
+    if !matches!(config.store, StoreTarget::Embedded(_)) {
+        return None;
+    }
+    let places = LibraryPlaces { configured: config.libchdb.clone(), ..LibraryPlaces::from_environment() };
+    Some(match find_library(&places) {
+        Ok(path) => Library::Found { package: package(&path), path: path.display().to_string() },
+        Err(error) => Library::Missing(error.to_string()),
+    })
+}
+
+/// The version in the `package.json` beside the library, where npm brought it.
+fn package(library: &Path) -> Option<String> {
+    let text = std::fs::read(library.with_file_name("package.json")).ok()?;
+    let package: Value = serde_json::from_slice(&text).ok()?;
+    Some(package["version"].as_str()?.to_owned())
+}
