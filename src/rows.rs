@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kelly_schemas::topics;
+use kelly_schemas::Stream;
 use kelly_stream::NewRecord;
 use serde::Serialize;
 use uuid::Uuid;
@@ -68,17 +68,17 @@ const ROWS_A_MESSAGE: usize = 500;
 
 /// Packs rows into messages, an array each, keyed by account so that an account's rows keep their order.
 pub fn records(metrics: &[MetricRow], events: &[EventRow]) -> Vec<NewRecord> {
-    let mut records = pack(topics::METRICS, metrics, |row| row.account_id);
-    records.extend(pack(topics::ACTIVITY, events, |row| row.account_id));
+    let mut records = pack(Stream::Metrics, metrics, |row| row.account_id);
+    records.extend(pack(Stream::Activity, events, |row| row.account_id));
     records
 }
 
 fn pack<'r, Row: Serialize>(
-    topic: &str,
+    stream: Stream,
     rows: &'r [Row],
     key: impl Fn(&'r Row) -> &'r str,
 ) -> Vec<NewRecord> {
-    let topic: Arc<str> = topic.into();
+    let topic: Arc<str> = stream.topic().into();
     let mut by_key: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
     for row in rows {
         by_key.entry(key(row)).or_default().push(row);

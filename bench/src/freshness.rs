@@ -13,7 +13,7 @@ use clap::Args;
 use comfy_table::Table as TextTable;
 use hdrhistogram::Histogram;
 use kelly_harness::{BrokerOptions, KafkaBroker};
-use kelly_schemas::topics;
+use kelly_schemas::Stream;
 use kelly_stream::partitioner::partition_of;
 use kelly_stream::{KafkaConfig, KafkaLog, Log, NewRecord};
 use serde_json::{Value, json};
@@ -137,7 +137,7 @@ async fn run_case(source: Source, options: &Options) -> Result<Value> {
     let way = match &broker {
         Some(broker) => {
             let log = KafkaLog::connect(KafkaConfig::new(broker.bootstrap()))?;
-            let partitions = log.partitions(topics::METRICS).await?;
+            let partitions = log.partitions(Stream::Metrics.topic()).await?;
             Way::Kafka { log: Arc::new(log), partitions }
         }
         None => {
@@ -265,7 +265,7 @@ impl Way {
     async fn send(&self, metrics: Vec<(String, String)>) -> Result<()> {
         match self {
             Self::Kafka { log, partitions } => {
-                let topic: Arc<str> = topics::METRICS.into();
+                let topic: Arc<str> = Stream::Metrics.topic().into();
                 let records = metrics.into_iter().map(|(key, metric)| NewRecord {
                     topic: Arc::clone(&topic),
                     partition: Some(partition_of(key.as_bytes(), *partitions)),

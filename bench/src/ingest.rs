@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use kelly_harness::{BrokerOptions, KafkaBroker};
 use kelly_ingest::{IngestConfig, Pipeline, Rules};
 use kelly_schemas::decode::ARROW_STREAM;
-use kelly_schemas::{Limits, topics};
+use kelly_schemas::{Limits, Stream};
 use kelly_sql::Store;
 use kelly_stream::partitioner::partition_of;
 use kelly_stream::{
@@ -182,7 +182,11 @@ pub async fn prepare(backlog: &Backlog) -> Result<Prepared> {
         partitions,
         retention: Retention::default(),
     };
-    log.ensure_topics(&[topic(topics::METRICS, backlog.partitions), topic(topics::ACTIVITY, 1)]).await?;
+    log.ensure_topics(&[
+        topic(Stream::Metrics.topic(), backlog.partitions),
+        topic(Stream::Activity.topic(), 1),
+    ])
+    .await?;
     fill(&*log, backlog).await?;
     Ok(Prepared { log, broker, rows: backlog.rows, _directory: directory })
 }
@@ -225,7 +229,7 @@ pub async fn drain(
     }
     // A fresh broker makes its own topic of positions at the first question about a group: seconds
     // that are no part of draining.
-    while let Err(fault) = kelly_ingest::lag(&*prepared.log, &config.group, &config.topics).await {
+    while let Err(fault) = kelly_ingest::lag(&*prepared.log, &config.group, &config.streams).await {
         if !fault.is_retryable() {
             return Err(fault.into());
         }
@@ -303,7 +307,7 @@ async fn run_case(backlog: &Backlog, batch_rows: Option<usize>) -> Result<Value>
 
 async fn fill(log: &dyn Log, backlog: &Backlog) -> Result<()> {
     const ROWS_AN_APPEND: u64 = 20_000;
-    let topic: Arc<str> = topics::METRICS.into();
+    let topic: Arc<str> = Stream::Metrics.topic().into();
     let newest_ms = chrono::Utc::now().timestamp_millis();
     let progress = progress("filling the log", backlog.rows);
     let (mut number, mut records) = (0, Vec::new());

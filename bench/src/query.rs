@@ -12,7 +12,7 @@ use comfy_table::Table as TextTable;
 use hdrhistogram::Histogram;
 use kelly_ingest::{IngestConfig, Pipeline, Rules};
 use kelly_query::{DetailedRequest, QueryService, QueryServiceParts, RangeRequest, Retention};
-use kelly_schemas::{Catalogue, Limits, topics};
+use kelly_schemas::{Catalogue, Limits, Stream};
 use kelly_sql::Store;
 use kelly_stream::{self as stream, EmbeddedConfig, EmbeddedLog, Log, NewRecord, TopicSpec};
 use serde_json::{Value, json};
@@ -260,14 +260,14 @@ async fn fill(store: &Store, options: &Options) -> Result<u64> {
         partitions: 1,
         retention: stream::Retention::default(),
     };
-    log.ensure_topics(&[topic(topics::METRICS), topic(topics::ACTIVITY)]).await?;
+    log.ensure_topics(&[topic(Stream::Metrics.topic()), topic(Stream::Activity.topic())]).await?;
     let config = IngestConfig::new(Rules { limits: Limits::default(), raw_retention_ms: 72 * 3_600_000 });
     let pipeline = Pipeline::start(Arc::clone(&log), Arc::new(store.clone()), config)?;
     let now_ms = chrono::Utc::now().timestamp_millis();
     let steps = DAYS * 24 * 60 / options.minutes;
     let total = steps * METRICS * ACCOUNTS;
     let bar = progress("filling 30 days", total);
-    let topic: Arc<str> = topics::METRICS.into();
+    let topic: Arc<str> = Stream::Metrics.topic().into();
     for step in 0..steps {
         let records = (0..METRICS).map(|metric| {
             let rows: Vec<String> = (0..ACCOUNTS)

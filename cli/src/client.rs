@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Context;
+use kelly_schemas::Stream;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -24,6 +25,22 @@ impl RowKind {
         match self {
             Self::Metrics => "api/v1/kelly/monitoring/metrics/record",
             Self::Activity => "api/v1/kelly/monitoring/activity/record",
+        }
+    }
+
+    /// The stream that takes them.
+    pub fn stream(self) -> Stream {
+        match self {
+            Self::Metrics => Stream::Metrics,
+            Self::Activity => Stream::Activity,
+        }
+    }
+
+    /// The rows a stream is made of.
+    pub fn of_stream(stream: Stream) -> Self {
+        match stream {
+            Stream::Metrics => Self::Metrics,
+            Stream::Activity => Self::Activity,
         }
     }
 }

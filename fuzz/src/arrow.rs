@@ -3,7 +3,7 @@
 use kelly_schemas::Limits;
 use kelly_schemas::decode::{ArrowCutter, ArrowMessage, MAX_WRITTEN_OUT_BYTES, ROW_BYTES, Rendering};
 
-use crate::decode::{Kind, Metrics, check_outcome, check_reject, origin, tight_limits};
+use crate::decode::{Metrics, check_outcome, check_reject, origin, tight_limits};
 
 /// An IPC stream.
 pub fn arrow(input: &[u8]) {
@@ -47,7 +47,7 @@ fn cut(input: &[u8], limits: &Limits) -> Option<Vec<Result<String, String>>> {
 
 /// What became of each row, comparable and without borrowing.
 fn outcomes(message: &ArrowMessage, limits: &Limits) -> Vec<Result<String, String>> {
-    let origin = origin(Metrics::TOPIC, limits);
+    let origin = origin(limits);
     let mut outcomes = Vec::new();
     let mut rendering = Rendering::of_a_message();
     for batch in message.batches() {

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use kelly_schemas::decode::{self, Form, Origin, RawRow};
-use kelly_schemas::{Activity, Fault, Limits, Metric, Reject, limits, topics};
+use kelly_schemas::{Activity, Fault, Limits, Metric, Reject, limits};
 use serde_json::{Map, Value, json};
 
 use crate::redaction::{check_kept, names_a_field_of_content, strings_of};
@@ -16,8 +16,8 @@ pub(crate) fn tight_limits() -> Limits {
     Limits { max_rows: 20, max_metadata_bytes: 512, ..Limits::default() }
 }
 
-pub(crate) fn origin<'o>(topic: &'o str, limits: &'o Limits) -> Origin<'o> {
-    Origin { topic, partition: 3, offset: 42, log_time_ms: LOG_TIME_MS, limits }
+pub(crate) fn origin(limits: &Limits) -> Origin<'_> {
+    Origin { partition: 3, offset: 42, log_time_ms: LOG_TIME_MS, limits }
 }
 
 /// A message of metrics.
@@ -39,7 +39,6 @@ pub fn body(input: &[u8]) {
 
 /// A kind of row.
 pub(crate) trait Kind {
-    const TOPIC: &'static str;
     type Row<'a>: PartialEq + Debug;
 
     fn message<'a>(
@@ -57,7 +56,6 @@ pub(crate) trait Kind {
 pub(crate) struct Metrics;
 
 impl Kind for Metrics {
-    const TOPIC: &'static str = topics::METRICS;
     type Row<'a> = Metric<'a>;
 
     fn message<'a>(
@@ -97,7 +95,6 @@ impl Kind for Metrics {
 pub(crate) struct Activities;
 
 impl Kind for Activities {
-    const TOPIC: &'static str = topics::ACTIVITY;
     type Row<'a> = Activity<'a>;
 
     fn message<'a>(
@@ -143,7 +140,7 @@ pub(crate) fn decoded<'a, K: Kind>(
     limits: &Limits,
 ) -> Vec<Result<K::Row<'a>, Reject<'a>>> {
     let mut rows = Vec::new();
-    K::message(payload, &origin(K::TOPIC, limits), &mut |row, outcome| {
+    K::message(payload, &origin(limits), &mut |row, outcome| {
         assert_eq!(row as usize, rows.len(), "rows come in order, each once");
         rows.push(outcome);
     });
@@ -164,10 +161,10 @@ fn message<K: Kind>(payload: &[u8]) {
 pub(crate) fn check_outcome<K: Kind>(outcome: &Result<K::Row<'_>, Reject<'_>>, limits: &Limits) {
     match outcome {
         Ok(row) => {
-            K::verify(row, &origin(K::TOPIC, limits));
+            K::verify(row, &origin(limits));
             let again = K::encode(row);
             let raw = RawRow { index: 7, line: None, bytes: again.as_bytes() };
-            let read = K::row(&raw, &origin(K::TOPIC, limits)).map_err(|reject| reject.fault);
+            let read = K::row(&raw, &origin(limits)).map_err(|reject| reject.fault);
             // By their texts, which tell every bit of a number: the two borrow from different messages.
             assert_eq!(format!("{read:?}"), format!("Ok({row:?})"), "{again}");
         }
@@ -227,7 +224,7 @@ fn cut_body<K: Kind>(body: &[u8], form: Form) {
                     there.is_some_and(|line| line.windows(row.bytes.len()).any(|part| part == row.bytes))
                 );
             }
-            let outcome = K::row(row, &origin(K::TOPIC, &limits));
+            let outcome = K::row(row, &origin(&limits));
             check_outcome::<K>(&outcome, &limits);
             outcome
         })

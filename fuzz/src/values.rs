@@ -3,7 +3,7 @@
 use chrono::DateTime;
 use kelly_schemas::histogram::{self as buckets, RELATIVE_ERROR, SMALLEST_MAGNITUDE};
 use kelly_schemas::limits::{LATEST_MS, VALUE_MAGNITUDE};
-use kelly_schemas::{Limits, decode, topics};
+use kelly_schemas::{Limits, decode};
 
 use crate::decode::LOG_TIME_MS;
 
@@ -14,13 +14,7 @@ const SLACK: f64 = 1e-10;
 pub fn timestamp(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let limits = Limits { max_age_ms: i64::MAX, max_future_ms: i64::MAX, ..Limits::default() };
-    let origin = decode::Origin {
-        topic: topics::METRICS,
-        partition: 0,
-        offset: 0,
-        log_time_ms: LOG_TIME_MS,
-        limits: &limits,
-    };
+    let origin = decode::Origin { partition: 0, offset: 0, log_time_ms: LOG_TIME_MS, limits: &limits };
     let message = serde_json::json!({ "metric_name": "m", "value": 1, "timestamp": text }).to_string();
     let mut found = None;
     decode::metrics(message.as_bytes(), &origin, &mut |_, outcome| {

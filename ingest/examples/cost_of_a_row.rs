@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use kelly_ingest::{BatchBuilder, Nonce, Rules};
 use kelly_schemas::decode::{ARROW_STREAM, ArrowMessage, Origin, Rendering};
 use kelly_schemas::encode::{ArrowEncoder, NewMetric};
-use kelly_schemas::{Limits, topics};
-use kelly_stream::{Record, TopicPartition};
+use kelly_schemas::{Limits, Stream};
+use kelly_stream::Record;
 
 const LOG_TIME_MS: i64 = 1_726_068_650_000;
 const ROWS_A_MESSAGE: u64 = 8_000;
@@ -42,8 +42,7 @@ fn main() -> Result<()> {
 
 fn decode(message: &[u8]) {
     let limits = Limits::default();
-    let origin =
-        Origin { topic: topics::METRICS, partition: 0, offset: 0, log_time_ms: LOG_TIME_MS, limits: &limits };
+    let origin = Origin { partition: 0, offset: 0, log_time_ms: LOG_TIME_MS, limits: &limits };
     let message = ArrowMessage::read(message, &limits).ok();
     let mut sum = 0.0;
     for columns in message.iter().flat_map(ArrowMessage::batches) {
@@ -53,12 +52,11 @@ fn decode(message: &[u8]) {
 }
 
 fn build(messages: &[Vec<u8>], content_type: Option<&str>) {
-    let partition = TopicPartition { topic: topics::METRICS.into(), partition: 0 };
     let rules = Rules { limits: Limits::default(), raw_retention_ms: 72 * 3_600_000 };
-    let mut builder = BatchBuilder::new(partition, 0, rules);
+    let mut builder = BatchBuilder::new(Stream::Metrics, 0, 0, rules);
     for (offset, payload) in (0..).zip(messages) {
         builder.push(&Record {
-            topic: topics::METRICS,
+            topic: Stream::Metrics.topic(),
             partition: 0,
             offset,
             timestamp_ms: LOG_TIME_MS,

@@ -11,7 +11,7 @@ use std::thread;
 use arrow_schema::ArrowError;
 use bytes::Bytes;
 use kelly_schemas::decode::{self, Form, Origin, RawRow};
-use kelly_schemas::{Fault, Limits, ids, topics};
+use kelly_schemas::{Fault, Limits, Stream, ids};
 use kelly_stream::partitioner::partition_of;
 use kelly_stream::{Log, LogError, NewRecord};
 use serde_json::value::RawValue;
@@ -38,10 +38,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn topic(self) -> &'static str {
+    /// The stream that takes them.
+    #[must_use]
+    pub fn stream(self) -> Stream {
         match self {
-            Self::Metrics => topics::METRICS,
-            Self::Activity => topics::ACTIVITY,
+            Self::Metrics => Stream::Metrics,
+            Self::Activity => Stream::Activity,
         }
     }
 }
@@ -112,8 +114,8 @@ impl Acceptor {
             max_message_bytes: limits.max_message_bytes.saturating_sub(ROOM_FOR_WRAPPING),
             ..limits
         };
-        let metric_partitions = log.partitions(topics::METRICS).await?;
-        let activity_partitions = log.partitions(topics::ACTIVITY).await?;
+        let metric_partitions = log.partitions(Stream::Metrics.topic()).await?;
+        let activity_partitions = log.partitions(Stream::Activity.topic()).await?;
         let checks = thread::available_parallelism().map_or(1, NonZero::get);
         let checking = Arc::new(Semaphore::new(checks));
         Ok(Self { log, limits, metric_partitions, activity_partitions, checking })
@@ -139,7 +141,7 @@ impl Acceptor {
         // goes along, for the check goes on when nobody waits for it any more.
         let checked = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            arrow::check(&body, &origin(Kind::Metrics, &limits, now_ms), partitions)
+            arrow::check(&body, &origin(&limits, now_ms), partitions)
         });
         self.append(checked.await.map_err(AcceptError::BrokenOff)??).await
     }
@@ -154,12 +156,12 @@ impl Acceptor {
 
     fn check(&self, kind: Kind, body: &[u8], form: Form, now_ms: i64) -> Result<Checked, AcceptError> {
         let rows = decode::split_rows(body, form, &self.limits).map_err(AcceptError::Body)?;
-        let origin = origin(kind, &self.limits, now_ms);
+        let origin = origin(&self.limits, now_ms);
         let partitions = match kind {
             Kind::Metrics => self.metric_partitions,
             Kind::Activity => self.activity_partitions,
         };
-        let mut messages = Messages::new(kind.topic());
+        let mut messages = Messages::new(kind.stream().topic());
         let (mut ids, mut bad, mut total) = (Vec::new(), Vec::new(), 0);
         for row in &rows {
             let checked = match kind {
@@ -168,7 +170,7 @@ impl Acceptor {
                 }),
                 Kind::Activity => decode::activity(row, &origin).map(|event| {
                     let partition = partition_of(event.partition_key().as_bytes(), partitions);
-                    let derived = ids::derived_event_id(now_ms, origin.topic, 0, 0, row.index);
+                    let derived = ids::derived_event_id(now_ms, 0, 0, row.index);
                     if event.id == derived {
                         // No id of its own: it gets one here, so that the answer can name it.
                         let id = id_at(now_ms);
@@ -195,8 +197,8 @@ impl Acceptor {
 }
 
 /// Where a row of a body stands: not on the log yet.
-fn origin(kind: Kind, limits: &Limits, now_ms: i64) -> Origin<'_> {
-    Origin { topic: kind.topic(), partition: 0, offset: 0, log_time_ms: now_ms, limits }
+fn origin(limits: &Limits, now_ms: i64) -> Origin<'_> {
+    Origin { partition: 0, offset: 0, log_time_ms: now_ms, limits }
 }
 
 struct Checked {

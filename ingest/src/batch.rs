@@ -5,9 +5,9 @@
 
 use arrow_array::{ArrayRef, RecordBatch};
 use kelly_schemas::decode::{self, ARROW_STREAM, ArrowMessage, Origin};
-use kelly_schemas::{Limits, topics};
+use kelly_schemas::{Limits, Stream};
 use kelly_sql::{Table, evidence};
-use kelly_stream::{Record, TopicPartition};
+use kelly_stream::Record;
 
 use crate::activity_blocks::ActivityBlocks;
 use crate::arrow_rows;
@@ -98,7 +98,8 @@ enum Rows {
 
 /// Accumulates the records of a range.
 pub struct BatchBuilder {
-    partition: TopicPartition,
+    stream: Stream,
+    partition: u32,
     rules: Rules,
     rows: Rows,
     dead_letters: DeadLetters,
@@ -109,15 +110,14 @@ pub struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// An empty batch that begins at `start`.
-    pub fn new(partition: TopicPartition, start: u64, rules: Rules) -> Self {
-        let rows = if &*partition.topic == topics::ACTIVITY {
-            Rows::Activity(Box::default())
-        } else {
-            Rows::Metrics(Box::default())
+    /// An empty batch of a stream's partition that begins at `start`.
+    pub fn new(stream: Stream, partition: u32, start: u64, rules: Rules) -> Self {
+        let rows = match stream {
+            Stream::Metrics => Rows::Metrics(Box::default()),
+            Stream::Activity => Rows::Activity(Box::default()),
         };
         let dead_letters = DeadLetters::default();
-        Self { partition, rules, rows, dead_letters, size: Size::default(), start, next: start }
+        Self { stream, partition, rules, rows, dead_letters, size: Size::default(), start, next: start }
     }
 
     /// Decodes a record into the batch. Nothing in it can fail: what is wrong becomes a dead letter.
@@ -128,7 +128,6 @@ impl BatchBuilder {
         let content_type = record.content_type.unwrap_or_default();
         let form = form(content_type);
         let origin = Origin {
-            topic: record.topic,
             partition: record.partition,
             offset: record.offset,
             log_time_ms: record.timestamp_ms,
@@ -217,14 +216,14 @@ impl BatchBuilder {
     pub fn close(self, declared_end: Option<u64>, life: Nonce) -> Batch {
         let size = self.size();
         let range = Range { start: self.start, end: declared_end.unwrap_or(self.next) };
-        let partition = self.partition.partition;
+        let (topic, partition) = (self.stream.topic(), self.partition);
         let mut blocks = Vec::new();
         if size.dead_letters > 0 {
-            blocks.push(self.dead_letters.finish(&self.partition.topic, partition));
+            blocks.push(self.dead_letters.finish(topic, partition));
         }
         blocks.extend(match self.rows {
             Rows::Metrics(rows) => {
-                let name = evidence::marker_name(&self.partition.topic, partition, life);
+                let name = evidence::marker_name(topic, partition, life);
                 rows.finish(partition, &Mark { name, range })
             }
             Rows::Activity(rows) => rows.finish(partition),

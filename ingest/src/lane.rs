@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use kelly_schemas::Stream;
 use kelly_stream::{Assignment, Record, TopicPartition};
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -30,6 +31,7 @@ const SILENCE: Duration = Duration::from_millis(100);
 
 /// One partition.
 pub(crate) struct Lane {
+    stream: Stream,
     pub partition: TopicPartition,
     pub paused: bool,
     nonce: Nonce,
@@ -66,6 +68,7 @@ pub(crate) struct Closing {
 impl Lane {
     /// Takes a partition up where its committed position and journal say.
     pub(crate) fn open(
+        stream: Stream,
         assignment: Assignment,
         shared: &Arc<Shared>,
         runtime: &Handle,
@@ -111,6 +114,7 @@ impl Lane {
             abandon: abandon.clone(),
         };
         Ok(Self {
+            stream,
             partition: assignment.partition,
             paused: false,
             nonce,
@@ -246,7 +250,8 @@ impl Lane {
         }
         let rules = self.declared.map_or(rules, |(_, horizon)| rules.under(horizon));
         let start = *self.position.get_or_insert(first_offset);
-        self.builder.get_or_insert_with(|| BatchBuilder::new(self.partition.clone(), start, rules))
+        self.builder
+            .get_or_insert_with(|| BatchBuilder::new(self.stream, self.partition.partition, start, rules))
     }
 
     fn close(&mut self, shared: &Shared) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
-use kelly_schemas::topics;
+use kelly_schemas::{INGEST_GROUP, Stream};
 use kelly_stream::{ConsumerSpec, Log, LogError, Start};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -19,8 +19,8 @@ use crate::writer::{Confirmed, Shared, Tables};
 pub struct IngestConfig {
     /// Consumer group: instances of one group share the partitions.
     pub group: String,
-    /// Topics to read.
-    pub topics: Vec<Arc<str>>,
+    /// Streams to read.
+    pub streams: Vec<Stream>,
     /// When batches are closed.
     pub bounds: BatchBounds,
     /// What decides over rows.
@@ -32,11 +32,11 @@ pub struct IngestConfig {
 }
 
 impl IngestConfig {
-    /// Both high-volume topics under the group every instance uses.
+    /// Every stream that is kept in the store, under the group every instance uses.
     pub fn new(rules: Rules) -> Self {
         Self {
-            group: topics::INGEST_GROUP.to_owned(),
-            topics: vec![topics::METRICS.into(), topics::ACTIVITY.into()],
+            group: INGEST_GROUP.to_owned(),
+            streams: Stream::ALL.to_vec(),
             bounds: BatchBounds::default(),
             rules,
             concurrent_inserts: 4,
@@ -90,7 +90,7 @@ impl Pipeline {
         let consumer = log
             .consumer(ConsumerSpec {
                 group: config.group.clone(),
-                topics: config.topics.clone(),
+                topics: config.streams.iter().map(|stream| stream.topic().into()).collect(),
                 start: Start::Earliest,
             })
             .map_err(|source| IngestError::Consumer { group: config.group.clone(), source })?;
@@ -148,9 +148,9 @@ impl Pipeline {
         let _ = ended.wait_for(|told| *told).await;
     }
 
-    /// Records that are on the log and not yet confirmed, over all partitions of all topics.
+    /// Records that are on the log and not yet confirmed, over all partitions of all streams.
     pub async fn lag(&self) -> Result<u64, LogError> {
-        lag(&*self.log, &self.config.group, &self.config.topics).await
+        lag(&*self.log, &self.config.group, &self.config.streams).await
     }
 
     /// Stops reading, writes what was read, commits, leaves the group.
@@ -168,8 +168,8 @@ impl Pipeline {
 /// How far a group is on one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionPosition {
-    /// Topic.
-    pub topic: Arc<str>,
+    /// What is on it.
+    pub stream: Stream,
     /// Partition.
     pub partition: u32,
     /// First offset that is still there.
@@ -188,18 +188,19 @@ impl PartitionPosition {
     }
 }
 
-/// How far the group is on every partition of these topics.
+/// How far the group is on every partition of these streams.
 pub async fn positions(
     log: &dyn Log,
     group: &str,
-    topics: &[Arc<str>],
+    streams: &[Stream],
 ) -> Result<Vec<PartitionPosition>, LogError> {
     let mut positions = Vec::new();
-    for topic in topics {
+    for stream in streams.iter().copied() {
+        let topic = stream.topic();
         let committed = log.committed(group, topic).await?;
         for (partition, ends) in log.ends(topic).await?.into_iter().enumerate() {
             positions.push(PartitionPosition {
-                topic: topic.clone(),
+                stream,
                 partition: partition as u32,
                 low: ends.low,
                 high: ends.high,
@@ -213,7 +214,7 @@ pub async fn positions(
     Ok(positions)
 }
 
-/// Records of these topics that the group has not confirmed.
-pub async fn lag(log: &dyn Log, group: &str, topics: &[Arc<str>]) -> Result<u64, LogError> {
-    Ok(positions(log, group, topics).await?.iter().map(PartitionPosition::behind).sum())
+/// Records of these streams that the group has not confirmed.
+pub async fn lag(log: &dyn Log, group: &str, streams: &[Stream]) -> Result<u64, LogError> {
+    Ok(positions(log, group, streams).await?.iter().map(PartitionPosition::behind).sum())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
+use kelly_schemas::{Stream, UnknownTopic};
 use kelly_stream::{Assignment, Committed, Consumer, LogError, Record, Sink, TopicPartition, Unpositioned};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -66,6 +67,9 @@ pub enum ReadError {
     /// The log refused for good.
     #[error("reading the log failed for good")]
     Log(#[source] LogError),
+    /// A partition of no stream of ours was handed over.
+    #[error("a partition was assigned that ingest does not read")]
+    Topic(#[source] UnknownTopic),
     /// A committed position says something that must not be ignored.
     #[error("the position of {partition} cannot be taken up")]
     Journal {
@@ -203,17 +207,19 @@ impl Sink for Lanes {
             retryable,
             source,
         };
+        let stream = Stream::of_topic(&at.partition.topic).map_err(|fault| unknown(false, fault.into()))?;
+        let partition = at.partition.partition;
         let tables = Arc::clone(&self.shared.tables);
         let lives = self
             .runtime
-            .block_on(tables.marked_lives(&at.partition))
+            .block_on(tables.marked_lives(stream, partition))
             .map_err(|fault| unknown(true, fault))?;
         let newest =
             resume::newest_range(&lives, at, &self.group).map_err(|fault| unknown(false, fault.into()))?;
         let rows_end = match resume::unmarked_from(newest.as_ref(), &lives, at) {
             Some(from) => self
                 .runtime
-                .block_on(tables.rows_end(&at.partition, from))
+                .block_on(tables.rows_end(stream, partition, from))
                 .map_err(|fault| unknown(true, fault))?,
             None => 0,
         };
@@ -234,9 +240,14 @@ impl Sink for Lanes {
         for assignment in assignments {
             self.give_up(&assignment.partition);
             let partition = name(&assignment.partition);
-            match Lane::open(assignment, &self.shared, &self.runtime) {
+            let lane =
+                Stream::of_topic(&assignment.partition.topic).map_err(ReadError::Topic).and_then(|stream| {
+                    Lane::open(stream, assignment, &self.shared, &self.runtime)
+                        .map_err(|source| ReadError::Journal { partition, source })
+                });
+            match lane {
                 Ok(lane) => self.lanes.push(lane),
-                Err(source) => self.refused = Some(ReadError::Journal { partition, source }),
+                Err(fault) => self.refused = Some(fault),
             }
         }
         self.shared.stats.reads(self.lanes.len());

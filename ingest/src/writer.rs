@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use kelly_schemas::topics;
+use kelly_schemas::Stream;
 use kelly_sql::evidence::{MarkedLife, Proof};
 use kelly_sql::{Store, StoreError, Table};
 use kelly_stream::{Commit, Committer, LogError, TopicPartition};
@@ -53,11 +53,11 @@ pub trait Tables: Send + Sync + 'static {
     async fn evidence(&self, block: &Block, source: Source<'_>) -> Result<Evidence, InsertError>;
 
     /// What its markers tell of a partition: the newest range of each of its lives.
-    async fn marked_lives(&self, partition: &TopicPartition) -> Result<Vec<MarkedLife>, Unanswered>;
+    async fn marked_lives(&self, stream: Stream, partition: u32) -> Result<Vec<MarkedLife>, Unanswered>;
 
     /// The offset after the newest row or dead letter of a partition, of those from `from` on, or a greater one; 0 when
     /// there is none.
-    async fn rows_end(&self, partition: &TopicPartition, from: u64) -> Result<u64, Unanswered>;
+    async fn rows_end(&self, stream: Stream, partition: u32, from: u64) -> Result<u64, Unanswered>;
 
     /// Whether a token the table remembers proves that it has the rows, because both are written in one step. Where it
     /// does, rows that are not seen are on their way to whoever was asked.
@@ -90,15 +90,13 @@ impl Tables for Store {
         evidence::of(self, block, source).await.map_err(|fault| failed(block.table, fault))
     }
 
-    async fn marked_lives(&self, partition: &TopicPartition) -> Result<Vec<MarkedLife>, Unanswered> {
-        Ok(Store::marked_lives(self, &partition.topic, partition.partition).await?)
+    async fn marked_lives(&self, stream: Stream, partition: u32) -> Result<Vec<MarkedLife>, Unanswered> {
+        Ok(Store::marked_lives(self, stream.topic(), partition).await?)
     }
 
-    async fn rows_end(&self, partition: &TopicPartition, from: u64) -> Result<u64, Unanswered> {
-        let table =
-            if &*partition.topic == topics::ACTIVITY { Table::ActivityEvents } else { Table::SystemMetrics };
-        let number = columns::log_partition(partition.partition);
-        match Store::rows_end(self, table, &partition.topic, number, from).await {
+    async fn rows_end(&self, stream: Stream, partition: u32, from: u64) -> Result<u64, Unanswered> {
+        let number = columns::log_partition(partition);
+        match Store::rows_end(self, Table::of_rows(stream), stream.topic(), number, from).await {
             // A bound that is too high costs questions to the store, one that is missing costs rows.
             Err(fault) if fault.is_out_of_time() => Ok(u64::MAX),
             end => Ok(end?),

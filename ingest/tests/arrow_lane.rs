@@ -20,12 +20,11 @@ use kelly_ingest::{
     Unanswered,
 };
 use kelly_schemas::decode::ARROW_STREAM;
-use kelly_schemas::{Limits, topics};
+use kelly_schemas::{Limits, Stream};
 use kelly_sql::Table;
 use kelly_sql::evidence::MarkedLife;
 use kelly_stream::{
-    EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, NewRecord, Record, Retention, TopicPartition,
-    TopicSpec,
+    EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, NewRecord, Record, Retention, TopicSpec,
 };
 use tokio::sync::Semaphore;
 
@@ -115,12 +114,11 @@ fn as_arrow(rows: &[Row], keyed: bool, rows_a_batch: usize) -> Vec<u8> {
 }
 
 fn built(messages: &[(Option<&str>, &[u8])]) -> Batch {
-    let partition = TopicPartition { topic: topics::METRICS.into(), partition: 3 };
     let rules = Rules { limits: Limits::default(), raw_retention_ms: RAW_RETENTION_MS };
-    let mut builder = BatchBuilder::new(partition, 10, rules);
+    let mut builder = BatchBuilder::new(Stream::Metrics, 3, 10, rules);
     for (offset, (content_type, payload)) in (10..).zip(messages) {
         builder.push(&Record {
-            topic: topics::METRICS,
+            topic: Stream::Metrics.topic(),
             partition: 3,
             offset,
             timestamp_ms: LOG_TIME_MS,
@@ -198,12 +196,11 @@ fn what_is_kept_of_bad_rows_counts_and_is_bounded_by_the_message() {
 
 #[test]
 fn events_and_unknown_types_are_dead_letters_without_their_texts() {
-    let partition = TopicPartition { topic: topics::ACTIVITY.into(), partition: 0 };
     let rules = Rules { limits: Limits::default(), raw_retention_ms: RAW_RETENTION_MS };
-    let mut builder = BatchBuilder::new(partition, 0, rules);
+    let mut builder = BatchBuilder::new(Stream::Activity, 0, 0, rules);
     for (offset, content_type) in [(0, ARROW_STREAM), (1, "application/x-protobuf")] {
         builder.push(&Record {
-            topic: topics::ACTIVITY,
+            topic: Stream::Activity.topic(),
             partition: 0,
             offset,
             timestamp_ms: LOG_TIME_MS,
@@ -230,11 +227,11 @@ impl Tables for Slow {
         Ok(())
     }
 
-    async fn marked_lives(&self, _partition: &TopicPartition) -> Result<Vec<MarkedLife>, Unanswered> {
+    async fn marked_lives(&self, _: Stream, _: u32) -> Result<Vec<MarkedLife>, Unanswered> {
         Ok(Vec::new())
     }
 
-    async fn rows_end(&self, _partition: &TopicPartition, _from: u64) -> Result<u64, Unanswered> {
+    async fn rows_end(&self, _: Stream, _: u32, _: u64) -> Result<u64, Unanswered> {
         Ok(0)
     }
 
@@ -253,13 +250,13 @@ async fn no_more_is_buffered_than_the_bound_and_the_batch_that_reached_it() {
     const ROWS: usize = 200;
     let directory = tempfile::tempdir().unwrap();
     let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(EmbeddedConfig::new(directory.path())).unwrap());
-    log.ensure_topics(&[topic(topics::METRICS), topic(topics::ACTIVITY)]).await.unwrap();
+    log.ensure_topics(&[topic(Stream::Metrics.topic()), topic(Stream::Activity.topic())]).await.unwrap();
     let rows = vec![Row { time: None, metadata: Some(r#"{"region":"north"}"#), ..rows()[3].clone() }; ROWS];
     let payload = Bytes::from(as_arrow(&rows, true, ROWS));
     let one = built(&[(Some(ARROW_STREAM), &payload)]).size.bytes as u64;
     // All in one append: what a single poll would hand over.
     let record = NewRecord {
-        topic: topics::METRICS.into(),
+        topic: Stream::Metrics.topic().into(),
         partition: Some(0),
         key: None,
         payload,
@@ -299,7 +296,7 @@ fn topic(name: &str) -> TopicSpec {
 async fn a_body_of_arrow_is_on_the_log_by_partition_or_refused_whole() {
     let directory = tempfile::tempdir().unwrap();
     let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(EmbeddedConfig::new(directory.path())).unwrap());
-    log.ensure_topics(&[topic(topics::METRICS), topic(topics::ACTIVITY)]).await.unwrap();
+    log.ensure_topics(&[topic(Stream::Metrics.topic()), topic(Stream::Activity.topic())]).await.unwrap();
     let acceptor = Acceptor::new(Arc::clone(&log), Limits::default()).await.unwrap();
 
     let rows = rows();
@@ -312,7 +309,7 @@ async fn a_body_of_arrow_is_on_the_log_by_partition_or_refused_whole() {
         matches!(&broken, Err(AcceptError::Body(fault)) if fault.code() == "invalid_arrow"),
         "{broken:?}"
     );
-    let ends = log.ends(topics::METRICS).await.unwrap();
+    let ends = log.ends(Stream::Metrics.topic()).await.unwrap();
     assert!(ends.iter().all(|end| end.high == 0), "nothing of a refused body is on the log");
 
     let by_json = built(&[(None, &as_json(&rows))]);
@@ -321,14 +318,14 @@ async fn a_body_of_arrow_is_on_the_log_by_partition_or_refused_whole() {
         rows.into_iter().zip(0..).filter(|(_, row)| !bad.contains(row)).map(|(row, _)| row).collect();
     let accepted = acceptor.accept_arrow(as_arrow(&good, true, 1_000).into(), LOG_TIME_MS).await.unwrap();
     assert_eq!(accepted.rows, good.len());
-    let ends = log.ends(topics::METRICS).await.unwrap();
+    let ends = log.ends(Stream::Metrics.topic()).await.unwrap();
     assert!(ends.iter().all(|end| end.high == 1), "one message a partition: {ends:?}");
 
     let large_metadata: &'static str =
         Box::leak(format!(r#"{{"k":"{}"}}"#, "x".repeat(4_000)).into_boxed_str());
     let large = vec![Row { metadata: Some(large_metadata), ..good[0].clone() }; 900];
     acceptor.accept_arrow(as_arrow(&large, true, 1_000).into(), LOG_TIME_MS).await.unwrap();
-    let ends = log.ends(topics::METRICS).await.unwrap();
+    let ends = log.ends(Stream::Metrics.topic()).await.unwrap();
     assert!(ends.iter().map(|end| end.high).sum::<u64>() > 4, "a large body is cut into messages: {ends:?}");
     log.close().await.unwrap();
 }
@@ -337,7 +334,7 @@ async fn a_body_of_arrow_is_on_the_log_by_partition_or_refused_whole() {
 async fn arrow_messages_arrive_exactly_through_kafka() {
     let broker = KafkaBroker::start().expect("a Kafka broker");
     let log: Arc<dyn Log> = Arc::new(KafkaLog::connect(KafkaConfig::new(broker.bootstrap())).unwrap());
-    log.ensure_topics(&[topic(topics::METRICS), topic(topics::ACTIVITY)]).await.unwrap();
+    log.ensure_topics(&[topic(Stream::Metrics.topic()), topic(Stream::Activity.topic())]).await.unwrap();
     let database = TestDatabase::create().await;
     let now_ms = chrono::Utc::now().timestamp_millis();
     let row = |value: u64| Row {
@@ -358,7 +355,7 @@ async fn arrow_messages_arrive_exactly_through_kafka() {
                 rows[17].value = f64::INFINITY;
             }
             NewRecord {
-                topic: topics::METRICS.into(),
+                topic: Stream::Metrics.topic().into(),
                 partition: Some(message as u32 % 2),
                 key: None,
                 payload: Bytes::from(as_arrow(&rows, message % 2 == 0, 2_000)),

@@ -118,8 +118,7 @@ mod tests {
 
     fn check_time(epoch_ms: i64, numeric: bool) -> Result<i64, Fault> {
         let limits = Limits::default();
-        let origin =
-            Origin { topic: "t", partition: 0, offset: 0, log_time_ms: LOG_TIME_MS, limits: &limits };
+        let origin = Origin { partition: 0, offset: 0, log_time_ms: LOG_TIME_MS, limits: &limits };
         time(GivenTime { field: "timestamp", epoch_ms, numeric }, &origin)
     }
 
@@ -182,8 +181,7 @@ mod tests {
     #[test]
     fn no_retention_reaches_before_the_epoch_or_past_the_store() {
         let limits = Limits { max_age_ms: i64::MAX, max_future_ms: i64::MAX, ..Limits::default() };
-        let origin =
-            Origin { topic: "t", partition: 0, offset: 0, log_time_ms: LOG_TIME_MS, limits: &limits };
+        let origin = Origin { partition: 0, offset: 0, log_time_ms: LOG_TIME_MS, limits: &limits };
         let given = |epoch_ms| GivenTime { field: "timestamp", epoch_ms, numeric: false };
         assert_eq!(time(given(0), &origin), Ok(0));
         assert_eq!(time(given(-1), &origin).map_err(|fault| fault.code()), Err("too_old"));

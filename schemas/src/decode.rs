@@ -41,12 +41,10 @@ pub use message::without_byte_order_mark;
 pub use redact::{CONTENT_FIELDS, names_content, redacted};
 pub use split::{Form, RawRow, split_rows};
 
-/// Where a message lies on the log. Every default and every bound on time follows from it and never from the
+/// Where a message lies in its topic. Every default and every bound on time follows from it and never from the
 /// clock, so that reading it again gives the very same rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'o> {
-    /// Topic.
-    pub topic: &'o str,
     /// Partition.
     pub partition: u32,
     /// Offset.
@@ -57,7 +55,7 @@ pub struct Origin<'o> {
     pub limits: &'o Limits,
 }
 
-/// Decodes a message of [`METRICS`](crate::topics::METRICS) and hands `sink` each row with its number, in order.
+/// Decodes a message of [`Stream::Metrics`](crate::Stream::Metrics) and hands `sink` each row with its number, in order.
 pub fn metrics<'a>(
     payload: &'a [u8],
     origin: &Origin<'_>,
@@ -66,7 +64,7 @@ pub fn metrics<'a>(
     message::decode::<MetricDraft<'a>>(payload, origin, sink);
 }
 
-/// Decodes a message of [`ACTIVITY`](crate::topics::ACTIVITY) and hands `sink` each row with its number, in order.
+/// Decodes a message of [`Stream::Activity`](crate::Stream::Activity) and hands `sink` each row with its number, in order.
 pub fn activities<'a>(
     payload: &'a [u8],
     origin: &Origin<'_>,

@@ -3,26 +3,23 @@
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::streams::Stream;
+
 /// The id of an event whose producer gave none: shaped as a UUIDv7 of the log's time, its random part a
 /// hash of the position, so that it sorts by time and is the same at every reading.
 #[must_use]
-pub fn derived_event_id(log_time_ms: i64, topic: &str, partition: u32, offset: u64, row: u32) -> Uuid {
-    let hash = position_hash(b"event", topic, partition, offset, row);
+pub fn derived_event_id(log_time_ms: i64, partition: u32, offset: u64, row: u32) -> Uuid {
+    let hash = position_hash(partition, offset, row);
     let [_, _, _, _, _, _, tail @ ..] = hash;
     uuid::Builder::from_unix_timestamp_millis(u64::try_from(log_time_ms).unwrap_or(0), &tail).into_uuid()
 }
 
-/// The id of a metric: never stored, sixteen random bytes a row would double the table. A UUIDv8 of the position.
-#[must_use]
-pub fn metric_id(topic: &str, partition: u32, offset: u64, row: u32) -> Uuid {
-    uuid::Builder::from_custom_bytes(position_hash(b"metric", topic, partition, offset, row)).into_uuid()
-}
-
-/// Sixteen bytes of the SHA-256 of kind, topic, partition, offset and row. The kind keeps the two
-/// families apart; the topic's length before it keeps one position from reading as another.
-fn position_hash(kind: &[u8], topic: &str, partition: u32, offset: u64, row: u32) -> [u8; 16] {
+/// Sixteen bytes of the SHA-256 of the topic and the position in it. The topic's length before it keeps one position
+/// from reading as another.
+fn position_hash(partition: u32, offset: u64, row: u32) -> [u8; 16] {
+    let topic = Stream::Activity.topic();
     let mut hasher = Sha256::new();
-    hasher.update(kind);
+    hasher.update(b"event");
     hasher.update((topic.len() as u64).to_be_bytes());
     hasher.update(topic.as_bytes());
     hasher.update(partition.to_be_bytes());
@@ -40,7 +37,7 @@ mod tests {
 
     #[test]
     fn an_event_id_is_stable_and_carries_the_time() {
-        let id = derived_event_id(1_726_068_645_123, "kelly.activity", 3, 42, 0);
+        let id = derived_event_id(1_726_068_645_123, 3, 42, 0);
         assert_eq!(id.to_string(), "0191e1b5-5d03-7e88-b25a-0588bd97acd0");
         assert_eq!(id.get_version_num(), 7);
         let (seconds, nanoseconds) = id.get_timestamp().expect("a version 7 has a time").to_unix();
@@ -50,21 +47,19 @@ mod tests {
     #[test]
     fn every_part_of_the_position_counts() {
         let ids = [
-            metric_id("a", 1, 2, 3),
-            metric_id("b", 1, 2, 3),
-            metric_id("a", 2, 2, 3),
-            metric_id("a", 1, 3, 3),
-            metric_id("a", 1, 2, 4),
-            derived_event_id(0, "a", 1, 2, 3),
+            derived_event_id(0, 1, 2, 3),
+            derived_event_id(1, 1, 2, 3),
+            derived_event_id(0, 2, 2, 3),
+            derived_event_id(0, 1, 3, 3),
+            derived_event_id(0, 1, 2, 4),
         ];
         for (index, id) in ids.iter().enumerate() {
             assert!(!ids[..index].contains(id), "{id} came twice");
         }
-        assert_eq!(ids[0].get_version_num(), 8);
     }
 
     #[test]
     fn a_time_before_the_epoch_counts_as_the_epoch() {
-        assert_eq!(derived_event_id(-1, "a", 0, 0, 0).as_bytes()[..6], [0; 6]);
+        assert_eq!(derived_event_id(-1, 0, 0, 0).as_bytes()[..6], [0; 6]);
     }
 }

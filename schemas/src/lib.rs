@@ -19,11 +19,12 @@ pub mod ids;
 pub mod limits;
 pub mod metric;
 pub mod overview;
+pub mod streams;
 pub mod thresholds;
-pub mod topics;
 
 pub use activity::{Activity, Severity};
 pub use catalogue::{Catalogue, Definition};
 pub use fault::{Fault, Reject};
 pub use limits::Limits;
 pub use metric::Metric;
+pub use streams::{INGEST_GROUP, Stream, UnknownTopic};

@@ -6,26 +6,26 @@ use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{Field, Schema};
 use kelly_schemas::decode::{self, ArrowMessage, Origin, Rendering};
-use kelly_schemas::{Fault, Limits, topics};
+use kelly_schemas::{Fault, Limits, Stream};
 use serde_json::{Map, Value, json};
 
 const CANARY: &str = "the canary sang";
 /// 2024-09-11T15:30:50Z.
 const LOG_TIME_MS: i64 = 1_726_068_650_000;
 
-fn origin<'o>(topic: &'o str, limits: &'o Limits) -> Origin<'o> {
-    Origin { topic, partition: 0, offset: 7, log_time_ms: LOG_TIME_MS, limits }
+fn origin(limits: &Limits) -> Origin<'_> {
+    Origin { partition: 0, offset: 7, log_time_ms: LOG_TIME_MS, limits }
 }
 
 /// The faults of a message's rows.
-fn faults(topic: &str, payload: &[u8]) -> Vec<Fault> {
+fn faults(stream: Stream, payload: &[u8]) -> Vec<Fault> {
     let limits = Limits::default();
     let mut faults = Vec::new();
-    match topic {
-        topics::METRICS => decode::metrics(payload, &origin(topic, &limits), &mut |_, row| {
+    match stream {
+        Stream::Metrics => decode::metrics(payload, &origin(&limits), &mut |_, row| {
             faults.extend(row.err().map(|reject| reject.fault));
         }),
-        _ => decode::activities(payload, &origin(topic, &limits), &mut |_, row| {
+        Stream::Activity => decode::activities(payload, &origin(&limits), &mut |_, row| {
             faults.extend(row.err().map(|reject| reject.fault));
         }),
     }
@@ -38,8 +38,8 @@ fn is_heard(fault: &Fault) -> bool {
 }
 
 #[track_caller]
-fn assert_silent(topic: &str, payload: &str) -> usize {
-    let faults = faults(topic, payload.as_bytes());
+fn assert_silent(stream: Stream, payload: &str) -> usize {
+    let faults = faults(stream, payload.as_bytes());
     for fault in &faults {
         assert!(!is_heard(fault), "{fault}\n{payload}");
     }
@@ -66,9 +66,9 @@ fn wrong_values() -> Vec<Value> {
     ]
 }
 
-const KINDS: [(&str, &[&str]); 2] = [
+const KINDS: [(Stream, &[&str]); 2] = [
     (
-        topics::METRICS,
+        Stream::Metrics,
         &[
             "metric_name",
             "metric_type",
@@ -82,7 +82,7 @@ const KINDS: [(&str, &[&str]); 2] = [
         ],
     ),
     (
-        topics::ACTIVITY,
+        Stream::Activity,
         &[
             "id",
             "event_type",
@@ -100,13 +100,13 @@ const KINDS: [(&str, &[&str]); 2] = [
 ];
 
 /// A row that is right and sings wherever it may.
-fn singing(topic: &str) -> Map<String, Value> {
-    let row = match topic {
-        topics::METRICS => json!({
+fn singing(stream: Stream) -> Map<String, Value> {
+    let row = match stream {
+        Stream::Metrics => json!({
             "metric_name": "canary.sang", "value": 1, "account_id": CANARY, "conversation_id": CANARY, "user_id": CANARY,
             "metadata": {"note": CANARY, CANARY: 1}, "unknown": CANARY,
         }),
-        _ => json!({
+        Stream::Activity => json!({
             "event_type": "canary.sang", "title": CANARY, "description": CANARY, "account_id": CANARY,
             "conversation_id": CANARY, "user_id": CANARY, "category": CANARY,
             "metadata": {"note": CANARY, CANARY: 1}, "unknown": CANARY,
@@ -117,39 +117,41 @@ fn singing(topic: &str) -> Map<String, Value> {
 
 #[test]
 fn rows_of_json_that_are_wrong_in_one_field() {
-    for (topic, fields) in KINDS {
-        assert_eq!(faults(topic, Value::Object(singing(topic)).to_string().as_bytes()), [], "it is right");
+    for (stream, fields) in KINDS {
+        assert_eq!(faults(stream, Value::Object(singing(stream)).to_string().as_bytes()), [], "it is right");
         let mut refused = 0;
         for field in fields.iter().chain(&["unknown", CANARY]) {
             for wrong in wrong_values() {
-                let mut row = singing(topic);
+                let mut row = singing(stream);
                 row.insert((*field).to_owned(), wrong);
-                refused += assert_silent(topic, &Value::Object(row).to_string());
+                refused += assert_silent(stream, &Value::Object(row).to_string());
             }
-            let mut row = singing(topic);
+            let mut row = singing(stream);
             row.remove(*field);
-            refused += assert_silent(topic, &Value::Object(row.clone()).to_string());
+            refused += assert_silent(stream, &Value::Object(row.clone()).to_string());
             // Twice.
-            let row = Value::Object(singing(topic)).to_string();
+            let row = Value::Object(singing(stream)).to_string();
             let inner = row.strip_prefix('{').unwrap();
-            refused +=
-                assert_silent(topic, &format!("{{\"{field}\":\"{CANARY}\",\"{field}\":\"{CANARY}\",{inner}"));
+            refused += assert_silent(
+                stream,
+                &format!("{{\"{field}\":\"{CANARY}\",\"{field}\":\"{CANARY}\",{inner}"),
+            );
         }
-        assert!(refused > 60, "{refused} of {topic}");
+        assert!(refused > 60, "{refused} of {stream}");
     }
 }
 
 #[test]
 fn rows_of_json_that_are_broken() {
-    for (topic, _) in KINDS {
-        let row = Value::Object(singing(topic)).to_string();
+    for (stream, _) in KINDS {
+        let row = Value::Object(singing(stream)).to_string();
         let mut refused = 0;
         for at in 0..row.len() {
             // Cut off; without one character; with one too many.
-            refused += assert_silent(topic, &row[..at]);
-            refused += assert_silent(topic, &format!("{}{}", &row[..at], &row[at + 1..]));
+            refused += assert_silent(stream, &row[..at]);
+            refused += assert_silent(stream, &format!("{}{}", &row[..at], &row[at + 1..]));
             for more in ['"', '{', ',', ':', '\\', '\u{1}', 'x'] {
-                refused += assert_silent(topic, &format!("{}{more}{}", &row[..at], &row[at..]));
+                refused += assert_silent(stream, &format!("{}{more}{}", &row[..at], &row[at..]));
             }
         }
         assert!(refused > row.len(), "{refused}");
@@ -160,7 +162,7 @@ fn rows_of_json_that_are_broken() {
             format!("{row}{row}"),
             format!("{CANARY} {row}"),
         ] {
-            assert!(assert_silent(topic, &message) > 0, "{message}");
+            assert!(assert_silent(stream, &message) > 0, "{message}");
         }
     }
 }
@@ -234,16 +236,12 @@ fn assert_arrow_silent(payload: &[u8]) -> usize {
     };
     let mut refused = 0;
     for columns in message.batches() {
-        columns.rows(
-            &origin(topics::METRICS, &limits),
-            &mut Rendering::of_a_message(),
-            &mut |row, outcome| {
-                if let Err(reject) = outcome {
-                    refused += 1;
-                    assert!(!is_heard(&reject.fault), "row {row}: {}", reject.fault);
-                }
-            },
-        );
+        columns.rows(&origin(&limits), &mut Rendering::of_a_message(), &mut |row, outcome| {
+            if let Err(reject) = outcome {
+                refused += 1;
+                assert!(!is_heard(&reject.fault), "row {row}: {}", reject.fault);
+            }
+        });
     }
     refused
 }

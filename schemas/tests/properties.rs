@@ -1,14 +1,14 @@
 //! What holds for every message: nothing panics, every row gets one answer, and what was sent is what is read.
 
+use kelly_schemas::Limits;
 use kelly_schemas::decode::{self, CONTENT_FIELDS, Form, Origin, RawRow};
-use kelly_schemas::{Limits, topics};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 const LOG_TIME_MS: i64 = 1_726_068_650_000;
 
 fn origin(limits: &Limits) -> Origin<'_> {
-    Origin { topic: topics::METRICS, partition: 1, offset: 7, log_time_ms: LOG_TIME_MS, limits }
+    Origin { partition: 1, offset: 7, log_time_ms: LOG_TIME_MS, limits }
 }
 
 /// What became of each row, comparable and without borrowing: its debug text, or the code of its fault.

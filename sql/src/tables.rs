@@ -7,6 +7,7 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use kelly_schemas::Stream;
 
 /// A table the pipeline writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,6 +66,14 @@ impl Table {
         Table::DeadLetters,
         Table::DeadLetterReplays,
     ];
+
+    /// The table that has every row of a stream as it came.
+    pub fn of_rows(stream: Stream) -> Self {
+        match stream {
+            Stream::Metrics => Table::SystemMetrics,
+            Stream::Activity => Table::ActivityEvents,
+        }
+    }
 
     /// Its name in the database.
     pub fn name(self) -> &'static str {

@@ -311,7 +311,7 @@ fn rounded(value: f64, digits: i32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kelly_schemas::{Limits, decode, topics};
+    use kelly_schemas::{Limits, Stream, decode};
     use std::collections::BTreeSet;
 
     /// 2026-03-02 12:00 UTC, a Monday.
@@ -351,23 +351,17 @@ mod tests {
         let day = traffic.between(NOON, NOON + 24 * HOUR);
         let mut taken = 0;
         for record in crate::rows::records(&day.metrics, &day.events) {
-            let origin = decode::Origin {
-                topic: &record.topic,
-                partition: 0,
-                offset: 0,
-                log_time_ms: NOON + 24 * HOUR,
-                limits: &limits,
-            };
-            if *record.topic == *topics::METRICS {
-                decode::metrics(&record.payload, &origin, &mut |_, row| {
+            let origin =
+                decode::Origin { partition: 0, offset: 0, log_time_ms: NOON + 24 * HOUR, limits: &limits };
+            match Stream::of_topic(&record.topic).unwrap() {
+                Stream::Metrics => decode::metrics(&record.payload, &origin, &mut |_, row| {
                     row.unwrap();
                     taken += 1;
-                });
-            } else {
-                decode::activities(&record.payload, &origin, &mut |_, row| {
+                }),
+                Stream::Activity => decode::activities(&record.payload, &origin, &mut |_, row| {
                     row.unwrap();
                     taken += 1;
-                });
+                }),
             }
         }
         assert_eq!(taken, day.len());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use kelly_cli::output::chain;
 use kelly_ingest::{BatchBounds, IngestConfig, Rules};
-use kelly_schemas::{Catalogue, Limits, topics};
+use kelly_schemas::{Catalogue, Limits, Stream};
 use kelly_sql::engine::{Engine, EngineSpec, LibraryPlaces, find_library};
 use kelly_sql::{MigrationParams, Store, StoreConfig};
 use kelly_stream::{EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, LogError, Retention, TopicSpec};
@@ -99,10 +99,15 @@ async fn prepare(log: &dyn Log, config: &Config) -> Result<(), LogError> {
 fn topic_specs(config: &Config) -> Vec<TopicSpec> {
     let retention =
         Retention { time: Some(config.topics.retention_time), bytes: Some(config.topics.retention_bytes) };
-    [topics::METRICS, topics::ACTIVITY]
-        .into_iter()
-        .map(|name| TopicSpec { name: name.to_owned(), partitions: config.topics.partitions, retention })
-        .collect()
+    let partitions = |stream| match stream {
+        Stream::Metrics | Stream::Activity => config.topics.partitions,
+    };
+    let topic = |stream: Stream| TopicSpec {
+        name: stream.topic().to_owned(),
+        partitions: partitions(stream),
+        retention,
+    };
+    Stream::ALL.map(topic).into()
 }
 
 /// Starts the engine or makes the client of a server.

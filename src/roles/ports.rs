@@ -251,7 +251,7 @@ impl Parts {
         if let Ok(positions) = &positions {
             let told = positions.iter().map(|position| {
                 json!({
-                    "topic": &*position.topic,
+                    "topic": position.stream.topic(),
                     "partition": position.partition,
                     "low": position.low,
                     "high": position.high,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kelly_ingest::{IngestConfig, IngestCounts, IngestStats, PartitionPosition};
+use kelly_schemas::Stream;
 use kelly_stream::{Log, LogError};
 
 /// A view on a pipeline that outlives it.
@@ -11,7 +12,7 @@ pub struct Progress {
     stats: Arc<IngestStats>,
     log: Arc<dyn Log>,
     group: String,
-    topics: Vec<Arc<str>>,
+    streams: Vec<Stream>,
     ended: AtomicBool,
 }
 
@@ -22,7 +23,7 @@ impl Progress {
             stats,
             log,
             group: config.group.clone(),
-            topics: config.topics.clone(),
+            streams: config.streams.clone(),
             ended: AtomicBool::new(false),
         }
     }
@@ -34,12 +35,12 @@ impl Progress {
 
     /// Records on the log that are not confirmed yet.
     pub async fn lag(&self) -> Result<u64, LogError> {
-        kelly_ingest::lag(&*self.log, &self.group, &self.topics).await
+        kelly_ingest::lag(&*self.log, &self.group, &self.streams).await
     }
 
     /// How far ingest is on every partition.
     pub async fn positions(&self) -> Result<Vec<PartitionPosition>, LogError> {
-        kelly_ingest::positions(&*self.log, &self.group, &self.topics).await
+        kelly_ingest::positions(&*self.log, &self.group, &self.streams).await
     }
 
     /// Notes that the pipeline ended by itself.

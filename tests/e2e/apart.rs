@@ -7,12 +7,9 @@ use kelly_harness::chaos::Producer;
 use kelly_harness::process::{Kelly, PATIENCE, Start, run};
 use kelly_harness::truth::{Truth, Verdict};
 use kelly_harness::{BrokerOptions, Engine, KafkaBroker, engine, unique};
-use kelly_schemas::topics;
+use kelly_schemas::{INGEST_GROUP, Stream};
 use kelly_stream::{KafkaConfig, KafkaLog};
 use tempfile::TempDir;
-
-/// What ingest reads.
-const TOPICS: [&str; 2] = [topics::METRICS, topics::ACTIVITY];
 
 /// How a stage differs from the usual one.
 #[derive(Default)]
@@ -114,7 +111,7 @@ impl Apart {
     pub async fn until_topics(&self) {
         use kelly_stream::Log;
         let begun = Instant::now();
-        for topic in TOPICS {
+        for topic in Stream::ALL.map(Stream::topic) {
             while self.log.partitions(topic).await.is_err() {
                 assert!(begun.elapsed() < PATIENCE, "nobody made the topics");
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -126,7 +123,7 @@ impl Apart {
     pub async fn until_drained(&self) {
         let (mut begun, mut before) = (Instant::now(), None);
         loop {
-            let lag = kelly_ingest::lag(&self.log, topics::INGEST_GROUP, &TOPICS.map(Into::into)).await.ok();
+            let lag = kelly_ingest::lag(&self.log, INGEST_GROUP, &Stream::ALL).await.ok();
             if lag == Some(0) {
                 return;
             }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kelly_harness::{Engine, KafkaBroker};
-use kelly_schemas::topics;
+use kelly_schemas::{INGEST_GROUP, Stream};
 use kelly_stream::{KafkaConfig, KafkaLog, Log, NewRecord};
 use serde_json::json;
 
@@ -15,7 +15,7 @@ const MESSAGES: u64 = 20_000;
 
 async fn produce(log: &KafkaLog, from: u64, to: u64) {
     let records = (from..to).map(|value| NewRecord {
-        topic: topics::METRICS.into(),
+        topic: Stream::Metrics.topic().into(),
         partition: None,
         key: Some(Bytes::from(format!("c{}", value % 50))),
         payload: Bytes::from(json!({"metric_name": "shared_work", "value": value}).to_string()),
@@ -76,9 +76,7 @@ async fn instances_share_the_partitions_and_survive_each_other() {
     let mut lag = u64::MAX;
     while lag > 0 {
         assert!(begun.elapsed() < PATIENCE, "{lag} records were written and not confirmed");
-        lag = kelly_ingest::lag(&log, topics::INGEST_GROUP, &[topics::METRICS.into()])
-            .await
-            .expect("positions");
+        lag = kelly_ingest::lag(&log, INGEST_GROUP, &[Stream::Metrics]).await.expect("positions");
     }
     assert_eq!(serve.get(path).await["sample_count"], MESSAGES);
     for kelly in [second, successor.expect("a successor"), serve] {

@@ -6,8 +6,8 @@ use std::process::{Child, Stdio};
 use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
 use kelly_harness::KafkaBroker;
+use kelly_schemas::Stream;
 use kelly_schemas::encode::{ArrowEncoder, NewMetric};
-use kelly_schemas::topics;
 use kelly_stream::{KafkaConfig, KafkaLog, Log, NewRecord};
 use serde_json::{Value, json};
 
@@ -133,7 +133,7 @@ async fn a_dead_letter_is_found_shown_and_replayed_once() {
     ]);
     let log = KafkaLog::connect(KafkaConfig::new(broker.bootstrap())).expect("the broker");
     let record = NewRecord {
-        topic: topics::METRICS.into(),
+        topic: Stream::Metrics.topic().into(),
         partition: Some(0),
         key: None,
         payload: Bytes::from(message.to_string()),

@@ -2,7 +2,7 @@
 
 use kelly_api::openapi_document;
 use kelly_schemas::decode::{self, Form, Origin};
-use kelly_schemas::{Catalogue, Limits, topics};
+use kelly_schemas::{Catalogue, Limits};
 use serde_json::Value;
 
 use crate::support::{Api, Setup};
@@ -45,17 +45,12 @@ async fn every_request_example_is_accepted_today_and_next_year() {
             let form = if media_type == "application/json" { Form::Json } else { Form::Ndjson };
             for row in decode::split_rows(body.as_bytes(), form, &limits).unwrap() {
                 // Long after any date in it: an example with a date is refused once that is too old.
-                let origin = |topic| Origin {
-                    topic,
-                    partition: 0,
-                    offset: 0,
-                    log_time_ms: 4_102_444_800_000,
-                    limits: &limits,
-                };
+                let origin =
+                    Origin { partition: 0, offset: 0, log_time_ms: 4_102_444_800_000, limits: &limits };
                 if path.contains("/metrics/") {
-                    decode::metric(&row, &origin(topics::METRICS)).unwrap();
+                    decode::metric(&row, &origin).unwrap();
                 } else {
-                    decode::activity(&row, &origin(topics::ACTIVITY)).unwrap();
+                    decode::activity(&row, &origin).unwrap();
                 }
             }
         }

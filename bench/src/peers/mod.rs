@@ -152,7 +152,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     let broker = prepared.broker.as_ref().context("a backlog on Kafka has a broker")?;
     let topic = Topic {
         bootstrap: broker.bootstrap(),
-        name: kelly_schemas::topics::METRICS,
+        name: kelly_schemas::Stream::Metrics.topic(),
         rows: options.rows,
         broker: broker.pid().context("the broker's process")?,
     };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
+use kelly_schemas::Stream;
 
 use super::Server;
 use super::parse::{Place, Since, finite, metric_name, place, since};
@@ -233,7 +234,7 @@ pub enum DeadLettersWhat {
 pub struct WhichLetters {
     /// Topic, e.g. kelly.metrics
     #[arg(long, value_name = "NAME")]
-    pub topic: Option<String>,
+    pub topic: Option<Stream>,
     /// Reason code; may be given several times
     #[arg(long = "reason", value_name = "CODE")]
     pub reasons: Vec<String>,

@@ -113,7 +113,7 @@ async fn of_place(store: &Store, place: &Place) -> anyhow::Result<Vec<DeadLetter
 
 fn filter(which: &WhichLetters) -> LetterFilter {
     LetterFilter {
-        topic: which.topic.clone(),
+        topic: which.topic.map(|stream| stream.topic().to_owned()),
         codes: which.reasons.clone(),
         since_ms: which.since.map_or(0, |since| since.ms(Utc::now())),
         ..LetterFilter::default()

@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use chrono::Utc;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kelly_schemas::decode::{self, Origin};
-use kelly_schemas::{Fault, Limits, topics};
+use kelly_schemas::{Fault, Limits, Stream, UnknownTopic};
 use kelly_sql::Store;
 use kelly_sql::queries::{DeadLetter, LetterFilter, ReplayMark, ReplayState};
 use serde_json::{Value, json};
@@ -181,6 +181,7 @@ impl Replay<'_> {
 
     async fn send(&self, letter: &DeadLetter, has_time: bool) -> anyhow::Result<Outcome> {
         let Some(client) = &self.client else { return Ok(Outcome::Sent { has_time }) };
+        let kind = kind_of(letter)?;
         let place = told_place(&letter.place);
         let store = &self.context.store;
         store
@@ -196,7 +197,7 @@ impl Replay<'_> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match client.send_as(kind_of(letter), CONTENT_TYPE, letter.bytes.clone()).await {
+            match client.send_as(kind, CONTENT_TYPE, letter.bytes.clone()).await {
                 Ok(_) => break,
                 Err(Failure::Rows(bad)) => {
                     self.note_refused(letter).await?;
@@ -341,24 +342,23 @@ fn judge(letter: &DeadLetter, limits: &Limits, again: bool, now_ms: i64) -> Outc
             "it is longer than what is kept of a letter: the producer must send it again",
         );
     }
-    if !matches!(letter.place.topic.as_str(), topics::METRICS | topics::ACTIVITY) {
+    let Ok(kind) = kind_of(letter) else {
         return left_out("unknown_topic", "there is no record endpoint for its topic");
-    }
-    match faults(letter, limits, now_ms) {
+    };
+    match faults(kind, letter, limits, now_ms) {
         Ok(has_time) => Outcome::Sent { has_time },
         Err(fault) => left_out("still_refused", format!("still wrong: {fault}")),
     }
 }
 
 /// Whether every row of the letter has a time of its own; or the first fault of one.
-fn faults(letter: &DeadLetter, limits: &Limits, now_ms: i64) -> Result<bool, Fault> {
-    let topic = letter.place.topic.as_str();
-    let origin = Origin { topic, partition: 0, offset: 0, log_time_ms: now_ms, limits };
+fn faults(kind: RowKind, letter: &DeadLetter, limits: &Limits, now_ms: i64) -> Result<bool, Fault> {
+    let origin = Origin { partition: 0, offset: 0, log_time_ms: now_ms, limits };
     // Decoded as if the log had it at another time: what moves along has no time of its own.
     let later = Origin { log_time_ms: now_ms + 1, ..origin };
     let mut times: [Vec<Result<i64, Fault>>; 2] = Default::default();
     for (origin, times) in [origin, later].iter().zip(&mut times) {
-        match kind_of(letter) {
+        match kind {
             RowKind::Metrics => decode::metrics(&letter.bytes, origin, &mut |_, row| {
                 times.push(row.map(|metric| metric.timestamp_ms).map_err(|reject| reject.fault));
             }),
@@ -381,8 +381,8 @@ fn goes_on(before: &DeadLetter, marked: &DeadLetter, run: &str) -> bool {
         && marked.open_runs.iter().all(|open| open == run || before.open_runs.contains(open))
 }
 
-fn kind_of(letter: &DeadLetter) -> RowKind {
-    if letter.place.topic == topics::ACTIVITY { RowKind::Activity } else { RowKind::Metrics }
+fn kind_of(letter: &DeadLetter) -> Result<RowKind, UnknownTopic> {
+    Stream::of_topic(&letter.place.topic).map(RowKind::of_stream)
 }
 
 #[cfg(test)]
@@ -420,7 +420,7 @@ mod tests {
         other.place.topic = "other".into();
         assert_eq!(code(&other, false), "unknown_topic");
         let mut event = letter("x", br#"{"event_type":"e","title":"t"}"#);
-        event.place.topic = topics::ACTIVITY.into();
+        event.place.topic = Stream::Activity.topic().into();
         assert_eq!(code(&event, false), "sent, timeless");
     }
 

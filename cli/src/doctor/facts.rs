@@ -1,6 +1,7 @@
 //! What a doctor has seen. Plain values: whoever judges them needs neither a log nor a store.
 
 use kelly_ingest::PartitionPosition;
+use kelly_schemas::Stream;
 use kelly_sql::queries::{BackgroundState, DiskState, LetterReason, StoreRight, TableState};
 use kelly_stream::kafka::TopicSettings;
 
@@ -138,8 +139,8 @@ pub enum Log {
 /// A topic Kelly needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
-    /// Its name.
-    pub name: String,
+    /// What is on it.
+    pub stream: Stream,
     /// Ingest's positions by partition; empty when there is no such topic.
     pub positions: Vec<PartitionPosition>,
     /// Its settings, where they can be asked for.

@@ -108,9 +108,8 @@ fn span(ms: u64) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::sync::Arc;
-
     use kelly_ingest::PartitionPosition;
+    use kelly_schemas::Stream;
     use kelly_sql::queries::{BackgroundState, DiskState, LetterReason, StoreRight, TableState};
 
     use super::super::facts::*;
@@ -118,8 +117,8 @@ pub(super) mod tests {
 
     pub const NOW_MS: i64 = 1_790_000_000_000;
 
-    pub fn position(topic: &str, partition: u32, committed: Option<u64>, high: u64) -> PartitionPosition {
-        PartitionPosition { topic: Arc::from(topic), partition, low: 0, high, committed }
+    pub fn position(stream: Stream, partition: u32, committed: Option<u64>, high: u64) -> PartitionPosition {
+        PartitionPosition { stream, partition, low: 0, high, committed }
     }
 
     pub fn table(name: &str) -> TableState {
@@ -138,9 +137,9 @@ pub(super) mod tests {
 
     /// Everything as it should be, over Kafka and a server.
     pub fn healthy() -> Facts {
-        let topic = |name: &str| Topic {
-            name: name.into(),
-            positions: vec![position(name, 0, Some(10), 10), position(name, 1, Some(7), 7)],
+        let topic = |stream| Topic {
+            stream,
+            positions: vec![position(stream, 0, Some(10), 10), position(stream, 1, Some(7), 7)],
             settings: None,
         };
         Facts {
@@ -166,7 +165,7 @@ pub(super) mod tests {
             },
             log: Log::Answers {
                 place: "kafka://k:9092".into(),
-                topics: vec![topic("kelly.metrics"), topic("kelly.activity")],
+                topics: Stream::ALL.map(topic).into(),
                 later: None,
                 newest_ms: Some(NOW_MS - 1_000),
             },

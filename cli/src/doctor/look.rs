@@ -1,12 +1,11 @@
 //! Collects the facts. Everything is asked side by side and for a bounded time; nothing is changed, created or locked.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use indicatif::ProgressBar;
 use kelly_ingest::PartitionPosition;
-use kelly_schemas::topics;
+use kelly_schemas::{INGEST_GROUP, Stream};
 use kelly_sql::StoreError;
 use kelly_sql::queries::{LetterFilter, StoreRight};
 use kelly_stream::{KafkaLog, Log as _, LogError};
@@ -89,7 +88,7 @@ fn told_positions(report: &Value) -> Option<Vec<PartitionPosition>> {
     let ingest = report["parts"].as_array()?.iter().find(|part| part["name"] == "ingest")?;
     let position = |told: &Value| {
         Some(PartitionPosition {
-            topic: Arc::from(told["topic"].as_str()?),
+            stream: told["topic"].as_str()?.parse().ok()?,
             partition: told["partition"].as_u64()?.try_into().ok()?,
             low: told["low"].as_u64()?,
             high: told["high"].as_u64()?,
@@ -122,14 +121,14 @@ async fn wait_for_progress(bar: &ProgressBar) {
 
 fn by_topic(
     positions: &[PartitionPosition],
-    mut settings: impl FnMut(&str) -> Option<kelly_stream::kafka::TopicSettings>,
+    mut settings: impl FnMut(Stream) -> Option<kelly_stream::kafka::TopicSettings>,
 ) -> Vec<Topic> {
-    let topic = |name: &str| Topic {
-        name: name.to_owned(),
-        positions: positions.iter().filter(|position| *position.topic == *name).cloned().collect(),
-        settings: settings(name),
+    let topic = |stream| Topic {
+        stream,
+        positions: positions.iter().filter(|position| position.stream == stream).cloned().collect(),
+        settings: settings(stream),
     };
-    [topics::METRICS, topics::ACTIVITY].map(topic).into()
+    Stream::ALL.map(topic).into()
 }
 
 /// Apache Kafka, asked once.
@@ -168,22 +167,22 @@ async fn kafka(address: &LogAddress) -> Option<Kafka> {
 
 async fn ask_kafka(place: &str, log: &KafkaLog) -> Result<(Vec<PartitionPosition>, Log), LogError> {
     log.check().await?;
-    let names = [topics::METRICS, topics::ACTIVITY];
     let mut positions = Vec::new();
     let mut newest_ms = None;
-    for name in names {
-        match kelly_ingest::positions(log, topics::INGEST_GROUP, &[name.into()]).await {
+    for stream in Stream::ALL {
+        match kelly_ingest::positions(log, INGEST_GROUP, &[stream]).await {
             Ok(found) => positions.extend(found),
             // Missing is a finding, and the other topic is looked at all the same.
             Err(LogError::UnknownTopic { .. }) => continue,
             Err(error) => return Err(error),
         }
-        newest_ms = newest_ms.max(log.newest_record_ms(name).await?);
+        newest_ms = newest_ms.max(log.newest_record_ms(stream.topic()).await?);
     }
     // Who may not read them is told nothing of them.
-    let settings = log.topic_settings(&names).await.unwrap_or_default();
-    let topics = by_topic(&positions, |name| {
-        names.iter().position(|known| *known == name).and_then(|index| settings.get(index).cloned())
+    let settings = log.topic_settings(&Stream::ALL.map(Stream::topic)).await.unwrap_or_default();
+    let topics = by_topic(&positions, |stream| {
+        let index = Stream::ALL.iter().position(|known| *known == stream)?;
+        settings.get(index).cloned()
     });
     Ok((positions, Log::Answers { place: place.to_owned(), topics, later: None, newest_ms }))
 }
@@ -197,9 +196,8 @@ impl Kafka {
         };
         if positions.iter().any(|position| position.behind() > 0) {
             wait_for_progress(bar).await;
-            let names = [topics::METRICS.into(), topics::ACTIVITY.into()];
             if let Log::Answers { later, .. } = &mut facts {
-                *later = kelly_ingest::positions(&log, topics::INGEST_GROUP, &names).await.ok();
+                *later = kelly_ingest::positions(&log, INGEST_GROUP, &Stream::ALL).await.ok();
             }
         }
         // What it says no longer matters: nothing was appended.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use kelly_schemas::decode::{ArrowCutter, ArrowMessage, ArrowPiece, Origin, Rendering};
-use kelly_schemas::{Fault, Limits, topics};
+use kelly_schemas::{Fault, Limits};
 
 use super::counted;
 
@@ -75,8 +75,7 @@ impl ArrowFile {
             let message = ArrowMessage::read(&piece.bytes, limits).map_err(|reject| {
                 self.refused(vec![format!("{}: {}", place(&piece), told(&reject.fault))])
             })?;
-            let origin =
-                Origin { topic: topics::METRICS, partition: 0, offset: 0, log_time_ms: now_ms, limits };
+            let origin = Origin { partition: 0, offset: 0, log_time_ms: now_ms, limits };
             for columns in message.batches() {
                 columns.rows(&origin, &mut Rendering::none(), &mut |row, outcome| {
                     if let Err(reject) = outcome {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
-use kelly_schemas::{Limits, decode, topics};
+use kelly_schemas::{Limits, decode};
 use serde_json::{Map, Value};
 
 use crate::client::RowKind;
@@ -73,13 +73,12 @@ impl Row {
     /// What the decoder would say to this JSON of the row at this instant, and the key it goes under.
     pub fn check(&self, json: &[u8], now_ms: i64, limits: &Limits) -> Result<String, BadLine> {
         let row = decode::RawRow { index: 0, line: None, bytes: json };
-        let origin = |topic| decode::Origin { topic, partition: 0, offset: 0, log_time_ms: now_ms, limits };
+        let origin = decode::Origin { partition: 0, offset: 0, log_time_ms: now_ms, limits };
         let key = match self.kind {
-            RowKind::Metrics => {
-                decode::metric(&row, &origin(topics::METRICS)).map(|metric| metric.partition_key().to_owned())
+            RowKind::Metrics => decode::metric(&row, &origin).map(|metric| metric.partition_key().to_owned()),
+            RowKind::Activity => {
+                decode::activity(&row, &origin).map(|activity| activity.partition_key().to_owned())
             }
-            RowKind::Activity => decode::activity(&row, &origin(topics::ACTIVITY))
-                .map(|activity| activity.partition_key().to_owned()),
         };
         key.map_err(|reject| BadLine {
             line: self.line,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
+use kelly_schemas::Stream;
 use kelly_schemas::decode::ARROW_STREAM;
-use kelly_schemas::topics;
 use kelly_stream::{Log, LogError, NewRecord};
 use tokio_util::sync::CancellationToken;
 
@@ -111,7 +111,7 @@ impl Target {
             }
             Self::Log(log) => {
                 let record = NewRecord {
-                    topic: topics::METRICS.into(),
+                    topic: Stream::Metrics.topic().into(),
                     partition: None,
                     key: None,
                     payload: message.clone(),
@@ -191,13 +191,9 @@ fn ndjson(rows: &[Outgoing]) -> Vec<u8> {
 
 /// One row a message, as ordinary producers write.
 fn records(rows: &[Outgoing]) -> Vec<NewRecord> {
-    let topic_of = |kind| match kind {
-        RowKind::Metrics => topics::METRICS,
-        RowKind::Activity => topics::ACTIVITY,
-    };
     rows.iter()
         .map(|row| NewRecord {
-            topic: topic_of(row.kind).into(),
+            topic: row.kind.stream().topic().into(),
             partition: None,
             key: Some(Bytes::copy_from_slice(row.key.as_bytes())),
             payload: Bytes::copy_from_slice(&row.json),

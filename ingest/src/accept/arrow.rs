@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use arrow_schema::ArrowError;
 use bytes::Bytes;
+use kelly_schemas::Stream;
 use kelly_schemas::decode::{ARROW_STREAM, ArrowMessage, ArrowMetric, ArrowText, Origin, Rendering};
 use kelly_schemas::encode::{ArrowEncoder, NewMetric};
-use kelly_schemas::topics;
 use kelly_stream::NewRecord;
 use kelly_stream::partitioner::partition_of;
 
@@ -73,7 +73,7 @@ impl Messages {
     }
 
     fn finish(self) -> Result<Vec<NewRecord>, ArrowError> {
-        let topic: Arc<str> = topics::METRICS.into();
+        let topic: Arc<str> = Stream::Metrics.topic().into();
         let content_type: Arc<str> = ARROW_STREAM.into();
         let open = self.open.into_iter().filter(|(_, message)| message.rows() > 0);
         self.full

@@ -99,11 +99,11 @@ impl Tables for Scene {
         Ok(Evidence::Marks(HashMap::new()))
     }
 
-    async fn marked_lives(&self, _: &TopicPartition) -> Result<Vec<MarkedLife>, Unanswered> {
+    async fn marked_lives(&self, _: Stream, _: u32) -> Result<Vec<MarkedLife>, Unanswered> {
         Ok(Vec::new())
     }
 
-    async fn rows_end(&self, _: &TopicPartition, _: u64) -> Result<u64, Unanswered> {
+    async fn rows_end(&self, _: Stream, _: u32, _: u64) -> Result<u64, Unanswered> {
         Ok(0)
     }
 

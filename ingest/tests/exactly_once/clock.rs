@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use kelly_harness::TestDatabase;
-use kelly_schemas::topics;
+use kelly_schemas::Stream;
 use kelly_sql::MigrationParams;
 use kelly_stream::{EmbeddedConfig, EmbeddedLog, Log, NewRecord, Retention, TopicSpec};
 
@@ -51,13 +51,13 @@ async fn a_clock_that_jumps_loses_and_doubles_nothing() {
         let retention =
             Retention { time: Some(std::time::Duration::from_secs(100 * 365 * 86_400)), bytes: None };
         let spec = |name: &str| TopicSpec { name: name.to_owned(), partitions: 1, retention };
-        log.ensure_topics(&[spec(topics::METRICS), spec(topics::ACTIVITY)]).await.unwrap();
+        log.ensure_topics(&[spec(Stream::Metrics.topic()), spec(Stream::Activity.topic())]).await.unwrap();
         let port: Arc<dyn Log> = Arc::clone(&log) as _;
         let mut sent = 0;
         for jump in std::iter::once(0).chain(jumps.iter().copied()) {
             clock.fetch_add(jump, Ordering::SeqCst);
             let records = (0..MESSAGES).map(|value| NewRecord {
-                topic: topics::METRICS.into(),
+                topic: Stream::Metrics.topic().into(),
                 partition: Some(0),
                 key: None,
                 payload: Bytes::from(format!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kelly_harness::KafkaBroker;
 use kelly_harness::engine::spec;
-use kelly_schemas::topics;
+use kelly_schemas::{INGEST_GROUP, Stream};
 use kelly_sql::Table;
 use kelly_sql::engine::Engine;
 use kelly_stream::{KafkaConfig, KafkaLog, Log};
@@ -28,10 +28,10 @@ async fn lose_positions(broker: &KafkaBroker, log: &dyn Log) {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).create().unwrap();
     // It is empty: the one member there was has left.
-    let deleted = admin.delete_groups(&[topics::INGEST_GROUP], &AdminOptions::new()).await.unwrap();
+    let deleted = admin.delete_groups(&[INGEST_GROUP], &AdminOptions::new()).await.unwrap();
     assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
-    for topic in [topics::METRICS, topics::ACTIVITY] {
-        let positions = log.committed(topics::INGEST_GROUP, topic).await.unwrap();
+    for topic in [Stream::Metrics.topic(), Stream::Activity.topic()] {
+        let positions = log.committed(INGEST_GROUP, topic).await.unwrap();
         assert!(positions.iter().all(Option::is_none), "{positions:?}");
     }
 }
@@ -65,7 +65,7 @@ async fn positions_that_kafka_forgot_lose_and_repeat_nothing() {
 
         let admin: AdminClient<DefaultClientContext> =
             ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).create().unwrap();
-        let all = [topics::METRICS, topics::ACTIVITY];
+        let all = [Stream::Metrics.topic(), Stream::Activity.topic()];
         let deleted = admin.delete_topics(&all, &AdminOptions::new()).await.unwrap();
         assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
         log.close().await.unwrap();

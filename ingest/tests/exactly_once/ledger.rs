@@ -13,10 +13,9 @@ use arrow_array::{Array, BooleanArray, Float64Array, RecordBatch};
 use async_trait::async_trait;
 use kelly_ingest::evidence::{Evidence, Source, origins};
 use kelly_ingest::{Block, InsertError, Tables, Unanswered};
-use kelly_schemas::topics;
+use kelly_schemas::Stream;
 use kelly_sql::Table;
 use kelly_sql::evidence::{MarkedLife, Proof, marker_name, week_of};
-use kelly_stream::TopicPartition;
 use tokio::sync::Notify;
 
 use crate::messages;
@@ -199,12 +198,12 @@ impl Tables for Ledger {
         })
     }
 
-    async fn marked_lives(&self, partition: &TopicPartition) -> Result<Vec<MarkedLife>, Unanswered> {
+    async fn marked_lives(&self, stream: Stream, partition: u32) -> Result<Vec<MarkedLife>, Unanswered> {
         if !self.shows {
             return Ok(Vec::new());
         }
         let contents = self.contents.lock().unwrap();
-        let prefix = marker_name(&partition.topic, partition.partition, "");
+        let prefix = marker_name(stream.topic(), partition, "");
         let mut lives: BTreeMap<String, (i64, f64)> = BTreeMap::new();
         for rows in contents.blocks.get(&Table::Metrics1m).into_iter().flatten() {
             let last = rows["last"].as_struct();
@@ -223,20 +222,18 @@ impl Tables for Ledger {
         Ok(lives.into_iter().map(life).collect())
     }
 
-    async fn rows_end(&self, partition: &TopicPartition, from: u64) -> Result<u64, Unanswered> {
+    async fn rows_end(&self, stream: Stream, partition: u32, from: u64) -> Result<u64, Unanswered> {
         if !self.shows {
             return Ok(0);
         }
         let contents = self.contents.lock().unwrap();
-        let rows =
-            if &*partition.topic == topics::ACTIVITY { Table::ActivityEvents } else { Table::SystemMetrics };
         let mut end = 0;
-        for table in [rows, Table::DeadLetters] {
+        for table in [Table::of_rows(stream), Table::DeadLetters] {
             for block in contents.blocks.get(&table).into_iter().flatten() {
                 let numbers = block["log_partition"].as_primitive::<UInt16Type>();
                 let offsets = block["log_offset"].as_primitive::<UInt64Type>();
-                let of_topic = table != Table::DeadLetters || texts(block, "topic")[0] == *partition.topic;
-                if of_topic && u32::from(numbers.value(0)) == partition.partition {
+                let of_topic = table != Table::DeadLetters || texts(block, "topic")[0] == stream.topic();
+                if of_topic && u32::from(numbers.value(0)) == partition {
                     let newest = offsets.values().iter().copied().filter(|offset| *offset >= from).max();
                     end = end.max(newest.map_or(0, |offset| offset + 1));
                 }

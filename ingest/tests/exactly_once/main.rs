@@ -14,7 +14,7 @@ mod unknown;
 use std::sync::{Arc, Mutex};
 
 use kelly_ingest::{IngestConfig, lag};
-use kelly_schemas::topics;
+use kelly_schemas::{INGEST_GROUP, Stream};
 use kelly_stream::Log;
 use ledger::{Contents, Ledger, Plan, Taken, violations};
 use messages::{config, filled_log, run_until_crash, run_until_drained};
@@ -47,7 +47,7 @@ async fn everything_arrives_once() {
     let contents = Arc::default();
     finish(&log, Ledger::over(&contents, Plan::Obey)).await;
     assert_eq!(violations(&contents), FAITHFUL);
-    assert_eq!(lag(&*log, topics::INGEST_GROUP, &[topics::METRICS.into()]).await.unwrap(), 0);
+    assert_eq!(lag(&*log, INGEST_GROUP, &[Stream::Metrics]).await.unwrap(), 0);
 }
 
 /// By the token alone, by what the store shows alone, and by both.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kelly_ingest::{BatchBounds, IngestConfig, Pipeline, Rules, Tables};
-use kelly_schemas::{Limits, topics};
+use kelly_schemas::{Limits, Stream};
 use kelly_stream::{EmbeddedConfig, EmbeddedLog, Log, NewRecord, Retention, TopicSpec};
 use tokio::sync::Notify;
 
@@ -36,7 +36,7 @@ pub async fn fill(log: &dyn Log) {
         partitions: PARTITIONS as u32,
         retention: Retention::default(),
     };
-    log.ensure_topics(&[topic(topics::METRICS), topic(topics::ACTIVITY)]).await.unwrap();
+    log.ensure_topics(&[topic(Stream::Metrics.topic()), topic(Stream::Activity.topic())]).await.unwrap();
     let now = chrono::Utc::now().timestamp_millis();
     let records = (0..MESSAGES).flat_map(|number| {
         let at = |row: u64| now - (number + row) as i64 % 3 * 7 * DAY_MS - 1;
@@ -59,8 +59,8 @@ pub async fn fill(log: &dyn Log) {
             content_type: None,
         };
         [
-            record(topics::METRICS, (0..=number % 3).map(metric).collect()),
-            record(topics::ACTIVITY, (0..=number % 3).map(event).collect()),
+            record(Stream::Metrics.topic(), (0..=number % 3).map(metric).collect()),
+            record(Stream::Activity.topic(), (0..=number % 3).map(event).collect()),
         ]
     });
     log.append(records.collect()).await.unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kelly_harness::TestDatabase;
 use kelly_ingest::IngestConfig;
-use kelly_schemas::{Limits, topics};
+use kelly_schemas::{Limits, Stream};
 use kelly_stream::{EmbeddedConfig, EmbeddedLog, Log, NewRecord, Retention, TopicSpec};
 
 use crate::messages::{config, run_until_drained};
@@ -25,7 +25,7 @@ async fn log(directory: &std::path::Path) -> EmbeddedLog {
     let log = EmbeddedLog::open(EmbeddedConfig::new(directory)).unwrap();
     let topic =
         |name: &str| TopicSpec { name: name.to_owned(), partitions: 1, retention: Retention::default() };
-    log.ensure_topics(&[topic(topics::METRICS), topic(topics::ACTIVITY)]).await.unwrap();
+    log.ensure_topics(&[topic(Stream::Metrics.topic()), topic(Stream::Activity.topic())]).await.unwrap();
     log
 }
 
@@ -79,15 +79,18 @@ async fn each_becomes_one_dead_letter_between_neighbours_that_pass() {
     let directory = tempfile::tempdir().unwrap();
     let log = log(directory.path()).await;
     let sound = || {
-        record(topics::METRICS, r#"{"metric_name":"sound","value":1,"account_id":"a","conversation_id":"c"}"#)
+        record(
+            Stream::Metrics.topic(),
+            r#"{"metric_name":"sound","value":1,"account_id":"a","conversation_id":"c"}"#,
+        )
     };
     let mut records = vec![sound()];
     for (_, payload) in poison() {
-        records.extend([record(topics::METRICS, payload), sound()]);
+        records.extend([record(Stream::Metrics.topic(), payload), sound()]);
     }
     // And one in the middle of a message.
     records.push(record(
-        topics::METRICS,
+        Stream::Metrics.topic(),
         r#"[{"metric_name":"sound","value":1},{"metric_name":"m","value":"x"},{"metric_name":"sound","value":1}]"#,
     ));
     let appended = records.len();

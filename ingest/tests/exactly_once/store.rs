@@ -10,10 +10,11 @@ use futures_util::future::join_all;
 use kelly_harness::engine::{query, spec};
 use kelly_ingest::evidence::{Evidence, Source};
 use kelly_ingest::{Block, InsertError, Tables, Unanswered};
+use kelly_schemas::Stream;
 use kelly_sql::engine::Engine;
 use kelly_sql::evidence::MarkedLife;
 use kelly_sql::{MigrationParams, Store, StoreConfig, Table};
-use kelly_stream::{Log, TopicPartition};
+use kelly_stream::Log;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
@@ -83,12 +84,12 @@ impl Tables for Dying {
         self.store.evidence(block, source).await
     }
 
-    async fn marked_lives(&self, partition: &TopicPartition) -> Result<Vec<MarkedLife>, Unanswered> {
-        Tables::marked_lives(&self.store, partition).await
+    async fn marked_lives(&self, stream: Stream, partition: u32) -> Result<Vec<MarkedLife>, Unanswered> {
+        Tables::marked_lives(&self.store, stream, partition).await
     }
 
-    async fn rows_end(&self, partition: &TopicPartition, from: u64) -> Result<u64, Unanswered> {
-        Tables::rows_end(&self.store, partition, from).await
+    async fn rows_end(&self, stream: Stream, partition: u32, from: u64) -> Result<u64, Unanswered> {
+        Tables::rows_end(&self.store, stream, partition, from).await
     }
 
     async fn token_proves_rows(&self, table: Table) -> Result<bool, InsertError> {
@@ -109,12 +110,12 @@ impl Tables for Blind {
         Ok(Evidence::Unknown)
     }
 
-    async fn marked_lives(&self, partition: &TopicPartition) -> Result<Vec<MarkedLife>, Unanswered> {
-        Tables::marked_lives(&self.0, partition).await
+    async fn marked_lives(&self, stream: Stream, partition: u32) -> Result<Vec<MarkedLife>, Unanswered> {
+        Tables::marked_lives(&self.0, stream, partition).await
     }
 
-    async fn rows_end(&self, partition: &TopicPartition, from: u64) -> Result<u64, Unanswered> {
-        Tables::rows_end(&self.0, partition, from).await
+    async fn rows_end(&self, stream: Stream, partition: u32, from: u64) -> Result<u64, Unanswered> {
+        Tables::rows_end(&self.0, stream, partition, from).await
     }
 
     async fn token_proves_rows(&self, table: Table) -> Result<bool, InsertError> {

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use kelly_ingest::evidence::{Evidence, Source};
 use kelly_ingest::{Block, IngestError, InsertError, Pipeline, ReadError, Tables, Unanswered};
+use kelly_schemas::Stream;
 use kelly_sql::Table;
 use kelly_sql::evidence::MarkedLife;
-use kelly_stream::{LogError, TopicPartition};
+use kelly_stream::LogError;
 
 use crate::ledger::{Contents, Ledger, Plan, violations};
 use crate::messages::{config, filled_log, run_until_drained};
@@ -32,17 +33,17 @@ impl Tables for Asked {
         self.ledger.evidence(block, source).await
     }
 
-    async fn marked_lives(&self, partition: &TopicPartition) -> Result<Vec<MarkedLife>, Unanswered> {
+    async fn marked_lives(&self, stream: Stream, partition: u32) -> Result<Vec<MarkedLife>, Unanswered> {
         if self.questions.fetch_add(1, Ordering::SeqCst) < self.in_vain {
             return Err("no answer in time".into());
         }
-        let mut lives = self.ledger.marked_lives(partition).await?;
+        let mut lives = self.ledger.marked_lives(stream, partition).await?;
         lives.extend(self.lives.clone());
         Ok(lives)
     }
 
-    async fn rows_end(&self, partition: &TopicPartition, from: u64) -> Result<u64, Unanswered> {
-        self.ledger.rows_end(partition, from).await
+    async fn rows_end(&self, stream: Stream, partition: u32, from: u64) -> Result<u64, Unanswered> {
+        self.ledger.rows_end(stream, partition, from).await
     }
 
     async fn token_proves_rows(&self, table: Table) -> Result<bool, InsertError> {

@@ -56,7 +56,7 @@ pub struct ArrowMessage {
 }
 
 impl ArrowMessage {
-    /// Reads a message of [`METRICS`](crate::topics::METRICS): its structure, its schema and the validity of its
+    /// Reads a message of [`Stream::Metrics`](crate::Stream::Metrics): its structure, its schema and the validity of its
     /// arrays. What is wrong with any of these is wrong with the whole message.
     pub fn read(payload: &[u8], limits: &Limits) -> Result<Self, Reject<'static>> {
         let refuse = |refusal: stream::Refusal| {

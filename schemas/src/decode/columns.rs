@@ -170,7 +170,7 @@ impl<'a> Draft<'a> for ActivityDraft<'a> {
         let created_at_ms = place.time_or_log(self.created_at.or_else(|| self.id.and_then(time_in_id)))?;
         let origin = place.origin;
         let id = self.id.unwrap_or_else(|| {
-            derived_event_id(origin.log_time_ms, origin.topic, origin.partition, origin.offset, place.row)
+            derived_event_id(origin.log_time_ms, origin.partition, origin.offset, place.row)
         });
         let category = self.category.filter(|text| !text.is_empty());
         let About { account_id, conversation_id, user_id } = self.about;

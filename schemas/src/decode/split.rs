@@ -130,7 +130,7 @@ mod tests {
     }
 
     fn fault_of(row: RawRow<'_>, limits: &Limits) -> Fault {
-        let origin = Origin { topic: "t", partition: 0, offset: 0, log_time_ms: 0, limits };
+        let origin = Origin { partition: 0, offset: 0, log_time_ms: 0, limits };
         crate::decode::metric(&row, &origin).expect_err("is refused").fault
     }
 

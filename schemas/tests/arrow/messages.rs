@@ -6,7 +6,7 @@ use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{Field, Schema};
 use kelly_schemas::decode::{ArrowMessage, Origin, Rendering};
-use kelly_schemas::{Fault, Limits, Metric, topics};
+use kelly_schemas::{Fault, Limits, Metric};
 
 /// 2024-09-11T15:30:50Z.
 pub(crate) const LOG_TIME_MS: i64 = 1_726_068_650_000;
@@ -17,7 +17,7 @@ pub(crate) const TIME_MS: i64 = 1_726_068_645_000;
 pub(crate) type Outcome = Result<Metric<'static>, (String, String)>;
 
 pub(crate) fn origin(limits: &Limits) -> Origin<'_> {
-    Origin { topic: topics::METRICS, partition: 0, offset: 7, log_time_ms: LOG_TIME_MS, limits }
+    Origin { partition: 0, offset: 7, log_time_ms: LOG_TIME_MS, limits }
 }
 
 pub(crate) fn owned(metric: &Metric<'_>) -> Metric<'static> {

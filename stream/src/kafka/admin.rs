@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use kelly_schemas::Stream;
 use rdkafka::Offset;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -153,7 +154,7 @@ impl Admin {
         // One topic that need not exist: an answer is what counts, and it stays small.
         self.client
             .inner()
-            .fetch_metadata(Some("kelly.metrics"), CHECK_TIMEOUT.min(self.config.request_timeout))
+            .fetch_metadata(Some(Stream::Metrics.topic()), CHECK_TIMEOUT.min(self.config.request_timeout))
             .map(drop)
             .map_err(|error| failure(format!("reach Kafka at {}", self.config.brokers), error))
     }

@@ -51,7 +51,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
 
 fn judge_topic(topic: &Topic, facts: &Facts) -> Vec<Finding> {
     const AREA: &str = "topic";
-    let name = &topic.name;
+    let name = topic.stream;
     if topic.positions.is_empty() {
         return vec![
             Finding::problem(AREA, format!("there is no topic {name}"))
@@ -130,7 +130,7 @@ fn lag(topics: &[Topic], later: Option<&[PartitionPosition]>) -> Option<Finding>
             .iter()
             .take(4)
             .map(|position| {
-                format!("{}/{} {}", position.topic, position.partition, grouped(position.behind()))
+                format!("{}/{} {}", position.stream, position.partition, grouped(position.behind()))
             })
             .collect();
         told.join(", ")
@@ -140,7 +140,7 @@ fn lag(topics: &[Topic], later: Option<&[PartitionPosition]>) -> Option<Finding>
     }
     let moved = |before: &PartitionPosition| {
         later.unwrap_or_default().iter().any(|after| {
-            after.topic == before.topic
+            after.stream == before.stream
                 && after.partition == before.partition
                 && after.committed > before.committed
         })
@@ -179,6 +179,7 @@ fn clock(newest_ms: i64, now_ms: i64) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use kelly_schemas::Stream;
     use kelly_stream::kafka::TopicSettings;
 
     use super::super::tests::{NOW_MS, complaints, healthy, position};
@@ -191,7 +192,7 @@ mod tests {
     }
 
     fn topic(positions: Vec<PartitionPosition>) -> Topic {
-        Topic { name: "t".into(), positions, settings: None }
+        Topic { stream: Stream::Metrics, positions, settings: None }
     }
 
     #[test]
@@ -205,41 +206,57 @@ mod tests {
 
     #[test]
     fn lag_is_judged_by_whether_it_moves() {
-        let behind = || vec![topic(vec![position("t", 0, Some(5), 105), position("t", 1, None, 7)])];
-        let stuck = with(behind(), Some(vec![position("t", 0, Some(5), 105), position("t", 1, None, 7)]));
+        let behind = || {
+            vec![topic(vec![
+                position(Stream::Metrics, 0, Some(5), 105),
+                position(Stream::Metrics, 1, None, 7),
+            ])]
+        };
+        let stuck = with(
+            behind(),
+            Some(vec![position(Stream::Metrics, 0, Some(5), 105), position(Stream::Metrics, 1, None, 7)]),
+        );
         assert_eq!(
             stuck,
             [
-                "lag Problem: 107 records behind: t/0 100, t/1 7; 2 of these partitions did not move within seconds"
+                "lag Problem: 107 records behind: kelly.metrics/0 100, kelly.metrics/1 7; 2 of these partitions did not move within seconds"
             ]
         );
-        let moving =
-            with(behind(), Some(vec![position("t", 0, Some(60), 200), position("t", 1, Some(7), 7)]));
+        let moving = with(
+            behind(),
+            Some(vec![position(Stream::Metrics, 0, Some(60), 200), position(Stream::Metrics, 1, Some(7), 7)]),
+        );
         assert_eq!(moving, Vec::<String>::new());
-        let far = || vec![topic(vec![position("t", 0, Some(0), 2_000_000)])];
-        let moving = with(far(), Some(vec![position("t", 0, Some(1), 2_000_000)]));
-        assert_eq!(moving, ["lag Warning: 2,000,000 records behind: t/0 2,000,000; it is moving"]);
+        let far = || vec![topic(vec![position(Stream::Metrics, 0, Some(0), 2_000_000)])];
+        let moving = with(far(), Some(vec![position(Stream::Metrics, 0, Some(1), 2_000_000)]));
+        assert_eq!(
+            moving,
+            ["lag Warning: 2,000,000 records behind: kelly.metrics/0 2,000,000; it is moving"]
+        );
     }
 
     #[test]
     fn topics_are_judged() {
-        assert_eq!(with(vec![topic(Vec::new())], None), ["topic Problem: there is no topic t"]);
-        let lost = PartitionPosition { low: 50, ..position("t", 0, Some(20), 60) };
-        let found = with(vec![topic(vec![lost])], Some(vec![position("t", 0, Some(60), 60)]));
-        assert_eq!(found, ["topic Problem: t/0: retention removed 30 records before they were read"]);
+        assert_eq!(with(vec![topic(Vec::new())], None), ["topic Problem: there is no topic kelly.metrics"]);
+        let lost = PartitionPosition { low: 50, ..position(Stream::Metrics, 0, Some(20), 60) };
+        let found = with(vec![topic(vec![lost])], Some(vec![position(Stream::Metrics, 0, Some(60), 60)]));
+        assert_eq!(
+            found,
+            ["topic Problem: kelly.metrics/0: retention removed 30 records before they were read"]
+        );
         let settings = TopicSettings {
             retention_ms: Some(3_600_000),
             timestamp_type: Some("CreateTime".into()),
             cleanup_policy: Some("compact,delete".into()),
             ..TopicSettings::default()
         };
-        let bad = Topic { settings: Some(settings), ..topic(vec![position("t", 0, Some(1), 1)]) };
+        let bad = Topic { settings: Some(settings), ..topic(vec![position(Stream::Metrics, 0, Some(1), 1)]) };
         assert_eq!(
             with(vec![bad], None),
             [
-                "topic Problem: t keeps its producers' time instead of its own",
-                "topic Problem: t is compacted",
-                "topic Warning: t keeps records for 60 minutes only",
+                "topic Problem: kelly.metrics keeps its producers' time instead of its own",
+                "topic Problem: kelly.metrics is compacted",
+                "topic Warning: kelly.metrics keeps records for 60 minutes only",
             ]
         );
     }

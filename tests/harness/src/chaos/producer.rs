@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use kelly_schemas::Stream;
 use kelly_schemas::decode::ARROW_STREAM;
 use kelly_schemas::encode::ArrowEncoder;
-use kelly_schemas::topics;
 use kelly_stream::{KafkaConfig, KafkaLog, Log, LogError, NewRecord, Position};
 use serde_json::Value;
 
@@ -104,7 +104,7 @@ pub(super) async fn append(log: &dyn Log, truth: &Mutex<Truth>) -> Result<()> {
     let poison_at = request.is_multiple_of(POISON_EVERY).then_some(request % (records.len() + 1));
     if let Some(at) = poison_at {
         let is_arrow = (request / POISON_EVERY) % 2 == 1;
-        records.insert(at, record(topics::METRICS, "poison", POISON.into(), is_arrow));
+        records.insert(at, record(Stream::Metrics.topic(), "poison", POISON.into(), is_arrow));
     }
     let positions = appended(log, records).await?;
     {
@@ -119,7 +119,9 @@ pub(super) async fn append(log: &dyn Log, truth: &Mutex<Truth>) -> Result<()> {
     }
     let (request, events) = lock(truth).next_events();
     let records = events.iter().flat_map(|event| {
-        event.json().map(|row| record(topics::ACTIVITY, &event.conversation, row.to_string().into(), false))
+        event
+            .json()
+            .map(|row| record(Stream::Activity.topic(), &event.conversation, row.to_string().into(), false))
     });
     appended(log, records.collect()).await?;
     lock(truth).settle_events(request, Fate::Acknowledged);
@@ -130,7 +132,7 @@ pub(super) async fn append(log: &dyn Log, truth: &Mutex<Truth>) -> Result<()> {
 fn messages(samples: &[Sample]) -> Result<Vec<NewRecord>> {
     let (single, together) = samples.split_at(samples.len() / 3);
     let (as_json, as_arrow) = together.split_at(together.len() / 2);
-    let metrics = |key: &str, payload, is_arrow| record(topics::METRICS, key, payload, is_arrow);
+    let metrics = |key: &str, payload, is_arrow| record(Stream::Metrics.topic(), key, payload, is_arrow);
     let mut records: Vec<NewRecord> = single
         .iter()
         .map(|sample| metrics(&sample.conversation, sample.json().to_string().into(), false))
