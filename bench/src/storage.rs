@@ -19,16 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const LIVE_ROWS: f64 = 1_000.0;
 const DAYS: f64 = 30.0;
 const CONVERSATIONS: f64 = 1_000.0;
-const TABLES: [&str; 8] = [
-    "system_metrics",
-    "metrics_1m",
-    "metrics_1h",
-    "account_metrics_1h",
-    "account_metrics_1d",
-    "conversation_metrics_1d",
-    "activity_events",
-    "activity_first_seen",
-];
+const TABLES: [&str; 4] = ["system_metrics", "metric_rollups", "activity_events", "activity_first_seen"];
 const RAW: &str = "system_metrics";
 
 /// What to measure.
@@ -54,7 +45,7 @@ pub async fn run(_options: &Options) -> Result<Report> {
     let daily = kelly
         .number(
             "SELECT avg(conversations) FROM (SELECT uniqExact(conversation_id) AS conversations FROM \
-             conversation_metrics_1d WHERE conversation_id != '' AND t < toStartOfDay(now()) GROUP BY t)",
+             metric_rollups WHERE tier = 'conversation_day' AND conversation_id != '' AND t < toStartOfDay(now()) GROUP BY t)",
         )
         .await?;
     kelly.end().await?;

@@ -37,6 +37,7 @@ struct Numbers {
     accounts: Known,
     no_account: Option<u32>,
     conversations: Known,
+    no_conversation: Option<u32>,
 }
 
 impl Numbers {
@@ -48,6 +49,7 @@ impl Numbers {
             accounts: Known::new(distinct.accounts),
             no_account: None,
             conversations: Known::new(distinct.conversations),
+            no_conversation: None,
         }
     }
 
@@ -58,9 +60,12 @@ impl Numbers {
             Some(account) => self.accounts.number(account, |text| blocks.accounts.intern(text)),
             None => *self.no_account.get_or_insert_with(|| blocks.accounts.intern("")),
         };
-        let conversation = row
-            .conversation_id
-            .map(|text| self.conversations.number(text, |text| blocks.conversations.intern(text)));
+        let conversation = match row.conversation_id {
+            Some(conversation) => {
+                self.conversations.number(conversation, |text| blocks.conversations.intern(text))
+            }
+            None => *self.no_conversation.get_or_insert_with(|| blocks.conversations.intern("")),
+        };
         let metric_type = match row.metric_type {
             Some(metric_type) => self.types.number(metric_type, |text| blocks.types.intern(text)),
             None => self.default_types.number(row.metric_name, |name| {
@@ -74,7 +79,6 @@ impl Numbers {
             value: row.value,
             timestamp_ms: row.timestamp_ms,
             account_id,
-            has_account: row.account_id.is_some(),
             conversation,
             conversation_id: text(row.conversation_id),
             user_id: text(row.user_id),

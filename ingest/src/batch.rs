@@ -13,7 +13,8 @@ use crate::activity_blocks::ActivityBlocks;
 use crate::arrow_rows;
 use crate::dead_letters::{DeadLetters, Letter};
 use crate::journal::Horizon;
-use crate::metric_blocks::{Mark, MetricBlocks};
+use crate::metric_blocks::MetricBlocks;
+use crate::rollup_block::Mark;
 use crate::shape::{Nonce, Range};
 
 /// Bytes at which a batch is closed whatever is configured: the texts of a column are numbered in 31 bits, and one more
@@ -224,7 +225,7 @@ impl BatchBuilder {
         blocks.extend(match self.rows {
             Rows::Metrics(rows) => {
                 let name = evidence::marker_name(topic, partition, life);
-                rows.finish(partition, &Mark { name, range })
+                rows.finish(partition, &Mark { name, range }).into()
             }
             Rows::Activity(rows) => rows.finish(partition),
         });

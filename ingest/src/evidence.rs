@@ -25,7 +25,7 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// The metric name of its markers.
+    /// The name of its markers.
     pub fn marker(&self) -> String {
         evidence::marker_name(&self.partition.topic, self.partition.partition, self.nonce)
     }
@@ -47,7 +47,7 @@ pub(crate) async fn of(store: &Store, block: &Block, source: Source<'_>) -> Resu
     match block.table.proof() {
         Proof::Idempotent => Ok(Evidence::Unknown),
         Proof::Marker => {
-            let ends = store.marked_ends(block.table, &source.marker()).await?;
+            let ends = store.marked_ends(&source.marker()).await?;
             Ok(Evidence::Marks(ends.into_iter().map(|mark| (mark.week, mark.end)).collect()))
         }
         Proof::Rows { time } => {

@@ -20,6 +20,7 @@ mod pipeline;
 mod reader;
 mod resume;
 mod rollup;
+mod rollup_block;
 mod shape;
 mod stats;
 mod writer;

@@ -55,7 +55,7 @@ impl Default for BatchBounds {
         Self {
             max_rows: 250_000,
             max_bytes: 48 << 20,
-            max_age: Duration::from_millis(1_500),
+            max_age: Duration::from_millis(1_200),
             max_buffered_bytes: 256 << 20,
         }
     }

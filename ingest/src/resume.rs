@@ -1,9 +1,8 @@
 //! Where to go on in a partition whose committed position is gone: it expired while every instance was away, or there
 //! never was one. What is known then is what the store has.
 //!
-//! The newest marker of `metrics_1m` names the newest range `[X, Y)` with metrics of this life of the partition. Ranges are
-//! written one after the other and into that table first of all rollups, so everything before `X` is in every table and
-//! nothing from `Y` on is in any rollup. So `X` with the declaration of `[X, Y)` stands for the position: whoever takes a
+//! The newest marker of the rollups names the newest range `[X, Y)` with metrics of this life of the partition. Ranges are
+//! written one after the other, so everything before `X` is in every table and nothing from `Y` on is in the rollups. So `X` with the declaration of `[X, Y)` stands for the position: whoever takes a
 //! declared range up compares it with the store and completes it. From `Y` on, and everywhere in a topic without rollups,
 //! there may be rows and dead letters of ranges that left no marker; those are known by their places on the log, so the
 //! ranges up to the newest of them are compared with the store, too.
@@ -228,7 +227,7 @@ mod tests {
             position(newest, rows_end, &at(Some(TOPIC), low, 100), HORIZON)
                 .map(|position| format!("{} {}", position.offset, position.metadata))
         };
-        let declared = "kelly1;nonce=00000007aaaaaaaa;end=60;shape=m2;age=2;raw=1";
+        let declared = "kelly1;nonce=00000007aaaaaaaa;end=60;shape=m3;age=2;raw=1";
         let idle = "kelly1;nonce=00000007aaaaaaaa";
         for (rows_end, low, wanted) in [
             (0, 0, format!("40 {declared}")),

@@ -20,10 +20,10 @@ const MINUTES_PER_DAY: u32 = 24 * 60;
 pub struct Sample {
     /// Metric name.
     pub metric: u32,
-    /// Account; `None` when the row has none.
-    pub account: Option<u32>,
-    /// Conversation; `None` when the row has none.
-    pub conversation: Option<u32>,
+    /// Account; the number of "" when the row has none.
+    pub account: u32,
+    /// Conversation; the number of "" when the row has none.
+    pub conversation: u32,
     /// Time of the sample, ms since the epoch. Not negative: decoding refuses what is too old.
     pub timestamp_ms: i64,
     /// Value.
@@ -47,6 +47,10 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// That of no sample: adding it changes nothing.
+    pub const NOTHING: Self =
+        Self { count: 0, sum: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY, last: (0, f64::NEG_INFINITY) };
+
     fn of(timestamp_ms: i64, value: f64) -> Self {
         Self { count: 1, sum: value, min: value, max: value, last: (timestamp_ms, value) }
     }
@@ -209,18 +213,19 @@ pub struct Rollups {
     account_hours: Groups<AccountHour>,
     /// metric, account, day.
     account_days: Groups<Histogram>,
-    /// conversation, metric, day, account plus one or 0 for none: a conversation belongs to one
-    /// account, but where producers disagree no account may see another's numbers.
+    /// conversation, metric, day, account: a conversation belongs to one account, but where producers
+    /// disagree no account may see another's numbers.
     conversation_days: Groups<Summary>,
 }
 
-/// A group of the sparse tiers.
+/// A group of the sparse tiers. Samples that name no account, or no conversation, are those of "": totals and shares
+/// over groups are of every sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SeriesGroup<V> {
     /// Metric name.
     pub metric: u32,
-    /// Account; `None` where none was named.
-    pub account: Option<u32>,
+    /// Account.
+    pub account: u32,
     /// Conversation, in the conversation tier only.
     pub conversation: Option<u32>,
     /// Start of the group, minutes since the epoch.
@@ -245,33 +250,28 @@ impl Rollups {
             },
         );
         let day = minute / MINUTES_PER_DAY;
-        if let Some(account) = account {
-            let Self { account_hours, account_days, .. } = self;
-            // The hour knows its day, so that a row costs one look-up here and not two.
-            let mut new_day = false;
-            let (hour, new_hour) =
-                account_hours.find_or_insert([metric, account, minute / MINUTES_PER_HOUR, 0], || {
-                    let (place, new) =
-                        account_days.find_or_insert([metric, account, day, 0], || Histogram::of(bucket));
-                    new_day = new;
-                    AccountHour { summary: one, day: place }
-                });
-            let hour = &mut account_hours.entries[hour].1;
-            if !new_hour {
-                hour.summary.merge(&one);
-            }
-            if !new_day {
-                account_days.entries[hour.day].1.add(bucket, 1);
-            }
+        let Self { account_hours, account_days, .. } = self;
+        // The hour knows its day, so that a row costs one look-up here and not two.
+        let mut new_day = false;
+        let (hour, new_hour) =
+            account_hours.find_or_insert([metric, account, minute / MINUTES_PER_HOUR, 0], || {
+                let (place, new) =
+                    account_days.find_or_insert([metric, account, day, 0], || Histogram::of(bucket));
+                new_day = new;
+                AccountHour { summary: one, day: place }
+            });
+        let hour = &mut account_hours.entries[hour].1;
+        if !new_hour {
+            hour.summary.merge(&one);
         }
-        if let Some(conversation) = conversation {
-            let account = account.map_or(0, |account| account + 1);
-            self.conversation_days.upsert(
-                [conversation, metric, day, account],
-                || one,
-                |group| group.merge(&one),
-            );
+        if !new_day {
+            account_days.entries[hour.day].1.add(bucket, 1);
         }
+        self.conversation_days.upsert(
+            [conversation, metric, day, account],
+            || one,
+            |group| group.merge(&one),
+        );
     }
 
     /// (metric, minute since the epoch) groups.
@@ -303,7 +303,7 @@ impl Rollups {
     pub fn account_hours(&self) -> impl ExactSizeIterator<Item = SeriesGroup<Summary>> {
         self.account_hours.entries.iter().map(|&([metric, account, hour, _], ref group)| SeriesGroup {
             metric,
-            account: Some(account),
+            account,
             conversation: None,
             minute: hour * MINUTES_PER_HOUR,
             value: group.summary,
@@ -314,7 +314,7 @@ impl Rollups {
     pub fn account_days(&self) -> impl ExactSizeIterator<Item = SeriesGroup<&Histogram>> {
         self.account_days.entries.iter().map(|&([metric, account, day, _], ref histogram)| SeriesGroup {
             metric,
-            account: Some(account),
+            account,
             conversation: None,
             minute: day * MINUTES_PER_DAY,
             value: histogram,
@@ -326,7 +326,7 @@ impl Rollups {
         self.conversation_days.entries.iter().map(|&([conversation, metric, day, account], summary)| {
             SeriesGroup {
                 metric,
-                account: account.checked_sub(1),
+                account,
                 conversation: Some(conversation),
                 minute: day * MINUTES_PER_DAY,
                 value: summary,
@@ -342,13 +342,7 @@ mod tests {
     use super::*;
 
     fn sample(minute: i64, value: f64) -> Sample {
-        Sample {
-            metric: 0,
-            account: Some(0),
-            conversation: Some(0),
-            timestamp_ms: minute * MS_PER_MINUTE,
-            value,
-        }
+        Sample { metric: 0, account: 0, conversation: 0, timestamp_ms: minute * MS_PER_MINUTE, value }
     }
 
     #[test]
@@ -364,25 +358,21 @@ mod tests {
     }
 
     #[test]
-    fn rows_without_account_or_conversation_stay_out_of_their_tiers() {
-        let mut rollups = Rollups::default();
-        rollups.add(Sample { account: None, conversation: None, ..sample(0, 1.0) });
-        assert_eq!(rollups.minutes().len(), 1);
-        assert_eq!(
-            rollups.account_hours().len() + rollups.account_days().len() + rollups.conversation_days().len(),
-            0
-        );
-    }
-
-    #[test]
     fn a_conversation_of_two_accounts_stays_apart() {
         let mut rollups = Rollups::default();
-        for account in [Some(3), None, Some(0), Some(3)] {
+        for account in [3, 1, 0, 3] {
             rollups.add(Sample { account, ..sample(0, 1.0) });
         }
         let found: Vec<_> =
             rollups.conversation_days().map(|group| (group.account, group.value.count)).collect();
-        assert_eq!(found, [(Some(3), 2), (None, 1), (Some(0), 1)]);
+        assert_eq!(found, [(3, 2), (1, 1), (0, 1)]);
+    }
+
+    #[test]
+    fn no_sample_adds_nothing() {
+        let mut summary = Summary::of(7, -2.0);
+        summary.merge(&Summary::NOTHING);
+        assert_eq!(summary, Summary::of(7, -2.0));
     }
 
     proptest! {
@@ -390,7 +380,7 @@ mod tests {
         fn every_tier_counts_every_sample(rows in prop::collection::vec((0u32..4, 0u32..3, 0u32..5, 0i64..4_000_000_000, -1e12f64..1e12), 1..300)) {
             let mut rollups = Rollups::default();
             for &(metric, account, conversation, timestamp_ms, value) in &rows {
-                rollups.add(Sample { metric, account: Some(account), conversation: Some(conversation), timestamp_ms, value });
+                rollups.add(Sample { metric, account, conversation, timestamp_ms, value });
             }
             let n = rows.len() as u64;
             prop_assert_eq!(rollups.minutes().map(|(_, _, g)| g.summary.count).sum::<u64>(), n);

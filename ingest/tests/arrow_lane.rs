@@ -385,11 +385,12 @@ async fn arrow_messages_arrive_exactly_through_kafka() {
     let sum: u64 = (0..=MESSAGES * ROWS).sum::<u64>() - bad;
     let raw = "SELECT count(), uniqExact(value), toUInt64(sum(value)), uniqExact(log_partition, log_offset, log_row) FROM system_metrics";
     assert_eq!(database.query(raw).await, format!("{expected}\t{expected}\t{sum}\t{expected}"));
-    for table in ["metrics_1m", "metrics_1h", "account_metrics_1h", "conversation_metrics_1d"] {
-        let rollup = format!("SELECT sum(count), toUInt64(sum(sum)) FROM {table}");
-        assert_eq!(database.query(&rollup).await, format!("{expected}\t{sum}"), "{table}");
+    for tier in ["minute", "hour", "account_hour", "conversation_day"] {
+        let rollup =
+            format!("SELECT sum(count), toUInt64(sum(sum)) FROM metric_rollups WHERE tier = '{tier}'");
+        assert_eq!(database.query(&rollup).await, format!("{expected}\t{sum}"), "{tier}");
     }
-    let histogram = "SELECT sum(arraySum(mapValues(histogram))) FROM metrics_1m";
+    let histogram = "SELECT sum(arraySum(mapValues(histogram))) FROM metric_rollups WHERE tier = 'minute'";
     assert_eq!(database.query(histogram).await, expected.to_string());
     let types = "SELECT DISTINCT metric_name, metric_type FROM system_metrics ORDER BY 1";
     assert_eq!(database.query(types).await, "messages\tcounter\nresponse_time\tgauge");

@@ -61,7 +61,7 @@ fn the_same_question_an_hour_earlier_and_a_month_later() {
             with_end,
             Scope::Account,
             ahead,
-            "AccountDay 2026-03-10T12:00:00+00:00 2026-03-10T13:00:00+00:00".to_owned(),
+            "AccountHour 2026-03-10T12:00:00+00:00 2026-03-10T13:00:00+00:00".to_owned(),
         ),
         (
             with_end,

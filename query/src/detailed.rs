@@ -145,7 +145,7 @@ pub enum Tier {
     /// Hours of one metric.
     Hour,
     /// Hours of one metric and account, with percentiles of whole days (UTC).
-    AccountDay,
+    AccountHour,
     /// Days of one metric and conversation, without percentiles.
     ConversationDay,
 }
@@ -251,7 +251,7 @@ impl DetailedRequest {
             (Tier::Hour, _) => SeriesSource::Hour,
             (Tier::Raw, Some(conversation)) => SeriesSource::ConversationRaw { conversation, account },
             (Tier::Raw, None) => SeriesSource::AccountRaw { account: account.unwrap_or_default() },
-            (Tier::AccountDay, _) => SeriesSource::AccountDay { account: account.unwrap_or_default() },
+            (Tier::AccountHour, _) => SeriesSource::AccountHour { account: account.unwrap_or_default() },
             (Tier::ConversationDay, conversation) => SeriesSource::ConversationDay {
                 conversation: conversation.as_deref().unwrap_or_default(),
                 account,

@@ -382,7 +382,7 @@ impl GroupsRequest {
         let account = self.account_id.as_deref();
         match (self.group_by, tier) {
             (GroupBy::Account, Tier::Raw) => GroupSource::AccountRaw,
-            (GroupBy::Account, _) => GroupSource::AccountDay,
+            (GroupBy::Account, _) => GroupSource::AccountHour,
             (GroupBy::Conversation, Tier::Raw) => GroupSource::ConversationRaw { account },
             (GroupBy::Conversation, _) => GroupSource::ConversationDay { account },
         }

@@ -91,7 +91,7 @@ pub(crate) fn plan(asked: &Asked, retention: &Retention, now: DateTime<Utc>) -> 
         Scope::Everything if length <= FINE_LIMIT || is_finer_than_hours => Tier::Minute,
         Scope::Everything => Tier::Hour,
         Scope::Account if length <= FINE_LIMIT && raw_is_kept => Tier::Raw,
-        Scope::Account => Tier::AccountDay,
+        Scope::Account => Tier::AccountHour,
         Scope::Conversation if raw_is_kept => Tier::Raw,
         Scope::Conversation => Tier::ConversationDay,
     };
@@ -157,8 +157,8 @@ pub(crate) fn percentile_error_bound(plan: &Plan) -> Option<f64> {
     match plan.tier {
         Tier::Raw => Some(0.0),
         // The histograms of an account are of days.
-        Tier::AccountDay if !whole_days => None,
-        Tier::Minute | Tier::Hour | Tier::AccountDay => Some(kelly_schemas::histogram::RELATIVE_ERROR),
+        Tier::AccountHour if !whole_days => None,
+        Tier::Minute | Tier::Hour | Tier::AccountHour => Some(kelly_schemas::histogram::RELATIVE_ERROR),
         Tier::ConversationDay => None,
     }
 }
@@ -211,7 +211,7 @@ fn previous(compared: Window) -> Window {
 /// short range would be swamped by the days around it, so it goes without percentiles instead.
 fn window_unit(tier: Tier, length: TimeDelta) -> u32 {
     match tier {
-        Tier::AccountDay if length > FINE_LIMIT => DAY,
+        Tier::AccountHour if length > FINE_LIMIT => DAY,
         tier => counting_unit(tier),
     }
 }
@@ -220,7 +220,7 @@ fn window_unit(tier: Tier, length: TimeDelta) -> u32 {
 pub(crate) fn counting_unit(tier: Tier) -> u32 {
     match tier {
         Tier::Raw | Tier::Minute => MINUTE,
-        Tier::Hour | Tier::AccountDay => HOUR,
+        Tier::Hour | Tier::AccountHour => HOUR,
         Tier::ConversationDay => DAY,
     }
 }
@@ -274,8 +274,8 @@ mod tests {
             (ThirtyDays, Everything, Tier::Hour, 21_600),
             (OneHour, Account, Tier::Raw, 60),
             (OneDay, Account, Tier::Raw, 900),
-            (SevenDays, Account, Tier::AccountDay, 3_600),
-            (ThirtyDays, Account, Tier::AccountDay, 86_400),
+            (SevenDays, Account, Tier::AccountHour, 3_600),
+            (ThirtyDays, Account, Tier::AccountHour, 86_400),
             (OneDay, Conversation, Tier::Raw, 900),
             (SevenDays, Conversation, Tier::ConversationDay, 86_400),
         ];
@@ -351,12 +351,12 @@ mod tests {
         let minutes = planned(range, Scope::Everything, now).unwrap();
         assert_eq!(minutes.window, window("2026-03-01T00:00:00Z", "2026-03-01T01:01:00Z"));
         let old_account = planned(range, Scope::Account, now).unwrap();
-        assert_eq!(old_account.tier, Tier::AccountDay);
+        assert_eq!(old_account.tier, Tier::AccountHour);
         assert_eq!(old_account.window, window("2026-03-01T00:00:00Z", "2026-03-01T02:00:00Z"));
         assert_eq!(percentile_error_bound(&old_account), None);
         let whole_day = between("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z");
         let whole_day = planned(whole_day, Scope::Account, now).unwrap();
-        assert_eq!((whole_day.tier, whole_day.step_seconds), (Tier::AccountDay, 3_600));
+        assert_eq!((whole_day.tier, whole_day.step_seconds), (Tier::AccountHour, 3_600));
         assert_eq!(percentile_error_bound(&whole_day), Some(0.01));
         let longer = between("2026-03-01T00:00:30Z", "2026-03-02T00:00:31Z");
         let longer = planned(longer, Scope::Account, now).unwrap();

@@ -17,7 +17,7 @@ const STEPS: [u32; 11] = [1, 5, 15, 60, 300, 900, HOUR, 3 * HOUR, 6 * HOUR, 12 *
 /// The step that suits a range: so many points at most, and none shorter than the tier has.
 pub(crate) fn step(tier: Tier, length: TimeDelta, most_points: i64) -> u32 {
     let least = match tier {
-        Tier::AccountDay if length > ACCOUNT_HOURS_LIMIT => DAY,
+        Tier::AccountHour if length > ACCOUNT_HOURS_LIMIT => DAY,
         tier => finest_step(tier),
     };
     shortest_step(least, length, most_points)
@@ -131,7 +131,7 @@ mod tests {
             (60, Tier::Minute, TimeDelta::days(7), Err("query_too_large")),
             (1, Tier::Raw, TimeDelta::hours(1), Err("query_too_large")),
             (1, Tier::Minute, TimeDelta::hours(1), Err("bad_parameter")),
-            (900, Tier::AccountDay, TimeDelta::days(2), Err("bad_parameter")),
+            (900, Tier::AccountHour, TimeDelta::days(2), Err("bad_parameter")),
             (HOUR, Tier::ConversationDay, TimeDelta::days(5), Err("bad_parameter")),
         ];
         let mut refusals = Vec::new();

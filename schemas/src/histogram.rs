@@ -18,7 +18,7 @@ pub const OFFSET: i16 = 15_500;
 pub const SMALLEST_MAGNITUDE: f64 = 1e-130;
 
 /// `ln(GAMMA)`, for which there is no constant function.
-const LN_GAMMA: f64 = 0.020_000_666_706_669_435;
+pub const LN_GAMMA: f64 = 0.020_000_666_706_669_435;
 
 /// The key of the bucket of a value. A magnitude beyond the largest a metric may have counts as that
 /// one, and NaN, which decoding refuses, as zero.

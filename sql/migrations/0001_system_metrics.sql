@@ -21,4 +21,4 @@ PARTITION BY toDate(timestamp)
 ORDER BY (metric_name, account_id, timestamp)
 TTL toDateTime(timestamp) + toIntervalHour(${metrics_retention_hours})
 -- An inserted part is a handful of files, not four a column: making and syncing files is a good part of an insert.
-SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', ${deduplication}, ${durability}, ${expiry}
+SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', ${deduplication}, ${durability}, ${expiry}, ${no_statistics}

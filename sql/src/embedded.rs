@@ -1,6 +1,9 @@
 //! The SQL files this binary carries, in the order they are applied.
 
-/// A file of one statement.
+use crate::error::{Result, StoreError};
+use crate::template::{self, Values};
+
+/// A file of one statement, or of a part of one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SqlFile {
     /// Its name without `.sql`: `NNNN_what_it_makes`.
@@ -19,25 +22,21 @@ macro_rules! sql_files {
 pub(crate) const MIGRATIONS: &[SqlFile] = sql_files!("migrations":
     "0000_schema_migrations",
     "0001_system_metrics",
-    "0002_metrics_1m",
-    "0003_metrics_1h",
-    "0004_account_metrics_1h",
-    "0005_account_metrics_1d",
-    "0006_conversation_metrics_1d",
-    "0007_activity_events",
-    "0008_activity_first_seen",
-    "0009_dead_letters",
-    "0010_dead_letter_replays",
+    "0002_metric_rollups",
+    "0003_activity_events",
+    "0004_activity_first_seen",
+    "0005_dead_letters",
+    "0006_dead_letter_replays",
 );
 
 /// Re-created whenever their text changed; a later one may read an earlier one.
 pub(crate) const VIEWS: &[SqlFile] = sql_files!("views":
-    "0001_metric_series_1m",
-    "0002_metric_series_1h",
+    "0001_metric_series_minute",
+    "0002_metric_series_hour",
     "0003_account_series_raw",
-    "0004_account_series_1d",
+    "0004_account_series_hour",
     "0005_conversation_series_raw",
-    "0006_conversation_series_1d",
+    "0006_conversation_series_day",
     "0007_overview_figures",
     "0008_conversations_seen",
     "0009_activity_page",
@@ -46,14 +45,14 @@ pub(crate) const VIEWS: &[SqlFile] = sql_files!("views":
     "0012_storage",
     "0013_storage_growth",
     "0014_account_groups_raw",
-    "0015_account_groups_1d",
+    "0015_account_groups_hour",
     "0016_conversation_groups_raw",
-    "0017_conversation_groups_1d",
+    "0017_conversation_groups_day",
     "0018_account_group_series_raw",
-    "0019_account_group_series_1d",
+    "0019_account_group_series_hour",
     "0020_conversation_group_series_raw",
-    "0021_conversation_group_series_1d",
-    "0024_metrics_seen",
+    "0021_conversation_group_series_day",
+    "0022_metrics_seen",
     "0030_tail_heads_metrics",
     "0031_tail_heads_activity",
     "0032_tail_metrics",
@@ -62,18 +61,73 @@ pub(crate) const VIEWS: &[SqlFile] = sql_files!("views":
     "0035_dead_letter_reasons",
     "0036_dead_letter_page",
     "0037_dead_letters_to_replay",
-    "0040_metric_states_1m",
-    "0041_metric_states_1h",
-    "0042_account_states_1h",
-    "0043_account_buckets_1d",
-    "0044_samples",
-    "0045_activity",
+    "0040_metric_states_minute",
+    "0041_metric_states_hour",
+    "0042_account_states_hour",
+    "0043_samples",
+    "0044_activity",
 );
+
+/// What views include: see [`crate::template`].
+pub(crate) const FRAGMENTS: &[SqlFile] = sql_files!("fragments":
+    "aggregate",
+    "group_series",
+    "group_series_sections",
+    "groups",
+    "groups_in_order",
+    "groups_of_samples",
+    "groups_of_states",
+    "in_both_windows",
+    "in_window",
+    "no_histogram",
+    "own_summary",
+    "part_summary",
+    "part_value",
+    "percentile_columns",
+    "percentiles_of_buckets",
+    "percentiles_of_days",
+    "percentiles_of_nothing",
+    "percentiles_of_samples",
+    "percentiles_of_states",
+    "point",
+    "ranking_by_days",
+    "ranking_by_nothing",
+    "ranking_by_samples",
+    "sample_as_state",
+    "series",
+    "series_of_samples",
+    "series_of_states",
+    "series_sections",
+    "states",
+    "tail_heads",
+);
+
+impl SqlFile {
+    /// Its text with what it includes.
+    ///
+    /// # Errors
+    /// Names the placeholder that means nothing; a test sees to it that there is none.
+    pub(crate) fn assembled(&self) -> Result<String> {
+        template::assemble(self.text).map_err(|bad| self.unknown(&bad))
+    }
+
+    /// What is executed.
+    ///
+    /// # Errors
+    /// As of [`assembled`](Self::assembled).
+    pub(crate) fn rendered(&self, values: &Values<'_>) -> Result<String> {
+        template::render(&self.assembled()?, values).map_err(|bad| self.unknown(&bad))
+    }
+
+    fn unknown(&self, placeholder: &str) -> StoreError {
+        StoreError::Configuration(format!("{} holds an unknown placeholder {placeholder:?}", self.name))
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::template::{Values, render};
+    use crate::tables::RollupTier;
 
     fn names_on_disk(directory: &str) -> Vec<String> {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
@@ -86,7 +140,7 @@ mod tests {
 
     #[test]
     fn every_file_is_carried_in_order_and_without_a_gap() {
-        for (directory, files) in [("migrations", MIGRATIONS), ("views", VIEWS)] {
+        for (directory, files) in [("migrations", MIGRATIONS), ("views", VIEWS), ("fragments", FRAGMENTS)] {
             let carried: Vec<String> = files.iter().map(|file| format!("{}.sql", file.name)).collect();
             assert_eq!(carried, names_on_disk(directory), "{directory}/ and the list in embedded.rs differ");
         }
@@ -110,7 +164,7 @@ mod tests {
         };
         let mut texts = Vec::new();
         for file in MIGRATIONS.iter().chain(VIEWS) {
-            let text = render(file.text, &values).unwrap().replace('\\', "\\\\").replace('\'', "\\'");
+            let text = file.rendered(&values).unwrap().replace('\\', "\\\\").replace('\'', "\\'");
             texts.push(format!("length(formatQuery('{text}'))"));
         }
         let sql = format!("SELECT arrayMin([{}]) > 0", texts.join(", "));
@@ -124,8 +178,7 @@ mod tests {
             let values =
                 Values { database: "kelly", cluster, metrics_retention_hours: 72, retention_days: 90 };
             for file in MIGRATIONS.iter().chain(VIEWS) {
-                let text =
-                    render(file.text, &values).unwrap_or_else(|bad| panic!("{}: ${{{bad}}}", file.name));
+                let text = file.rendered(&values).unwrap();
                 let code: Vec<&str> = text.lines().map(|line| line.split(" --").next().unwrap()).collect();
                 let code: String = code.into_iter().filter(|line| !line.starts_with("--")).collect();
                 assert!(
@@ -139,6 +192,96 @@ mod tests {
                 assert!(idempotent, "{} cannot be run twice", file.name);
                 assert!(file.text.contains("${on_cluster}"), "{} would change one node only", file.name);
             }
+        }
+    }
+
+    #[test]
+    fn every_fragment_is_included_somewhere() {
+        let texts = || VIEWS.iter().chain(FRAGMENTS).map(|file| file.text);
+        for fragment in FRAGMENTS {
+            // Some are named by a word of another.
+            let (stem, _) = fragment.name.rsplit_once('_').unwrap_or((fragment.name, ""));
+            let names = [
+                format!("${{include {}}}", fragment.name),
+                format!("${{include {} ", fragment.name),
+                format!("${{include {stem}_${{1}}}}"),
+            ];
+            assert!(
+                texts().any(|text| names.iter().any(|name| text.contains(name))),
+                "nothing includes {}",
+                fragment.name
+            );
+        }
+    }
+
+    /// Where a text reads the rollups, up to the next text that is read from: the conditions of that reading.
+    fn readings_of_rollups(text: &str) -> Vec<&str> {
+        let mut readings = Vec::new();
+        let mut rest = text;
+        while let Some((_, after)) = rest.split_once("kelly.metric_rollups") {
+            let end = after.find("FROM ").unwrap_or(after.len());
+            readings.push(&after[..end]);
+            rest = after;
+        }
+        readings
+    }
+
+    /// Markers and the other tiers are left out by naming the tier, and by nothing else.
+    #[test]
+    fn every_view_names_the_tier_it_reads() {
+        let values =
+            Values { database: "kelly", cluster: None, metrics_retention_hours: 72, retention_days: 90 };
+        let mut readings = 0;
+        for view in VIEWS {
+            let text = view.rendered(&values).unwrap();
+            for reading in readings_of_rollups(&text) {
+                readings += 1;
+                let condition = reading.trim_start();
+                let condition =
+                    condition.strip_prefix("WHERE ").unwrap_or_else(|| panic!("{}: {reading}", view.name));
+                let tiers: Vec<&str> = RollupTier::ALL
+                    .iter()
+                    .map(|tier| tier.name())
+                    .filter(|tier| condition.contains(&format!("'{tier}'")))
+                    .collect();
+                assert!(
+                    condition.contains("tier = '") || condition.contains("tier IN ('"),
+                    "{}: {reading}",
+                    view.name
+                );
+                assert!(!tiers.is_empty() && !tiers.contains(&"marker"), "{} reads {tiers:?}", view.name);
+            }
+        }
+        assert!(
+            readings >= 15,
+            "the views read the rollups in {readings} places only: are they called otherwise now?"
+        );
+    }
+
+    /// The same of the texts that stand in this crate's Rust.
+    #[test]
+    fn every_text_in_rust_names_the_tier_it_reads() {
+        let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut folders = vec![source];
+        let mut readers = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).unwrap();
+                let (code, _) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
+                let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+                if code.contains("Table::MetricRollups.name()") || code.contains("metric_rollups ") {
+                    readers.push((path, code));
+                }
+            }
+        }
+        assert_eq!(readers.len(), 1, "{readers:?}");
+        for (path, code) in readers {
+            assert!(code.contains("WHERE tier = '{tier}'"), "{} reads every tier", path.display());
         }
     }
 }

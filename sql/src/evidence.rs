@@ -2,24 +2,17 @@
 //!
 //! Deduplication by token rests on a log of tokens that the store keeps beside the data: bounded, not forced to disk,
 //! and not written in one step with the part it speaks of. Whoever takes up a range that may have been written therefore
-//! looks at the rows themselves. A raw row carries its place on the log. A rollup's rows do not, so every rollup block
-//! carries, in each of the table's partitions it touches, a **marker**: a row under a reserved metric name that belongs
-//! to one life of one partition of the log, counts nothing and keeps, as a maximum, the end of the newest range. The
-//! store adds a part whole or not at all, so a marker is there exactly when the rows beside it are.
+//! looks at the rows themselves. A raw row carries its place on the log. Rollups do not, so every block of them carries,
+//! in each of the table's partitions it touches, a **marker**: a row of a tier of its own that belongs to one life of one
+//! partition of the log, counts nothing and keeps, as a maximum, the end of the newest range. The store adds a part whole
+//! or not at all, so a marker is there exactly when the rows of its week are.
 
 use clickhouse::Row;
 use serde::Deserialize;
 
 use crate::client::Store;
 use crate::error::Result;
-use crate::tables::Table;
-
-/// What a marker's metric name begins with; no metric's name can hold it. It sorts after all of them.
-pub const MARKER_PREFIX: &str = "~";
-
-/// Condition on `metric_name` that leaves the markers out. A query that names its metrics does not need it; in the SQL
-/// files it is `${no_markers}`.
-pub(crate) const NO_MARKERS: &str = "metric_name < '~'";
+use crate::tables::{RollupTier, Table};
 
 const SECONDS_A_DAY: i64 = 24 * 3600;
 
@@ -47,11 +40,7 @@ impl Table {
             Table::SystemMetrics => Proof::Rows { time: "timestamp" },
             Table::ActivityEvents => Proof::Rows { time: "created_at" },
             Table::DeadLetters => Proof::Rows { time: "log_time" },
-            Table::Metrics1m
-            | Table::Metrics1h
-            | Table::AccountMetrics1h
-            | Table::AccountMetrics1d
-            | Table::ConversationMetrics1d => Proof::Marker,
+            Table::MetricRollups => Proof::Marker,
             Table::ActivityFirstSeen | Table::DeadLetterReplays => Proof::Idempotent,
         }
     }
@@ -59,7 +48,7 @@ impl Table {
 
 /// The metric name of the markers of one life of one partition of the log.
 pub fn marker_name(topic: &str, partition: u32, life: impl std::fmt::Display) -> String {
-    format!("{MARKER_PREFIX}kelly.{topic}:{partition}:{life}")
+    format!("{topic}:{partition}:{life}")
 }
 
 /// The Monday on which the week of an instant begins, both in seconds since 1970: what the rollups are partitioned by.
@@ -124,8 +113,7 @@ struct LifeRow {
 }
 
 impl Store {
-    /// The newest range of each life of a partition of the log, by its markers in `metrics_1m`, which is written first
-    /// of all rollups.
+    /// The newest range of each life of a partition of the log, by its markers.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -137,9 +125,8 @@ impl Store {
                 "SELECT substring(toString(metric_name), 1 + length({{prefix:String}})) AS life, \
                    toUInt64(max(max)) AS `end`, toUnixTimestamp64Milli(tupleElement(max(last) AS newest, 'at')) AS last_end, \
                    tupleElement(newest, 'value') AS last_start \
-                 FROM {}.{} WHERE startsWith(metric_name, {{prefix:String}}) GROUP BY metric_name ORDER BY life",
-                self.config().database,
-                Table::Metrics1m.name()
+                 FROM {} AND startsWith(metric_name, {{prefix:String}}) GROUP BY metric_name ORDER BY life",
+                self.markers()
             ))
             .param("prefix", prefix);
         let rows: Vec<LifeRow> =
@@ -216,27 +203,27 @@ impl Store {
         self.ask("look for rows of a range that was begun", query.fetch_all()).await
     }
 
-    /// What the markers of this name say in a table whose proof is [`Proof::Marker`].
+    /// What the markers of this name say.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn marked_ends(&self, table: Table, marker: &str) -> Result<Vec<MarkedEnd>> {
-        let (end, of_key) = match table {
-            Table::AccountMetrics1d => ("log_end", "AND account_id = ''"),
-            Table::AccountMetrics1h => ("max", "AND account_id = ''"),
-            Table::ConversationMetrics1d => ("max", "AND conversation_id = ''"),
-            _ => ("max", ""),
-        };
+    pub async fn marked_ends(&self, marker: &str) -> Result<Vec<MarkedEnd>> {
         let query = self
             .client()
             .query(&format!(
-                "SELECT toInt64(toUnixTimestamp(toDateTime(toMonday(t), 'UTC'))) AS week, toUInt64(max({end})) AS `end` FROM {}.{} \
-                 WHERE metric_name = {{marker:String}} {of_key} GROUP BY week",
-                self.config().database,
-                table.name()
+                "SELECT toInt64(toUnixTimestamp(toDateTime(toMonday(t), 'UTC'))) AS week, toUInt64(max(max)) AS `end` \
+                 FROM {} AND metric_name = {{marker:String}} GROUP BY week",
+                self.markers()
             ))
             .param("marker", marker);
         self.ask("look for the markers of a range that was begun", query.fetch_all()).await
+    }
+
+    /// The markers, as what stands behind a FROM.
+    fn markers(&self) -> String {
+        let (database, table, tier) =
+            (&self.config().database, Table::MetricRollups.name(), RollupTier::Marker.name());
+        format!("{database}.{table} WHERE tier = '{tier}' AND conversation_id = '' AND account_id = ''")
     }
 
     /// Whether a token that `table` remembers proves that it has the rows. A replicated table commits both in one step of
@@ -293,14 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn no_metric_can_have_a_markers_name() {
-        let name = marker_name("metrics", 3, "00c0ffee");
-        assert_eq!(name, "~kelly.metrics:3:00c0ffee");
-        assert!(NO_MARKERS.contains(MARKER_PREFIX));
-        for allowed in
-            (0u8..=127).map(char::from).filter(|c| c.is_ascii_alphanumeric() || "_.:/-".contains(*c))
-        {
-            assert!(allowed.to_string().as_str() < MARKER_PREFIX);
-        }
+    fn a_marker_is_named_after_its_life() {
+        assert_eq!(marker_name("kelly.metrics", 3, "00c0ffee"), "kelly.metrics:3:00c0ffee");
     }
 }

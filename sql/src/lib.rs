@@ -19,4 +19,4 @@ pub use client::{QUERY_DEADLINE, QuestionBounds, Store, StoreConfig};
 pub use error::{Result, StoreError};
 pub use insert::{INSERT_DEADLINE, MAX_BATCH_ROWS};
 pub use migrate::{MigrationParams, MigrationReport, SchemaError};
-pub use tables::Table;
+pub use tables::{RollupTier, Table};

@@ -15,7 +15,7 @@ use crate::client::Store;
 use crate::embedded::{MIGRATIONS, SqlFile, VIEWS};
 use crate::error::{Result, StoreError};
 use crate::retention;
-use crate::template::{self, Values};
+use crate::template::Values;
 
 /// What the schema depends on besides the binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,7 +147,7 @@ impl Store {
         }
         let there = self.views_there().await?;
         for (number, file) in (0u32..).zip(VIEWS) {
-            let checksum = view_checksum(file, &rendered(file, &values)?);
+            let checksum = view_checksum(file, &values)?;
             if journal.views.get(file.name) == Some(&checksum) && there.contains(view_name(file)) {
                 continue;
             }
@@ -187,12 +187,11 @@ impl Store {
         }
         let there = self.views_there().await?;
         // The second half of the checksum depends on the cluster's name, which only a migration knows.
-        let is_own = |view: &SqlFile| {
+        for view in VIEWS {
             let found = journal.views.get(view.name).and_then(|checksum| checksum.split(':').next());
-            found == Some(&checksum(view.text)) && there.contains(view_name(view))
-        };
-        if let Some(view) = VIEWS.iter().find(|view| !is_own(view)) {
-            return Err(SchemaError::View { database, name: view.name }.into());
+            if found != Some(&checksum(&view.assembled()?)) || !there.contains(view_name(view)) {
+                return Err(SchemaError::View { database, name: view.name }.into());
+            }
         }
         Ok(())
     }
@@ -243,7 +242,7 @@ impl Store {
     }
 
     async fn run(&self, file: &SqlFile, values: &Values<'_>) -> Result<()> {
-        let statement = rendered(file, values)?;
+        let statement = file.rendered(values)?;
         self.execute(&format!("apply {}", file.name), &statement).await
     }
 
@@ -420,15 +419,9 @@ impl Journal {
     }
 }
 
-fn rendered(file: &SqlFile, values: &Values<'_>) -> Result<String> {
-    template::render(file.text, values).map_err(|bad| {
-        StoreError::Configuration(format!("{} holds an unknown placeholder {bad:?}", file.name))
-    })
-}
-
-/// Of the file, and of what became of it here.
-fn view_checksum(file: &SqlFile, rendered: &str) -> String {
-    format!("{}:{}", checksum(file.text), checksum(rendered))
+/// Of the text with what it includes, and of what became of it here.
+fn view_checksum(file: &SqlFile, values: &Values<'_>) -> Result<String> {
+    Ok(format!("{}:{}", checksum(&file.assembled()?), checksum(&file.rendered(values)?)))
 }
 
 /// A view's name in the database: its file's without the number.

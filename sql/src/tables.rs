@@ -1,7 +1,7 @@
 //! The tables rows are written to, and the Arrow schema each takes.
 //!
 //! How a ClickHouse type is sent: `LowCardinality(String)` as `Dictionary(Int32, Utf8)`, other text as `Utf8`, raw
-//! bytes as `Binary`, `UUID` as its 16 bytes in network order, `DateTime64(3)` as `Timestamp(ms, "UTC")`,
+//! bytes as `Binary`, an `Enum8` as `Int8`, `UUID` as its 16 bytes in network order, `DateTime64(3)` as `Timestamp(ms, "UTC")`,
 //! `DateTime` as `Timestamp(s, "UTC")`, a named tuple as a struct of the same field names, a map as a map. Nothing is nullable.
 
 use std::sync::{Arc, LazyLock};
@@ -14,16 +14,8 @@ use kelly_schemas::Stream;
 pub enum Table {
     /// Raw metrics, one row a record.
     SystemMetrics,
-    /// One state a metric and minute, with histogram.
-    Metrics1m,
-    /// One state a metric and hour, with histogram.
-    Metrics1h,
-    /// One state a metric, account and hour.
-    AccountMetrics1h,
-    /// One histogram a metric, account and day: a map of its buckets.
-    AccountMetrics1d,
-    /// One state a conversation, metric and day.
-    ConversationMetrics1d,
+    /// What metrics come to by the minute, hour and day: one row a group of a [`RollupTier`].
+    MetricRollups,
     /// Activity events as they came.
     ActivityEvents,
     /// Which row of `activity_events` counts for an id.
@@ -32,6 +24,53 @@ pub enum Table {
     DeadLetters,
     /// Which of them were put on the log again.
     DeadLetterReplays,
+}
+
+/// What a row of `metric_rollups` is: the first part of its key, which every question names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RollupTier {
+    /// A metric and minute, with histogram.
+    Minute = 1,
+    /// A metric and hour, with histogram.
+    Hour = 2,
+    /// A metric, account and hour. Samples without an account are those of the account "".
+    AccountHour = 3,
+    /// The histogram of a metric, account and day. Its other columns are those of no sample, so that it adds up with
+    /// [`RollupTier::AccountHour`].
+    AccountDay = 4,
+    /// A metric, conversation, account and day. Samples without a conversation are those of the conversation "".
+    ConversationDay = 5,
+    /// No samples: which ranges of the log are in (see [`crate::evidence`]).
+    Marker = 6,
+}
+
+impl RollupTier {
+    /// Every tier, in the order of their numbers.
+    pub const ALL: [RollupTier; 6] = [
+        RollupTier::Minute,
+        RollupTier::Hour,
+        RollupTier::AccountHour,
+        RollupTier::AccountDay,
+        RollupTier::ConversationDay,
+        RollupTier::Marker,
+    ];
+
+    /// Its name in the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            RollupTier::Minute => "minute",
+            RollupTier::Hour => "hour",
+            RollupTier::AccountHour => "account_hour",
+            RollupTier::AccountDay => "account_day",
+            RollupTier::ConversationDay => "conversation_day",
+            RollupTier::Marker => "marker",
+        }
+    }
+
+    /// Its number in the table.
+    pub fn number(self) -> i8 {
+        self as i8
+    }
 }
 
 /// How long rows of a table are kept, and by which column.
@@ -54,13 +93,9 @@ pub enum ExpiryBound {
 
 impl Table {
     /// Every table, in the order of the migrations that create them.
-    pub const ALL: [Table; 10] = [
+    pub const ALL: [Table; 6] = [
         Table::SystemMetrics,
-        Table::Metrics1m,
-        Table::Metrics1h,
-        Table::AccountMetrics1h,
-        Table::AccountMetrics1d,
-        Table::ConversationMetrics1d,
+        Table::MetricRollups,
         Table::ActivityEvents,
         Table::ActivityFirstSeen,
         Table::DeadLetters,
@@ -79,11 +114,7 @@ impl Table {
     pub fn name(self) -> &'static str {
         match self {
             Table::SystemMetrics => "system_metrics",
-            Table::Metrics1m => "metrics_1m",
-            Table::Metrics1h => "metrics_1h",
-            Table::AccountMetrics1h => "account_metrics_1h",
-            Table::AccountMetrics1d => "account_metrics_1d",
-            Table::ConversationMetrics1d => "conversation_metrics_1d",
+            Table::MetricRollups => "metric_rollups",
             Table::ActivityEvents => "activity_events",
             Table::ActivityFirstSeen => "activity_first_seen",
             Table::DeadLetters => "dead_letters",
@@ -103,7 +134,7 @@ impl Table {
             Table::ActivityEvents => ("toDateTime(created_at)", ExpiryBound::Days),
             Table::ActivityFirstSeen => ("toDateTime(tupleElement(first, 'created_at'))", ExpiryBound::Days),
             Table::DeadLetters | Table::DeadLetterReplays => ("toDateTime(log_time)", ExpiryBound::Days),
-            _ => ("t", ExpiryBound::Days),
+            Table::MetricRollups => ("t", ExpiryBound::Days),
         };
         Expiry { from, bound }
     }
@@ -145,7 +176,7 @@ pub fn histogram_entries() -> Arc<Field> {
     Arc::new(field("entries", DataType::Struct(fields)))
 }
 
-static SCHEMAS: LazyLock<[SchemaRef; 10]> =
+static SCHEMAS: LazyLock<[SchemaRef; 6]> =
     LazyLock::new(|| Table::ALL.map(|table| Arc::new(Schema::new(columns(table)))));
 
 fn field(name: &str, data_type: DataType) -> Field {
@@ -167,38 +198,19 @@ fn columns(table: Table) -> Vec<Field> {
             field("log_offset", DataType::UInt64),
             field("log_row", DataType::UInt32),
         ],
-        Table::Metrics1m | Table::Metrics1h => {
-            let mut columns = vec![field("metric_name", low_cardinality()), field("t", seconds())];
-            columns.extend(state());
-            columns.push(field("histogram", DataType::Map(histogram_entries(), false)));
-            columns
-        }
-        Table::AccountMetrics1h => {
-            let mut columns = vec![
-                field("metric_name", low_cardinality()),
-                field("account_id", low_cardinality()),
-                field("t", seconds()),
-            ];
-            columns.extend(state());
-            columns
-        }
-        Table::AccountMetrics1d => vec![
+        Table::MetricRollups => vec![
+            field("tier", DataType::Int8),
+            field("conversation_id", DataType::Utf8),
             field("metric_name", low_cardinality()),
             field("account_id", low_cardinality()),
             field("t", seconds()),
+            field("count", DataType::UInt64),
+            field("sum", DataType::Float64),
+            field("min", DataType::Float64),
+            field("max", DataType::Float64),
+            field("last", DataType::Struct(last_fields())),
             field("histogram", DataType::Map(histogram_entries(), false)),
-            field("log_end", DataType::UInt64),
         ],
-        Table::ConversationMetrics1d => {
-            let mut columns = vec![
-                field("conversation_id", DataType::Utf8),
-                field("metric_name", low_cardinality()),
-                field("t", seconds()),
-                field("account_id", low_cardinality()),
-            ];
-            columns.extend(state());
-            columns
-        }
         Table::ActivityEvents => vec![
             field("id", DataType::FixedSizeBinary(16)),
             field("event_type", low_cardinality()),
@@ -241,15 +253,4 @@ fn columns(table: Table) -> Vec<Field> {
             field("at", milliseconds()),
         ],
     }
-}
-
-/// The columns every state without a histogram has.
-fn state() -> [Field; 5] {
-    [
-        field("count", DataType::UInt64),
-        field("sum", DataType::Float64),
-        field("min", DataType::Float64),
-        field("max", DataType::Float64),
-        field("last", DataType::Struct(last_fields())),
-    ]
 }

@@ -1,10 +1,15 @@
-//! The parameters of SQL text: one tree of migrations and views serves a single node and a cluster.
+//! The parameters of SQL text: one tree of migrations and views serves a single node and a cluster, and what several views
+//! say alike stands once.
 //!
-//! `${database}`, `${on_cluster}`, `${engine FAMILY}` (kept in shards), `${engine_on_every_node FAMILY}`, `${table NAME}`
-//! (a table to read from, over all shards), `${deduplication}`, `${durability}`, `${expiry}`, `${few_files}`,
-//! `${no_markers}`, `${metrics_retention_hours}`, `${retention_days}`.
+//! First a text is put together: `${include NAME …}` stands for the text of `fragments/NAME.sql`, in which `${1}`, `${2}` … stand
+//! for the words behind the name. Then it is rendered for a database: `${database}`, `${on_cluster}`, `${engine FAMILY}` (kept in
+//! shards), `${engine_on_every_node FAMILY}`, `${table NAME}` (a table to read from, over all shards), `${bucket_value}`,
+//! `${deduplication}`, `${durability}`, `${expiry}`, `${few_files}`, `${no_statistics}`, `${metrics_retention_hours}`,
+//! `${retention_days}`.
 
-use crate::evidence::NO_MARKERS;
+use kelly_schemas::histogram::{GAMMA, LN_GAMMA, OFFSET};
+
+use crate::embedded::FRAGMENTS;
 
 /// Blocks a table remembers the tokens of. It is counted a table, not a partition: 10,000 inserts, hours of them at
 /// the pipeline's rate of about one a second, against a replay window of minutes.
@@ -33,20 +38,58 @@ pub(crate) struct Values<'a> {
     pub(crate) retention_days: u32,
 }
 
-/// `text` with its placeholders filled in, or the placeholder that means nothing.
+/// Includes within includes; more of them are a fragment that includes itself.
+const DEEPEST_INCLUDE: usize = 8;
+
+/// `text` with what it includes, or the placeholder that means nothing.
+pub(crate) fn assemble(text: &str) -> Result<String, String> {
+    let mut text = text.to_owned();
+    for _ in 0..DEEPEST_INCLUDE {
+        if !text.contains("${include ") {
+            return Ok(text);
+        }
+        text = replace(&text, |placeholder| match placeholder.strip_prefix("include ") {
+            Some(include) => included(include),
+            None => Some(format!("${{{placeholder}}}")),
+        })?;
+    }
+    Err("include".to_owned())
+}
+
+/// The text of a fragment, its parameters filled in.
+fn included(include: &str) -> Option<String> {
+    let mut words = include.split(' ');
+    let name = words.next()?;
+    let fragment = FRAGMENTS.iter().find(|fragment| fragment.name == name)?;
+    let mut text = fragment.text.trim_end().to_owned();
+    for (number, word) in (1..).zip(words) {
+        let parameter = format!("${{{number}}}");
+        if !text.contains(&parameter) {
+            return None;
+        }
+        text = text.replace(&parameter, word);
+    }
+    Some(text)
+}
+
+/// An assembled `text` with its placeholders filled in, or the placeholder that means nothing.
 pub(crate) fn render(text: &str, values: &Values<'_>) -> Result<String, String> {
-    let mut rendered = String::with_capacity(text.len() + 512);
+    replace(text, |placeholder| value(placeholder, values))
+}
+
+fn replace(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    let mut replaced = String::with_capacity(text.len() + 512);
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
         let Some((placeholder, remainder)) = after.split_once('}') else {
             return Err(after.lines().next().unwrap_or_default().to_owned());
         };
-        rendered.push_str(before);
-        rendered.push_str(&value(placeholder, values).ok_or_else(|| placeholder.to_owned())?);
+        replaced.push_str(before);
+        replaced.push_str(&value(placeholder).ok_or_else(|| placeholder.to_owned())?);
         rest = remainder;
     }
-    rendered.push_str(rest);
-    Ok(rendered)
+    replaced.push_str(rest);
+    Ok(replaced)
 }
 
 fn value(placeholder: &str, values: &Values<'_>) -> Option<String> {
@@ -82,7 +125,12 @@ fn value(placeholder: &str, values: &Values<'_>) -> Option<String> {
         ("few_files", _) => format!(
             "min_bytes_for_wide_part = {COMPACT_PART_BYTES}, min_age_to_force_merge_seconds = {QUIET_SECONDS}, min_age_to_force_merge_on_partition_only = 1"
         ),
-        ("no_markers", _) => NO_MARKERS.to_owned(),
+        // Questions go by the key; every merge would work out distinct values of every column for nothing.
+        ("no_statistics", _) => "auto_statistics_types = ''".to_owned(),
+        // Of a variable `bucket`, as `kelly_schemas::histogram::value` has it: 2 * gamma^i / (1 + gamma).
+        ("bucket_value", _) => {
+            format!("sign(bucket) * {} * exp((abs(bucket) - {OFFSET}) * {LN_GAMMA})", 2.0 / (1.0 + GAMMA))
+        }
         ("metrics_retention_hours", _) => values.metrics_retention_hours.to_string(),
         ("retention_days", _) => values.retention_days.to_string(),
         _ => return None,
@@ -117,5 +165,26 @@ mod tests {
     fn an_unknown_or_open_placeholder_is_named() {
         assert_eq!(render("a ${databse} b", &values(None)).unwrap_err(), "databse");
         assert_eq!(render("a ${database\nb", &values(None)).unwrap_err(), "database");
+    }
+
+    #[test]
+    fn what_is_included_takes_its_words() {
+        assert_eq!(
+            assemble("SELECT ${include aggregate own} FROM ${table x}").unwrap(),
+            "SELECT multiIf({aggregate:String} = 'mean', own_sum / own_count, {aggregate:String} = 'sum', own_sum, \
+             {aggregate:String} = 'max', own_max, own_last) FROM ${table x}"
+        );
+        assert!(
+            assemble("${include part_value compared}").unwrap().contains("compared_sum / compared_count")
+        );
+    }
+
+    #[test]
+    fn an_include_that_is_not_there_or_takes_no_such_word_is_named() {
+        for wrong in
+            ["include nothing_of_that_name", "include no_histogram word", "include aggregate own more"]
+        {
+            assert_eq!(assemble(&format!("a ${{{wrong}}} b")).unwrap_err(), wrong);
+        }
     }
 }

@@ -9,8 +9,9 @@ SELECT
 FROM
 (
     SELECT metric_name, t, count, sum, last
-    FROM ${table metrics_1m}
-    WHERE metric_name IN {metrics:Array(String)} AND t >= fromUnixTimestamp64Milli({first_ms:Int64}, 'UTC')
+    FROM ${table metric_rollups}
+    WHERE tier = 'minute' AND conversation_id = '' AND metric_name IN {metrics:Array(String)}
+      AND t >= fromUnixTimestamp64Milli({first_ms:Int64}, 'UTC')
 ) AS state
 ARRAY JOIN arrayEnumerate({metrics:Array(String)}) AS figure
 WHERE state.metric_name = {metrics:Array(String)}[figure]

@@ -10,8 +10,8 @@ FROM
     FROM
     (
         SELECT conversation_id, tupleElement(last, 'at') AS at
-        FROM ${table conversation_metrics_1d}
-        WHERE t >= toStartOfDay(fromUnixTimestamp64Milli({first_ms:Int64}, 'UTC')) AND conversation_id != ''
+        FROM ${table metric_rollups}
+        WHERE tier = 'conversation_day' AND t >= toStartOfDay(fromUnixTimestamp64Milli({first_ms:Int64}, 'UTC')) AND conversation_id != ''
         UNION ALL
         SELECT conversation_id, created_at
         FROM ${table activity_events}

@@ -3,8 +3,8 @@ CREATE OR REPLACE VIEW ${database}.newest_rows ${on_cluster} AS
 SELECT
     (
         SELECT maxOrNull(tupleElement(last, 'at'))
-        FROM ${table metrics_1h}
-        WHERE t >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC') AND ${no_markers}
+        FROM ${table metric_rollups}
+        WHERE tier = 'hour' AND t >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
     ) AS metric,
     (
         SELECT maxOrNull(created_at)

@@ -1,7 +1,8 @@
 -- What a day adds to each table on the disk of the server asked, over the whole days (UTC) of [from_ms, until_ms): midnights in
 -- milliseconds since 1970. Read from the bounds of the parts alone: a part's rows are taken as spread evenly over the time they
 -- are about. A table whose first row lies within the window is measured from the next midnight on; days tells how many are left,
--- and without one there is no figure.
+-- and without one there is no figure. Rows about a day lie at its midnight, whenever in it they began: of rollups the first day
+-- is left out even where it is whole.
 CREATE OR REPLACE VIEW ${database}.storage_growth ${on_cluster} AS
 WITH
     parts AS
@@ -10,7 +11,7 @@ WITH
             table,
             rows,
             bytes_on_disk,
-            multiIf(endsWith(table, '_1d'), 86400, endsWith(table, '_1h'), 3600, endsWith(table, '_1m'), 60, 1) AS resolution,
+            if(table = 'metric_rollups', 60, 1) AS resolution,
             -- activity_first_seen is partitioned by an expression whose bounds the store does not keep: a week it is.
             toUnixTimestamp(min_time) > 0 AS has_bounds,
             if(has_bounds, toUnixTimestamp(min_time), toUnixTimestamp(toDateTime(toDateOrZero(partition), 'UTC'))) AS starts,
@@ -22,7 +23,7 @@ WITH
     (
         SELECT
             table,
-            greatest(toInt64(intDiv({from_ms:Int64}, 1000)), toInt64(intDiv(min(starts) + 86399, 86400) * 86400)) AS opens,
+            greatest(toInt64(intDiv({from_ms:Int64}, 1000)), toInt64(intDiv(min(starts) + any(resolution) + 86398, 86400) * 86400)) AS opens,
             toInt64(intDiv({until_ms:Int64}, 1000)) AS closes
         FROM parts
         GROUP BY table

@@ -1,33 +1,12 @@
--- One metric of several accounts over a window, each by itself, from their samples.
--- Parameters: groups, the accounts; from_ms < to_ms in milliseconds since 1970, step_s in seconds, aggregate one of mean, sum, last, max.
--- Rows by account and section: 'group' the whole window, then 'point' one a step that has samples, in order.
+-- One metric of several accounts over a window, each by itself, from their samples. Parameters and rows:
+-- fragments/group_series.sql.
 -- Percentiles are the value at rank ceil(q * n) of all samples, exactly.
 CREATE OR REPLACE VIEW ${database}.account_group_series_raw ${on_cluster} AS
-WITH
-    fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AS window_start,
-    quantilesExactWeighted(0.5, 0.95, 0.99)(state.value, 1) AS percentiles
-SELECT
-    toString(state.group_id) AS group_id,
-    if(grouping(state.point) = 0, 'point', 'group') AS section,
-    state.point AS t,
-    count() AS count,
-    multiIf({aggregate:String} = 'mean', sum(state.value) / count, {aggregate:String} = 'sum', sum(state.value), {aggregate:String} = 'max', max, tupleElement(max(state.last), 'value')) AS value,
-    min(state.value) AS min,
-    max(state.value) AS max,
-    toNullable(percentiles[1]) AS p50,
-    toNullable(percentiles[2]) AS p95,
-    toNullable(percentiles[3]) AS p99
-FROM
-(
+${include group_series samples}
     SELECT
         account_id AS group_id,
-        greatest(toStartOfInterval(timestamp, toIntervalSecond({step_s:UInt32})), window_start) AS point,
-        value,
-        CAST((timestamp, value), 'Tuple(at DateTime64(3, \'UTC\'), value Float64)') AS last
+        ${include point timestamp},
+        ${include sample_as_state}
     FROM ${table system_metrics}
-    WHERE account_id IN {groups:Array(String)} AND metric_name = {metric:String}
-      AND timestamp >= window_start AND timestamp < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
-) AS state
-GROUP BY state.group_id, state.point WITH ROLLUP
-HAVING grouping(state.group_id) = 0
-ORDER BY group_id, section, t
+    WHERE account_id IN {groups:Array(String)} AND metric_name = {metric:String} AND ${include in_window timestamp}
+${include group_series_sections}

@@ -304,7 +304,7 @@ pub static SETTINGS: [Setting; 26] = [
         count(10, 60_000),
         "milliseconds that close a batch",
     )
-    .default("1500"),
+    .default("1200"),
     setting(
         Key::EngineMemory,
         "engine_memory",

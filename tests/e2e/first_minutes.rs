@@ -130,6 +130,6 @@ async fn bad_input_is_refused_whole_and_explained() {
         .collect();
     assert_eq!(codes, ["conversation_content", "empty_field", "too_far_in_future"]);
     assert!(!problem.to_string().contains(canary), "content is not echoed");
-    assert_eq!(kelly.sql("SELECT count() FROM metrics_1m").await, "0", "nothing of the body was taken");
+    assert_eq!(kelly.sql("SELECT count() FROM metric_rollups").await, "0", "nothing of the body was taken");
     assert_eq!(kelly.terminate(), Some(0));
 }

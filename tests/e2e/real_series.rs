@@ -85,7 +85,7 @@ async fn percentiles_stay_within_the_stated_bound() {
     for (number, file) in files.iter().enumerate() {
         let metric = format!("series_{number}");
         let newest = format!(
-            "SELECT toUnixTimestamp64Milli(max(last).at) FROM metrics_1h WHERE metric_name = '{metric}'"
+            "SELECT toUnixTimestamp64Milli(max(last).at) FROM metric_rollups WHERE tier = 'hour' AND metric_name = '{metric}'"
         );
         until_settled(&kelly, &metric).await;
         let shift: i64 = kelly.sql(&newest).await.parse::<i64>().expect("a time") - last_timestamp_ms(file);
@@ -134,8 +134,11 @@ async fn until_settled(kelly: &Kelly, metric: &str) {
         let parts = health["parts"].as_array().expect("parts");
         let lag =
             parts.iter().find(|part| part["name"] == "ingest").map(|part| part["details"]["lag"].clone());
-        let found =
-            kelly.sql(&format!("SELECT count() FROM metrics_1h WHERE metric_name = '{metric}'")).await;
+        let found = kelly
+            .sql(&format!(
+                "SELECT count() FROM metric_rollups WHERE tier = 'hour' AND metric_name = '{metric}'"
+            ))
+            .await;
         if lag == Some(Value::from(0)) && found != "0" {
             return;
         }

@@ -199,15 +199,19 @@ async fn a_dead_letter_is_found_shown_and_replayed_once() {
     let (code, told) = replay(&["--all", "--yes"]);
     assert_eq!((code, &told["sent"]), (Some(3), &json!(0)), "once is enough: {told}");
 
-    let of_that_day =
-        "SELECT sum(count) FROM metrics_1h WHERE metric_name = 'replayed' AND t < now() - 86400";
+    let of_that_day = "SELECT sum(count) FROM metric_rollups WHERE tier = 'hour' AND metric_name = 'replayed' AND t < now() - 86400";
     let begun = std::time::Instant::now();
     while kelly.sql(of_that_day).await == "0" {
         assert!(begun.elapsed() < crate::kelly_process::PATIENCE, "the replayed row never came");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert_eq!(kelly.sql(of_that_day).await, "1", "it is there once, at its own time");
-    assert_eq!(kelly.sql("SELECT sum(count) FROM metrics_1h WHERE metric_name = 'replayed'").await, "2");
+    assert_eq!(
+        kelly
+            .sql("SELECT sum(count) FROM metric_rollups WHERE tier = 'hour' AND metric_name = 'replayed'")
+            .await,
+        "2"
+    );
     assert_eq!(kelly.terminate(), Some(0));
 }
 
@@ -257,7 +261,12 @@ async fn a_replay_goes_on_where_the_last_one_ended_and_two_at_once_send_nothing_
     assert_eq!(replay("1000")["letters"], json!([]));
     let path = format!("{BASE}/metrics/detailed/stuck?timeframe=1h");
     until(&kelly, &path, |answer| answer["sample_count"].as_u64() >= Some(3 + AT_ONCE)).await;
-    assert_eq!(kelly.sql("SELECT sum(count) FROM metrics_1h WHERE metric_name = 'stuck'").await, "23");
+    assert_eq!(
+        kelly
+            .sql("SELECT sum(count) FROM metric_rollups WHERE tier = 'hour' AND metric_name = 'stuck'")
+            .await,
+        "23"
+    );
     assert_eq!(kelly.terminate(), Some(0));
 }
 

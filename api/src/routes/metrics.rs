@@ -160,7 +160,7 @@ pub(crate) async fn catalogue(
             "definition": {"unit": "ms", "kind": "gauge", "aggregate": "mean", "bad_direction": "up", "description": "Time to answer."},
             "window": {"from": "2024-09-04T00:00:00Z", "to": "2024-09-12T00:00:00Z"},
             "resolution": {"seconds": 86400, "label": "1d"},
-            "tier": "account_day",
+            "tier": "account_hour",
             "freshness": {"newest_sample": "2024-09-11T15:29:58Z", "age_seconds": 1.4, "computed_at": "2024-09-11T15:29:59.400Z"},
             "percentile_error_bound": 0.01, "notes": []
         }))))), (String = "text/csv"), (String = "application/vnd.apache.parquet"), (String = "application/vnd.apache.arrow.stream"), (String = "application/x-ndjson"))),

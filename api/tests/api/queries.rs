@@ -229,7 +229,7 @@ pub(crate) mod answers {
             definition: whole.definition,
             window: whole.window,
             resolution: whole.resolution,
-            tier: Tier::AccountDay,
+            tier: Tier::AccountHour,
             freshness: whole.freshness,
             percentile_error_bound: Some(0.01),
             notes: vec!["What is lacking and why.".to_owned()],

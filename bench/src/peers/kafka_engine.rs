@@ -234,7 +234,7 @@ async fn until_rolled_up(store: &FreshStore, rows: u64) -> Result<Option<Instant
     for view in rollups() {
         while store.number(&view.counting()).await? < rows {
             if begun.elapsed() > PATIENCE {
-                bail!("{} lacks rows", view.table);
+                bail!("{} lacks rows", view.name());
             }
             lacking = Some(Instant::now());
             tokio::time::sleep(ASK_EVERY).await;
@@ -252,7 +252,7 @@ pub async fn verify(store: &FreshStore, rows: u64) -> Result<()> {
     for view in rollups() {
         let counted = store.number(&view.counting()).await?;
         if counted != rows {
-            bail!("{} counts {counted} rows instead of {rows}", view.table);
+            bail!("{} counts {counted} rows instead of {rows}", view.name());
         }
     }
     Ok(())

@@ -1,7 +1,8 @@
 //! The peers' tables are Kelly's; what Kelly's ingest computes, materialised views compute for them:
-//! the raw rows and the same five rollups, histograms in the same buckets.
+//! the raw rows and the same five tiers of rollups, histograms in the same buckets.
 
 use kelly_schemas::histogram;
+use kelly_sql::RollupTier;
 
 /// Which rows a rollup's view aggregates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,28 +13,32 @@ pub enum RollupsFrom {
     Null,
 }
 
-const BY_COUNT: &str = "sum(count)";
-
-/// A table and the view that fills it.
+/// A tier of the rollups and the view that fills it.
 pub struct View {
-    /// Name of the table.
-    pub table: &'static str,
+    tier: RollupTier,
     /// Over its rows, how many raw rows they stand for.
     counted: &'static str,
-    /// The view's SELECT, `{rows}` standing for where it reads.
+    /// The view's columns, by name, and where it reads, `{rows}` standing for that.
     select: String,
 }
 
 impl View {
-    /// The question how many raw rows the table stands for.
+    /// The tier's name.
+    pub fn name(&self) -> &'static str {
+        self.tier.name()
+    }
+
+    /// The question how many raw rows the tier stands for.
     pub fn counting(&self) -> String {
-        format!("SELECT {} FROM {}", self.counted, self.table)
+        format!("SELECT {} FROM metric_rollups WHERE tier = '{}'", self.counted, self.tier.name())
     }
 
     /// The statement that makes the view.
     pub fn create(&self, rows: &str) -> String {
-        let Self { table, select, .. } = self;
-        format!("CREATE MATERIALIZED VIEW {table}_filled TO {table} AS {}", select.replace("{rows}", rows))
+        let (tier, select) = (self.tier.name(), self.select.replace("{rows}", rows));
+        format!(
+            "CREATE MATERIALIZED VIEW {tier}_filled TO metric_rollups AS SELECT '{tier}' AS tier, * FROM ({select})"
+        )
     }
 }
 
@@ -43,7 +48,7 @@ pub const RAW_FROM_SOURCE: &str = "SELECT metric_name, 'gauge' AS metric_type, v
     '' AS metadata, toUInt16(_partition) AS log_partition, toUInt64(_offset) AS log_offset, \
     toUInt32(0) AS log_row FROM source";
 
-/// The five rollups. The histograms are grouped by bucket first, which was the faster way to write them.
+/// The five tiers of the rollups. The histograms are grouped by bucket first, which was the faster way to write them.
 pub fn rollups() -> Vec<View> {
     let bucket = format!(
         "toInt16(if(abs(value) < {smallest:e}, 0, sign(value) * (ceil(log(abs(value)) / log({gamma})) + {offset})))",
@@ -68,28 +73,31 @@ pub fn rollups() -> Vec<View> {
              FROM {{rows}} GROUP BY {keys}, t"
         )
     };
+    let tier = |tier, counted, select| View { tier, counted, select };
+    let by_count = "sum(count)";
     vec![
-        View { table: "metrics_1m", counted: BY_COUNT, select: dense("toStartOfMinute(timestamp)") },
-        View { table: "metrics_1h", counted: BY_COUNT, select: dense("toStartOfHour(timestamp)") },
-        View {
-            table: "account_metrics_1h",
-            counted: BY_COUNT,
-            select: sparse("metric_name, account_id", "toStartOfHour(timestamp)"),
-        },
-        View {
-            table: "account_metrics_1d",
-            counted: "sum(arraySum(mapValues(histogram)))",
-            select: format!(
-                "SELECT metric_name, account_id, t, \
+        tier(RollupTier::Minute, by_count, dense("toStartOfMinute(timestamp)")),
+        tier(RollupTier::Hour, by_count, dense("toStartOfHour(timestamp)")),
+        tier(
+            RollupTier::AccountHour,
+            by_count,
+            sparse("metric_name, account_id", "toStartOfHour(timestamp)"),
+        ),
+        tier(
+            RollupTier::AccountDay,
+            "sum(arraySum(mapValues(histogram)))",
+            format!(
+                "SELECT metric_name, account_id, t, inf AS min, -inf AS max, \
+                 CAST((0, -inf), 'Tuple(at DateTime64(3, \\'UTC\\'), value Float64)') AS last, \
                  CAST(mapFromArrays(groupArray(bucket), groupArray(n)), 'Map(Int16, UInt64)') AS histogram \
                  FROM (SELECT metric_name, account_id, toDateTime(toStartOfDay(timestamp)) AS t, {bucket} AS bucket, \
                  count() AS n FROM {{rows}} GROUP BY metric_name, account_id, t, bucket) GROUP BY metric_name, account_id, t"
             ),
-        },
-        View {
-            table: "conversation_metrics_1d",
-            counted: BY_COUNT,
-            select: sparse("conversation_id, metric_name, account_id", "toDateTime(toStartOfDay(timestamp))"),
-        },
+        ),
+        tier(
+            RollupTier::ConversationDay,
+            by_count,
+            sparse("conversation_id, metric_name, account_id", "toDateTime(toStartOfDay(timestamp))"),
+        ),
     ]
 }

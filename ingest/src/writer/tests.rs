@@ -121,7 +121,7 @@ impl Committer for Scene {
 
 fn batches() -> mpsc::Receiver<Charged> {
     let times: ArrayRef = Arc::new(TimestampSecondArray::from(vec![0]).with_timezone("UTC"));
-    let block = Block { table: Table::Metrics1m, rows: RecordBatch::try_from_iter([("t", times)]).unwrap() };
+    let block = Block { table: Table::MetricRollups, rows: RecordBatch::try_from_iter([("t", times)]).unwrap() };
     let batch = Batch {
         range: Range { start: 0, end: 9 },
         blocks: vec![block],

@@ -71,19 +71,20 @@ async fn a_clock_that_jumps_loses_and_doubles_nothing() {
             tokio::task::spawn_blocking(move || enforcing.enforce_retention()).await.unwrap().unwrap();
             run_until_drained(&port, Arc::new(database.store().clone()), config(7)).await;
         }
-        let found = async |what: &str, table: &str| {
-            database.query(&format!("SELECT {what} FROM {table} WHERE metric_name = '{metric}'")).await
+        let found = async |what: &str, rows: &str| {
+            database.query(&format!("SELECT {what} FROM {rows} metric_name = '{metric}'")).await
         };
+        let of_tier = |tier: &str| format!("metric_rollups WHERE tier = '{tier}' AND");
         // Those of 1970 too: log time never goes back, so none of them has expired on arrival.
         let sent = sent.to_string();
-        assert_eq!(found("count()", "system_metrics").await, sent, "{jumps:?}");
-        assert_eq!(found("uniqExact(log_offset)", "system_metrics").await, sent, "{jumps:?}");
-        for tier in ["metrics_1m", "metrics_1h", "account_metrics_1h", "conversation_metrics_1d"] {
-            assert_eq!(found("sum(count)", tier).await, sent, "{jumps:?} in {tier}");
+        assert_eq!(found("count()", "system_metrics WHERE").await, sent, "{jumps:?}");
+        assert_eq!(found("uniqExact(log_offset)", "system_metrics WHERE").await, sent, "{jumps:?}");
+        for tier in ["minute", "hour", "account_hour", "conversation_day"] {
+            assert_eq!(found("sum(count)", &of_tier(tier)).await, sent, "{jumps:?} in {tier}");
         }
         let in_histograms = "sum(arraySum(mapValues(histogram)))";
-        for tier in ["metrics_1m", "metrics_1h", "account_metrics_1d"] {
-            assert_eq!(found(in_histograms, tier).await, sent, "{jumps:?} in {tier}");
+        for tier in ["minute", "hour", "account_day"] {
+            assert_eq!(found(in_histograms, &of_tier(tier)).await, sent, "{jumps:?} in {tier}");
         }
         assert_eq!(database.query("SELECT count() FROM dead_letters").await, "0", "{jumps:?}");
         log.close().await.unwrap();

@@ -46,8 +46,8 @@ async fn positions_that_kafka_forgot_lose_and_repeat_nothing() {
     };
     for (table, taken) in [
         (Table::SystemMetrics, Taken::Part),
-        (Table::Metrics1m, Taken::Part),
-        (Table::ConversationMetrics1d, Taken::All),
+        (Table::MetricRollups, Taken::Part),
+        (Table::MetricRollups, Taken::All),
         (Table::ActivityEvents, Taken::Part),
     ] {
         let scene = format!("{}_{taken:?}", table.name()).to_lowercase();

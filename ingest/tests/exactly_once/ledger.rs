@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Int32Type, TimestampMillisecondType, TimestampSecondType, UInt16Type, UInt32Type, UInt64Type,
+    Float64Type, Int8Type, Int32Type, TimestampMillisecondType, TimestampSecondType, UInt16Type, UInt32Type,
+    UInt64Type,
 };
-use arrow_array::{Array, BooleanArray, Float64Array, RecordBatch};
+use arrow_array::{BooleanArray, RecordBatch};
 use async_trait::async_trait;
 use kelly_ingest::evidence::{Evidence, Source, origins};
 use kelly_ingest::{Block, InsertError, Tables, Unanswered};
 use kelly_schemas::Stream;
-use kelly_sql::Table;
 use kelly_sql::evidence::{MarkedLife, Proof, marker_name, week_of};
+use kelly_sql::{RollupTier, Table};
 use tokio::sync::Notify;
 
 use crate::messages;
@@ -121,17 +122,20 @@ fn texts(rows: &RecordBatch, column: &str) -> Vec<String> {
     dictionary.keys().values().iter().map(|key| values.value(*key as usize).to_owned()).collect()
 }
 
+/// Which rows of a block are of a tier.
+fn of_tier(rows: &RecordBatch, tier: RollupTier) -> impl Iterator<Item = usize> {
+    let tiers = rows["tier"].as_primitive::<Int8Type>().values();
+    (0..rows.num_rows()).filter(move |row| tiers[*row] == tier.number())
+}
+
 /// The marks of one name in a block, as the store would read them.
-fn marks(table: Table, rows: &RecordBatch, marker: &str) -> Vec<(i64, u64)> {
+fn marks(rows: &RecordBatch, marker: &str) -> Vec<(i64, u64)> {
     let times = rows["t"].as_primitive::<TimestampSecondType>();
-    let end = |row: usize| match table {
-        Table::AccountMetrics1d => rows["log_end"].as_primitive::<UInt64Type>().value(row),
-        _ => rows["max"].as_any().downcast_ref::<Float64Array>().unwrap().value(row) as u64,
-    };
+    let ends = rows["max"].as_primitive::<Float64Type>();
     let names = texts(rows, "metric_name");
-    (0..rows.num_rows())
+    of_tier(rows, RollupTier::Marker)
         .filter(|row| names[*row] == marker)
-        .map(|row| (week_of(times.value(row)), end(row)))
+        .map(|row| (week_of(times.value(row)), ends.value(row) as u64))
         .collect()
 }
 
@@ -189,7 +193,7 @@ impl Tables for Ledger {
             }
             Proof::Marker => {
                 let mut ends = HashMap::new();
-                for (week, end) in blocks.iter().flat_map(|rows| marks(block.table, rows, &source.marker())) {
+                for (week, end) in blocks.iter().flat_map(|rows| marks(rows, &source.marker())) {
                     let newest = ends.entry(week).or_default();
                     *newest = end.max(*newest);
                 }
@@ -205,12 +209,13 @@ impl Tables for Ledger {
         let contents = self.contents.lock().unwrap();
         let prefix = marker_name(stream.topic(), partition, "");
         let mut lives: BTreeMap<String, (i64, f64)> = BTreeMap::new();
-        for rows in contents.blocks.get(&Table::Metrics1m).into_iter().flatten() {
+        for rows in contents.blocks.get(&Table::MetricRollups).into_iter().flatten() {
             let last = rows["last"].as_struct();
             let ends = last.column(0).as_primitive::<TimestampMillisecondType>();
-            let starts = last.column(1).as_any().downcast_ref::<Float64Array>().unwrap();
-            for (row, name) in texts(rows, "metric_name").into_iter().enumerate() {
-                if let Some(life) = name.strip_prefix(&prefix) {
+            let starts = last.column(1).as_primitive::<Float64Type>();
+            let names = texts(rows, "metric_name");
+            for row in of_tier(rows, RollupTier::Marker) {
+                if let Some(life) = names[row].strip_prefix(&prefix) {
                     let newest = lives.entry(life.to_owned()).or_default();
                     if ends.value(row) > newest.0 {
                         *newest = (ends.value(row), starts.value(row));
@@ -259,21 +264,36 @@ pub fn violations(contents: &Mutex<Contents>) -> Vec<String> {
     let none = Vec::new();
     let blocks = |table: Table| contents.blocks.get(&table).unwrap_or(&none);
     let rows = |table: Table| blocks(table).iter().map(|block| block.num_rows() as u64).sum::<u64>();
-    let counted = |table: Table| {
-        blocks(table)
-            .iter()
-            .flat_map(|block| block["count"].as_primitive::<UInt64Type>().values().to_vec())
-            .sum::<u64>()
-    };
     check("raw rows", rows(Table::SystemMetrics), messages::rows());
-    for table in [Table::Metrics1m, Table::Metrics1h, Table::AccountMetrics1h, Table::ConversationMetrics1d] {
-        check(table.name(), counted(table), messages::rows());
+    let rollups = blocks(Table::MetricRollups);
+    let counted = |tier: RollupTier| {
+        let counts = |block: &RecordBatch| -> u64 {
+            let counts = block["count"].as_primitive::<UInt64Type>();
+            of_tier(block, tier).map(|row| counts.value(row)).sum()
+        };
+        rollups.iter().map(counts).sum::<u64>()
+    };
+    let in_histograms = |tier: RollupTier| {
+        let counts = |block: &RecordBatch| -> u64 {
+            let histograms = block["histogram"].as_map();
+            let of_row = |row| {
+                histograms.value(row).column(1).as_primitive::<UInt64Type>().values().iter().sum::<u64>()
+            };
+            of_tier(block, tier).map(of_row).sum()
+        };
+        rollups.iter().map(counts).sum::<u64>()
+    };
+    for tier in RollupTier::ALL {
+        let (has_samples, has_histograms) = match tier {
+            RollupTier::Minute | RollupTier::Hour => (true, true),
+            RollupTier::AccountHour | RollupTier::ConversationDay => (true, false),
+            RollupTier::AccountDay => (false, true),
+            RollupTier::Marker => (false, false),
+        };
+        let wanted = |has: bool| if has { messages::rows() } else { 0 };
+        check(tier.name(), counted(tier), wanted(has_samples));
+        check(&format!("{} in histograms", tier.name()), in_histograms(tier), wanted(has_histograms));
     }
-    let in_histograms = blocks(Table::AccountMetrics1d)
-        .iter()
-        .flat_map(|block| block["histogram"].as_map().values().as_primitive::<UInt64Type>().values().to_vec())
-        .sum::<u64>();
-    check(Table::AccountMetrics1d.name(), in_histograms, messages::rows());
     check("dead letters", rows(Table::DeadLetters), messages::broken());
     check("events", rows(Table::ActivityEvents), messages::rows());
     let ids: HashSet<Vec<u8>> = blocks(Table::ActivityFirstSeen)

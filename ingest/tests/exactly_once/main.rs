@@ -21,7 +21,7 @@ use messages::{config, filled_log, run_until_crash, run_until_drained};
 use undeclared::Undeclared;
 
 /// Rows of a batch.
-const ROWS: usize = 7;
+const ROWS: usize = 4;
 
 /// Inserts of a run that is not disturbed, at least: so many points there are to crash at.
 const INSERTS: usize = 30;
@@ -176,7 +176,7 @@ async fn without_declarations_the_violations_are_found() {
         let log: Arc<dyn Log> = Arc::new(Undeclared(filled_log(directory.path()).await));
         let contents = Arc::default();
         crash_at(&log, &contents, at, Taken::All).await;
-        run_until_drained(&log, Arc::new(Ledger::over(&contents, Plan::Obey)), config(ROWS - 2)).await;
+        run_until_drained(&log, Arc::new(Ledger::over(&contents, Plan::Obey)), config(ROWS + 3)).await;
         noticed += usize::from(violations(&contents) != FAITHFUL);
     }
     assert!(noticed > POINTS / 2, "{noticed} of {POINTS} ranges written again were noticed");

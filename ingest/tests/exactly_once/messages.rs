@@ -21,8 +21,8 @@ pub fn config(max_rows: usize) -> IngestConfig {
     }
 }
 
-/// A log with messages of one to three metrics and as many events, their times spread over three weeks, and every
-/// tenth message broken.
+/// A log with messages of one to three metrics, some without account or conversation, and as many events, their times
+/// spread over three weeks, and every tenth message broken.
 pub async fn filled_log(directory: &std::path::Path) -> Arc<dyn Log> {
     let log = EmbeddedLog::open(EmbeddedConfig::new(directory)).unwrap();
     fill(&log).await;
@@ -41,10 +41,16 @@ pub async fn fill(log: &dyn Log) {
     let records = (0..MESSAGES).flat_map(|number| {
         let at = |row: u64| now - (number + row) as i64 % 3 * 7 * DAY_MS - 1;
         let metric = |row| {
-            serde_json::json!({
+            let mut metric = serde_json::json!({
                 "metric_name": format!("m{}", number % 4), "value": number as f64 + row as f64 / 10.0, "timestamp": at(row),
-                "account_id": format!("a{}", number % 2), "conversation_id": format!("c{number}")
-            })
+            });
+            if number % 5 != 2 {
+                metric["account_id"] = format!("a{}", number % 2).into();
+            }
+            if number % 4 != 1 {
+                metric["conversation_id"] = format!("c{number}").into();
+            }
+            metric
         };
         let event = |row| {
             serde_json::json!({

@@ -104,8 +104,8 @@ async fn each_becomes_one_dead_letter_between_neighbours_that_pass() {
     let neighbours = (poison().len() + 1 + 2).to_string();
     for question in [
         "SELECT count() FROM system_metrics",
-        "SELECT sum(count) FROM metrics_1m",
-        "SELECT sum(count) FROM metrics_1h WHERE metric_name = 'sound'",
+        "SELECT sum(count) FROM metric_rollups WHERE tier = 'minute'",
+        "SELECT sum(count) FROM metric_rollups WHERE tier = 'hour' AND metric_name = 'sound'",
     ] {
         assert_eq!(database.query(question).await, neighbours, "{question}");
     }

@@ -1,5 +1,5 @@
 //! The real store, its engine dead in the middle of a batch and its log of tokens gone: every row is in raw and in
-//! every rollup once.
+//! every tier of the rollups once.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,14 +23,10 @@ use crate::ledger::{Taken, first_partition};
 use crate::messages::{broken, config, filled_log, rows, run_until_crash, run_until_drained};
 
 /// The tables a batch has blocks for.
-const WRITTEN: [Table; 9] = [
+const WRITTEN: [Table; 5] = [
     Table::DeadLetters,
     Table::SystemMetrics,
-    Table::Metrics1m,
-    Table::Metrics1h,
-    Table::AccountMetrics1h,
-    Table::AccountMetrics1d,
-    Table::ConversationMetrics1d,
+    Table::MetricRollups,
     Table::ActivityFirstSeen,
     Table::ActivityEvents,
 ];
@@ -194,18 +190,20 @@ impl std::fmt::Display for Scene {
 /// What is wrong in a store that has taken so many logs.
 pub async fn violations(store: &Store, logs: u64) -> Vec<String> {
     let mut wrong = Vec::new();
-    let counted = |table: &str| format!("SELECT sum(count) FROM {table}");
+    let of_tier = |what: &str, tier: &str| format!("SELECT {what} FROM metric_rollups WHERE tier = '{tier}'");
+    let counted = |tier: &str| of_tier("sum(count)", tier);
+    let in_histograms = |tier: &str| of_tier("sum(arraySum(mapValues(histogram)))", tier);
     let distinct = "SELECT uniqExact(log_partition, log_offset, log_row, timestamp) FROM system_metrics";
     for (question, wanted) in [
         ("SELECT count() FROM system_metrics".to_owned(), rows()),
         (distinct.to_owned(), rows()),
-        (counted("metrics_1m"), rows()),
-        (counted("metrics_1h"), rows()),
-        (counted("account_metrics_1h"), rows()),
-        ("SELECT sum(arraySum(mapValues(histogram))) FROM account_metrics_1d".to_owned(), rows()),
-        (counted("conversation_metrics_1d"), rows()),
-        ("SELECT sum(arraySum(mapValues(histogram))) FROM metrics_1m".to_owned(), rows()),
-        ("SELECT sum(arraySum(mapValues(histogram))) FROM metrics_1h".to_owned(), rows()),
+        (counted("minute"), rows()),
+        (counted("hour"), rows()),
+        (counted("account_hour"), rows()),
+        (counted("conversation_day"), rows()),
+        (in_histograms("minute"), rows()),
+        (in_histograms("hour"), rows()),
+        (in_histograms("account_day"), rows()),
         ("SELECT count() FROM activity_events".to_owned(), rows()),
         ("SELECT uniqExact(id) FROM activity_first_seen".to_owned(), rows()),
         ("SELECT count() FROM dead_letters".to_owned(), broken()),
@@ -215,8 +213,7 @@ pub async fn violations(store: &Store, logs: u64) -> Vec<String> {
             wrong.push(format!("{question} is {found}, not {}", wanted * logs));
         }
     }
-    let sums =
-        "SELECT round(sum(sum), 3) FROM metrics_1m UNION ALL SELECT round(sum(value), 3) FROM system_metrics";
+    let sums = "SELECT round(sum(sum), 3) FROM metric_rollups WHERE tier = 'minute' UNION ALL SELECT round(sum(value), 3) FROM system_metrics";
     let sums = ask(store, sums).await;
     if sums.lines().collect::<std::collections::HashSet<_>>().len() != 1 {
         wrong.push(format!("minutes and raw rows do not add up alike: {sums}"));
@@ -281,7 +278,7 @@ async fn a_lost_log_of_tokens_is_survived_at_every_block() {
     for (table, taken) in [
         (Table::DeadLetters, Taken::Nothing),
         (Table::SystemMetrics, Taken::All),
-        (Table::AccountMetrics1d, Taken::All),
+        (Table::MetricRollups, Taken::All),
         (Table::ActivityEvents, Taken::All),
     ] {
         scenes.push(Scene::play(&engine, table, taken).await);
@@ -301,12 +298,14 @@ async fn a_lost_log_of_tokens_is_survived_at_every_block() {
 async fn without_evidence_a_lost_log_of_tokens_is_noticed() {
     let directory = TempDir::new().unwrap();
     let engine = Engine::start(spec(directory.path()).unwrap()).await.unwrap();
-    let scene = Scene::play(&engine, Table::Metrics1h, Taken::All).await;
+    let scene = Scene::play(&engine, Table::MetricRollups, Taken::All).await;
     let engine = lose_tokens(engine, directory.path()).await;
     run_until_drained(&scene.log, Arc::new(Blind(scene.store.clone())), config(ROWS)).await;
     let wrong = scene.violations(1).await;
-    for table in ["system_metrics", "metrics_1m", "metrics_1h"] {
-        assert!(wrong.iter().any(|what| what.contains(table)), "{table} was not doubled: {wrong:?}");
+    for rows in
+        ["system_metrics", "'minute'", "'hour'", "'account_hour'", "'account_day'", "'conversation_day'"]
+    {
+        assert!(wrong.iter().any(|what| what.contains(rows)), "{rows} was not doubled: {wrong:?}");
     }
     engine.shutdown().await;
 }
@@ -317,7 +316,7 @@ async fn a_token_without_its_rows_does_not_lose_them() {
     let directory = TempDir::new().unwrap();
     let engine = Engine::start(spec(directory.path()).unwrap()).await.unwrap();
     let mut scenes = Vec::new();
-    for table in [Table::SystemMetrics, Table::Metrics1m, Table::ActivityFirstSeen] {
+    for table in [Table::SystemMetrics, Table::MetricRollups, Table::ActivityFirstSeen] {
         scenes.push(Scene::play(&engine, table, Taken::Token).await);
     }
     engine.shutdown().await;
@@ -339,7 +338,7 @@ async fn a_token_without_its_rows_does_not_lose_them() {
 async fn a_token_that_left_the_window_and_a_log_made_anew() {
     let directory = TempDir::new().unwrap();
     let engine = Engine::start(spec(directory.path()).unwrap()).await.unwrap();
-    let scene = Scene::play(&engine, Table::ConversationMetrics1d, Taken::Part).await;
+    let scene = Scene::play(&engine, Table::MetricRollups, Taken::Part).await;
     for table in Table::ALL {
         let alter =
             format!("ALTER TABLE {} MODIFY SETTING non_replicated_deduplication_window = 2", table.name());

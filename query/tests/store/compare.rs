@@ -75,8 +75,8 @@ async fn the_period_before_is_told_on_every_tier_and_lies_under_the_answer() {
         ("short", &short, Timeframe::OneDay, None, Some("c-2"), Tier::Raw),
         ("long", &long, Timeframe::SevenDays, None, None, Tier::Hour),
         ("long", &long, Timeframe::ThirtyDays, None, None, Tier::Hour),
-        ("long", &long, Timeframe::SevenDays, Some("acme"), None, Tier::AccountDay),
-        ("long", &long, Timeframe::ThirtyDays, Some("acme"), None, Tier::AccountDay),
+        ("long", &long, Timeframe::SevenDays, Some("acme"), None, Tier::AccountHour),
+        ("long", &long, Timeframe::ThirtyDays, Some("acme"), None, Tier::AccountHour),
         ("long", &long, Timeframe::SevenDays, None, Some("c-1"), Tier::ConversationDay),
     ];
     for (metric, samples, timeframe, account, conversation, tier) in cases {
@@ -103,7 +103,7 @@ async fn the_period_before_is_told_on_every_tier_and_lies_under_the_answer() {
             let bound = answer.percentile_error_bound.unwrap();
             assert_percentiles(&comparison.previous_percentiles, &previous, bound, &what);
         } else {
-            assert!([Tier::AccountDay, Tier::ConversationDay].contains(&tier), "{what}");
+            assert!([Tier::AccountHour, Tier::ConversationDay].contains(&tier), "{what}");
         }
         let counted: u64 = comparison.previous_series.iter().map(|point| point.count).sum();
         assert_eq!(counted, previous.len() as u64, "{what}");

@@ -56,7 +56,7 @@ impl Fixture {
         Self { database, service }
     }
 
-    /// Stores samples as ingest does: raw while raw is kept, and in every rollup.
+    /// Stores samples as ingest does: raw while raw is kept, and in every tier of the rollups.
     pub(crate) async fn record(&self, samples: &[Sample]) {
         let raw_from = now() - TimeDelta::hours(72);
         let raw =
@@ -68,41 +68,40 @@ impl Fixture {
                 })
             });
         self.insert("system_metrics", raw).await;
-        for (table, unit) in [("metrics_1m", 60), ("metrics_1h", 3_600)] {
+        let mut rows = Vec::new();
+        for (tier, unit) in [("minute", 60), ("hour", 3_600)] {
             let groups = samples::rolled_up(samples, unit, |sample| sample.metric);
-            let rows = groups.into_iter().map(|((metric, t), group)| {
-                with(
-                    samples::state(&group),
-                    json!({
-                        "metric_name": metric, "t": t, "histogram": samples::buckets(&group),
-                    }),
-                )
-            });
-            self.insert(table, rows).await;
+            rows.extend(groups.into_iter().map(|((metric, t), group)| {
+                let key = json!({
+                    "tier": tier, "metric_name": metric, "t": t, "histogram": samples::buckets(&group),
+                });
+                with(samples::state(&group), key)
+            }));
         }
         let groups = samples::rolled_up(samples, 3_600, |sample| (sample.metric, sample.account));
-        let rows = groups.into_iter().map(|(((metric, account), t), group)| {
-            with(samples::state(&group), json!({ "metric_name": metric, "account_id": account, "t": t }))
-        });
-        self.insert("account_metrics_1h", rows).await;
+        rows.extend(groups.into_iter().map(|(((metric, account), t), group)| {
+            let key = json!({ "tier": "account_hour", "metric_name": metric, "account_id": account, "t": t });
+            with(samples::state(&group), key)
+        }));
         let groups = samples::rolled_up(samples, 86_400, |sample| (sample.metric, sample.account));
-        let rows = groups.into_iter().map(|(((metric, account), t), group)| {
-            let histogram = samples::buckets(&group);
-            json!({ "metric_name": metric, "account_id": account, "t": t, "histogram": histogram })
-        });
-        self.insert("account_metrics_1d", rows).await;
+        rows.extend(groups.into_iter().map(|(((metric, account), t), group)| {
+            let key = json!({
+                "tier": "account_day", "metric_name": metric, "account_id": account, "t": t,
+                "histogram": samples::buckets(&group),
+            });
+            with(samples::no_state(), key)
+        }));
         let groups = samples::rolled_up(samples, 86_400, |sample| {
             (sample.conversation, sample.metric, sample.account)
         });
-        let rows = groups.into_iter().map(|(((conversation, metric, account), t), group)| {
-            with(
-                samples::state(&group),
-                json!({
-                    "conversation_id": conversation, "metric_name": metric, "account_id": account, "t": t,
-                }),
-            )
-        });
-        self.insert("conversation_metrics_1d", rows).await;
+        rows.extend(groups.into_iter().map(|(((conversation, metric, account), t), group)| {
+            let key = json!({
+                "tier": "conversation_day", "conversation_id": conversation, "metric_name": metric,
+                "account_id": account, "t": t,
+            });
+            with(samples::state(&group), key)
+        }));
+        self.insert("metric_rollups", rows).await;
     }
 
     /// Stores events as ingest does: every row, and for each id the least (created_at, place) of its rows.

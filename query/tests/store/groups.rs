@@ -212,8 +212,8 @@ async fn groups_are_ranked_by_every_figure_on_every_tier() {
     fixture.record(&young).await;
     let cases = [
         ("young", &young, Timeframe::SixHours, GroupBy::Account, Tier::Raw),
-        ("custom", &old, Timeframe::SevenDays, GroupBy::Account, Tier::AccountDay),
-        ("custom", &old, Timeframe::ThirtyDays, GroupBy::Account, Tier::AccountDay),
+        ("custom", &old, Timeframe::SevenDays, GroupBy::Account, Tier::AccountHour),
+        ("custom", &old, Timeframe::ThirtyDays, GroupBy::Account, Tier::AccountHour),
         ("young", &young, Timeframe::OneDay, GroupBy::Conversation, Tier::Raw),
         ("custom", &old, Timeframe::ThirtyDays, GroupBy::Conversation, Tier::ConversationDay),
     ];
@@ -283,7 +283,7 @@ async fn conversations_of_one_account_and_old_ranges() {
         let range = RangeRequest::Between { from: window.from, to: Some(window.to) };
         let asked = GroupsRequest { range, ..request("custom", Timeframe::OneHour, GroupBy::Account) };
         let answer = fixture.service.groups(asked.clone()).await.unwrap();
-        assert_eq!((answer.tier, answer.window), (Tier::AccountDay, window));
+        assert_eq!((answer.tier, answer.window), (Tier::AccountHour, window));
         assert_eq!(answer.percentile_error_bound.is_some(), has_percentiles);
         assert_answers(&answer, &samples);
         let by_percentile = GroupsRequest { order_by: Some(OrderBy::P95), ..asked };

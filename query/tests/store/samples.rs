@@ -100,6 +100,14 @@ pub(crate) fn state(samples: &[&Sample]) -> Value {
     })
 }
 
+/// The same of no samples, as the days of accounts have it.
+pub(crate) fn no_state() -> Value {
+    json!({
+        "count": 0, "sum": 0, "min": "inf", "max": "-inf",
+        "last": { "at": "1970-01-01 00:00:00.000", "value": "-inf" },
+    })
+}
+
 /// Bucket -> samples.
 pub(crate) fn buckets(samples: &[&Sample]) -> BTreeMap<i16, u64> {
     let mut buckets = BTreeMap::new();

@@ -19,7 +19,7 @@ pub enum GroupSource<'a> {
     AccountRaw,
     /// Accounts, from their hours; window edges are whole hours. Percentiles come from their days, where the edges are
     /// whole days.
-    AccountDay,
+    AccountHour,
     /// Conversations, from samples.
     ConversationRaw {
         /// Only those of this account; `None` for any.
@@ -233,25 +233,25 @@ impl<'a> GroupSource<'a> {
     fn ranking_view(&self) -> &'static str {
         match self {
             Self::AccountRaw => "account_groups_raw",
-            Self::AccountDay => "account_groups_1d",
+            Self::AccountHour => "account_groups_hour",
             Self::ConversationRaw { .. } => "conversation_groups_raw",
-            Self::ConversationDay { .. } => "conversation_groups_1d",
+            Self::ConversationDay { .. } => "conversation_groups_day",
         }
     }
 
     fn series_view(&self) -> &'static str {
         match self {
             Self::AccountRaw => "account_group_series_raw",
-            Self::AccountDay => "account_group_series_1d",
+            Self::AccountHour => "account_group_series_hour",
             Self::ConversationRaw { .. } => "conversation_group_series_raw",
-            Self::ConversationDay { .. } => "conversation_group_series_1d",
+            Self::ConversationDay { .. } => "conversation_group_series_day",
         }
     }
 
     /// The parameter `account`, which the views of accounts do not read.
     fn account(&self) -> &'a str {
         match self {
-            Self::AccountRaw | Self::AccountDay => "",
+            Self::AccountRaw | Self::AccountHour => "",
             Self::ConversationRaw { account } | Self::ConversationDay { account } => {
                 account.unwrap_or_default()
             }

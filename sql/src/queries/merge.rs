@@ -1,6 +1,6 @@
 //! Kept states put together into a series: points, window, comparison and percentiles. Pure.
 //!
-//! The flat views (`metric_states_1m` and its like) give the rows as they are kept. ClickHouse can merge them too, which is
+//! The flat views (`metric_states_minute` and its like) give the rows as they are kept. ClickHouse can merge them too, which is
 //! what the views of `series` do, but it takes longer to plan such a query than to read the rows.
 
 use std::collections::BTreeMap;
@@ -78,7 +78,8 @@ impl Merge {
         Self { frame, points: BTreeMap::new(), compared: State::EMPTY, previous: State::EMPTY }
     }
 
-    /// Adds the state of the interval that starts at `start_ms` and, where there is one, its histogram.
+    /// Adds the state of the interval that starts at `start_ms` and, where there is one, its histogram. The histogram of an
+    /// account's day comes with the state of no samples.
     pub(super) fn add(&mut self, start_ms: i64, state: &State, histogram: &[(i16, u64)]) {
         if start_ms < self.frame.from_ms {
             self.previous.add(state);
@@ -92,11 +93,6 @@ impl Merge {
         point.buckets.extend(histogram);
     }
 
-    /// Adds to the histogram of the point that `start_ms` lies in.
-    pub(super) fn add_bucket(&mut self, start_ms: i64, bucket: i16, count: u64) {
-        self.point(start_ms).buckets.extend(&[(bucket, count)]);
-    }
-
     /// The series of what was added.
     pub(super) fn finish(self, percentiles: Percentiles) -> Series {
         let aggregate = self.frame.aggregate;
@@ -108,7 +104,7 @@ impl Merge {
             if percentiles != Percentiles::Nowhere {
                 whole.add(&point.buckets.0);
             }
-            // Of an account, the first hour of a day may have nothing but the histogram of that day.
+            // Of an account, the first point of a day may have nothing but the histogram of that day.
             if point.state.count == 0 {
                 continue;
             }
@@ -331,7 +327,9 @@ mod tests {
     fn nothing_is_none_and_a_histogram_alone_is_no_point() {
         assert_eq!(merged(Aggregate::Mean, &[]), Series::default());
         let mut merge = Merge::new(&question(Aggregate::Mean));
-        merge.add_bucket(12 * HOUR_MS, 15_500, 4);
+        // The state of no samples, as the table keeps it.
+        let nothing = State { last: (0, f64::NEG_INFINITY), ..State::EMPTY };
+        merge.add(12 * HOUR_MS, &nothing, &[(15_500, 4)]);
         assert_eq!(merge.finish(Percentiles::OfTheWindow).points, []);
     }
 

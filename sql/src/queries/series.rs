@@ -20,7 +20,7 @@ pub enum SeriesSource<'a> {
         account: &'a str,
     },
     /// Hours of one account; window edges are whole hours. Percentiles come from its days, where the edges are whole days.
-    AccountDay {
+    AccountHour {
         /// The account.
         account: &'a str,
     },
@@ -125,13 +125,8 @@ impl Store {
     /// # Errors
     /// When the store does not answer.
     pub async fn series(&self, question: &SeriesQuestion<'_>) -> Result<Series> {
-        match question.source {
-            SeriesSource::Minute => return self.series_of_metric("metric_states_1m", question).await,
-            SeriesSource::Hour => return self.series_of_metric("metric_states_1h", question).await,
-            SeriesSource::AccountDay { account } => return self.series_of_account(account, question).await,
-            SeriesSource::AccountRaw { .. }
-            | SeriesSource::ConversationRaw { .. }
-            | SeriesSource::ConversationDay { .. } => {}
+        if let Some(view) = question.source.states_view() {
+            return self.series_of_states(view, question).await;
         }
         let query = question.parameters(self.view(question.source.finished_view()).await?);
         let rows: Vec<IntervalRow> = self.ask("read a metric's series", query.fetch_all()).await?;
@@ -143,12 +138,22 @@ impl SeriesSource<'_> {
     /// The view that answers finished: windows, points and percentiles.
     pub(super) fn finished_view(&self) -> &'static str {
         match self {
-            Self::Minute => "metric_series_1m",
-            Self::Hour => "metric_series_1h",
+            Self::Minute => "metric_series_minute",
+            Self::Hour => "metric_series_hour",
             Self::AccountRaw { .. } => "account_series_raw",
-            Self::AccountDay { .. } => "account_series_1d",
+            Self::AccountHour { .. } => "account_series_hour",
             Self::ConversationRaw { .. } => "conversation_series_raw",
-            Self::ConversationDay { .. } => "conversation_series_1d",
+            Self::ConversationDay { .. } => "conversation_series_day",
+        }
+    }
+
+    /// The view that gives the kept states to merge here, where that is the faster way.
+    fn states_view(&self) -> Option<&'static str> {
+        match self {
+            Self::Minute => Some("metric_states_minute"),
+            Self::Hour => Some("metric_states_hour"),
+            Self::AccountHour { .. } => Some("account_states_hour"),
+            Self::AccountRaw { .. } | Self::ConversationRaw { .. } | Self::ConversationDay { .. } => None,
         }
     }
 }
@@ -158,7 +163,7 @@ impl SeriesQuestion<'_> {
     pub(super) fn parameters(&self, query: Query) -> Query {
         let (conversation, account) = match self.source {
             SeriesSource::Minute | SeriesSource::Hour => (None, None),
-            SeriesSource::AccountRaw { account } | SeriesSource::AccountDay { account } => {
+            SeriesSource::AccountRaw { account } | SeriesSource::AccountHour { account } => {
                 (None, Some(account))
             }
             SeriesSource::ConversationRaw { conversation, account }
@@ -248,28 +253,4 @@ fn collect(rows: Vec<IntervalRow>) -> Result<Series> {
         }
     }
     Ok(series)
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::embedded::VIEWS;
-
-    /// The text of a view from its statement on, without what names its own tier.
-    fn statement(name: &str, own: [&str; 2]) -> String {
-        let file = VIEWS.iter().find(|file| file.name == name).unwrap();
-        let (_, statement) = file.text.split_once("CREATE").unwrap();
-        own.iter().fold(statement.to_owned(), |text, own| text.replace(own, "tier"))
-    }
-
-    #[test]
-    fn minutes_and_hours_are_asked_alike() {
-        assert_eq!(
-            statement("0001_metric_series_1m", ["metric_series_1m", "metrics_1m"]),
-            statement("0002_metric_series_1h", ["metric_series_1h", "metrics_1h"]),
-        );
-        assert_eq!(
-            statement("0040_metric_states_1m", ["metric_states_1m", "metrics_1m"]),
-            statement("0041_metric_states_1h", ["metric_states_1h", "metrics_1h"]),
-        );
-    }
 }

@@ -6,8 +6,8 @@ use arrow_array::{
     UInt32Array, UInt64Array,
 };
 use kelly_harness::TestDatabase;
-use kelly_sql::Table;
 use kelly_sql::evidence::{LogRange, MarkedEnd, MarkedLife, RowOrigin, marker_name, week_of};
+use kelly_sql::{RollupTier, Table};
 use std::sync::Arc;
 
 use crate::support::{BASE_MS, batch, long_retention};
@@ -84,56 +84,59 @@ async fn a_letter_is_found_whatever_its_time() {
     }
 }
 
-/// Markers as ingest writes them: many blocks leave a row a week and an hour, and the newest end is read.
+/// Markers as ingest writes them: many blocks leave a row a week and an hour, and the newest end is read. A metric of the
+/// marker's name is another matter, and so is a marker among what is asked about metrics.
 #[tokio::test]
 async fn markers_collapse_and_tell_the_newest_end_of_each_week() {
     let database = database().await;
     let marker = marker_name("kelly.metrics", 3, "00c0ffee");
     let monday = week_of(BASE_MS / 1_000);
-    for (table, columns) in [
-        (Table::Metrics1m, "metric_name, t, max"),
-        (Table::Metrics1h, "metric_name, t, max"),
-        (Table::AccountMetrics1h, "metric_name, t, max"),
-        (Table::AccountMetrics1d, "metric_name, t, log_end"),
-        (Table::ConversationMetrics1d, "metric_name, t, max"),
-    ] {
-        let name = table.name();
-        for (time, end) in
-            [(monday, 10u64), (monday + 7_200, 1 << 53), (monday + 3_600, 20), (monday + WEEK_S, 7)]
-        {
-            let values = format!(
-                "('{marker}', fromUnixTimestamp({time}), {end}), ('real', fromUnixTimestamp({time}), 0)"
-            );
-            database.query(&format!("INSERT INTO {name} ({columns}) VALUES {values}")).await;
-        }
-        let other = marker_name("kelly.metrics", 3, "00c0ffef");
+    let insert = async |tier: &str, name: &str, time: i64, end: u64| {
+        let values = format!("('{tier}', '{name}', fromUnixTimestamp({time}), {end}, (now64(3), {end}))");
         database
-            .query(&format!(
-                "INSERT INTO {name} ({columns}) VALUES ('{other}', fromUnixTimestamp({monday}), 99)"
-            ))
+            .query(&format!("INSERT INTO metric_rollups (tier, metric_name, t, max, last) VALUES {values}"))
             .await;
-        let mut ends = database.store().marked_ends(table, &marker).await.unwrap();
+    };
+    for (time, end) in
+        [(monday, 10u64), (monday + 7_200, 1 << 53), (monday + 3_600, 20), (monday + WEEK_S, 7)]
+    {
+        insert("marker", &marker, time, end).await;
+        for tier in RollupTier::ALL.into_iter().filter(|tier| *tier != RollupTier::Marker) {
+            insert(tier.name(), &marker, monday + 2 * WEEK_S, 5).await;
+        }
+    }
+    insert("marker", &marker_name("kelly.metrics", 3, "00c0ffef"), monday, 99).await;
+    for _ in 0..2 {
+        let mut ends = database.store().marked_ends(&marker).await.unwrap();
         ends.sort_by_key(|end| end.week);
         let newest = [MarkedEnd { week: monday, end: 1 << 53 }, MarkedEnd { week: monday + WEEK_S, end: 7 }];
-        assert_eq!(ends, newest, "{name}");
-        database.query(&format!("OPTIMIZE TABLE {name} FINAL")).await;
-        assert_eq!(database.store().marked_ends(table, &marker).await.unwrap().len(), 2, "{name}");
-        let rows =
-            database.query(&format!("SELECT count() FROM {name} WHERE metric_name = '{marker}'")).await;
-        assert_eq!(rows, "4", "{name}");
+        assert_eq!(ends, newest);
+        database.query("OPTIMIZE TABLE metric_rollups FINAL").await;
     }
-    assert_eq!(
-        database.store().newest_rows(0).await.unwrap().metric,
-        Some(0),
-        "the rows made here have no newest sample"
-    );
+    let rows =
+        format!("SELECT count() FROM metric_rollups WHERE tier = 'marker' AND metric_name = '{marker}'");
+    assert_eq!(database.query(&rows).await, "4");
+}
+
+/// What asks about metrics at large sees no marker.
+#[tokio::test]
+async fn a_marker_is_no_metric() {
+    let database = database().await;
+    let marker = marker_name("kelly.metrics", 3, "00c0ffee");
+    database
+        .query(&format!(
+            "INSERT INTO metric_rollups (tier, metric_name, t, max, last) VALUES ('marker', '{marker}', now(), 7, (now64(3), 7))"
+        ))
+        .await;
+    assert_eq!(database.store().newest_rows(0).await.unwrap().metric, None);
+    assert!(database.store().metrics_seen(&[&marker]).await.unwrap().is_empty());
 }
 
 /// The engine here keeps tokens beside its parts; a table that is not there is an error and no answer.
 #[tokio::test]
 async fn a_token_proves_nothing_on_a_single_node() {
     let empty = TestDatabase::create_empty();
-    assert!(empty.store().token_proves_rows(Table::Metrics1m).await.is_err());
+    assert!(empty.store().token_proves_rows(Table::MetricRollups).await.is_err());
     let database = database().await;
     for table in Table::ALL {
         assert!(!database.store().token_proves_rows(table).await.unwrap(), "{}", table.name());
@@ -156,11 +159,11 @@ async fn markers_tell_the_newest_range_of_each_life() {
         (11, "00000007bbbbbbbb", monday, (0, 99), 99),
     ] {
         let name = marker_name("kelly.metrics", partition, life);
-        let columns = "metric_name, t, max, last";
+        let columns = "tier, metric_name, t, max, last";
         let last = format!("(fromUnixTimestamp64Milli({last_end}), {start})");
         database
             .query(&format!(
-                "INSERT INTO metrics_1m ({columns}) VALUES ('{name}', fromUnixTimestamp({time}), {end}, {last})"
+                "INSERT INTO metric_rollups ({columns}) VALUES ('marker', '{name}', fromUnixTimestamp({time}), {end}, {last})"
             ))
             .await;
     }
@@ -170,7 +173,7 @@ async fn markers_tell_the_newest_range_of_each_life() {
         assert_eq!(lives, [life("00000007aaaaaaaa", Some(10), NEWEST), life("00c0ffee", None, 20)]);
         assert_eq!(database.store().marked_lives("kelly.metrics", 11).await.unwrap().len(), 1);
         assert_eq!(database.store().marked_lives("kelly.activity", 1).await.unwrap(), []);
-        database.query("OPTIMIZE TABLE metrics_1m FINAL").await;
+        database.query("OPTIMIZE TABLE metric_rollups FINAL").await;
     }
 }
 

@@ -92,7 +92,7 @@ async fn a_series_is_its_points_and_an_event_is_there_once() {
     let hour_ms = BASE_MS / HOUR_MS * HOUR_MS;
     database
         .query(&format!(
-            "INSERT INTO metrics_1h SELECT 'm', fromUnixTimestamp64Milli({hour_ms} + toInt64(number) * {HOUR_MS}, 'UTC'), 1, 5, 5, 5, (now64(3), 5), map(toInt16(15581), 1) FROM numbers(6)"
+            "INSERT INTO metric_rollups SELECT 'hour', '', 'm', '', fromUnixTimestamp64Milli({hour_ms} + toInt64(number) * {HOUR_MS}, 'UTC'), 1, 5, 5, 5, (now64(3), 5), map(toInt16(15581), 1) FROM numbers(6)"
         ))
         .await;
     let series = Export::Series(SeriesQuestion {

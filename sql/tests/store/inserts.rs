@@ -100,10 +100,11 @@ async fn a_large_batch_is_one_block() {
 async fn equal_keys_become_one_state() {
     let database = database().await;
     for (token, start_ms) in [("a", BASE_MS), ("b", BASE_MS + 10)] {
-        let rows = batch(Table::Metrics1m, 3, start_ms / 60_000 * 60_000, 0);
-        database.store().insert(Table::Metrics1m, &rows, token).await.unwrap();
+        // A row of each tier.
+        let rows = batch(Table::MetricRollups, 6, start_ms / 60_000 * 60_000, 0);
+        database.store().insert(Table::MetricRollups, &rows, token).await.unwrap();
     }
-    let sql = "SELECT * FROM metrics_1m FINAL ORDER BY ALL FORMAT JSONEachRow";
+    let sql = "SELECT * FROM metric_rollups FINAL ORDER BY ALL FORMAT JSONEachRow";
     insta::assert_snapshot!(database.query(sql).await);
 }
 
@@ -115,8 +116,8 @@ async fn a_conversation_is_found_by_the_range_of_its_account() {
          SELECT 'm', number, toDateTime64('2025-01-01', 3, 'UTC') + toIntervalMillisecond(number * 10), \
                 concat('a-', toString(number % 50)), concat('c-', toString(number % 500)) FROM numbers(1000000) \
          SETTINGS max_insert_block_size = 2000000",
-        "INSERT INTO conversation_metrics_1d (conversation_id, metric_name, t, account_id, count) \
-         SELECT conversation_id, metric_name, toStartOfDay(timestamp) AS t, account_id, count() FROM system_metrics \
+        "INSERT INTO metric_rollups (tier, conversation_id, metric_name, t, account_id, count) \
+         SELECT 'conversation_day', conversation_id, metric_name, toStartOfDay(timestamp) AS t, account_id, count() FROM system_metrics \
          GROUP BY conversation_id, metric_name, t, account_id",
     ] {
         database.query(insert).await;
@@ -140,11 +141,11 @@ async fn a_conversation_is_found_by_the_range_of_its_account() {
 #[tokio::test]
 async fn a_batch_for_another_table_is_refused_with_the_difference() {
     let database = database().await;
-    let rows = batch(Table::Metrics1m, 1, BASE_MS, 1);
-    let error = database.store().insert(Table::AccountMetrics1h, &rows, "x").await.unwrap_err();
+    let rows = batch(Table::SystemMetrics, 1, BASE_MS, 1);
+    let error = database.store().insert(Table::MetricRollups, &rows, "x").await.unwrap_err();
     assert!(matches!(error, StoreError::WrongBatch { .. }));
     assert!(!error.is_retryable());
-    assert!(error.to_string().contains("account_id"), "{error}");
+    assert!(error.to_string().contains("tier"), "{error}");
 }
 
 #[tokio::test]

@@ -118,7 +118,7 @@ async fn a_view_of_another_text_or_none_is_not_taken_for_ones_own() {
 async fn retention_follows_the_configuration() {
     let database = TestDatabase::create().await;
     let two_days_ago = now_ms() - 48 * 3600 * 1000;
-    for table in [Table::SystemMetrics, Table::Metrics1m] {
+    for table in [Table::SystemMetrics, Table::MetricRollups] {
         database.store().insert(table, &batch(table, 10, two_days_ago, 1_000), "old").await.unwrap();
     }
     let shorter = MigrationParams { metrics_retention_hours: 24, ..MigrationParams::default() };
@@ -128,9 +128,9 @@ async fn retention_follows_the_configuration() {
     // What the engine does by itself in its own time: the raw rows go, the rollup stays.
     await_mutations(&database).await;
     database.query("OPTIMIZE TABLE system_metrics FINAL").await;
-    database.query("OPTIMIZE TABLE metrics_1m FINAL").await;
+    database.query("OPTIMIZE TABLE metric_rollups FINAL").await;
     assert_eq!(database.query("SELECT count() FROM system_metrics").await, "0");
-    assert_ne!(database.query("SELECT count() FROM metrics_1m").await, "0");
+    assert_ne!(database.query("SELECT count() FROM metric_rollups").await, "0");
 
     let all = MigrationParams { metrics_retention_hours: 48, retention_days: 30, cluster: None };
     assert_eq!(database.store().migrate(&all).await.unwrap().retention.len(), Table::ALL.len());

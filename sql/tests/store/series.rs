@@ -9,7 +9,7 @@ const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 const MIDNIGHT_MS: i64 = BASE_MS / DAY_MS * DAY_MS;
 
-/// 20,000 samples of sixteen days, of every magnitude and both signs and now and then 0, as each rollup keeps them: one row a
+/// 20,000 samples of sixteen days, of every magnitude and both signs and now and then 0, as each tier keeps them: one row a
 /// sample, so that nothing was merged before it is asked for.
 async fn record(database: &TestDatabase) {
     let samples = format!(
@@ -20,23 +20,21 @@ async fn record(database: &TestDatabase) {
         FROM numbers(20000)"
     );
     let state = "1, value, value, value, (at, value)";
-    let last = "CAST(map(bucket, 1), 'Map(Int16, UInt64)')";
-    for statement in [
-        format!("metrics_1m SELECT 'm', toStartOfMinute(at), {state}, {last} FROM ({samples})"),
-        format!("metrics_1h SELECT 'm', toStartOfHour(at), {state}, {last} FROM ({samples})"),
-        format!("account_metrics_1h SELECT 'm', account, toStartOfHour(at), {state} FROM ({samples})"),
-        format!(
-            "account_metrics_1d (metric_name, account_id, t, histogram) SELECT 'm', account, toDateTime(toDate(at)), {last} FROM ({samples})"
-        ),
+    let nothing = "0, 0, inf, -inf, (0, -inf)";
+    let histogram = "CAST(map(bucket, 1), 'Map(Int16, UInt64)')";
+    let none = "CAST(map(), 'Map(Int16, UInt64)')";
+    for row in [
+        format!("'minute', '', 'm', '', toStartOfMinute(at), {state}, {histogram}"),
+        format!("'hour', '', 'm', '', toStartOfHour(at), {state}, {histogram}"),
+        format!("'account_hour', '', 'm', account, toStartOfHour(at), {state}, {none}"),
+        format!("'account_day', '', 'm', account, toDateTime(toDate(at)), {nothing}, {histogram}"),
+        format!("'conversation_day', 'c', 'm', account, toDateTime(toDate(at)), {state}, {none}"),
     ] {
         // A block of its own for some rows of each interval: the states of an interval lie in several parts.
-        let settings = "SETTINGS max_block_size = 3000, max_insert_block_size = 3000, min_insert_block_size_rows = 0, min_insert_block_size_bytes = 0, max_partitions_per_insert_block = 0";
-        database.query(&format!("INSERT INTO {statement} {settings}")).await;
+        let settings = "SETTINGS max_block_size = 3000, max_insert_block_size = 3000, min_insert_block_size_rows = 0, min_insert_block_size_bytes = 0, max_partitions_per_insert_block = 0, optimize_on_insert = 0";
+        database.query(&format!("INSERT INTO metric_rollups SELECT {row} FROM ({samples}) {settings}")).await;
     }
 }
-
-/// What is compared: a tier and its view, start and end of the window in minutes before midnight, the step.
-type Case<'a> = (SeriesSource<'a>, &'a str, Option<&'a str>, i64, i64, u32);
 
 /// The answer of the view that is made for dashboards.
 async fn finished(
@@ -109,14 +107,12 @@ fn assert_same(found: &Series, expected: &Series, what: &str) {
     for (found, expected) in found.points.iter().zip(&expected.points) {
         assert_same_interval(found, expected, &format!("{what}, point {}", expected.start_ms));
     }
-    assert_same_interval(&found.window.unwrap(), &expected.window.unwrap(), what);
-    let (found_previous, expected_previous) = (found.previous.unwrap(), expected.previous.unwrap());
-    // The view computes percentiles of the window before too; nobody is told them.
-    let expected_previous = SeriesInterval { percentiles: None, ..expected_previous };
-    assert_same_interval(&found_previous, &expected_previous, &format!("{what}, previous"));
-    let (found_compared, expected_compared) = (found.compared.unwrap(), expected.compared.unwrap());
-    assert_eq!(found_compared.count, expected_compared.count, "{what}");
-    assert_close(found_compared.value, expected_compared.value, what);
+    assert_same_part(found.window, expected.window, &format!("{what}, window"));
+    assert_same_part(found.previous, expected.previous, &format!("{what}, previous"));
+    assert_eq!(found.compared.map(|part| part.count), expected.compared.map(|part| part.count), "{what}");
+    if let (Some(found), Some(expected)) = (found.compared, expected.compared) {
+        assert_close(found.value, expected.value, what);
+    }
     // None where the value before is 0.
     assert_eq!(found.percentage_change.is_some(), expected.percentage_change.is_some(), "{what}");
     if let (Some(found), Some(expected)) = (found.percentage_change, expected.percentage_change) {
@@ -124,38 +120,73 @@ fn assert_same(found: &Series, expected: &Series, what: &str) {
     }
 }
 
+fn assert_same_part(found: Option<SeriesInterval>, expected: Option<SeriesInterval>, what: &str) {
+    assert_eq!(found.is_some(), expected.is_some(), "{what}");
+    if let (Some(found), Some(expected)) = (found, expected) {
+        assert_same_interval(&found, &expected, what);
+    }
+}
+
+/// What is merged here, its view and its account.
+const SOURCES: [(SeriesSource<'_>, &str, Option<&str>); 3] = [
+    (SeriesSource::Minute, "metric_series_minute", None),
+    (SeriesSource::Hour, "metric_series_hour", None),
+    (SeriesSource::AccountHour { account: "account-1" }, "account_series_hour", Some("account-1")),
+];
+
+/// A window, a part of it that is compared, as much time before, a step: whatever the plan may ask, and more. Account windows
+/// are of whole hours, every other one of whole days, which alone have percentiles.
+fn random_question(number: u32, random: &mut impl FnMut(i64) -> i64) -> (usize, SeriesQuestion<'static>) {
+    const AGGREGATES: [Aggregate; 4] = [Aggregate::Mean, Aggregate::Sum, Aggregate::Last, Aggregate::Max];
+    const STEPS: [u32; 9] = [60, 300, 900, 3_600, 10_800, 21_600, 43_200, 86_400, 7 * 86_400];
+    let of = number as usize % SOURCES.len();
+    let (unit_ms, longest) = match SOURCES[of].0 {
+        SeriesSource::Minute => (MINUTE_MS, 2_000),
+        _ if number.is_multiple_of(2) => (DAY_MS, 12),
+        _ => (60 * MINUTE_MS, 200),
+    };
+    let length = 1 + random(longest);
+    let from_ms = MIDNIGHT_MS - (length + random(3 * DAY_MS / unit_ms)) * unit_ms;
+    let to_ms = from_ms + length * unit_ms;
+    let compared_to_ms = from_ms + random(length + 1) * unit_ms;
+    let least = if unit_ms == MINUTE_MS { 0 } else { 3 };
+    let question = SeriesQuestion {
+        source: SOURCES[of].0,
+        metric: "m",
+        previous_from_ms: from_ms - (compared_to_ms - from_ms),
+        from_ms,
+        to_ms,
+        compared_to_ms,
+        step_seconds: STEPS[least + random((STEPS.len() - least) as i64) as usize],
+        aggregate: AGGREGATES[random(4) as usize],
+    };
+    (of, question)
+}
+
 #[tokio::test]
 async fn merged_states_are_the_finished_view() {
+    const QUESTIONS: u32 = 120;
     let database = TestDatabase::create_empty();
     database.store().migrate(&long_retention()).await.unwrap();
     record(&database).await;
-    let account = "account-1";
-    let cases: [Case<'_>; 6] = [
-        (SeriesSource::Minute, "metric_series_1m", None, 24 * 60 - 7, 0, 900),
-        (SeriesSource::Minute, "metric_series_1m", None, 3 * 60, 30, 60),
-        (SeriesSource::Hour, "metric_series_1h", None, 7 * 24 * 60, 0, 21_600),
-        (SeriesSource::Hour, "metric_series_1h", None, (7 * 24 + 5) * 60, 120, 10_800),
-        (SeriesSource::AccountDay { account }, "account_series_1d", Some(account), 8 * 24 * 60, 0, 86_400),
-        (SeriesSource::AccountDay { account }, "account_series_1d", Some(account), 29 * 60, 60, 3_600),
-    ];
-    for (source, view, account, from, to, step_seconds) in cases {
-        for aggregate in [Aggregate::Mean, Aggregate::Sum, Aggregate::Last, Aggregate::Max] {
-            let (from_ms, to_ms) = (MIDNIGHT_MS - from * MINUTE_MS, MIDNIGHT_MS - to * MINUTE_MS);
-            let compared_to_ms = to_ms - 60 * MINUTE_MS;
-            let asked = SeriesQuestion {
-                source,
-                metric: "m",
-                previous_from_ms: from_ms - (compared_to_ms - from_ms),
-                from_ms,
-                to_ms,
-                compared_to_ms,
-                step_seconds,
-                aggregate,
-            };
-            let found = database.store().series(&asked).await.unwrap();
-            let expected = finished(&database, view, account, &asked).await;
-            assert!(expected.points.len() > 3, "{view}: {expected:?}");
-            assert_same(&found, &expected, &format!("{view} {aggregate:?} {step_seconds}"));
-        }
+    // Marsaglia's xorshift: the same questions in every run.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: i64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below.max(1) as u64) as i64
+    };
+    let (mut with_percentiles, mut without) = ([0; SOURCES.len()], [0; SOURCES.len()]);
+    for number in 0..QUESTIONS {
+        let (of, asked) = random_question(number, &mut random);
+        let (_, view, account) = SOURCES[of];
+        let found = database.store().series(&asked).await.unwrap();
+        let expected = finished(&database, view, account, &asked).await;
+        assert_same(&found, &expected, &format!("{view}, {asked:?}"));
+        let has = expected.window.is_some_and(|window| window.percentiles.is_some());
+        if has { with_percentiles[of] += 1 } else { without[of] += 1 }
     }
+    assert!(with_percentiles.iter().all(|count| *count > 10), "{with_percentiles:?} of {SOURCES:?}");
+    assert!(without[2] > 10, "windows of other than whole days: {without:?}");
 }

@@ -138,7 +138,7 @@ async fn parts_stay_few_however_often_is_inserted() {
     const BOUND: u64 = 50;
     // One of each kind of engine and of settings.
     const TABLES: [Table; 4] =
-        [Table::SystemMetrics, Table::Metrics1m, Table::AccountMetrics1d, Table::ActivityEvents];
+        [Table::SystemMetrics, Table::MetricRollups, Table::ActivityEvents, Table::ActivityFirstSeen];
     let database = TestDatabase::create_empty();
     database.store().migrate(&long_retention()).await.unwrap();
     let mut writers = tokio::task::JoinSet::new();
@@ -177,7 +177,7 @@ async fn late_rows_of_thirty_days_make_a_part_a_partition_and_no_more() {
     }
     // Ten more such batches make eleven parts a partition, which merges bring down.
     for late in 0..10 {
-        for table in [Table::SystemMetrics, Table::AccountMetrics1h] {
+        for table in [Table::SystemMetrics, Table::MetricRollups] {
             let rows = batch(table, 3_000, BASE_MS + late, 30 * DAY_MS / 3_000);
             store.insert(table, &rows, &format!("late {late}")).await.unwrap();
         }

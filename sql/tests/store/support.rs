@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    ArrayRef, BinaryArray, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int16Array, MapArray,
-    RecordBatch, StringArray, StructArray, TimestampMillisecondArray, TimestampSecondArray, UInt8Array,
-    UInt16Array, UInt32Array, UInt64Array,
+    ArrayRef, BinaryArray, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int8Array, Int16Array,
+    MapArray, RecordBatch, StringArray, StructArray, TimestampMillisecondArray, TimestampSecondArray,
+    UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Fields, TimeUnit};
@@ -53,6 +53,8 @@ fn column(name: &str, data_type: &DataType, times: &[i64]) -> ArrayRef {
         DataType::UInt16 => Arc::new(UInt16Array::from_iter_values((0..rows).map(|row| (row % 7) as u16))),
         DataType::UInt32 => Arc::new(UInt32Array::from_iter_values((0..rows).map(|row| row as u32))),
         DataType::UInt64 => Arc::new(UInt64Array::from_iter_values((0..rows).map(|row| row as u64 + 1))),
+        // A tier of the rollups.
+        DataType::Int8 => Arc::new(Int8Array::from_iter_values((0..rows).map(|row| (row % 6) as i8 + 1))),
         DataType::Int16 => Arc::new(Int16Array::from_iter_values((0..rows).map(|row| row as i16 - 1))),
         DataType::Timestamp(TimeUnit::Millisecond, _) => {
             Arc::new(TimestampMillisecondArray::from(times.to_vec()).with_timezone("UTC"))

@@ -100,36 +100,44 @@ async fn roll_up(database: &TestDatabase) {
         (0..REQUESTS as u64 * ROWS).map(|number| bucket(number as f64).to_string()).collect();
     let histogram =
         format!("sumMap(map(toInt16([{}][toUInt32(value) + 1]), toUInt64(1)))", buckets.join(","));
-    for (table, key, of) in [
-        ("metrics_1m", "metric_name, t", "metric_name, toStartOfMinute(timestamp) AS t"),
-        ("metrics_1h", "metric_name, t", "metric_name, toStartOfHour(timestamp) AS t"),
+    for (tier, key, of) in [
+        ("minute", "metric_name, t", "metric_name, toStartOfMinute(timestamp) AS t"),
+        ("hour", "metric_name, t", "metric_name, toStartOfHour(timestamp) AS t"),
         (
-            "account_metrics_1h",
+            "account_hour",
             "metric_name, account_id, t",
             "metric_name, account_id, toStartOfHour(timestamp) AS t",
         ),
         (
-            "conversation_metrics_1d",
+            "conversation_day",
             "conversation_id, metric_name, account_id, t",
             "conversation_id, metric_name, account_id, toStartOfDay(timestamp) AS t",
         ),
     ] {
-        let (more, map) = match table.ends_with("1m") || table == "metrics_1h" {
+        let (more, map) = match ["minute", "hour"].contains(&tier) {
             true => (", histogram", format!(", {histogram}")),
             false => ("", String::new()),
         };
         database
             .query(&format!(
-                "INSERT INTO {table} ({key}, count, sum, min, max, last{more}) \
-                 SELECT {of}, {values}{map} FROM system_metrics GROUP BY {key}"
+                "INSERT INTO metric_rollups (tier, {key}, count, sum, min, max, last{more}) \
+                 SELECT '{tier}', {of}, {values}{map} FROM system_metrics GROUP BY {key}"
             ))
             .await;
     }
     database
         .query(&format!(
-            "INSERT INTO account_metrics_1d (metric_name, account_id, t, histogram) \
-             SELECT metric_name, account_id, toStartOfDay(timestamp) AS t, {histogram} FROM system_metrics GROUP BY metric_name, account_id, t",
+            "INSERT INTO metric_rollups (tier, metric_name, account_id, t, histogram) \
+             SELECT 'account_day', metric_name, account_id, toStartOfDay(timestamp) AS t, {histogram} FROM system_metrics \
+             GROUP BY metric_name, account_id, t",
         ))
+        .await;
+    // As every block has one: it must count in no tier.
+    database
+        .query(
+            "INSERT INTO metric_rollups (tier, metric_name, t, count, max) \
+             SELECT 'marker', 'told.0', max(timestamp), 9, 77 FROM system_metrics",
+        )
         .await;
 }
 
@@ -191,26 +199,28 @@ async fn a_lost_event_is_found_and_one_whose_place_is_lost() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_doubled_row_is_found_in_each_table() {
-    for table in [
-        "system_metrics",
-        "account_metrics_1d",
-        "conversation_metrics_1d",
-        "metrics_1m",
-        "activity_events",
-        "dead_letters",
+    let of_tier = |tier: &'static str| (tier, "metric_rollups", format!("WHERE tier = '{tier}'"));
+    for (what, table, of) in [
+        ("system_metrics", "system_metrics", String::new()),
+        of_tier("minute"),
+        of_tier("hour"),
+        of_tier("account_hour"),
+        of_tier("account_day"),
+        of_tier("conversation_day"),
+        ("activity_events", "activity_events", String::new()),
+        ("dead_letters", "dead_letters", String::new()),
     ] {
-        let verdict = spoiled(&format!("INSERT INTO {table} SELECT * FROM {table} LIMIT 1")).await;
-        assert!(verdict.twice() > 0 && verdict.lost() == 0, "{table}: {verdict}");
-        let elsewhere = verdict.tables.iter().filter(|found| found.table != table);
-        assert!(elsewhere.clone().all(|found| found.is_exact()), "{table}: {verdict}");
+        let verdict = spoiled(&format!("INSERT INTO {table} SELECT * FROM {table} {of} LIMIT 1")).await;
+        assert!(verdict.twice() > 0 && verdict.lost() == 0, "{what}: {verdict}");
+        let elsewhere = verdict.tables.iter().filter(|found| found.table != what);
+        assert!(elsewhere.clone().all(|found| found.is_exact()), "{what}: {verdict}");
     }
 }
 
-fn other_buckets(table: &str) -> String {
-    format!(
-        "ALTER TABLE {table} UPDATE histogram = map(toInt16(7), arraySum(mapValues(histogram))) WHERE 1 \
-         SETTINGS mutations_sync = 2"
-    )
+const OTHER_BUCKETS: &str = "histogram = map(toInt16(7), arraySum(mapValues(histogram)))";
+
+fn updated(tier: &str, what: &str) -> String {
+    format!("ALTER TABLE metric_rollups UPDATE {what} WHERE tier = '{tier}' SETTINGS mutations_sync = 2")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -232,12 +242,12 @@ async fn what_else_is_wrong_is_found() {
         "ALTER TABLE activity_events UPDATE severity = 'other' WHERE title = 'told 1' SETTINGS mutations_sync = 2".to_owned(),
         "INSERT INTO activity_first_seen SELECT id, (created_at, 0, 0, 0) FROM activity_events LIMIT 1".to_owned(),
         // As many rows, and another sum.
-        "ALTER TABLE metrics_1h UPDATE sum = sum + 1 WHERE 1 SETTINGS mutations_sync = 2".to_owned(),
+        updated("hour", "sum = sum + 1"),
         // Another newest sample.
-        "ALTER TABLE account_metrics_1h UPDATE last = tuple(last.1, last.2 + 1) WHERE 1 SETTINGS mutations_sync = 2".to_owned(),
+        updated("account_hour", "last = tuple(last.1, last.2 + 1)"),
         // As many in other buckets.
-        other_buckets("metrics_1m"),
-        other_buckets("account_metrics_1d"),
+        updated("minute", OTHER_BUCKETS),
+        updated("account_day", OTHER_BUCKETS),
         "INSERT INTO dead_letters (topic, log_partition, log_offset, log_time) VALUES ('kelly.metrics', 1, 78, now())".to_owned(),
     ] {
         let verdict = spoiled(&spoil).await;

@@ -133,16 +133,14 @@ fn messages(samples: &[Sample]) -> Result<Vec<NewRecord>> {
     let (single, together) = samples.split_at(samples.len() / 3);
     let (as_json, as_arrow) = together.split_at(together.len() / 2);
     let metrics = |key: &str, payload, is_arrow| record(Stream::Metrics.topic(), key, payload, is_arrow);
-    let mut records: Vec<NewRecord> = single
-        .iter()
-        .map(|sample| metrics(&sample.conversation, sample.json().to_string().into(), false))
-        .collect();
+    let mut records: Vec<NewRecord> =
+        single.iter().map(|sample| metrics(&sample.key, sample.json().to_string().into(), false)).collect();
     if let Some(last) = as_json.last() {
         let rows: Value = as_json.iter().map(Sample::json).collect();
-        records.push(metrics(&last.conversation, rows.to_string().into(), false));
+        records.push(metrics(&last.key, rows.to_string().into(), false));
     }
     if let Some(last) = as_arrow.last() {
-        records.push(metrics(&last.conversation, arrow(as_arrow)?.into(), true));
+        records.push(metrics(&last.key, arrow(as_arrow)?.into(), true));
     }
     Ok(records)
 }

@@ -35,19 +35,19 @@ impl Truth {
             expected.entry((tier.key)(&sample)).or_default().add(&sample, tier);
         }
         let answer = ask(format!(
-            "SELECT {}, {} FROM {} WHERE {} GROUP BY ALL",
+            "SELECT {}, {} FROM metric_rollups WHERE tier = '{}' AND {} GROUP BY ALL",
             tier.columns,
             tier.values,
-            tier.table,
+            tier.name,
             self.ours()
         ))
         .await?;
-        let mut verdict = TableVerdict::new(tier.table);
+        let mut verdict = TableVerdict::new(tier.name);
         verdict.expected = expected.values().map(|group| group.count).sum();
         for line in answer.lines() {
             let fields: Vec<&str> = line.split('\t').collect();
             let (key, values) = fields.split_at(fields.len() - tier.value_count());
-            let found = Group::parse(values, tier).with_context(|| format!("{}: {line}", tier.table))?;
+            let found = Group::parse(values, tier).with_context(|| format!("{}: {line}", tier.name))?;
             verdict.found += found.count;
             let key = key.join("\t");
             let wanted = expected.remove(&key).unwrap_or_default();
@@ -71,9 +71,9 @@ fn hold(verdict: &mut TableVerdict, key: &str, wanted: &Group, found: &Group) {
     }
 }
 
-/// A rollup: how its rows are keyed and what they hold.
+/// A tier of the rollups: how its rows are keyed and what they hold.
 struct Tier {
-    table: &'static str,
+    name: &'static str,
     columns: &'static str,
     values: &'static str,
     /// The key as the columns print it.
@@ -99,52 +99,52 @@ fn start_of(sample: &Sample, seconds: i64) -> i64 {
     sample.timestamp_ms.div_euclid(1_000 * seconds) * seconds
 }
 
-/// Every rollup, twice where it holds a histogram beside its sums.
+/// Every tier, twice where it holds a histogram beside its sums.
 const TIERS: [Tier; 7] = [
     Tier {
-        table: "metrics_1m",
+        name: "minute",
         columns: "metric_name, toUnixTimestamp(t) AS time",
         values: SUMS,
         key: |sample| format!("{}\t{}", sample.metric, start_of(sample, MINUTE)),
         holds_sums: true,
     },
     Tier {
-        table: "metrics_1h",
+        name: "hour",
         columns: "metric_name, toUnixTimestamp(t) AS time",
         values: SUMS,
         key: |sample| format!("{}\t{}", sample.metric, start_of(sample, HOUR)),
         holds_sums: true,
     },
     Tier {
-        table: "metrics_1m",
+        name: "minute",
         columns: "'histogram', metric_name, toUnixTimestamp(t) AS time",
         values: HISTOGRAM,
         key: |sample| format!("histogram\t{}\t{}", sample.metric, start_of(sample, MINUTE)),
         holds_sums: false,
     },
     Tier {
-        table: "metrics_1h",
+        name: "hour",
         columns: "'histogram', metric_name, toUnixTimestamp(t) AS time",
         values: HISTOGRAM,
         key: |sample| format!("histogram\t{}\t{}", sample.metric, start_of(sample, HOUR)),
         holds_sums: false,
     },
     Tier {
-        table: "account_metrics_1h",
+        name: "account_hour",
         columns: "metric_name, account_id, toUnixTimestamp(t) AS time",
         values: SUMS,
         key: |sample| format!("{}\t{}\t{}", sample.metric, sample.account, start_of(sample, HOUR)),
         holds_sums: true,
     },
     Tier {
-        table: "account_metrics_1d",
+        name: "account_day",
         columns: "metric_name, account_id, toUnixTimestamp(t) AS time",
         values: HISTOGRAM,
         key: |sample| format!("{}\t{}\t{}", sample.metric, sample.account, start_of(sample, DAY)),
         holds_sums: false,
     },
     Tier {
-        table: "conversation_metrics_1d",
+        name: "conversation_day",
         columns: "conversation_id, metric_name, account_id, toUnixTimestamp(t) AS time",
         values: SUMS,
         key: |sample| {
@@ -160,7 +160,7 @@ const TIERS: [Tier; 7] = [
     },
 ];
 
-/// One group of a rollup.
+/// One group of a tier.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Group {
     count: u64,

@@ -13,10 +13,12 @@ pub struct Sample {
     pub value: f64,
     /// When.
     pub timestamp_ms: i64,
-    /// Account.
+    /// Account; empty for none.
     pub account: String,
-    /// Conversation: the key on the log.
+    /// Conversation; empty for none.
     pub conversation: String,
+    /// The key on the log.
+    pub key: String,
 }
 
 /// One activity event, made of its number alone.
@@ -55,20 +57,22 @@ impl Sample {
             metric: format!("{metrics}.{}", number % 3),
             value: number as f64,
             timestamp_ms: time_ms(number, base_ms),
-            account: format!("a{}", conversation % 4),
-            conversation: format!("c{conversation}"),
+            account: if number % 11 == 4 { String::new() } else { format!("a{}", conversation % 4) },
+            conversation: if number % 13 == 6 { String::new() } else { format!("c{conversation}") },
+            key: format!("c{conversation}"),
         }
     }
 
     /// The row as producers send it.
     pub fn json(&self) -> Value {
-        json!({
-            "metric_name": self.metric,
-            "value": self.value,
-            "timestamp": self.timestamp_ms,
-            "account_id": self.account,
-            "conversation_id": self.conversation,
-        })
+        let mut row =
+            json!({"metric_name": self.metric, "value": self.value, "timestamp": self.timestamp_ms});
+        for (field, text) in [("account_id", &self.account), ("conversation_id", &self.conversation)] {
+            if !text.is_empty() {
+                row[field] = json!(text);
+            }
+        }
+        row
     }
 
     /// The row as a message of Arrow takes it.
@@ -77,8 +81,8 @@ impl Sample {
             metric_name: &self.metric,
             value: self.value,
             timestamp_ms: Some(self.timestamp_ms),
-            account_id: Some(&self.account),
-            conversation_id: Some(&self.conversation),
+            account_id: (!self.account.is_empty()).then_some(&*self.account),
+            conversation_id: (!self.conversation.is_empty()).then_some(&*self.conversation),
             ..NewMetric::default()
         }
     }

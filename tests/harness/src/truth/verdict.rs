@@ -19,7 +19,7 @@ pub struct Verdict {
     pub unknown: u64,
     /// Events the log acknowledged.
     pub events: u64,
-    /// Every table, a rollup with a histogram twice.
+    /// Every table and every tier of the rollups, twice where it holds a histogram.
     pub tables: Vec<TableVerdict>,
 }
 
@@ -75,7 +75,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// One table.
+/// One table, or one tier of the rollups.
 #[derive(Debug, Clone)]
 pub struct TableVerdict {
     /// Its name.

@@ -1,0 +1,1 @@
+${1} >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND ${1} < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')

@@ -1,0 +1,1 @@
+CAST(map(), 'Map(Int16, UInt64)')

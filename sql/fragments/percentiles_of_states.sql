@@ -1,0 +1,2 @@
+${include percentiles_of_buckets},
+    notEmpty(buckets) AS has_percentiles

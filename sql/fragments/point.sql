@@ -1,0 +1,1 @@
+greatest(toStartOfInterval(${1}, toIntervalSecond({step_s:UInt32})), window_start) AS point

@@ -1,0 +1,1 @@
+${include percentiles_of_buckets}

@@ -1,0 +1,1 @@
+CAST([0, 0, 0], 'Array(Float64)') AS percentiles
