@@ -6,6 +6,7 @@ mod broker_faults;
 mod command_line;
 mod doctor;
 mod first_minutes;
+mod groups;
 mod instances;
 mod kills;
 mod other_producers;

@@ -243,6 +243,85 @@ async fn groups_are_ranked_by_every_figure_on_every_tier() {
     }
 }
 
+/// What each group, what none and what all come to: what no tier may tell otherwise.
+fn assert_add_up_alike(found: &MetricGroups, expected: &MetricGroups) {
+    let what = format!("{:?} and {:?} by {:?}", found.tier, expected.tier, found.group_by);
+    assert_ne!(found.tier, expected.tier);
+    assert_eq!(found.group_count, expected.group_count, "{what}");
+    assert_eq!(found.total.is_some(), expected.total.is_some(), "{what}");
+    if let (Some(found), Some(expected)) = (found.total, expected.total) {
+        assert_eq!((found.count, found.min, found.max), (expected.count, expected.min, expected.max), "{what}");
+        assert_eq!(found.last, expected.last, "{what}");
+        assert_close(found.sum, expected.sum, &what);
+        assert_close(found.mean, expected.mean, &what);
+    }
+    let shares = |answer: &MetricGroups| {
+        let groups = answer.groups.iter().map(|group| {
+            (group.id.clone(), group.count, group.sum, group.share_of_count, group.share_of_sum)
+        });
+        let others = [("unassigned", answer.unassigned), ("remainder", answer.remainder.map(|rest| rest.share))];
+        let others = others.into_iter().filter_map(|(name, share)| {
+            share.map(|share| (name.to_owned(), share.count, share.sum, share.share_of_count, share.share_of_sum))
+        });
+        groups.chain(others).collect::<Vec<_>>()
+    };
+    let (found, expected) = (shares(found), shares(expected));
+    assert_eq!(found.len(), expected.len(), "{what}: {found:?}, {expected:?}");
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!((&found.0, found.1, found.3), (&expected.0, expected.1, expected.3), "{what}");
+        assert_close(found.2, expected.2, &what);
+        assert_eq!(found.4.is_some(), expected.4.is_some(), "{what}");
+        assert_close(found.4.unwrap_or_default(), expected.4.unwrap_or_default(), &what);
+    }
+}
+
+/// Samples within the last hours, of which as many name no account and no conversation as it comes: all, some and none.
+#[tokio::test]
+async fn samples_and_rollups_add_up_alike_whatever_names_no_group() {
+    for (round, share_without) in [0.0, 0.3, 0.9, 1.0].into_iter().enumerate() {
+        let fixture = Fixture::create().await;
+        let mut numbers = Numbers(round as u64 + 11);
+        let mut samples = history("messages", 400, TimeDelta::minutes(2));
+        for sample in &mut samples {
+            sample.value = sample.value.abs();
+            for name in [&mut sample.account, &mut sample.conversation] {
+                *name = if numbers.even() < share_without {
+                    ""
+                } else {
+                    [*name, "someone"][usize::from(name.is_empty())]
+                };
+            }
+        }
+        fixture.record(&samples).await;
+        let account = ACCOUNTS[0].to_owned();
+        let filters = [
+            (GroupBy::Account, None),
+            (GroupBy::Conversation, None),
+            (GroupBy::Conversation, Some(account)),
+        ];
+        for (group_by, account_id) in filters {
+            for order_by in [OrderBy::Sum, OrderBy::Count, OrderBy::Max] {
+                let ask = async |timeframe| {
+                    let asked = GroupsRequest {
+                        order_by: Some(order_by),
+                        account_id: account_id.clone(),
+                        ..request("messages", timeframe, group_by)
+                    };
+                    fixture.service.groups(asked).await.unwrap()
+                };
+                let (of_samples, of_rollups) = (ask(Timeframe::OneDay).await, ask(Timeframe::SevenDays).await);
+                assert_add_up_alike(&of_rollups, &of_samples);
+                let own = samples.iter().filter(|sample| account_id.as_deref().is_none_or(|own| sample.account == own));
+                let (all, without): (Vec<&Sample>, Vec<&Sample>) =
+                    (own.clone().collect(), own.filter(|sample| id(sample, group_by).is_empty()).collect());
+                let told = |share: Option<u64>| share.unwrap_or_default() as usize;
+                assert_eq!(told(of_rollups.total.map(|total| total.count)), all.len());
+                assert_eq!(told(of_rollups.unassigned.map(|share| share.count)), without.len());
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_summed_is_shared_out_and_what_falls_is_worst_when_low() {
     let fixture = Fixture::create().await;
