@@ -22,6 +22,8 @@ mod columns;
 mod json_text;
 mod message;
 pub(crate) mod metadata;
+mod origin;
+mod parser_error;
 pub(crate) mod redact;
 mod row;
 mod split;
@@ -29,7 +31,6 @@ mod timestamp;
 mod value;
 
 use crate::fault::Reject;
-use crate::limits::Limits;
 use crate::{Activity, Metric};
 use columns::{ActivityDraft, MetricDraft};
 
@@ -38,22 +39,9 @@ pub use arrow::{
     MAX_WRITTEN_OUT_BYTES, MetricColumns, ROW_BYTES, Rendering,
 };
 pub use message::without_byte_order_mark;
+pub use origin::Origin;
 pub use redact::{CONTENT_FIELDS, names_content, redacted};
 pub use split::{Form, RawRow, split_rows};
-
-/// Where a message lies in its topic. Every default and every bound on time follows from it and never from the
-/// clock, so that reading it again gives the very same rows.
-#[derive(Debug, Clone, Copy)]
-pub struct Origin<'o> {
-    /// Partition.
-    pub partition: u32,
-    /// Offset.
-    pub offset: u64,
-    /// The log's time of the record, ms since the epoch. Over HTTP, where there is no record yet: now.
-    pub log_time_ms: i64,
-    /// What is allowed.
-    pub limits: &'o Limits,
-}
 
 /// Decodes a message of [`Stream::Metrics`](crate::Stream::Metrics) and hands `sink` each row with its number, in order.
 pub fn metrics<'a>(

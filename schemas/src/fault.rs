@@ -1,13 +1,14 @@
-//! Why a row or a whole message is refused. Each reason says what is wrong, where, and how to mend
+//! Why a row or a whole message is refused. Each reason says what is wrong, where, and how to fix
 //! it; none repeats a producer's text, because it might be conversation content.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use thiserror::Error;
 
 use crate::decode::redact;
 use crate::limits;
+
+pub use crate::json_kind::JsonKind;
 
 /// One reason for which a row or a message is refused. [`code`](Self::code) is stable, the text is for people.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -92,7 +93,7 @@ pub enum Fault {
         what: String,
         /// The field that was being read, where that is known.
         field: Option<&'static str>,
-        /// How to mend it, where the cause is recognised.
+        /// How to fix it, where the cause is recognised.
         hint: Option<&'static str>,
     },
     /// JSON, but no object where a row must be one.
@@ -299,42 +300,12 @@ pub struct TimeFault {
     pub seems: Option<&'static str>,
 }
 
-/// The kinds of JSON value, for messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JsonKind {
-    /// `null`.
-    Null,
-    /// `true` or `false`.
-    Boolean,
-    /// A number.
-    Number,
-    /// A string.
-    String,
-    /// An array.
-    Array,
-    /// An object.
-    Object,
-}
-
-impl fmt::Display for JsonKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Null => "null",
-            Self::Boolean => "a boolean",
-            Self::Number => "a number",
-            Self::String => "a string",
-            Self::Array => "an array",
-            Self::Object => "an object",
-        })
-    }
-}
-
 /// A refused row, or a refused message: its reason and its bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reject<'a> {
     /// The reason.
     pub fault: Fault,
-    /// The bytes of that row, or of the message when none of its rows could be told apart. Of an Arrow message, whose
+    /// The bytes of that row, or of the message when its rows could not be separated. Of an Arrow message, whose
     /// rows have no bytes of their own, the row as JSON.
     pub bytes: Cow<'a, [u8]>,
     /// Whether the bytes may carry conversation content and must not be kept as they are.

@@ -8,10 +8,10 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, de::DeserializeOwned};
 use thiserror::Error;
 
-use crate::catalogue::{Bad, Definition};
+use crate::definition::{Bad, Definition};
 use crate::{check, limits};
 
-/// Why thresholds are refused; each says where and how to mend it.
+/// Why thresholds are refused; each says where and how to fix it.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum ThresholdsError {
     /// Not JSON of this form.

@@ -33,8 +33,8 @@ fn faults(stream: Stream, payload: &[u8]) -> Vec<Fault> {
 }
 
 fn is_heard(fault: &Fault) -> bool {
-    let told = format!("{fault} {} {}", fault.code(), fault.field().unwrap_or_default());
-    ["canary", "sang"].iter().any(|word| told.to_lowercase().contains(word))
+    let shown = format!("{fault} {} {}", fault.code(), fault.field().unwrap_or_default());
+    ["canary", "sang"].iter().any(|word| shown.to_lowercase().contains(word))
 }
 
 #[track_caller]

@@ -118,8 +118,8 @@ fn check_refused(folder: &str, stream: Stream, schema_file: &str) {
     for example in examples(folder) {
         let rows = decoded(stream, &example.bytes);
         assert!(rows.iter().any(Result::is_err), "{} is not refused", example.name);
-        let told = format!("{rows:?}");
-        assert!(!told.contains("terrible"), "{} tells what was said: {told}", example.name);
+        let shown = format!("{rows:?}");
+        assert!(!shown.contains("terrible"), "{} tells what was said: {shown}", example.name);
         snapshot(&example.name, &rows);
         if let Ok(value) = serde_json::from_slice(&example.bytes) {
             let expected = BEYOND_SCHEMAS.contains(&example.name.as_str());

@@ -15,13 +15,14 @@
 //!
 //! Text is Utf8, LargeUtf8, Utf8View, or a dictionary of Utf8 or LargeUtf8 with any integer as key. Null is
 //! absent, and "" where the column may be absent. Any other column refuses the message by name: a column is
-//! a decision of its producer's program, not of a row, and is mended there. A bad row is refused alone.
+//! a decision of its producer's program, not of a row, and is corrected there. A bad row is refused alone.
 //!
 //! A message is hostile until shown otherwise: [`stream`] looks at every length and offset before the Arrow
 //! library may, and the work on a record batch is bounded by its rows and by the bytes that are there.
 
 mod columns;
 mod cut;
+mod refusal;
 mod rows;
 mod schema;
 mod stream;
@@ -30,19 +31,17 @@ use std::fmt::Write;
 
 use arrow_array::RecordBatch;
 
+use self::refusal::Refusal;
 use super::metadata::shown;
 use crate::fault::{Fault, Reject};
 use crate::limits::Limits;
 
+pub use columns::MAX_WRITTEN_OUT_BYTES;
 pub use cut::{ArrowCutter, ArrowPiece};
 pub use rows::{ArrowMetric, ArrowText, DistinctTexts, MetricColumns, Rendering};
 
 /// The `content-type` of an Arrow message.
 pub const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
-
-/// Bytes the texts of a message may have when they are written out row by row, as the store keeps them. Shared
-/// texts make a small message of it; without the bound one could fill the memory of its reader.
-pub const MAX_WRITTEN_OUT_BYTES: usize = 32 << 20;
 
 /// Bytes a row takes in a batch beside its texts: its numbers, the places of its texts, where it lay on the log.
 pub const ROW_BYTES: usize = 80;
@@ -59,16 +58,15 @@ impl ArrowMessage {
     /// Reads a message of [`Stream::Metrics`](crate::Stream::Metrics): its structure, its schema and the validity of its
     /// arrays. What is wrong with any of these is wrong with the whole message.
     pub fn read(payload: &[u8], limits: &Limits) -> Result<Self, Reject<'static>> {
-        let refuse = |refusal: stream::Refusal| {
-            Reject::rendered(refusal.fault, describe(payload.len(), &refusal.columns))
-        };
+        let refuse =
+            |refusal: Refusal| Reject::rendered(refusal.fault, describe(payload.len(), &refusal.columns));
         let stream = stream::read(payload, limits).map_err(refuse)?;
         let rows = stream.batches.iter().map(RecordBatch::num_rows).sum();
         let written_out =
             stream.batches.iter().map(columns::written_out_bytes).fold(0, usize::saturating_add);
         if written_out > MAX_WRITTEN_OUT_BYTES {
             let fault = Fault::TextsTooLarge { bytes: written_out, limit: MAX_WRITTEN_OUT_BYTES };
-            return Err(refuse(stream::Refusal { fault, columns: stream.columns }));
+            return Err(refuse(Refusal { fault, columns: stream.columns }));
         }
         Ok(Self { batches: stream.batches, rows, written_out })
     }

@@ -15,6 +15,73 @@ use crate::ids::derived_event_id;
 use crate::limits;
 use crate::metric::Metric;
 
+/// The columns of a kind of row, each with its name. The name is looked for by a match, because it is asked for every
+/// field.
+macro_rules! columns {
+    ($(#[$about:meta])* $columns:ident { $($column:ident = $name:literal,)* }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum $columns {
+            $($column,)*
+        }
+
+        impl Column for $columns {
+            fn of_name(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$column),)*
+                    _ => None,
+                }
+            }
+
+            fn name(self) -> &'static str {
+                match self {
+                    $(Self::$column => $name,)*
+                }
+            }
+
+            fn bit(self) -> u32 {
+                1 << self as u32
+            }
+        }
+
+        #[cfg(test)]
+        impl $columns {
+            const ALL: &[Self] = &[$(Self::$column,)*];
+        }
+    };
+}
+
+columns! {
+    /// The columns of a metric.
+    MetricColumn {
+        AccountId = "account_id",
+        ConversationId = "conversation_id",
+        UserId = "user_id",
+        MetricName = "metric_name",
+        MetricType = "metric_type",
+        Value = "value",
+        Timestamp = "timestamp",
+        CreatedAt = "created_at",
+    }
+}
+
+columns! {
+    /// The columns of an event.
+    ActivityColumn {
+        AccountId = "account_id",
+        ConversationId = "conversation_id",
+        UserId = "user_id",
+        Id = "id",
+        EventType = "event_type",
+        Title = "title",
+        Description = "description",
+        Severity = "severity",
+        Category = "category",
+        CreatedAt = "created_at",
+        Timestamp = "timestamp",
+    }
+}
+
 /// A metric being read.
 #[derive(Default)]
 pub(super) struct MetricDraft<'a> {
@@ -28,42 +95,25 @@ pub(super) struct MetricDraft<'a> {
 impl<'a> Draft<'a> for MetricDraft<'a> {
     type Row = Metric<'a>;
 
-    const COLUMNS: &'static [&'static str] = &[
-        "account_id",
-        "conversation_id",
-        "user_id",
-        "metric_name",
-        "metric_type",
-        "value",
-        "timestamp",
-        "created_at",
-    ];
+    type Column = MetricColumn;
 
-    fn column(name: &str) -> Option<Column> {
-        Some(match name {
-            "account_id" => 0,
-            "conversation_id" => 1,
-            "user_id" => 2,
-            "metric_name" => 3,
-            "metric_type" => 4,
-            "value" => 5,
-            "timestamp" => 6,
-            "created_at" => 7,
-            _ => return None,
-        })
-    }
-
-    fn read<A: MapAccess<'a>>(&mut self, column: Column, fields: &mut Fields<'_, A>) -> ReadResult<A::Error> {
+    fn read<A: MapAccess<'a>>(
+        &mut self,
+        column: MetricColumn,
+        fields: &mut Fields<'_, A>,
+    ) -> ReadResult<A::Error> {
         match column {
-            3 => fields.text(&mut self.metric_name, |field, text| {
+            MetricColumn::AccountId => self.about.account_id(fields),
+            MetricColumn::ConversationId => self.about.conversation_id(fields),
+            MetricColumn::UserId => self.about.user_id(fields),
+            MetricColumn::MetricName => fields.text(&mut self.metric_name, |field, text| {
                 check::name(field, text, limits::METRIC_NAME_CHARACTERS)
             }),
-            4 => fields.text(&mut self.metric_type, |field, text| {
+            MetricColumn::MetricType => fields.text(&mut self.metric_type, |field, text| {
                 check::optional_name(field, text, limits::METRIC_TYPE_CHARACTERS)
             }),
-            5 => read_value(fields, &mut self.value),
-            6 | 7 => fields.time(&mut self.timestamp),
-            _ => self.about.read(column, fields),
+            MetricColumn::Value => read_value(fields, &mut self.value),
+            MetricColumn::Timestamp | MetricColumn::CreatedAt => fields.time(&mut self.timestamp),
         }
     }
 
@@ -105,62 +155,39 @@ pub(super) struct ActivityDraft<'a> {
 impl<'a> Draft<'a> for ActivityDraft<'a> {
     type Row = Activity<'a>;
 
-    const COLUMNS: &'static [&'static str] = &[
-        "account_id",
-        "conversation_id",
-        "user_id",
-        "id",
-        "event_type",
-        "title",
-        "description",
-        "severity",
-        "category",
-        "created_at",
-        "timestamp",
-    ];
+    type Column = ActivityColumn;
 
-    fn column(name: &str) -> Option<Column> {
-        Some(match name {
-            "account_id" => 0,
-            "conversation_id" => 1,
-            "user_id" => 2,
-            "id" => 3,
-            "event_type" => 4,
-            "title" => 5,
-            "description" => 6,
-            "severity" => 7,
-            "category" => 8,
-            "created_at" => 9,
-            "timestamp" => 10,
-            _ => return None,
-        })
-    }
-
-    fn read<A: MapAccess<'a>>(&mut self, column: Column, fields: &mut Fields<'_, A>) -> ReadResult<A::Error> {
+    fn read<A: MapAccess<'a>>(
+        &mut self,
+        column: ActivityColumn,
+        fields: &mut Fields<'_, A>,
+    ) -> ReadResult<A::Error> {
         match column {
-            3 => read_parsed(fields, &mut self.id, |text| {
+            ActivityColumn::AccountId => self.about.account_id(fields),
+            ActivityColumn::ConversationId => self.about.conversation_id(fields),
+            ActivityColumn::UserId => self.about.user_id(fields),
+            ActivityColumn::Id => read_parsed(fields, &mut self.id, |text| {
                 Uuid::try_parse(text).ok().filter(|id| !id.is_nil()).ok_or(Fault::InvalidId)
             }),
-            4 => fields.text(&mut self.event_type, |field, text| {
+            ActivityColumn::EventType => fields.text(&mut self.event_type, |field, text| {
                 check::name(field, text, limits::EVENT_TYPE_CHARACTERS)
             }),
-            5 => fields.text(&mut self.title, |field, text| {
+            ActivityColumn::Title => fields.text(&mut self.title, |field, text| {
                 if text.is_empty() {
                     return Err(Fault::EmptyField { field });
                 }
                 check::label(field, text, limits::TITLE_CHARACTERS)
             }),
-            6 => fields.text(&mut self.description, |field, text| {
+            ActivityColumn::Description => fields.text(&mut self.description, |field, text| {
                 check::lines(field, text, limits::DESCRIPTION_CHARACTERS)
             }),
-            7 => read_parsed(fields, &mut self.severity, |text| {
+            ActivityColumn::Severity => read_parsed(fields, &mut self.severity, |text| {
                 Severity::parse(text).ok_or(Fault::UnknownSeverity)
             }),
-            8 => fields.text(&mut self.category, |field, text| {
+            ActivityColumn::Category => fields.text(&mut self.category, |field, text| {
                 check::label(field, text, limits::CATEGORY_CHARACTERS)
             }),
-            9 | 10 => fields.time(&mut self.created_at),
-            _ => self.about.read(column, fields),
+            ActivityColumn::CreatedAt | ActivityColumn::Timestamp => fields.time(&mut self.created_at),
         }
     }
 
@@ -190,7 +217,7 @@ impl<'a> Draft<'a> for ActivityDraft<'a> {
     }
 }
 
-/// Whom a row is about: the columns every kind has, in the places 0 to 2.
+/// Who a row is about: the columns every kind has.
 #[derive(Default)]
 struct About<'a> {
     account_id: Option<Cow<'a, str>>,
@@ -199,14 +226,25 @@ struct About<'a> {
 }
 
 impl<'a> About<'a> {
-    fn read<A: MapAccess<'a>>(&mut self, column: Column, fields: &mut Fields<'_, A>) -> ReadResult<A::Error> {
-        let (target, limit) = match column {
-            0 => (&mut self.account_id, limits::ACCOUNT_ID_CHARACTERS),
-            1 => (&mut self.conversation_id, limits::CONVERSATION_ID_CHARACTERS),
-            _ => (&mut self.user_id, limits::USER_ID_CHARACTERS),
-        };
-        fields.text(target, |field, text| check::label(field, text, limit))
+    fn account_id<A: MapAccess<'a>>(&mut self, fields: &mut Fields<'_, A>) -> ReadResult<A::Error> {
+        label(&mut self.account_id, limits::ACCOUNT_ID_CHARACTERS, fields)
     }
+
+    fn conversation_id<A: MapAccess<'a>>(&mut self, fields: &mut Fields<'_, A>) -> ReadResult<A::Error> {
+        label(&mut self.conversation_id, limits::CONVERSATION_ID_CHARACTERS, fields)
+    }
+
+    fn user_id<A: MapAccess<'a>>(&mut self, fields: &mut Fields<'_, A>) -> ReadResult<A::Error> {
+        label(&mut self.user_id, limits::USER_ID_CHARACTERS, fields)
+    }
+}
+
+fn label<'a, A: MapAccess<'a>>(
+    target: &mut Option<Cow<'a, str>>,
+    limit: usize,
+    fields: &mut Fields<'_, A>,
+) -> ReadResult<A::Error> {
+    fields.text(target, |field, text| check::label(field, text, limit))
 }
 
 /// Reads a number by the standard library's parser, which rounds correctly: what was measured is what is stored.
@@ -250,17 +288,16 @@ fn time_in_id(id: Uuid) -> Option<GivenTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::row::METADATA_BIT;
 
-    fn assert_columns_match<'a, D: Draft<'a>>() {
-        for (column, name) in D::COLUMNS.iter().enumerate() {
-            assert_eq!(D::column(name), Some(column), "{name}");
-        }
-        assert!(D::COLUMNS.len() < 32, "one bit each, and one for metadata");
+    fn has_bits_of_their_own<C: Column>(columns: &[C]) -> bool {
+        let bits = columns.iter().fold(0, |bits, column| bits | column.bit());
+        bits & METADATA_BIT == 0 && bits.count_ones() as usize == columns.len()
     }
 
     #[test]
-    fn names_and_places_of_columns_agree() {
-        assert_columns_match::<MetricDraft<'_>>();
-        assert_columns_match::<ActivityDraft<'_>>();
+    fn columns_are_told_apart() {
+        assert!(has_bits_of_their_own(MetricColumn::ALL));
+        assert!(has_bits_of_their_own(ActivityColumn::ALL));
     }
 }

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Origin;
+use super::origin::Origin;
 use super::row::{self, Draft, Place, RowSeed};
 use crate::fault::{Fault, Reject};
 use crate::limits::Limits;

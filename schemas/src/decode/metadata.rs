@@ -7,8 +7,8 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::json_text::{Token, tokens};
+use super::parser_error::described;
 use super::redact::{content_field, is_plain_name};
-use super::row::described;
 use super::value::{KeySeed, kind, unescaped};
 use crate::fault::{Fault, JsonKind};
 use crate::limits;
@@ -42,7 +42,7 @@ impl<'a> Aside<'a> {
             names_may_repeat = scan.names_may_repeat;
             is_empty = scan.is_empty;
         }
-        // Content is told of however much there is.
+        // Content is reported however much there is.
         refuse_larger(metadata.len(), max_bytes)?;
         if is_empty && self.extras.is_empty() {
             return Ok(Cow::Borrowed(""));
@@ -81,7 +81,7 @@ pub(crate) fn says_vip(metadata: &str) -> bool {
     false
 }
 
-/// A name of a producer's as it may be told in a reason: by its length, unless redaction would keep it too. What was said can
+/// A name of a producer's as it may stand in a reason: by its length, unless redaction would keep it too. What was said can
 /// stand where a name should, in an object made of sentences and where a quote is missing.
 pub(super) fn shown(name: &str) -> String {
     if is_plain_name(name) { name.to_owned() } else { format!("({} characters)", name.chars().count()) }

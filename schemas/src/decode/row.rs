@@ -9,8 +9,9 @@ use std::marker::PhantomData;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Origin;
 use super::metadata::{Aside, shown};
+use super::origin::Origin;
+use super::parser_error::described;
 use super::redact::content_field;
 use super::timestamp;
 use super::value::{KeySeed, Text, TextSeed};
@@ -18,11 +19,23 @@ use crate::check::{self, GivenTime};
 use crate::fault::{Fault, JsonKind};
 use crate::limits::UNKNOWN_FIELDS;
 
-/// A known field, as the column's position in [`Draft::COLUMNS`].
-pub(super) type Column = usize;
+/// The columns of one kind of row.
+pub(super) trait Column: Copy {
+    /// The one of a name.
+    fn of_name(name: &str) -> Option<Self>;
+
+    /// Its name.
+    fn name(self) -> &'static str;
+
+    /// A bit of its own, and none of [`METADATA_BIT`].
+    fn bit(self) -> u32;
+}
 
 /// The field every kind of row has beside its columns.
 const METADATA: &str = "metadata";
+
+/// Its bit among those of the columns.
+pub(super) const METADATA_BIT: u32 = 1 << 31;
 
 /// A row being read. What it reads is checked at once; what follows from other fields or from the log waits
 /// for [`finish`](Self::finish).
@@ -30,14 +43,15 @@ pub(super) trait Draft<'a>: Default {
     /// What it becomes.
     type Row;
 
-    /// The names of the columns; at most 31 of them.
-    const COLUMNS: &'static [&'static str];
-
-    /// The column of a name. The inverse of [`COLUMNS`](Self::COLUMNS), written as a match because it is asked for every field.
-    fn column(name: &str) -> Option<Column>;
+    /// Its columns.
+    type Column: Column;
 
     /// Reads the value of a column.
-    fn read<A: MapAccess<'a>>(&mut self, column: Column, fields: &mut Fields<'_, A>) -> ReadResult<A::Error>;
+    fn read<A: MapAccess<'a>>(
+        &mut self,
+        column: Self::Column,
+        fields: &mut Fields<'_, A>,
+    ) -> ReadResult<A::Error>;
 
     /// Makes the row.
     fn finish(self, metadata: Cow<'a, str>, place: &Place<'_>) -> Result<Self::Row, Fault>;
@@ -136,13 +150,6 @@ pub(super) fn invalid_json(error: &serde_json::Error, field: Option<&'static str
     Fault::InvalidJson { what, field, hint }
 }
 
-/// What the parser says. In a text of one line it names the column alone: the line is that of an NDJSON body, and
-/// the parser does not know it.
-pub(super) fn described(error: &serde_json::Error, text: &str) -> String {
-    let what = error.to_string();
-    if text.trim().contains('\n') { what } else { what.replace(" at line 1 column ", " at column ") }
-}
-
 /// Reads one row from the middle of a message.
 pub(super) struct RowSeed<'o, D> {
     /// Where the row stands.
@@ -174,22 +181,24 @@ impl<'de, D: Draft<'de>> Visitor<'de> for RowSeed<'_, D> {
         let mut faults = Faults::default();
         let mut seen = 0_u32;
         while let Some(name) = map.next_key_seed(KeySeed)? {
-            let column = if name == METADATA { Some(D::COLUMNS.len()) } else { D::column(&name) };
-            let Some(column) = column else {
-                let value: &RawValue = map.next_value()?;
-                faults.note(set_aside(&mut aside, name, value));
-                continue;
+            let column = D::Column::of_name(&name);
+            let (field, bit) = match column {
+                Some(column) => (column.name(), column.bit()),
+                None if name == METADATA => (METADATA, METADATA_BIT),
+                None => {
+                    let value: &RawValue = map.next_value()?;
+                    faults.note(set_aside(&mut aside, name, value));
+                    continue;
+                }
             };
-            let field = D::COLUMNS.get(column).copied().unwrap_or(METADATA);
             self.reading.set(Some(field));
-            let bit = 1 << column;
             if seen & bit != 0 {
                 map.next_value::<IgnoredAny>()?;
                 faults.note(Err(Fault::DuplicateField { field: field.to_owned() }));
-            } else if field == METADATA {
-                aside.metadata = Some(map.next_value()?);
-            } else {
+            } else if let Some(column) = column {
                 faults.note(draft.read(column, &mut Fields { map: &mut map, field })?);
+            } else {
+                aside.metadata = Some(map.next_value()?);
             }
             seen |= bit;
             self.reading.set(None);
@@ -252,7 +261,7 @@ fn set_aside<'a>(aside: &mut Aside<'a>, name: Cow<'a, str>, value: &'a RawValue)
     Ok(())
 }
 
-/// The one fault that is told of a row: content before anything else, since nothing may carry it further;
+/// The one fault that is reported of a row: content before anything else, since nothing may carry it further;
 /// otherwise the first.
 #[derive(Default)]
 struct Faults {

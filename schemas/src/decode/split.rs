@@ -2,8 +2,8 @@
 
 use serde_json::value::RawValue;
 
-use super::Origin;
 use super::message::{is_array, readable, row_texts, without_byte_order_mark};
+use super::origin::Origin;
 use super::row::{self, Draft, Place};
 use crate::fault::{Fault, Reject};
 use crate::limits::Limits;
@@ -28,7 +28,7 @@ pub struct RawRow<'a> {
     pub bytes: &'a [u8],
 }
 
-/// Cuts a body into its rows. Fails when the rows cannot be told apart, are none or too many; a bad row
+/// Cuts a body into its rows. Fails when the rows cannot be separated, are none or too many; a bad row
 /// shows when it is decoded. The body's size is the caller's to bound, before it is read.
 pub fn split_rows<'a>(body: &'a [u8], form: Form, limits: &Limits) -> Result<Vec<RawRow<'a>>, Fault> {
     let body = without_byte_order_mark(body);
@@ -137,8 +137,8 @@ mod tests {
     #[test]
     fn a_broken_line_names_its_column_and_no_line_of_its_own() {
         let row = RawRow { index: 6, line: Some(7), bytes: b"{\"metric_name\": x}" };
-        let told = fault_of(row, &Limits::default()).to_string();
-        assert!(told.contains("at column 17") && !told.contains("line"), "{told}");
+        let reason = fault_of(row, &Limits::default()).to_string();
+        assert!(reason.contains("at column 17") && !reason.contains("line"), "{reason}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::fault::JsonKind;
+use crate::json_kind::JsonKind;
 
 /// What stands where a string should.
 pub(super) enum Text<'a> {

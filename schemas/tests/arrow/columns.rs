@@ -40,7 +40,7 @@ fn every_form_of_text_is_the_same_row() {
             ("user_id", form(&[None, Some("u"), None])),
             ("metadata", form(&[Some(r#"{"a": 1}"#), Some("{}"), None])),
         ])]));
-        let told: Vec<_> = rows
+        let shown: Vec<_> = rows
             .iter()
             .map(|row| {
                 [
@@ -54,9 +54,9 @@ fn every_form_of_text_is_the_same_row() {
                 .map(|text| text.as_ref())
             })
             .collect();
-        assert_eq!(told[0], ["messages", "counter", long, "ö", "", r#"{"a": 1}"#]);
-        assert_eq!(told[1], ["a.b", "histogram", "", "", "u", ""]);
-        assert_eq!(told[2], ["a.b", "gauge", "", long, "", ""]);
+        assert_eq!(shown[0], ["messages", "counter", long, "ö", "", r#"{"a": 1}"#]);
+        assert_eq!(shown[1], ["a.b", "histogram", "", "", "u", ""]);
+        assert_eq!(shown[2], ["a.b", "gauge", "", long, "", ""]);
         assert!(rows.iter().all(|row| row.timestamp_ms == LOG_TIME_MS), "the log's time where none is given");
         assert_eq!(rows.iter().map(|row| row.value).collect::<Vec<_>>(), [1.0, -2.5, 0.0]);
     }
@@ -110,8 +110,8 @@ fn batches_of_a_message_number_their_rows_on_and_may_replace_their_dictionary() 
         ])
     };
     let rows = good(&stream(&[one("a", 1.0), one("b", 2.0)]));
-    let told: Vec<_> = rows.iter().map(|row| (row.metric_name.as_ref(), row.value)).collect();
-    assert_eq!(told, [("a", 1.0), ("a", 1.0), ("b", 2.0), ("b", 2.0)]);
+    let shown: Vec<_> = rows.iter().map(|row| (row.metric_name.as_ref(), row.value)).collect();
+    assert_eq!(shown, [("a", 1.0), ("a", 1.0), ("b", 2.0), ("b", 2.0)]);
     assert_eq!(read(&stream(&[one("a", 1.0).slice(0, 0)])), Ok(vec![]), "no row is no fault");
 }
 

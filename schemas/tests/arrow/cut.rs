@@ -43,15 +43,15 @@ proptest! {
             .map(|row| format!("{} {}", row.metric_name, row.value))
             .collect();
         let pieces = pieces(stream(&batches));
-        let mut told = Vec::new();
+        let mut shown = Vec::new();
         for piece in &pieces {
-            prop_assert_eq!((piece.first_row, piece.batches > 0), (told.len(), true));
+            prop_assert_eq!((piece.first_row, piece.batches > 0), (shown.len(), true));
             prop_assert!(piece.rows <= 8_192 || piece.batches == 1, "{} rows", piece.rows);
             let rows = good(&piece.bytes);
             prop_assert_eq!(rows.len(), piece.rows);
-            told.extend(rows.iter().map(|row| format!("{} {}", row.metric_name, row.value)));
+            shown.extend(rows.iter().map(|row| format!("{} {}", row.metric_name, row.value)));
         }
-        prop_assert_eq!(told, expected);
+        prop_assert_eq!(shown, expected);
         prop_assert_eq!(pieces.iter().map(|piece| piece.batches).sum::<usize>(), batches.len());
     }
 }

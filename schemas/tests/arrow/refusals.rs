@@ -62,15 +62,15 @@ fn a_bad_row_is_refused_alone_and_shown_as_json() {
         ("account_id", keyed(vec![Some("acme"); 8])),
     ])]);
     let rows = read(&payload).expect("the message can be read");
-    let told: Vec<String> = rows
+    let shown: Vec<String> = rows
         .iter()
         .map(|row| match row {
             Ok(row) => format!("ok {}", row.value),
             Err((code, kept)) => format!("{code} {kept}"),
         })
         .collect();
-    insta::assert_snapshot!("arrow_bad_rows", told.join("\n"));
-    assert!(!told.join("").contains("secret"), "content is not kept");
+    insta::assert_snapshot!("arrow_bad_rows", shown.join("\n"));
+    assert!(!shown.join("").contains("secret"), "content is not kept");
 }
 
 #[test]
@@ -183,13 +183,13 @@ fn a_message_is_refused_whole_with_one_fault() {
         ("shared texts", shared),
         ("too many bytes", vec![0; (4 << 20) + 1]),
     ];
-    let mut told = Vec::new();
+    let mut shown = Vec::new();
     for (case, payload) in cases {
         let reject = ArrowMessage::read(&payload, &Limits::default()).expect_err(case);
         let kept = String::from_utf8(reject.kept_bytes().into_owned()).expect("a description is text");
-        told.push(format!("{case}\n  {}: {}\n  {kept}", reject.fault.code(), reject.fault));
+        shown.push(format!("{case}\n  {}: {}\n  {kept}", reject.fault.code(), reject.fault));
     }
-    insta::assert_snapshot!("arrow_refused_messages", told.join("\n"));
+    insta::assert_snapshot!("arrow_refused_messages", shown.join("\n"));
 }
 
 #[test]

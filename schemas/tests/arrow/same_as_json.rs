@@ -103,7 +103,7 @@ proptest! {
         for ((arrow, json), row) in arrow.into_iter().zip(json).zip(&rows) {
             match (arrow, json) {
                 (Ok(arrow), Ok(json)) => prop_assert_eq!(arrow, json),
-                // With several faults in a row either may be told.
+                // With several faults in a row either may be reported.
                 (Err(_), Err(_)) => {}
                 (arrow, json) => prop_assert!(false, "{:?}: {:?} but {:?}", row, arrow, json),
             }

@@ -17,6 +17,10 @@ use arrow_schema::{DataType, TimeUnit};
 /// In place of a dictionary's key where a row has no text.
 const NO_KEY: u32 = u32::MAX;
 
+/// Bytes the texts of a message may have when they are written out row by row, as the store keeps them. Shared
+/// texts make a small message of it; without the bound one could fill the memory of its reader.
+pub const MAX_WRITTEN_OUT_BYTES: usize = 32 << 20;
+
 /// Texts in any of Arrow's forms.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Texts<'b> {
@@ -144,7 +148,7 @@ impl<'b> TextColumn<'b> {
                 if let Some(distinct) = self.distinct() {
                     let longest = (0..distinct as u32).map(|at| texts.get(at).len()).max();
                     let at_most = longest.unwrap_or_default().saturating_mul(rows);
-                    if at_most <= super::MAX_WRITTEN_OUT_BYTES / 4 {
+                    if at_most <= MAX_WRITTEN_OUT_BYTES / 4 {
                         return at_most;
                     }
                 }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use arrow_buffer::Buffer;
 use arrow_ipc::MessageHeader;
 
-use super::stream::{Frames, MAX_BATCHES, begins_well, invalid};
+use super::refusal::invalid;
+use super::stream::{Frames, MAX_BATCHES, begins_well};
 use crate::fault::Fault;
 
 /// Rows of a piece, unless one record batch has more: enough that a message's own cost does not count.

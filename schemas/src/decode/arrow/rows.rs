@@ -18,7 +18,7 @@ use crate::{Metric, limits};
 const SHOWN_TEXT_BYTES: usize = 1_024;
 /// Bytes of metadata that a refused row is shown with: as much as it may have.
 const SHOWN_METADATA_BYTES: usize = 8 << 10;
-/// Bytes of all refused rows of one message that are shown; of the rest only the reason and the number are told. The
+/// Bytes of all refused rows of one message that are shown; of the rest only the reason and the number are given. The
 /// log has them.
 const SHOWN_MESSAGE_BYTES: usize = 256 << 10;
 
@@ -243,7 +243,7 @@ impl<'b> MetricColumns<'b> {
 }
 
 /// Metadata as a dead letter may have it: an object, in which content is found by its name. Of anything else only the
-/// size is told: in a text within a text, names are written in too many ways to be sure.
+/// size is given: in a text within a text, names are written in too many ways to be sure.
 fn shown_metadata(text: &str) -> serde_json::Value {
     if text.len() <= SHOWN_METADATA_BYTES
         && let Ok(object) = serde_json::from_str::<serde_json::Map<_, _>>(text)

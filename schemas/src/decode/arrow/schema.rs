@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
-use super::stream::{Refusal, invalid};
+use super::refusal::{Refusal, invalid};
 use crate::decode::metadata::shown;
 use crate::decode::redact::content_field;
 use crate::fault::Fault;

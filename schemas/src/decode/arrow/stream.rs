@@ -10,7 +10,8 @@ use arrow_ipc::{Message, MessageHeader};
 use arrow_schema::{DataType, Schema, SchemaRef};
 use flatbuffers::VerifierOptions;
 
-use super::MAX_WRITTEN_OUT_BYTES;
+use super::columns::MAX_WRITTEN_OUT_BYTES;
+use super::refusal::{Refusal, invalid};
 use super::schema;
 use crate::fault::Fault;
 use crate::limits::Limits;
@@ -37,24 +38,6 @@ pub(super) struct Stream {
     pub(super) columns: Vec<(String, String)>,
 }
 
-/// Why a stream is refused, and what is known of its columns.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) fault: Fault,
-    pub(super) columns: Vec<(String, String)>,
-}
-
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Self {
-        Self { fault, columns: Vec::new() }
-    }
-}
-
-/// A fault of the stream itself.
-pub(super) fn invalid(what: impl Into<String>) -> Fault {
-    Fault::InvalidArrow { what: what.into() }
-}
-
 /// Reads all of a stream.
 pub(super) fn read(payload: &[u8], limits: &Limits) -> Result<Stream, Refusal> {
     if payload.len() > limits.max_arrow_message_bytes {
@@ -72,7 +55,7 @@ pub(super) fn read(payload: &[u8], limits: &Limits) -> Result<Stream, Refusal> {
         return Err(invalid("it does not begin with a schema").into());
     };
     let columns = schema::shown_columns(&given);
-    let mut reader = Reader {
+    let mut reader = BatchReader {
         schema: schema::admit(given)?,
         dictionaries: HashMap::new(),
         dictionaries_read: 0,
@@ -177,7 +160,7 @@ fn verified(metadata: &[u8]) -> Result<Message<'_>, Fault> {
         .map_err(|_| invalid("the description of a part of it is broken or too large"))
 }
 
-struct Reader {
+struct BatchReader {
     schema: SchemaRef,
     dictionaries: HashMap<i64, ArrayRef>,
     dictionaries_read: usize,
@@ -188,7 +171,7 @@ struct Reader {
     max_rows: usize,
 }
 
-impl Reader {
+impl BatchReader {
     fn read(&mut self, frames: &mut Frames) -> Result<(), Fault> {
         while let Some(frame) = frames.next()? {
             let message = frame.message()?;
@@ -260,9 +243,9 @@ fn value_type(schema: &Schema, id: i64) -> Option<&DataType> {
 
 /// Arrow's own words about an array it read: places, lengths and types, never a value. Types can be long.
 fn unreadable(part: &str, error: &arrow_schema::ArrowError) -> Fault {
-    const TOLD_CHARACTERS: usize = 120;
-    let told: String = error.to_string().chars().take(TOLD_CHARACTERS).collect();
-    invalid(format!("{part} is not valid: {told}"))
+    const SHOWN_CHARACTERS: usize = 120;
+    let shown: String = error.to_string().chars().take(SHOWN_CHARACTERS).collect();
+    invalid(format!("{part} is not valid: {shown}"))
 }
 
 /// Refuses a batch that states a length or an offset outside of itself.
