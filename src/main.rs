@@ -17,6 +17,7 @@ use indicatif::MultiProgress;
 use kelly_cli::{
     INTERRUPTED, Summary, Usage, completions, dead_letters, doctor, drilldown, output, record, replay, tail,
 };
+use kelly_schemas::error_chain;
 use kelly_stream::LogError;
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("kelly: {}", told(&error));
+            eprintln!("kelly: {}", error_chain(error.as_ref()));
             if is_usage(&error) { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
         }
     }
@@ -53,21 +54,6 @@ fn is_usage(error: &anyhow::Error) -> bool {
         matches!(cause.downcast_ref::<LogError>(), Some(LogError::Config { .. }))
     };
     error.is::<config::Invalid>() || error.is::<Usage>() || error.chain().any(is_setting)
-}
-
-/// The error and its causes in one line; a cause that only repeats what was said is left out.
-fn told(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let words = cause.to_string();
-        if text.is_empty() {
-            text = words;
-        } else if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-    }
-    text
 }
 
 fn run(cli: Cli) -> anyhow::Result<u8> {
@@ -186,8 +172,11 @@ mod tests {
         };
         let error = anyhow::Error::from(wrong.verify().unwrap_err()).context("connecting to the log");
         assert!(is_usage(&error));
-        assert!(told(&error).contains("sasl.pasword") && !told(&error).contains("hunter2"));
-        let away = LogError::Unavailable { doing: "ask".into(), mend: "wait".into(), source: None };
+        assert!(
+            error_chain(error.as_ref()).contains("sasl.pasword")
+                && !error_chain(error.as_ref()).contains("hunter2")
+        );
+        let away = LogError::Unavailable { doing: "ask".into(), fix: "wait".into(), source: None };
         assert!(!is_usage(&anyhow::Error::from(away).context("connecting to the log")));
     }
 
@@ -195,6 +184,6 @@ mod tests {
     fn an_error_is_told_once() {
         let error =
             anyhow::anyhow!("the disk is full").context("writing: the disk is full").context("saving");
-        assert_eq!(told(&error), "saving: writing: the disk is full");
+        assert_eq!(error_chain(error.as_ref()), "saving: writing: the disk is full");
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::Utc;
+use kelly_schemas::error_chain;
 use kelly_sql::queries::{
     ActivityTailFilter, MetricTailFilter, TailCursor, TailPage, Tailed, TailedEvent, TailedMetric,
 };
@@ -144,7 +145,7 @@ impl Tail {
                 Ok(page) => page,
                 Err(error) if error.is_retryable() => {
                     if !self.is_away {
-                        tracing::warn!(error = output::chain(&error), "waiting for the store to answer");
+                        tracing::warn!(error = error_chain(&error), "waiting for the store to answer");
                     }
                     self.is_away = true;
                     return Ok(true);

@@ -99,8 +99,8 @@ fn message(message: u64, form: &str) -> Result<Vec<u8>> {
 
 /// CPU time this thread has had: the first figure of its `schedstat`.
 fn cpu_ns() -> Result<f64> {
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").context("reading the CPU time")?;
-    told.split(' ').next().and_then(|figure| figure.parse().ok()).context("understanding the CPU time")
+    let figures = std::fs::read_to_string("/proc/thread-self/schedstat").context("reading the CPU time")?;
+    figures.split(' ').next().and_then(|figure| figure.parse().ok()).context("understanding the CPU time")
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are this program's answer")]

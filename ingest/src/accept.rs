@@ -2,22 +2,24 @@
 //! One bad row refuses the body; nothing is half-done. Accepted means durable on the log.
 
 mod arrow;
+mod outcome;
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 
-use arrow_schema::ArrowError;
 use bytes::Bytes;
 use kelly_schemas::decode::{self, Form, Origin, RawRow};
-use kelly_schemas::{Fault, Limits, Stream, ids};
+use kelly_schemas::{Limits, Stream, ids};
 use kelly_stream::partitioner::partition_of;
 use kelly_stream::{Log, LogError, NewRecord};
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
-use tokio::task::JoinError;
 use uuid::Uuid;
+
+use self::outcome::Checked;
+pub use self::outcome::{AcceptError, Accepted, BadRow, MAX_REPORTED};
 
 /// Bytes of payload gathered into one message, so that a large body becomes few messages and none
 /// comes near the size the log refuses.
@@ -25,9 +27,6 @@ const MESSAGE_BYTES: usize = 256 << 10;
 /// Bytes that are added to a row on its way into a message: brackets, and an id where it has none.
 /// A row is checked with so much less room, so that what was accepted is never refused later.
 const ROOM_FOR_WRAPPING: usize = 64;
-/// Bad rows reported one by one; of more only their number is told.
-pub const MAX_REPORTED: usize = 50;
-
 /// What a body holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -46,53 +45,6 @@ impl Kind {
             Self::Activity => Stream::Activity,
         }
     }
-}
-
-/// A body that is on the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accepted {
-    /// Rows.
-    pub rows: usize,
-    /// Ids of the events, in the order of the body; empty for metrics.
-    pub ids: Vec<Uuid>,
-}
-
-/// A row that is not taken, and why.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BadRow {
-    /// Its place in the body, from 0.
-    pub index: u32,
-    /// Its line, from 1, in NDJSON.
-    pub line: Option<u32>,
-    /// Why.
-    pub fault: Fault,
-}
-
-/// Why nothing of a body was taken.
-#[derive(Debug, thiserror::Error)]
-pub enum AcceptError {
-    /// The body cannot be read as rows at all.
-    #[error("the body cannot be read")]
-    Body(#[source] Fault),
-    /// Some rows are bad.
-    #[error("{total} of {rows} rows are not valid")]
-    Rows {
-        /// The first [`MAX_REPORTED`] of them.
-        bad: Vec<BadRow>,
-        /// How many there are.
-        total: usize,
-        /// How many rows the body has.
-        rows: usize,
-    },
-    /// The good rows of an Arrow body could not be written as messages.
-    #[error("the rows cannot be written as Arrow messages")]
-    Encoding(#[source] ArrowError),
-    /// The check of an Arrow body ended before its time: this process is stopping, or has a defect.
-    #[error("checking the rows was broken off")]
-    BrokenOff(#[source] JoinError),
-    /// The log did not take it.
-    #[error("the log did not take the rows")]
-    Log(#[source] LogError),
 }
 
 /// Takes bodies and appends them to the log.
@@ -199,12 +151,6 @@ impl Acceptor {
 /// Where a row of a body stands: not on the log yet.
 fn origin(limits: &Limits, now_ms: i64) -> Origin<'_> {
     Origin { partition: 0, offset: 0, log_time_ms: now_ms, limits }
-}
-
-struct Checked {
-    rows: usize,
-    ids: Vec<Uuid>,
-    records: Vec<NewRecord>,
 }
 
 /// A UUIDv7 of the moment: an event without a time of its own takes it from there.

@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, StructArray, UInt8Array};
 use kelly_schemas::Activity;
 use kelly_sql::{Table, tables};
 
-use crate::batch::Block;
+use crate::block::Block;
 use crate::columns::{self, Origins};
 use crate::dictionary::Dictionary;
 
@@ -106,7 +106,7 @@ impl ActivityBlocks {
             Arc::new(UInt8Array::from(self.vip)),
         ];
         events.extend(origins);
-        // Which row counts is told before the rows themselves come: the other way round an event
+        // Which row counts is written before the rows themselves: the other way round an event
         // recorded twice would show twice in between.
         vec![
             Block::new(Table::ActivityFirstSeen, vec![ids, Arc::new(first)]),

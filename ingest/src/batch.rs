@@ -3,14 +3,14 @@
 //! Which rows a range becomes depends on the records and the [`Rules`] alone, never on a clock:
 //! whoever replays the range builds the same blocks.
 
-use arrow_array::{ArrayRef, RecordBatch};
 use kelly_schemas::decode::{self, ARROW_STREAM, ArrowMessage, Origin};
 use kelly_schemas::{Limits, Stream};
-use kelly_sql::{Table, evidence};
+use kelly_sql::evidence;
 use kelly_stream::Record;
 
 use crate::activity_blocks::ActivityBlocks;
 use crate::arrow_rows;
+use crate::block::Block;
 use crate::dead_letters::{DeadLetters, Letter};
 use crate::journal::Horizon;
 use crate::metric_blocks::MetricBlocks;
@@ -40,28 +40,6 @@ impl Rules {
     pub fn under(self, horizon: Horizon) -> Self {
         let limits = Limits { max_age_ms: horizon.max_age_ms, ..self.limits };
         Self { limits, raw_retention_ms: horizon.raw_retention_ms }
-    }
-}
-
-/// Rows for one table.
-#[derive(Debug, Clone)]
-pub struct Block {
-    /// The table.
-    pub table: Table,
-    /// Its rows.
-    pub rows: RecordBatch,
-}
-
-impl Block {
-    /// Puts columns under the table's schema.
-    ///
-    /// # Panics
-    /// When the columns do not match the schema: both are constants of this program.
-    pub fn new(table: Table, columns: Vec<ArrayRef>) -> Self {
-        let rows = RecordBatch::try_new(table.arrow_schema(), columns).unwrap_or_else(|fault| {
-            panic!("the columns built for {} are not its own: {fault}", table.name())
-        });
-        Self { table, rows }
     }
 }
 
@@ -198,6 +176,11 @@ impl BatchBuilder {
         self.next = self.next.max(found);
     }
 
+    /// Notes that everything before `next` has come: the offsets from the last record to there hold none.
+    pub fn pass_to(&mut self, next: u64) {
+        self.next = self.next.max(next);
+    }
+
     /// How much came.
     pub fn size(&self) -> Size {
         let rows = match &self.rows {
@@ -254,7 +237,7 @@ fn form(content_type: &str) -> Option<Form> {
 }
 
 /// The content type of a dead letter whose bytes are a row of an Arrow message, written as JSON: in that form it can be
-/// mended and sent again.
+/// corrected and sent again.
 const ROW_OF_ARROW: &str = "application/json; from=arrow";
 
 /// The letter of a message whose type is not taken, but for its reason. Nothing says what its bytes are, so they come

@@ -7,7 +7,7 @@ use arrow_array::builder::{BinaryBuilder, StringBuilder};
 use kelly_schemas::Reject;
 use kelly_sql::Table;
 
-use crate::batch::Block;
+use crate::block::Block;
 use crate::columns::{self, Origins};
 use crate::dictionary::Dictionary;
 

@@ -9,7 +9,7 @@ use kelly_sql::evidence::{self, LogRange, Proof, RowOrigin};
 use kelly_sql::{Store, StoreError};
 use kelly_stream::TopicPartition;
 
-use crate::batch::Block;
+use crate::block::Block;
 use crate::columns;
 use crate::shape::{Nonce, Range};
 

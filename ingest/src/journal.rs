@@ -59,10 +59,12 @@ pub enum JournalError {
     },
     /// The topic was deleted and made anew, and the brokers kept the group's position.
     #[error(
-        "the position is of an earlier topic of this name: stop every instance and set it to where reading is to begin, \
-         with kafka-consumer-groups.sh --bootstrap-server HOST:PORT --group GROUP --topic TOPIC --reset-offsets --to-earliest --execute"
+        "the position is of an earlier topic of this name: stop every instance and set it to where reading is to begin: {help}"
     )]
-    OtherTopic,
+    OtherTopic {
+        /// How to set it.
+        help: String,
+    },
 }
 
 impl Journal {

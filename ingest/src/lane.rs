@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use kelly_schemas::Stream;
-use kelly_stream::{Assignment, Record, TopicPartition};
+use kelly_stream::{Assignment, Record, SetTo, TopicPartition};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -12,10 +12,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{BatchBuilder, MAX_BATCH_BYTES, Rules};
+use crate::bounds::BatchBounds;
 use crate::journal::{Horizon, Journal, JournalError};
-use crate::reader::BatchBounds;
 use crate::shape::Nonce;
-use crate::writer::{BATCHES_WAITING, Charged, Shared, WriteError, Writer};
+use crate::writer::{BATCHES_WAITING, QueuedBatch, WriteContext, WriteError, Writer};
 
 /// A paused partition is resumed when this many batches fit its writer's channel again: a gap
 /// between the two bounds keeps it from being paused and resumed with every batch.
@@ -49,8 +49,8 @@ pub(crate) struct Lane {
     gap: Option<(u64, u64)>,
     /// Closed batches the writer has no room for yet. While there is one the partition is paused,
     /// so no more come than one poll hands over.
-    waiting: VecDeque<Charged>,
-    to_writer: mpsc::Sender<Charged>,
+    waiting: VecDeque<QueuedBatch>,
+    to_writer: mpsc::Sender<QueuedBatch>,
     /// `None` once its end has been seen.
     writer: Option<JoinHandle<Result<(), WriteError>>>,
     abandon: CancellationToken,
@@ -62,7 +62,7 @@ pub(crate) struct Closing {
     pub writer: Option<JoinHandle<Result<(), WriteError>>>,
     pub abandon: CancellationToken,
     /// Hands over what waited, then lets the writer end.
-    pub rest: (mpsc::Sender<Charged>, VecDeque<Charged>),
+    pub rest: (mpsc::Sender<QueuedBatch>, VecDeque<QueuedBatch>),
 }
 
 impl Lane {
@@ -70,15 +70,16 @@ impl Lane {
     pub(crate) fn open(
         stream: Stream,
         assignment: Assignment,
-        shared: &Arc<Shared>,
+        context: &Arc<WriteContext>,
         runtime: &Handle,
+        how_to_set_position: &dyn Fn(SetTo) -> String,
     ) -> Result<Self, JournalError> {
         let journal = match &assignment.committed {
             Some(committed) => Journal::parse(&committed.metadata)?,
             None => None,
         };
         if journal.as_ref().and_then(|entry| entry.nonce().is_of(assignment.topic_id)) == Some(false) {
-            return Err(JournalError::OtherTopic);
+            return Err(JournalError::OtherTopic { help: how_to_set_position(SetTo::Earliest) });
         }
         let position = assignment.committed.as_ref().map(|committed| committed.offset);
         let declared = match journal {
@@ -104,13 +105,13 @@ impl Lane {
         let (to_writer, batches) = mpsc::channel(BATCHES_WAITING);
         let abandon = CancellationToken::new();
         let writer = Writer {
-            shared: Arc::clone(shared),
+            context: Arc::clone(context),
             partition: assignment.partition.clone(),
             epoch: assignment.epoch,
             nonce,
             declared: declared.map(|(end, _)| end),
             doubtful_to,
-            confirmed_at: (shared.clock)(),
+            confirmed_at: (context.clock)(),
             abandon: abandon.clone(),
         };
         Ok(Self {
@@ -133,7 +134,13 @@ impl Lane {
     }
 
     /// Adds a record, and closes the batch where it is full or where its declared end is.
-    pub(crate) fn push(&mut self, record: &Record<'_>, rules: Rules, bounds: &BatchBounds, shared: &Shared) {
+    pub(crate) fn push(
+        &mut self,
+        record: &Record<'_>,
+        rules: Rules,
+        bounds: &BatchBounds,
+        context: &WriteContext,
+    ) {
         if let Some((end, _)) = self.declared
             && record.offset >= end
         {
@@ -143,7 +150,7 @@ impl Lane {
             if let Some((expected, found)) = gap {
                 builder.note_gap(expected, found, record.timestamp_ms);
             }
-            self.close(shared);
+            self.close(context);
         }
         let gap = self.gap.take();
         let first = gap.map_or(record.offset, |(expected, _)| expected);
@@ -162,7 +169,7 @@ impl Lane {
         };
         self.fed = true;
         if full {
-            self.close(shared);
+            self.close(context);
         }
     }
 
@@ -172,16 +179,38 @@ impl Lane {
         self.gap = Some((first, found));
     }
 
+    /// Notes that everything before `next` has been handed over: the offsets from the last record to there hold none. The
+    /// open batch ends there. Where none is open one without records is, so that the position follows, and no more often
+    /// than batches are closed.
+    pub(crate) fn passed(&mut self, next: u64, rules: Rules, context: &WriteContext) {
+        // The next record dates what retention removed, so the batch of that record begins with it.
+        if self.gap.is_some() {
+            return;
+        }
+        match self.declared {
+            // The rest of the range holds no record.
+            Some((end, _)) if next >= end => {
+                self.builder(end, rules);
+                self.close(context);
+            }
+            Some(_) => return,
+            None => {}
+        }
+        if self.position.is_none_or(|position| position < next) {
+            self.builder(next, rules).pass_to(next);
+        }
+    }
+
     /// Closes the batch when its time has come, or when it is worth it and nothing more comes for now.
     /// A range under replay is closed at its declared end, never by time.
-    pub(crate) fn close_if_due(&mut self, now: Instant, max_age: Duration, shared: &Shared) {
+    pub(crate) fn close_if_due(&mut self, now: Instant, max_age: Duration, context: &WriteContext) {
         if std::mem::take(&mut self.fed) || self.paused {
             self.silent_since = None;
         } else {
             self.silent_since.get_or_insert(now);
         }
         if self.next_due(now, max_age) == Some(Duration::ZERO) {
-            self.close(shared);
+            self.close(context);
         }
     }
 
@@ -232,9 +261,9 @@ impl Lane {
     }
 
     /// Closes what is open and takes the lane apart for a drain.
-    pub(crate) fn finish(mut self, close_open_batch: bool, shared: &Shared) -> Closing {
+    pub(crate) fn finish(mut self, close_open_batch: bool, context: &WriteContext) -> Closing {
         if close_open_batch && self.declared.is_none() && self.builder.is_some() {
-            self.close(shared);
+            self.close(context);
         }
         Closing {
             partition: self.partition,
@@ -254,11 +283,11 @@ impl Lane {
             .get_or_insert_with(|| BatchBuilder::new(self.stream, self.partition.partition, start, rules))
     }
 
-    fn close(&mut self, shared: &Shared) {
+    fn close(&mut self, context: &WriteContext) {
         let Some(builder) = self.builder.take() else { return };
         let batch = builder.close(self.declared.take().map(|(end, _)| end), self.nonce);
         self.position = Some(batch.range.end);
-        let charge = shared.stats.charge(batch.size);
-        self.waiting.push_back(Charged { batch, charge });
+        let charge = context.stats.charge(batch.size);
+        self.waiting.push_back(QueuedBatch { batch, charge });
     }
 }

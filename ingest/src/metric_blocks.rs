@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kelly_schemas::Metric;
 use kelly_sql::Table;
 
-use crate::batch::Block;
+use crate::block::Block;
 use crate::columns::{self, Origins};
 use crate::dictionary::Dictionary;
 use crate::rollup::{Rollups, Sample};

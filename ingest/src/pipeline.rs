@@ -10,9 +10,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
 use crate::batch::Rules;
-use crate::reader::{BatchBounds, Lanes, ReadError, Reader};
+use crate::bounds::BatchBounds;
+use crate::moment::Moment;
+use crate::reader::{Lanes, ReadError, ReadingThread};
 use crate::stats::{IngestCounts, IngestStats};
-use crate::writer::{Confirmed, Shared, Tables};
+use crate::tables::Tables;
+use crate::unpositioned::Searches;
+use crate::writer::WriteContext;
 
 /// How a pipeline reads and writes.
 #[derive(Debug, Clone)]
@@ -95,36 +99,38 @@ impl Pipeline {
             })
             .map_err(|source| IngestError::Consumer { group: config.group.clone(), source })?;
         let stats = Arc::new(IngestStats::default());
-        let shared = Arc::new(Shared {
+        let context = Arc::new(WriteContext {
             tables,
             committer: consumer.committer(),
             stats: Arc::clone(&stats),
             inserting: Semaphore::new(config.concurrent_inserts.max(1)),
-            clock: Box::new(Confirmed::now),
+            clock: Box::new(Moment::now),
         });
-        let (stop, told_to_stop) = sync_channel(0);
-        let reader = Reader {
+        let (stop, stopped) = sync_channel(0);
+        let reader = ReadingThread {
             consumer,
             lanes: Lanes {
-                shared,
+                context,
+                log: Arc::clone(&log),
                 group: config.group.clone(),
                 runtime: Handle::current(),
                 rules: config.rules,
                 bounds: config.bounds,
                 lanes: Vec::new(),
                 last: 0,
+                searches: Searches::default(),
                 leaving: Vec::new(),
                 refused: None,
             },
-            stop: told_to_stop,
+            stop: stopped,
             drain_within: config.drain_within,
         };
-        let (tell_ended, ended) = watch::channel(false);
+        let (on_end, ended) = watch::channel(false);
         let thread = std::thread::Builder::new()
             .name("ingest".to_owned())
             .spawn(move || {
                 // Dropped when the thread ends in whatever way, which the receiver sees.
-                let _tell_ended = tell_ended;
+                let _on_end = on_end;
                 reader.run()
             })
             .map_err(IngestError::Thread)?;
@@ -145,7 +151,7 @@ impl Pipeline {
     pub async fn ended(&self) {
         let mut ended = self.ended.clone();
         // The value never changes: the error says that the thread let go of its end.
-        let _ = ended.wait_for(|told| *told).await;
+        let _ = ended.wait_for(|has_ended| *has_ended).await;
     }
 
     /// Records that are on the log and not yet confirmed, over all partitions of all streams.

@@ -6,17 +6,19 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use kelly_schemas::{Stream, UnknownTopic};
-use kelly_stream::{Assignment, Committed, Consumer, LogError, Record, Sink, TopicPartition, Unpositioned};
+use kelly_schemas::{Stream, UnknownTopic, error_chain};
+use kelly_stream::{Assignment, Begin, Consumer, Log, LogError, Record, Sink, TopicPartition, Unpositioned};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::batch::Rules;
+use crate::bounds::BatchBounds;
 use crate::journal::JournalError;
 use crate::lane::{Closing, Lane};
-use crate::resume;
+use crate::resume::ResumeError;
 use crate::stats::Half;
-use crate::writer::{Shared, Unanswered, WriteError, chain};
+use crate::unpositioned::{Search, Searches};
+use crate::writer::{WriteContext, WriteError};
 
 /// Records handed over by one poll at most: between polls batches are closed by age, partitions paused and a stop
 /// noticed, and an Arrow message takes as long as thousands of rows. What they may take of memory is not bounded
@@ -24,44 +26,13 @@ use crate::writer::{Shared, Unanswered, WriteError, chain};
 const RECORDS_A_POLL: usize = 256;
 /// Longest wait in a poll: how soon a stop is noticed.
 const LONGEST_POLL: Duration = Duration::from_millis(100);
-/// Wait in a poll while a batch waits for room at its writer.
-const POLL_WHILE_BLOCKED: Duration = Duration::from_millis(5);
+/// Wait in a poll while a batch waits for room at its writer, or a partition for its position.
+const SHORT_POLL: Duration = Duration::from_millis(5);
 /// Waits after a failed poll: the first, doubled up to the longest.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
-/// When a batch is closed: by whichever comes first.
-#[derive(Debug, Clone, Copy)]
-pub struct BatchBounds {
-    /// Rows, refused ones included. One message may exceed it, for it is never cut.
-    pub max_rows: usize,
-    /// Bytes, as [`Size`](crate::Size) counts them. One message may exceed it too.
-    pub max_bytes: usize,
-    /// Time since its first record: the greatest part of the way from produced to queryable.
-    pub max_age: Duration,
-    /// Bytes of all batches that are closed and not yet written; at the bound no record is taken any more and every
-    /// partition is paused. The batch that reached it and the open batch of each partition come on top.
-    pub max_buffered_bytes: usize,
-}
-
-impl BatchBounds {
-    fn are_reached_by(&self, buffered_bytes: u64) -> bool {
-        buffered_bytes > self.max_buffered_bytes as u64
-    }
-}
-
-impl Default for BatchBounds {
-    fn default() -> Self {
-        Self {
-            max_rows: 250_000,
-            max_bytes: 48 << 20,
-            max_age: Duration::from_millis(1_200),
-            max_buffered_bytes: 256 << 20,
-        }
-    }
-}
-
-/// Why reading ended before it was told to.
+/// Why reading ended before it was stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The log refused for good.
@@ -78,6 +49,15 @@ pub enum ReadError {
         /// What it says.
         #[source]
         source: JournalError,
+    },
+    /// There is no position, and what the store has does not tell where to go on.
+    #[error("the group has no position on {partition}, and where to begin is not known")]
+    NoPosition {
+        /// `topic/partition`.
+        partition: String,
+        /// Why, and how to set one.
+        #[source]
+        source: ResumeError,
     },
     /// A partition cannot be written.
     #[error("{partition} cannot be written")]
@@ -100,7 +80,7 @@ pub enum ReadError {
 }
 
 /// Everything the reading thread owns.
-pub(crate) struct Reader {
+pub(crate) struct ReadingThread {
     pub consumer: Box<dyn Consumer>,
     pub lanes: Lanes,
     /// Nothing is ever sent: its other end is dropped to stop the reader.
@@ -108,15 +88,15 @@ pub(crate) struct Reader {
     pub drain_within: Duration,
 }
 
-impl Reader {
-    /// Reads until told to stop, then drains: closes what is open, waits for the writers, leaves
+impl ReadingThread {
+    /// Reads until it is stopped, then drains: closes what is open, waits for the writers, leaves
     /// the group.
     pub(crate) fn run(mut self) -> Result<(), ReadError> {
         let outcome = self.read();
         self.lanes.drain(self.drain_within, outcome.is_ok());
         if let Err(fault) = self.consumer.close() {
             tracing::warn!(
-                reason = chain(&fault),
+                reason = error_chain(&fault),
                 "leaving the consumer group failed; it will notice by itself"
             );
         }
@@ -130,14 +110,14 @@ impl Reader {
             match self.consumer.poll(wait, RECORDS_A_POLL, &mut self.lanes) {
                 Ok(_) => {
                     if retry > FIRST_RETRY {
-                        self.lanes.shared.stats.recovered(Half::Reading);
+                        self.lanes.context.stats.recovered(Half::Reading);
                     }
                     retry = FIRST_RETRY;
                 }
                 Err(fault) if fault.is_retryable() => {
-                    let reason = chain(&fault);
+                    let reason = error_chain(&fault);
                     tracing::warn!(reason, "reading the log failed, trying again");
-                    self.lanes.shared.stats.failed(Half::Reading, &reason);
+                    self.lanes.context.stats.failed(Half::Reading, &reason);
                     if self.stop.recv_timeout(retry) == Err(RecvTimeoutError::Disconnected) {
                         break;
                     }
@@ -147,6 +127,11 @@ impl Reader {
             }
             if let Some(fault) = self.lanes.refused.take() {
                 return Err(fault);
+            }
+            for (partition, outcome) in self.lanes.searches.ended(&self.lanes.runtime) {
+                let position = outcome
+                    .map_err(|source| ReadError::NoPosition { partition: name(&partition), source })?;
+                self.consumer.begin(&partition, position);
             }
             let flow = self.lanes.turn(Instant::now())?;
             for (pause, partitions) in [(true, flow.pause), (false, flow.resume)] {
@@ -166,7 +151,7 @@ impl Reader {
         match steered {
             Ok(()) => Ok(()),
             Err(fault) if fault.is_retryable() => {
-                tracing::debug!(pause, reason = chain(&fault), "not steered, trying again");
+                tracing::debug!(pause, reason = error_chain(&fault), "not steered, trying again");
                 self.lanes.not_steered(pause, partitions);
                 Ok(())
             }
@@ -177,8 +162,10 @@ impl Reader {
 
 /// The partitions this instance holds.
 pub(crate) struct Lanes {
-    pub shared: Arc<Shared>,
-    /// The consumer group, for what is said to people.
+    pub context: Arc<WriteContext>,
+    /// The log, for what is said to people.
+    pub log: Arc<dyn Log>,
+    /// The consumer group, likewise.
     pub group: String,
     pub runtime: Handle,
     pub rules: Rules,
@@ -186,6 +173,8 @@ pub(crate) struct Lanes {
     pub lanes: Vec<Lane>,
     /// The lane of the last record: records come in runs of one partition.
     pub last: usize,
+    /// Partitions without a position, until it is known where to begin.
+    pub searches: Searches,
     /// Writers of partitions that were taken away, until they have ended.
     pub leaving: Vec<JoinHandle<Result<(), WriteError>>>,
     /// Set by an assignment that must not be taken up.
@@ -200,49 +189,35 @@ struct Flow {
 }
 
 impl Sink for Lanes {
-    fn without_position(&mut self, at: &Unpositioned) -> Result<Option<Committed>, LogError> {
-        let unknown = |retryable: bool, source: Unanswered| LogError::NoPosition {
-            topic: at.partition.topic.to_string(),
-            partition: at.partition.partition,
-            retryable,
-            source,
-        };
-        let stream = Stream::of_topic(&at.partition.topic).map_err(|fault| unknown(false, fault.into()))?;
-        let partition = at.partition.partition;
-        let tables = Arc::clone(&self.shared.tables);
-        let lives = self
-            .runtime
-            .block_on(tables.marked_lives(stream, partition))
-            .map_err(|fault| unknown(true, fault))?;
-        let newest =
-            resume::newest_range(&lives, at, &self.group).map_err(|fault| unknown(false, fault.into()))?;
-        let rows_end = match resume::unmarked_from(newest.as_ref(), &lives, at) {
-            Some(from) => self
-                .runtime
-                .block_on(tables.rows_end(stream, partition, from))
-                .map_err(|fault| unknown(true, fault))?,
-            None => 0,
-        };
-        let position = resume::position(newest, rows_end, at, self.rules.horizon());
-        if let Some(position) = &position {
-            tracing::warn!(
-                partition = name(&at.partition),
-                offset = position.offset,
-                journal = position.metadata,
-                low = at.ends.low,
-                "the group has no position: going on by what the store has"
-            );
+    fn without_position(&mut self, at: &Unpositioned) -> Begin {
+        match Stream::of_topic(&at.partition.topic) {
+            Ok(stream) => {
+                let search = Search {
+                    tables: Arc::clone(&self.context.tables),
+                    stats: Arc::clone(&self.context.stats),
+                    stream,
+                    at: at.clone(),
+                    horizon: self.rules.horizon(),
+                    log: Arc::clone(&self.log),
+                    group: self.group.clone(),
+                };
+                self.searches.begin(search, &self.runtime);
+            }
+            Err(fault) => self.refused = Some(ReadError::Topic(fault)),
         }
-        Ok(position)
+        Begin::Later
     }
 
     fn assigned(&mut self, assignments: Vec<Assignment>) {
         for assignment in assignments {
             self.give_up(&assignment.partition);
             let partition = name(&assignment.partition);
+            let (log, group) = (Arc::clone(&self.log), self.group.clone());
+            let place = assignment.partition.clone();
+            let how_to_set_position = move |to| log.how_to_set_position(&group, &place, to);
             let lane =
                 Stream::of_topic(&assignment.partition.topic).map_err(ReadError::Topic).and_then(|stream| {
-                    Lane::open(stream, assignment, &self.shared, &self.runtime)
+                    Lane::open(stream, assignment, &self.context, &self.runtime, &how_to_set_position)
                         .map_err(|source| ReadError::Journal { partition, source })
                 });
             match lane {
@@ -250,13 +225,13 @@ impl Sink for Lanes {
                 Err(fault) => self.refused = Some(fault),
             }
         }
-        self.shared.stats.reads(self.lanes.len());
+        self.context.stats.reads(self.lanes.len());
     }
 
     fn revoked(&mut self, partitions: &[TopicPartition]) {
         partitions.iter().for_each(|partition| self.give_up(partition));
         self.leaving.retain(|writer| !writer.is_finished());
-        self.shared.stats.reads(self.lanes.len());
+        self.context.stats.reads(self.lanes.len());
     }
 
     fn gap(&mut self, partition: &TopicPartition, expected: u64, found: u64) {
@@ -266,22 +241,28 @@ impl Sink for Lanes {
             found,
             "the log's retention removed records before they were read"
         );
-        self.shared.stats.lost(found.saturating_sub(expected));
+        self.context.stats.lost(found.saturating_sub(expected));
         if let Some(at) = self.find(&partition.topic, partition.partition) {
             self.lanes[at].note_gap(expected, found);
+        }
+    }
+
+    fn passed(&mut self, partition: &TopicPartition, next: u64) {
+        if let Some(at) = self.find(&partition.topic, partition.partition) {
+            self.lanes[at].passed(next, self.rules, &self.context);
         }
     }
 
     fn record(&mut self, record: Record<'_>) {
         // Without a lane it is of a partition that was refused: the reader is about to stop.
         if let Some(at) = self.find(record.topic, record.partition) {
-            self.lanes[at].push(&record, self.rules, &self.bounds, &self.shared);
+            self.lanes[at].push(&record, self.rules, &self.bounds, &self.context);
         }
     }
 
-    /// Once every partition is paused nothing comes, and the poll may wait as long as it was told to.
+    /// Once every partition is paused nothing comes, and the poll may wait as long as it was asked to.
     fn has_room(&self) -> bool {
-        !self.bounds.are_reached_by(self.shared.stats.buffered_bytes())
+        !self.bounds.are_reached_by(self.context.stats.buffered_bytes())
             || self.lanes.iter().all(|lane| lane.paused)
     }
 }
@@ -296,6 +277,7 @@ impl Lanes {
     }
 
     fn give_up(&mut self, partition: &TopicPartition) {
+        self.searches.end(partition);
         if let Some(at) = self.find(&partition.topic, partition.partition) {
             self.leaving.extend(self.lanes.swap_remove(at).abandon());
         }
@@ -310,19 +292,22 @@ impl Lanes {
 
     /// How long the next poll may wait.
     fn next_wait(&self, now: Instant) -> Duration {
+        if !self.searches.is_empty() {
+            return SHORT_POLL;
+        }
         let due = self.lanes.iter().filter_map(|lane| {
-            if lane.is_blocked() { Some(POLL_WHILE_BLOCKED) } else { lane.next_due(now, self.bounds.max_age) }
+            if lane.is_blocked() { Some(SHORT_POLL) } else { lane.next_due(now, self.bounds.max_age) }
         });
         due.min().unwrap_or(LONGEST_POLL).min(LONGEST_POLL)
     }
 
-    /// Closes what is due, hands over what waits, and says whom to pause and whom to resume.
+    /// Closes what is due, hands over what waits, and says which partitions to pause and which to resume.
     fn turn(&mut self, now: Instant) -> Result<Flow, ReadError> {
         let mut flow = Flow::default();
         for lane in &mut self.lanes {
-            lane.close_if_due(now, self.bounds.max_age, &self.shared);
+            lane.close_if_due(now, self.bounds.max_age, &self.context);
             let behind = lane.regulate();
-            let over_budget = self.bounds.are_reached_by(self.shared.stats.buffered_bytes());
+            let over_budget = self.bounds.are_reached_by(self.context.stats.buffered_bytes());
             let pause = behind || over_budget;
             if pause != lane.paused {
                 lane.paused = pause;
@@ -342,9 +327,10 @@ impl Lanes {
 
     /// Gives the writers what is left and waits for them, until the time is up.
     fn drain(&mut self, within: Duration, close_open_batches: bool) {
-        let shared = Arc::clone(&self.shared);
+        self.searches = Searches::default();
+        let context = Arc::clone(&self.context);
         let closing: Vec<Closing> =
-            self.lanes.drain(..).map(|lane| lane.finish(close_open_batches, &shared)).collect();
+            self.lanes.drain(..).map(|lane| lane.finish(close_open_batches, &context)).collect();
         let leaving = std::mem::take(&mut self.leaving);
         self.runtime.block_on(async {
             let deadline = tokio::time::Instant::now() + within;
@@ -367,7 +353,11 @@ impl Lanes {
                 match tokio::time::timeout_at(deadline, &mut writer).await {
                     Ok(Ok(Ok(()))) => {}
                     Ok(Ok(Err(fault))) => {
-                        tracing::error!(partition = name(&partition), reason = chain(&fault), "not drained");
+                        tracing::error!(
+                            partition = name(&partition),
+                            reason = error_chain(&fault),
+                            "not drained"
+                        );
                     }
                     Ok(Err(fault)) => tracing::error!(partition = name(&partition), %fault, "not drained"),
                     Err(_) => {

@@ -8,7 +8,7 @@
 //! ranges up to the newest of them are compared with the store, too.
 
 use kelly_sql::evidence::MarkedLife;
-use kelly_stream::{Committed, Unpositioned};
+use kelly_stream::{Committed, SetTo, Unpositioned};
 
 use crate::journal::{Horizon, Journal};
 use crate::shape::{Nonce, Range};
@@ -16,73 +16,64 @@ use crate::shape::{Nonce, Range};
 /// Why nobody but a person can say where to go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResumeError {
-    /// What the store has does not name its topic's life, or the log names none.
+    /// What the store has does not name its topic, or the log gives the topic no id.
     #[error(
-        "the store has metrics of a topic of this name up to offset {end}, and nothing tells whether it was this one; {}",
-        mend(.command, &format!("`--to-offset {end}` goes on behind them, `--to-earliest` is for a topic made anew"))
+        "the store has metrics of a topic of this name up to offset {end}, and nothing says whether it was this one; {help}"
     )]
     Unidentified {
         /// The greatest end of a range in the store.
         end: u64,
-        /// What sets a position.
-        command: String,
+        /// How to set the position.
+        help: String,
     },
     /// Its newest range is this topic's, and where it begins is not to be read.
     #[error(
-        "the store has metrics of it up to offset {end}, and not where the last of its ranges began; {}",
-        mend(.command, &format!("`--to-offset {end}` goes on behind it"))
+        "the store has metrics of it up to offset {end}, and not where the last of its ranges began; {help}"
     )]
     Unbegun {
         /// End of the newest range in the store.
         end: u64,
-        /// What sets a position.
-        command: String,
+        /// How to set the position.
+        help: String,
     },
-    /// Its position was set by hand before, so offsets do not tell which of the ranges is the newest.
+    /// Its position was set by hand before, so offsets do not say which of the ranges is the newest.
     #[error(
-        "the store has metrics of it from {lives} beginnings, and nothing tells which was the last; {}",
-        mend(.command, &format!("`--to-offset {end}` goes on behind them all"))
+        "the store has metrics of it from {epochs} beginnings, and nothing says which was the last; {help}"
     )]
     Several {
         /// How many.
-        lives: usize,
-        /// The greatest end of a range in the store.
-        end: u64,
-        /// What sets a position.
-        command: String,
+        epochs: usize,
+        /// How to set the position.
+        help: String,
     },
     /// The log is shorter than what was read of it.
     #[error(
         "the store has metrics of it up to offset {end}, and it ends at {high}: brokers lost records, or were restored from \
-         a backup; {}",
-        mend(.command, &format!("`--to-offset {high}` leaves out what is there now"))
+         a backup; {help}"
     )]
     BehindTheEnd {
         /// End of the newest range in the store.
         end: u64,
         /// Offset after the last record.
         high: u64,
-        /// What sets a position.
-        command: String,
+        /// How to set the position.
+        help: String,
     },
 }
 
-fn mend(command: &str, choice: &str) -> String {
-    format!("stop every instance and say where to go on: {command}, where {choice}")
+/// What a person does: for each purpose the way to set the position.
+fn help(choices: &[(&str, String)]) -> String {
+    let choices: Vec<String> = choices.iter().map(|(purpose, how)| format!("{purpose}: {how}")).collect();
+    format!("stop every instance, set the position and start again; {}", choices.join("; "))
 }
 
 /// The newest range with metrics that the store has of a partition, and under which nonce.
 pub(crate) fn newest_range(
     lives: &[MarkedLife],
     at: &Unpositioned,
-    group: &str,
+    how_to_set: &dyn Fn(SetTo) -> String,
 ) -> Result<Option<(Nonce, Range)>, ResumeError> {
-    let command = || {
-        format!(
-            "kafka-consumer-groups.sh --bootstrap-server HOST:PORT --group {group} --topic {}:{} --reset-offsets … --execute",
-            at.partition.topic, at.partition.partition
-        )
-    };
+    let go_on_at = |purpose, offset| help(&[(purpose, how_to_set(SetTo::Offset(offset)))]);
     let end = |lives: &[(Option<Nonce>, &MarkedLife)]| {
         lives.iter().map(|(_, life)| life.end).max().unwrap_or_default()
     };
@@ -95,16 +86,28 @@ pub(crate) fn newest_range(
         [] => {
             let unknown: Vec<_> =
                 lives.iter().filter(|(nonce, _)| is_own(nonce).is_none()).copied().collect();
-            Err(ResumeError::Unidentified { end: end(&unknown), command: command() })
+            let end = end(&unknown);
+            let choices = [
+                ("to go on behind them", how_to_set(SetTo::Offset(end))),
+                ("for a topic made anew", how_to_set(SetTo::Earliest)),
+            ];
+            Err(ResumeError::Unidentified { end, help: help(&choices) })
         }
         [(Some(nonce), MarkedLife { start: Some(start), end, .. })] if *end <= at.ends.high => {
             Ok(Some((nonce, Range { start: *start, end: *end })))
         }
         [(_, MarkedLife { end, .. })] if *end > at.ends.high => {
-            Err(ResumeError::BehindTheEnd { end: *end, high: at.ends.high, command: command() })
+            let high = at.ends.high;
+            let help = go_on_at("to leave out what is there now", high);
+            Err(ResumeError::BehindTheEnd { end: *end, high, help })
         }
-        [_] => Err(ResumeError::Unbegun { end: end(&own), command: command() }),
-        _ => Err(ResumeError::Several { lives: own.len(), end: end(&own), command: command() }),
+        [(_, MarkedLife { end, .. })] => {
+            Err(ResumeError::Unbegun { end: *end, help: go_on_at("to go on behind it", *end) })
+        }
+        _ => {
+            let help = go_on_at("to go on behind them all", end(&own));
+            Err(ResumeError::Several { epochs: own.len(), help })
+        }
     }
 }
 
@@ -176,7 +179,8 @@ mod tests {
     #[test]
     fn only_the_one_life_of_this_topic_is_gone_on_with() {
         let known = at(Some(TOPIC), 0, 100);
-        let newest = |lives: &[MarkedLife], at: &Unpositioned| match newest_range(lives, at, "g") {
+        let how = |to| format!("set it to {to:?}");
+        let newest = |lives: &[MarkedLife], at: &Unpositioned| match newest_range(lives, at, &how) {
             Ok(newest) => newest.map_or("begin".to_owned(), |(nonce, range)| {
                 format!("{nonce} {}-{}", range.start, range.end)
             }),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int8Array};
 use kelly_sql::{RollupTier, Table, evidence};
 
-use crate::batch::Block;
+use crate::block::Block;
 use crate::columns::{self, Histograms, Summaries};
 use crate::dictionary::Dictionary;
 use crate::rollup::{Histogram, Rollups, Summary};

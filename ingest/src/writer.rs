@@ -12,144 +12,53 @@
 //! Right before anything is sent the writer looks whether its declaration may have been somebody else's by now.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use async_trait::async_trait;
-use kelly_schemas::Stream;
-use kelly_sql::evidence::{MarkedLife, Proof};
-use kelly_sql::{Store, StoreError, Table};
+use kelly_schemas::error_chain;
+use kelly_sql::evidence::Proof;
 use kelly_stream::{Commit, Committer, LogError, TopicPartition};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::batch::{Batch, Block};
-use crate::columns;
+use crate::backoff::Backoff;
+use crate::batch::{Batch, Size};
+use crate::block::Block;
 use crate::evidence::{self, Evidence, Source};
 use crate::journal::{Horizon, Journal};
+use crate::moment::Moment;
 use crate::shape::{self, Nonce};
 use crate::stats::{Charge, Half, IngestStats};
+use crate::tables::{InsertError, Tables};
 
 /// Batches that may wait for one partition's writer. At the bound the reader pauses the partition.
 /// More than one, because a pause throws away what the client has fetched ahead.
 pub(crate) const BATCHES_WAITING: usize = 3;
 
-/// Age of a declaration, by the clock that is further: the wall clock counts the time of a suspended
-/// machine, the other one what a wall clock set back does not. After it the declaration is committed again before
+/// Age of a declaration after which it is committed again before
 /// anything more of its range is sent: whoever was away for longer may have been replaced, and the tokens of his range
 /// may have left the store's window.
 const RECHECK_AFTER: Duration = Duration::from_secs(30);
 
-const FIRST_BACKOFF: Duration = Duration::from_millis(50);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
-
-/// Where blocks go: the store, or a stand-in for it in tests of the pipeline.
-#[async_trait]
-pub trait Tables: Send + Sync + 'static {
-    /// Inserts a block under a token; the same token a second time changes nothing. Returns when
-    /// the block is durable. On an error it is unknown whether it was inserted.
-    async fn insert(&self, block: &Block, token: &str) -> Result<(), InsertError>;
-
-    /// What the table shows of a block that may have been inserted before.
-    async fn evidence(&self, block: &Block, source: Source<'_>) -> Result<Evidence, InsertError>;
-
-    /// What its markers tell of a partition: the newest range of each of its lives.
-    async fn marked_lives(&self, stream: Stream, partition: u32) -> Result<Vec<MarkedLife>, Unanswered>;
-
-    /// The offset after the newest row or dead letter of a partition, of those from `from` on, or a greater one; 0 when
-    /// there is none.
-    async fn rows_end(&self, stream: Stream, partition: u32, from: u64) -> Result<u64, Unanswered>;
-
-    /// Whether a token the table remembers proves that it has the rows, because both are written in one step. Where it
-    /// does, rows that are not seen are on their way to whoever was asked.
-    async fn token_proves_rows(&self, table: Table) -> Result<bool, InsertError>;
-}
-
-/// Why the store did not answer a question.
-pub type Unanswered = Box<dyn std::error::Error + Send + Sync>;
-
-/// An insert that did not succeed.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot insert into {}", .table.name())]
-pub struct InsertError {
-    /// The table.
-    pub table: Table,
-    /// The block itself is wrong for the table: no repetition will help.
-    pub permanent: bool,
-    /// Why.
-    #[source]
-    pub source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-#[async_trait]
-impl Tables for Store {
-    async fn insert(&self, block: &Block, token: &str) -> Result<(), InsertError> {
-        Store::insert(self, block.table, &block.rows, token).await.map_err(|fault| failed(block.table, fault))
-    }
-
-    async fn evidence(&self, block: &Block, source: Source<'_>) -> Result<Evidence, InsertError> {
-        evidence::of(self, block, source).await.map_err(|fault| failed(block.table, fault))
-    }
-
-    async fn marked_lives(&self, stream: Stream, partition: u32) -> Result<Vec<MarkedLife>, Unanswered> {
-        Ok(Store::marked_lives(self, stream.topic(), partition).await?)
-    }
-
-    async fn rows_end(&self, stream: Stream, partition: u32, from: u64) -> Result<u64, Unanswered> {
-        let number = columns::log_partition(partition);
-        match Store::rows_end(self, Table::of_rows(stream), stream.topic(), number, from).await {
-            // A bound that is too high costs questions to the store, one that is missing costs rows.
-            Err(fault) if fault.is_out_of_time() => Ok(u64::MAX),
-            end => Ok(end?),
-        }
-    }
-
-    async fn token_proves_rows(&self, table: Table) -> Result<bool, InsertError> {
-        Store::token_proves_rows(self, table).await.map_err(|fault| failed(table, fault))
-    }
-}
-
-fn failed(table: Table, fault: StoreError) -> InsertError {
-    InsertError { table, permanent: matches!(fault, StoreError::WrongBatch { .. }), source: Box::new(fault) }
-}
-
-/// What all writers of a pipeline share.
-pub(crate) struct Shared {
+/// What the writers of a pipeline have in common.
+pub(crate) struct WriteContext {
     pub tables: Arc<dyn Tables>,
     pub committer: Arc<dyn Committer>,
     pub stats: Arc<IngestStats>,
     /// Bounds the batches being inserted at once, over all partitions.
     pub inserting: Semaphore,
     /// The time by both clocks.
-    pub clock: Box<dyn Fn() -> Confirmed + Send + Sync>,
+    pub clock: Box<dyn Fn() -> Moment + Send + Sync>,
 }
 
 /// A closed batch with its share of the buffered bytes.
-pub(crate) struct Charged {
+pub(crate) struct QueuedBatch {
     pub batch: Batch,
     pub charge: Charge,
 }
 
-/// A moment by both clocks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Confirmed {
-    wall: SystemTime,
-    running: Instant,
-}
-
-impl Confirmed {
-    pub(crate) fn now() -> Self {
-        Self { wall: SystemTime::now(), running: Instant::now() }
-    }
-
-    fn age_at(self, now: Self) -> Duration {
-        let by_wall = now.wall.duration_since(self.wall).unwrap_or_default();
-        by_wall.max(now.running.saturating_duration_since(self.running))
-    }
-}
-
 /// One partition's writer.
 pub(crate) struct Writer {
-    pub shared: Arc<Shared>,
+    pub context: Arc<WriteContext>,
     pub partition: TopicPartition,
     pub epoch: u64,
     pub nonce: Nonce,
@@ -158,7 +67,7 @@ pub(crate) struct Writer {
     /// Ranges that begin before this offset may have been written in part, whoever declared them.
     pub doubtful_to: Option<u64>,
     /// When the declaration was last known to be ours.
-    pub confirmed_at: Confirmed,
+    pub confirmed_at: Moment,
     /// Ends the work at once: the partition was taken away, or the drain took too long.
     pub abandon: CancellationToken,
 }
@@ -206,7 +115,7 @@ impl From<End> for Unsent {
 impl Writer {
     /// Writes batches until there are no more, the partition is taken away, or it is abandoned.
     /// What is not confirmed by then will be read again by the partition's next owner.
-    pub(crate) async fn run(mut self, mut batches: mpsc::Receiver<Charged>) -> Result<(), WriteError> {
+    pub(crate) async fn run(mut self, mut batches: mpsc::Receiver<QueuedBatch>) -> Result<(), WriteError> {
         let abandon = self.abandon.clone();
         match abandon.run_until_cancelled(self.write_all(&mut batches)).await {
             Some(Err(End::Failed(fault))) => Err(fault),
@@ -218,12 +127,13 @@ impl Writer {
         }
     }
 
-    async fn write_all(&mut self, batches: &mut mpsc::Receiver<Charged>) -> Result<(), End> {
+    async fn write_all(&mut self, batches: &mut mpsc::Receiver<QueuedBatch>) -> Result<(), End> {
         let mut next = batches.recv().await;
         // A range that stood declared when the partition was taken up may have been written.
         let mut begun_before = self.declared.is_some();
-        while let Some(Charged { batch, charge }) = next {
-            if self.declared != Some(batch.range.end) {
+        while let Some(QueuedBatch { batch, charge }) = next {
+            // What writes nothing needs no declaration.
+            if !batch.blocks.is_empty() && self.declared != Some(batch.range.end) {
                 self.declare(&batch).await?;
             }
             let doubtful = begun_before || self.doubtful_to.is_some_and(|to| batch.range.start < to);
@@ -232,13 +142,15 @@ impl Writer {
             next = batches.try_recv().ok();
             // One commit confirms this range and declares the next.
             let journal = match &next {
-                Some(next) => self.declaration(&next.batch),
-                None => {
-                    Journal::Idle { nonce: self.nonce, doubtful_to: self.doubtful_after(batch.range.end) }
-                }
+                Some(next) if !next.batch.blocks.is_empty() => self.declaration(&next.batch),
+                _ => Journal::Idle { nonce: self.nonce, doubtful_to: self.doubtful_after(batch.range.end) },
             };
             self.commit(batch.range.end, journal).await?;
-            self.shared.stats.written(batch.size, chrono::Utc::now().timestamp_millis());
+            if batch.size == Size::default() {
+                self.context.stats.recovered(Half::Writing);
+            } else {
+                self.context.stats.written(batch.size, chrono::Utc::now().timestamp_millis());
+            }
             drop(charge);
             if next.is_none() {
                 next = batches.recv().await;
@@ -251,14 +163,14 @@ impl Writer {
     /// only the same block under the same token is known to be written once.
     async fn insert(&mut self, batch: &Batch, is_doubtful: bool) -> Result<(), End> {
         let token = shape::token(&self.partition, batch.range, self.nonce);
-        let shared = Arc::clone(&self.shared);
+        let context = Arc::clone(&self.context);
         for block in &batch.blocks {
             let mut backoff = Backoff::default();
             let mut doubtful = is_doubtful;
             loop {
                 let fault = {
                     // The semaphore is never closed. The permit is held while inserting, not while waiting.
-                    let _permit = shared.inserting.acquire().await;
+                    let _permit = context.inserting.acquire().await;
                     let sent = if doubtful {
                         self.complete(batch, block, &token).await
                     } else {
@@ -274,8 +186,8 @@ impl Writer {
                 if fault.permanent {
                     return Err(End::Failed(WriteError::Insert(fault)));
                 }
-                let reason = chain(&fault);
-                self.shared.stats.failed(Half::Writing, &reason);
+                let reason = error_chain(&fault);
+                self.context.stats.failed(Half::Writing, &reason);
                 tracing::warn!(partition = %self.name(), token, reason, "insert failed, trying the same block again");
                 backoff.wait().await;
             }
@@ -286,10 +198,10 @@ impl Writer {
     /// Inserts a block while its range is declared by this writer. Looked at here and nowhere earlier: a wait for a permit
     /// or for the store's answer to a question may take any time.
     async fn send(&mut self, batch: &Batch, block: &Block, token: &str) -> Result<(), Unsent> {
-        if self.confirmed_at.age_at((self.shared.clock)()) > RECHECK_AFTER {
+        if self.confirmed_at.age_at((self.context.clock)()) > RECHECK_AFTER {
             self.declare(batch).await?;
         }
-        Ok(self.shared.tables.insert(block, token).await?)
+        Ok(self.context.tables.insert(block, token).await?)
     }
 
     /// Sends what the store lacks of a block that may be there.
@@ -298,7 +210,7 @@ impl Writer {
     /// is still missing after an insert that succeeded is sent once more under a token of its own; no more often,
     /// because rows that have expired are never seen.
     async fn complete(&mut self, batch: &Batch, block: &Block, token: &str) -> Result<(), Unsent> {
-        let tables = Arc::clone(&self.shared.tables);
+        let tables = Arc::clone(&self.context.tables);
         let token_of_repair = shape::token_of_repair(token);
         if block.table.proof() == Proof::Idempotent {
             return self.send(batch, block, &token_of_repair).await;
@@ -358,7 +270,7 @@ impl Writer {
         }]);
         let mut backoff = Backoff::default();
         loop {
-            let (committer, commit) = (Arc::clone(&self.shared.committer), Arc::clone(&commit));
+            let (committer, commit) = (Arc::clone(&self.context.committer), Arc::clone(&commit));
             let fault = match tokio::task::spawn_blocking(move || committer.commit(&*commit)).await {
                 Ok(Ok(())) => break,
                 Ok(Err(LogError::Fenced { .. })) => return Err(End::Fenced),
@@ -368,12 +280,12 @@ impl Writer {
                 Ok(Err(fault)) => fault,
                 Err(fault) => return Err(End::Failed(WriteError::NotRun(fault))),
             };
-            let reason = chain(&fault);
-            self.shared.stats.failed(Half::Writing, &reason);
+            let reason = error_chain(&fault);
+            self.context.stats.failed(Half::Writing, &reason);
             tracing::warn!(partition = %self.name(), offset, reason, "commit failed, trying again");
             backoff.wait().await;
         }
-        self.confirmed_at = (self.shared.clock)();
+        self.confirmed_at = (self.context.clock)();
         self.declared = match journal {
             Journal::Declared { end, .. } => Some(end),
             Journal::Idle { .. } => None,
@@ -384,34 +296,6 @@ impl Writer {
     fn name(&self) -> String {
         format!("{}/{}", self.partition.topic, self.partition.partition)
     }
-}
-
-/// Doubling waits between tries at the same thing.
-struct Backoff(Duration);
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self(FIRST_BACKOFF)
-    }
-}
-
-impl Backoff {
-    async fn wait(&mut self) {
-        tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(LONGEST_BACKOFF);
-    }
-}
-
-/// An error and its causes in one line, for the log.
-pub(crate) fn chain(fault: &dyn std::error::Error) -> String {
-    let mut text = fault.to_string();
-    let mut cause = fault.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

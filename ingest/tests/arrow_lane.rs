@@ -303,7 +303,7 @@ async fn a_body_of_arrow_is_on_the_log_by_partition_or_refused_whole() {
     let refused = acceptor.accept_arrow(as_arrow(&rows, true, 100).into(), LOG_TIME_MS).await;
     let Err(AcceptError::Rows { bad, total, rows: all }) = refused else { panic!("{refused:?}") };
     assert_eq!((all, bad[0].index, bad[0].fault.code()), (500, 2, "too_old"));
-    assert!(total > bad.len(), "{total} and {} told", bad.len());
+    assert!(total > bad.len(), "{total} and {} reported", bad.len());
     let broken = acceptor.accept_arrow(Bytes::from_static(b"no stream"), LOG_TIME_MS).await;
     assert!(
         matches!(&broken, Err(AcceptError::Body(fault)) if fault.code() == "invalid_arrow"),

@@ -1,5 +1,7 @@
 //! What can go wrong between Kelly and its store.
 
+use kelly_schemas::error_chain;
+
 /// Result of a call on the store.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
@@ -149,13 +151,15 @@ impl StoreError {
         let action = action.into();
         match error {
             Error::TimedOut => StoreError::TimedOut { action },
-            Error::Network(source) => StoreError::Unreachable { action, detail: chain(source.as_ref()) },
+            Error::Network(source) => {
+                StoreError::Unreachable { action, detail: error_chain(source.as_ref()) }
+            }
             Error::BadResponse(text) => match exception_code(&text) {
                 Some(code) => StoreError::Refused { action, code, message: first_line(&text) },
                 // A proxy's page or an answer cut off: nothing a caller can tell from a broken connection.
                 None => StoreError::Unreachable { action, detail: first_line(&text) },
             },
-            other => StoreError::Unexpected { action, detail: chain(&other) },
+            other => StoreError::Unexpected { action, detail: error_chain(&other) },
         }
     }
 }
@@ -173,19 +177,6 @@ fn first_line(text: &str) -> String {
     let line = line.split_once("DB::Exception: ").map_or(line, |(_, message)| message);
     let line = line.split(" (version ").next().unwrap_or(line);
     line.chars().take(500).collect()
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let line = source.to_string();
-        if !text.contains(&line) {
-            text = format!("{text}: {line}");
-        }
-        cause = source.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use chrono::Utc;
 use kelly_api::{Latencies, LatencyBook};
-use kelly_cli::output::chain;
 use kelly_ingest::IngestCounts;
+use kelly_schemas::error_chain;
 use kelly_stream::Log;
 use sysinfo::{Disk, Disks, Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System};
 use tokio::time::MissedTickBehavior;
@@ -107,7 +107,7 @@ pub async fn run(sources: Sources, interval: Duration, mut machine: Machine, sto
             Ok(_) => failing = false,
             Err(error) if !failing => {
                 failing = true;
-                tracing::warn!(error = chain(&error), "Kelly's own metrics are not recorded");
+                tracing::warn!(error = error_chain(&error), "Kelly's own metrics are not recorded");
             }
             Err(_) => {}
         }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use kelly_cli::output::chain;
 use kelly_ingest::{BatchBounds, IngestConfig, Rules};
-use kelly_schemas::{Catalogue, Limits, Stream};
+use kelly_schemas::{Catalogue, Limits, Stream, error_chain};
 use kelly_sql::engine::{Engine, EngineSpec, LibraryPlaces, find_library};
 use kelly_sql::{MigrationParams, Store, StoreConfig};
 use kelly_stream::{EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, LogError, Retention, TopicSpec};
@@ -27,7 +26,7 @@ pub fn catalogue(loaded: &Loaded) -> anyhow::Result<Arc<Catalogue>> {
     let Some(thresholds) = &loaded.thresholds else { return Ok(Arc::new(builtin.clone())) };
     let catalogue = builtin
         .with_thresholds(thresholds)
-        .map_err(|error| Invalid::of(Key::AlertThresholds, &loaded.merged, chain(&error)))?;
+        .map_err(|error| Invalid::of(Key::AlertThresholds, &loaded.merged, error_chain(&error)))?;
     Ok(Arc::new(catalogue))
 }
 
@@ -80,7 +79,7 @@ async fn prepare(log: &dyn Log, config: &Config) -> Result<(), LogError> {
         match log.ensure_topics(&topics).await {
             Err(error) if error.is_retryable() && matches!(config.log, LogTarget::Kafka(_)) => {
                 if !is_told {
-                    let error = chain(&error);
+                    let error = error_chain(&error);
                     tracing::warn!(log = %config.log, error, "waiting for the log to answer; Ctrl-C stops");
                 }
                 is_told = true;

@@ -10,13 +10,12 @@ use chrono::Utc;
 use kelly_api::{
     Accept, Accepted, BodyForm, Health, NotAccepted, Part, PartStatus, RowFault, RowKind, Submission,
 };
-use kelly_cli::output::chain;
 use kelly_ingest::PartitionPosition;
 use kelly_ingest::accept::{AcceptError, Acceptor, BadRow, Kind};
-use kelly_schemas::Fault;
 use kelly_schemas::decode::{Form, without_byte_order_mark};
+use kelly_schemas::{Fault, error_chain};
 use kelly_sql::Store;
-use kelly_stream::{Log, LogError};
+use kelly_stream::{Log, LogError, LogKind};
 use serde_json::json;
 
 use super::progress::Progress;
@@ -107,8 +106,8 @@ fn not_accepted(error: AcceptError) -> NotAccepted {
                 .collect(),
             total: total as u64,
         },
-        AcceptError::Encoding(error) => NotAccepted::Unavailable { reason: chain(&error) },
-        AcceptError::BrokenOff(error) => NotAccepted::Unavailable { reason: chain(&error) },
+        AcceptError::Encoding(error) => NotAccepted::Unavailable { reason: error_chain(&error) },
+        AcceptError::BrokenOff(error) => NotAccepted::Unavailable { reason: error_chain(&error) },
         AcceptError::Log(LogError::Full { what }) => {
             NotAccepted::Full { reason: what, retry_after: RETRY_FULL }
         }
@@ -116,9 +115,9 @@ fn not_accepted(error: AcceptError) -> NotAccepted {
             reason: format!("the log takes {limit} bytes for {what}; send smaller rows"),
         },
         AcceptError::Log(error @ LogError::Unknown { .. }) => {
-            NotAccepted::OutcomeUnknown { reason: chain(&error) }
+            NotAccepted::OutcomeUnknown { reason: error_chain(&error) }
         }
-        AcceptError::Log(error) => NotAccepted::Unavailable { reason: chain(&error) },
+        AcceptError::Log(error) => NotAccepted::Unavailable { reason: error_chain(&error) },
     }
 }
 
@@ -150,7 +149,7 @@ impl Trouble {
         let is_news = self.is_on.swap(error.is_some(), Ordering::Relaxed) != error.is_some();
         match error {
             Some(error) if is_news => {
-                tracing::warn!(part = self.part, error = chain(error), "a part of Kelly is in trouble");
+                tracing::warn!(part = self.part, error = error_chain(error), "a part of Kelly is in trouble");
             }
             None if is_news => tracing::info!(part = self.part, "the trouble is over"),
             _ => {}
@@ -160,7 +159,7 @@ impl Trouble {
 }
 
 /// What `/health` says of the log. A full disk is named, since only the operator can mend it.
-fn log_summary(kind: &str, outcome: Result<&(), &LogError>) -> Result<String, String> {
+fn log_summary(kind: LogKind, outcome: Result<&(), &LogError>) -> Result<String, String> {
     match outcome {
         Ok(()) => Ok(format!("{kind} answers")),
         Err(LogError::Full { what }) => Err(format!("{kind} takes nothing: {what}")),
@@ -195,9 +194,7 @@ impl Parts {
         let began = Instant::now();
         let outcome = self.log.check().await;
         self.log_trouble.note(outcome.as_ref().err().map(|error| error as _));
-        let kind =
-            if self.log.describe().starts_with("Apache Kafka") { "Apache Kafka" } else { "embedded log" };
-        part("log", began, log_summary(kind, outcome.as_ref()))
+        part("log", began, log_summary(self.log.kind(), outcome.as_ref()))
     }
 
     async fn store(&self) -> Part {
@@ -321,9 +318,9 @@ mod tests {
     #[test]
     fn a_full_disk_is_named_and_logged_when_it_begins_and_ends() {
         let full = LogError::Full { what: "the disk is nearly full: 3 MiB left".into() };
-        let told = log_summary("embedded log", Err(&full)).unwrap_err();
+        let told = log_summary(LogKind::Embedded, Err(&full)).unwrap_err();
         assert_eq!(told, "embedded log takes nothing: the disk is nearly full: 3 MiB left");
-        let told = log_summary("Apache Kafka", Err(&LogError::Closed)).unwrap_err();
+        let told = log_summary(LogKind::ApacheKafka, Err(&LogError::Closed)).unwrap_err();
         assert!(told.contains("Kelly's own log says why"), "{told}");
         let trouble = Trouble::new("log");
         let news: Vec<bool> =

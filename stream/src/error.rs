@@ -1,4 +1,4 @@
-//! What can go wrong on the log, said so that a person can mend it.
+//! What can go wrong on the log, said so that a person can fix it.
 
 use std::path::PathBuf;
 
@@ -29,12 +29,12 @@ pub enum LogError {
         epoch: u64,
     },
     /// The log cannot be reached or cannot do its work now.
-    #[error("could not {doing}: the log is unavailable; {mend}")]
+    #[error("could not {doing}: the log is unavailable; {fix}")]
     Unavailable {
         /// What was attempted.
         doing: String,
         /// What a person can do.
-        mend: String,
+        fix: String,
         /// The cause.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -51,7 +51,7 @@ pub enum LogError {
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// A topic is there, but not as it is needed.
-    #[error("topic {topic} has {found}, but {wanted} is needed; {mend}")]
+    #[error("topic {topic} has {found}, but {wanted} is needed; {fix}")]
     TopicMismatch {
         /// Topic.
         topic: String,
@@ -60,7 +60,7 @@ pub enum LogError {
         /// What is needed.
         wanted: String,
         /// What a person can do.
-        mend: String,
+        fix: String,
     },
     /// No such topic.
     #[error("there is no topic {topic}; create it first (Kelly creates its own at start-up)")]
@@ -96,12 +96,12 @@ pub enum LogError {
         dir: PathBuf,
     },
     /// What lies on the disk, or what a position says, contradicts itself.
-    #[error("the log is damaged: {what}; {mend}")]
+    #[error("the log is damaged: {what}; {fix}")]
     Corrupt {
         /// What was found.
         what: String,
         /// What a person can do.
-        mend: String,
+        fix: String,
     },
     /// A setting cannot be used.
     #[error("setting {property} cannot be used: {reason}")]
@@ -112,28 +112,15 @@ pub enum LogError {
         reason: String,
     },
     /// The log refused for good: not allowed, or malformed.
-    #[error("could not {doing}: refused; {mend}")]
+    #[error("could not {doing}: refused; {fix}")]
     Refused {
         /// What was attempted.
         doing: String,
         /// What a person can do.
-        mend: String,
+        fix: String,
         /// The cause.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    },
-    /// The group has no position on a partition, and who reads cannot say where to begin.
-    #[error("the group has no position on {topic}/{partition}, and where to begin is not known")]
-    NoPosition {
-        /// Topic.
-        topic: String,
-        /// Partition.
-        partition: u32,
-        /// Whether it may be known later, without anybody mending anything.
-        retryable: bool,
-        /// Why, and how to mend it.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The log or the consumer was closed.
     #[error("the log was closed")]
@@ -141,16 +128,10 @@ pub enum LogError {
 }
 
 impl LogError {
-    /// Whether the same call may succeed later without anybody mending anything. An append that is
+    /// Whether the same call may succeed later without anybody fixing anything. An append that is
     /// repeated after [`LogError::Unknown`] may put its records on the log twice.
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::Full { .. }
-                | Self::Unavailable { .. }
-                | Self::Unknown { .. }
-                | Self::NoPosition { retryable: true, .. }
-        )
+        matches!(self, Self::Full { .. } | Self::Unavailable { .. } | Self::Unknown { .. })
     }
 
     pub(crate) fn fenced(partition: &TopicPartition, epoch: u64) -> Self {

@@ -57,12 +57,13 @@ pub struct Position {
     pub offset: u64,
 }
 
-/// The ends of a partition: `low` is the first offset kept, `high` the one the next record gets.
+/// The ends of a partition for those who read it: `low` is the first offset kept, `high` the one after the last that can
+/// be read. On Kafka it is the first one of an open transaction, where there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watermarks {
     /// First offset still there.
     pub low: u64,
-    /// Offset after the last record.
+    /// Offset after the last one that can be read: the one the next record gets, but for an open transaction.
     pub high: u64,
 }
 
@@ -75,8 +76,7 @@ pub struct TopicPartition {
     pub partition: u32,
 }
 
-/// One life of a topic: a topic made anew under the same name has another. 64 bits are enough to tell the few lives a name
-/// ever has from each other.
+/// Identifies one topic: a topic made anew under the same name has another. 64 bits are enough for the few a name ever has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TopicId(pub u64);
 
@@ -112,6 +112,17 @@ pub enum Start {
     Latest,
 }
 
+impl Start {
+    /// The offset, in a partition with these ends.
+    #[must_use]
+    pub fn between(self, ends: Watermarks) -> u64 {
+        match self {
+            Self::Earliest => ends.low,
+            Self::Latest => ends.high,
+        }
+    }
+}
+
 /// A partition handed to this consumer.
 #[derive(Debug, Clone)]
 pub struct Assignment {
@@ -119,8 +130,7 @@ pub struct Assignment {
     pub partition: TopicPartition,
     /// Which life of its topic it belongs to; `None` where the log gives its topics no ids (Kafka before 2.8).
     pub topic_id: Option<TopicId>,
-    /// The committed position with its metadata, or what [`Sink::without_position`] put in its place. Reading starts
-    /// there.
+    /// The committed position with its metadata, or what [`Consumer::begin`] put in its place. Reading starts there.
     pub committed: Option<Committed>,
     /// Grows with every assignment this consumer receives; a commit carries it, and one of an
     /// assignment that is over is refused.
@@ -157,22 +167,36 @@ pub struct Unpositioned {
     pub ends: Watermarks,
 }
 
-/// What a poll tells its caller, in the order in which it happened.
+/// Where reading begins in a partition of which the group has no position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// Where [`ConsumerSpec::start`] says.
+    AtStart,
+    /// Nothing of it is read before [`Consumer::begin`] says where.
+    Later,
+}
+
+/// What a poll reports to its caller, in the order in which it happened.
 pub trait Sink {
-    /// Asks for the position of a partition that has none, before anything of it is read. What is answered stands for
-    /// the committed position; `None` leaves it to [`ConsumerSpec::start`]. With an error nothing is taken over and the
-    /// poll ends; the next one asks again.
-    fn without_position(&mut self, _partition: &Unpositioned) -> Result<Option<Committed>> {
-        Ok(None)
+    /// Asks where to begin in a partition of which the group has no position. It must answer at once: whoever has to
+    /// look for the position answers [`Begin::Later`], looks beside the polls and calls [`Consumer::begin`]. Asked
+    /// again when taking the partition over failed for another reason.
+    fn without_position(&mut self, _partition: &Unpositioned) -> Begin {
+        Begin::AtStart
     }
     /// Partitions were handed to this consumer; records of them follow from the committed position.
     fn assigned(&mut self, assignments: Vec<Assignment>);
-    /// Partitions were taken away: nothing of them may be committed any more.
+    /// Partitions were taken away: nothing of them may be committed any more. Also those that wait for
+    /// [`Consumer::begin`].
     fn revoked(&mut self, partitions: &[TopicPartition]);
     /// Retention removed `[expected, found)` before it was read; records go on at `found`.
     fn gap(&mut self, partition: &TopicPartition, expected: u64, found: u64);
     /// The next record of a partition.
     fn record(&mut self, record: Record<'_>);
+    /// Everything of a partition before `next` has been handed over: behind its last record, up to there, lie offsets
+    /// without records (on Kafka the markers of transactions and the records of aborted ones). Reported when nothing more
+    /// is there to hand over for now, so that a position can be committed behind them.
+    fn passed(&mut self, _partition: &TopicPartition, _next: u64) {}
     /// Whether another record may come now. Asked before each, so it must be cheap. Where there is no room the poll ends
     /// at once, and what it had not handed over is for the polls behind it: nothing is lost, repeated or out of order.
     /// The poll does not wait then: who polls again makes room first, or pauses what is assigned.
@@ -207,6 +231,10 @@ pub trait Consumer: Send {
     /// further, at most about `max_records` and no more than the sink has room for. Returns how many
     /// records. Must be called often enough (Kafka's `max.poll.interval.ms`), also while everything is paused.
     fn poll(&mut self, max_wait: Duration, max_records: usize, sink: &mut dyn Sink) -> Result<usize>;
+    /// Says where to begin in a partition about which the sink answered [`Begin::Later`]: `position` stands for the
+    /// committed one, `None` leaves it to [`ConsumerSpec::start`]. The next poll takes the partition over. One that was
+    /// taken away meanwhile is ignored.
+    fn begin(&mut self, partition: &TopicPartition, position: Option<Committed>);
     /// The handle that commits for this consumer.
     fn committer(&self) -> Arc<dyn Committer>;
     /// Stops handing over records of these partitions; polling goes on. Unknown ones are ignored.
@@ -217,10 +245,37 @@ pub trait Consumer: Send {
     fn close(self: Box<Self>) -> Result<()>;
 }
 
+/// Which log it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogKind {
+    /// Apache Kafka.
+    ApacheKafka,
+    /// The store of this process.
+    Embedded,
+}
+
+impl std::fmt::Display for LogKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::ApacheKafka => "Apache Kafka",
+            Self::Embedded => "embedded log",
+        })
+    }
+}
+
+/// Where a person may set a group's position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetTo {
+    /// At the first offset that is there.
+    Earliest,
+    /// At this one.
+    Offset(u64),
+}
+
 /// The ordered log.
 #[async_trait]
 pub trait Log: Send + Sync {
-    /// Creates topics that are missing and verifies the others; an error says what differs and how to mend it.
+    /// Creates topics that are missing and verifies the others; an error says what differs and how to fix it.
     async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<()>;
     /// Number of partitions of a topic.
     async fn partitions(&self, topic: &str) -> Result<u32>;
@@ -240,6 +295,10 @@ pub trait Log: Send + Sync {
     async fn check(&self) -> Result<()>;
     /// Waits for what was appended, then lets go of everything. Later calls fail.
     async fn close(&self) -> Result<()>;
+    /// Which of the two it is: for what is said to people.
+    fn kind(&self) -> LogKind;
     /// What it is, for people: `embedded log at DIR` or `Apache Kafka at host:port`.
     fn describe(&self) -> String;
+    /// What a person does to set a group's position on a partition while no member runs, as the rest of a sentence.
+    fn how_to_set_position(&self, group: &str, partition: &TopicPartition, to: SetTo) -> String;
 }

@@ -1,6 +1,8 @@
 //! `kelly doctor` against what is well and what is not.
 
 use kelly_harness::{Engine, KafkaBroker};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use serde_json::{Value, json};
 
 use crate::first_minutes::until;
@@ -9,6 +11,27 @@ use crate::tools::{BASE, QUIET, record};
 
 /// Where nothing listens, whatever else runs on this machine.
 const NO_SERVER: &str = "http://127.0.0.1:1";
+
+/// A producer of transactions.
+struct Transactions(ThreadedProducer<DefaultProducerContext>);
+
+impl Transactions {
+    fn start(broker: &KafkaBroker) -> Self {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", broker.bootstrap()).set("transactional.id", "doctor");
+        let producer: ThreadedProducer<DefaultProducerContext> = config.create().expect("a producer");
+        producer.init_transactions(crate::kelly_process::PATIENCE).expect("the broker takes transactions");
+        Self(producer)
+    }
+
+    /// Begins one, and has the broker take a metric in it.
+    fn begin(&self) {
+        self.0.begin_transaction().expect("none is open");
+        let record = BaseRecord::<str, str>::to("kelly.metrics").payload(r#"{"metric_name":"m","value":1}"#);
+        self.0.send(record.key("k")).map_err(|(error, _)| error).expect("it is queued");
+        self.0.flush(crate::kelly_process::PATIENCE).expect("the broker takes it");
+    }
+}
 
 /// What a doctor said: exit code, and of each finding `area status: found`.
 struct Diagnosis {
@@ -170,7 +193,25 @@ async fn the_doctor_examines_roles_apart() {
         }
         assert!(begun.elapsed() < crate::kelly_process::PATIENCE, "{:?}", read.findings);
     }
-    for kelly in [ingest, serve] {
-        assert_eq!(kelly.terminate(), Some(0));
+    assert_eq!(ingest.terminate(), Some(0));
+
+    // Nobody reads any more, and what comes by a transaction that is aborted is nothing to read.
+    let producer = Transactions::start(&broker);
+    producer.begin();
+    producer.0.abort_transaction(crate::kelly_process::PATIENCE).expect("it is aborted");
+    let diagnose = || Diagnosis::of(&["--server", &serve.url], &environment, directory.path());
+    let idle = diagnose();
+    idle.must_say(&["lag ok: ingest has confirmed every record"]);
+    // Nor is what a transaction holds back, but it is said.
+    producer.begin();
+    diagnose().must_say(&[
+        "lag ok: ingest has confirmed every record; 1 more from the first open transaction on can be read by nobody",
+    ]);
+    producer.0.commit_transaction(crate::kelly_process::PATIENCE).expect("it is committed");
+    // The coordinator answers before the marker is on the partition.
+    let begun = std::time::Instant::now();
+    while !diagnose().says("lag problem: ") {
+        assert!(begun.elapsed() < crate::kelly_process::PATIENCE, "{:?}", diagnose().findings);
     }
+    assert_eq!(serve.terminate(), Some(0));
 }

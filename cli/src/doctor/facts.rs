@@ -145,6 +145,8 @@ pub struct Topic {
     pub positions: Vec<PartitionPosition>,
     /// Its settings, where they can be asked for.
     pub settings: Option<TopicSettings>,
+    /// Offsets nobody can read yet, because a transaction before them is open.
+    pub held_back: u64,
 }
 
 /// The store.

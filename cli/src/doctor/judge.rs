@@ -141,6 +141,7 @@ pub(super) mod tests {
             stream,
             positions: vec![position(stream, 0, Some(10), 10), position(stream, 1, Some(7), 7)],
             settings: None,
+            held_back: 0,
         };
         Facts {
             now_ms: NOW_MS,

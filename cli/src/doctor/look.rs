@@ -1,20 +1,20 @@
 //! Collects the facts. Everything is asked side by side and for a bounded time; nothing is changed, created or locked.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use indicatif::ProgressBar;
 use kelly_ingest::PartitionPosition;
-use kelly_schemas::{INGEST_GROUP, Stream};
+use kelly_schemas::{INGEST_GROUP, Stream, error_chain};
 use kelly_sql::StoreError;
 use kelly_sql::queries::{LetterFilter, StoreRight};
-use kelly_stream::{KafkaLog, Log as _, LogError};
+use kelly_stream::{KafkaLog, Log as _, LogError, TopicPartition};
 use serde_json::Value;
 
 use super::facts::{Answers, Facts, Local, Log, Part, Running, Store, Topic};
 use crate::arguments::Server;
 use crate::client::Client;
-use crate::output::chain;
 use crate::{LogAddress, Settings, StoreAddress};
 
 /// How long log, store and Kelly have for all their answers.
@@ -127,6 +127,7 @@ fn by_topic(
         stream,
         positions: positions.iter().filter(|position| position.stream == stream).cloned().collect(),
         settings: settings(stream),
+        held_back: 0,
     };
     Stream::ALL.map(topic).into()
 }
@@ -151,7 +152,7 @@ async fn kafka(address: &LogAddress) -> Option<Kafka> {
         loop {
             match ask_kafka(&place, &log).await {
                 // Brokers that have just come up do not know yet who keeps the positions of a group.
-                Err(error) if error.is_retryable() && log.check().await.is_ok() => last = chain(&error),
+                Err(error) if error.is_retryable() && log.check().await.is_ok() => last = error_chain(&error),
                 asked => return asked,
             }
             tokio::time::sleep(ASK_AGAIN).await;
@@ -160,7 +161,7 @@ async fn kafka(address: &LogAddress) -> Option<Kafka> {
     let asked = tokio::time::timeout(PATIENCE, ask).await;
     match asked {
         Ok(Ok((positions, facts))) => Some(Kafka::Answers { log, positions, facts }),
-        Ok(Err(error)) => away(chain(&error)),
+        Ok(Err(error)) => away(error_chain(&error)),
         Err(_) => away(last),
     }
 }
@@ -168,6 +169,7 @@ async fn kafka(address: &LogAddress) -> Option<Kafka> {
 async fn ask_kafka(place: &str, log: &KafkaLog) -> Result<(Vec<PartitionPosition>, Log), LogError> {
     log.check().await?;
     let mut positions = Vec::new();
+    let mut held_back = BTreeMap::new();
     let mut newest_ms = None;
     for stream in Stream::ALL {
         match kelly_ingest::positions(log, INGEST_GROUP, &[stream]).await {
@@ -176,24 +178,52 @@ async fn ask_kafka(place: &str, log: &KafkaLog) -> Result<(Vec<PartitionPosition
             Err(LogError::UnknownTopic { .. }) => continue,
             Err(error) => return Err(error),
         }
+        held_back.insert(stream, log.held_back(stream.topic()).await?.iter().sum());
         newest_ms = newest_ms.max(log.newest_record_ms(stream.topic()).await?);
     }
     // Who may not read them is told nothing of them.
     let settings = log.topic_settings(&Stream::ALL.map(Stream::topic)).await.unwrap_or_default();
-    let topics = by_topic(&positions, |stream| {
+    let mut topics = by_topic(&positions, |stream| {
         let index = Stream::ALL.iter().position(|known| *known == stream)?;
         settings.get(index).cloned()
     });
+    for topic in &mut topics {
+        topic.held_back = held_back.get(&topic.stream).copied().unwrap_or_default();
+    }
     Ok((positions, Log::Answers { place: place.to_owned(), topics, later: None, newest_ms }))
+}
+
+/// Moves a position on to the first record behind it: an ingest that is not running has not passed the markers of
+/// transactions and the aborted records before that, and it is not behind for them.
+async fn pass_over_markers(position: &mut PartitionPosition, log: &KafkaLog) {
+    // What retention removed is a finding of its own.
+    let is_lost = position.committed.is_some_and(|committed| committed < position.low);
+    if position.behind() == 0 || is_lost {
+        return;
+    }
+    let partition = TopicPartition { topic: position.stream.topic().into(), partition: position.partition };
+    // Where that is not to be learned in time, all of it counts.
+    if let Ok(first) = log.first_record(&partition, position.committed.unwrap_or(position.low)).await {
+        position.committed = Some(first.unwrap_or(position.high).min(position.high));
+    }
 }
 
 impl Kafka {
     /// Looks again where there is a lag, and lets go of the clients.
     async fn finish(self, bar: &ProgressBar) -> Log {
-        let (log, positions, mut facts) = match self {
+        let (log, mut positions, mut facts) = match self {
             Self::Away(facts) => return facts,
             Self::Answers { log, positions, facts } => (log, positions, facts),
         };
+        for position in &mut positions {
+            pass_over_markers(position, &log).await;
+        }
+        if let Log::Answers { topics, .. } = &mut facts {
+            for topic in topics {
+                let of_topic = positions.iter().filter(|position| position.stream == topic.stream);
+                topic.positions = of_topic.cloned().collect();
+            }
+        }
         if positions.iter().any(|position| position.behind() > 0) {
             wait_for_progress(bar).await;
             if let Log::Answers { later, .. } = &mut facts {
@@ -210,7 +240,7 @@ async fn store(address: &StoreAddress) -> Store {
     let state = async {
         let store = address.client().map_err(|error| format!("{error:#}"))?;
         match tokio::time::timeout(PATIENCE, ask_store(&store)).await {
-            Ok(answers) => answers.map_err(|error| chain(&error)),
+            Ok(answers) => answers.map_err(|error| error_chain(&error)),
             Err(_) => Err(no_answer()),
         }
     };

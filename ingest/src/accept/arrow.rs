@@ -12,7 +12,7 @@ use kelly_schemas::encode::{ArrowEncoder, NewMetric};
 use kelly_stream::NewRecord;
 use kelly_stream::partitioner::partition_of;
 
-use super::{AcceptError, BadRow, Checked, MAX_REPORTED};
+use super::outcome::{AcceptError, BadRow, Checked, MAX_REPORTED};
 
 /// Bytes at which a message is closed: what Kafka takes by default with one more row of any size, and far under what
 /// is read.

@@ -7,33 +7,23 @@ use std::sync::Mutex;
 use arrow_array::{ArrayRef, RecordBatch, TimestampSecondArray};
 use tokio::sync::watch;
 
+use async_trait::async_trait;
+use kelly_schemas::Stream;
+use kelly_sql::Table;
+use kelly_sql::evidence::MarkedLife;
+
 use super::*;
 use crate::batch::Size;
 use crate::shape::Range;
+use crate::tables::Unanswered;
 
 const HOUR: Duration = Duration::from_secs(3_600);
-const SECOND: Duration = Duration::from_secs(1);
-
-#[test]
-fn a_declaration_ages_by_the_clock_that_is_further() {
-    let begun = Confirmed::now();
-    for (wall, running, age) in [
-        (begun.wall + SECOND, begun.running + SECOND, SECOND),
-        // Suspended for an hour: the running clock stood still.
-        (begun.wall + HOUR, begun.running + SECOND, HOUR),
-        // Set back by an hour.
-        (begun.wall - HOUR, begun.running + SECOND * 40, SECOND * 40),
-        (begun.wall - HOUR, begun.running, Duration::ZERO),
-    ] {
-        assert_eq!(begun.age_at(Confirmed { wall, running }), age);
-    }
-}
 
 /// A log and a store that never show a row.
 struct Scene {
     /// What was asked, in its order.
     asked: Mutex<Vec<String>>,
-    hand: Mutex<Confirmed>,
+    hand: Mutex<Moment>,
     /// How far the hand moves while the store answers a question.
     answering: Duration,
     token_proves_rows: bool,
@@ -41,7 +31,7 @@ struct Scene {
 
 impl Scene {
     fn new(answering: Duration, token_proves_rows: bool) -> Arc<Self> {
-        let hand = Mutex::new(Confirmed::now());
+        let hand = Mutex::new(Moment::now());
         Arc::new(Self { asked: Mutex::default(), hand, answering, token_proves_rows })
     }
 
@@ -58,10 +48,10 @@ impl Scene {
     }
 
     /// A writer for one batch of one block, and the channel that tells how often it has looked at the clock.
-    fn writer(self: &Arc<Self>, declared: Option<u64>) -> (Writer, Arc<Shared>, watch::Receiver<u64>) {
+    fn writer(self: &Arc<Self>, declared: Option<u64>) -> (Writer, Arc<WriteContext>, watch::Receiver<u64>) {
         let (looked, looks) = watch::channel(0);
         let scene = Arc::clone(self);
-        let shared = Arc::new(Shared {
+        let context = Arc::new(WriteContext {
             tables: Arc::clone(self) as _,
             committer: Arc::clone(self) as _,
             stats: Arc::default(),
@@ -73,7 +63,7 @@ impl Scene {
             }),
         });
         let writer = Writer {
-            shared: Arc::clone(&shared),
+            context: Arc::clone(&context),
             partition: TopicPartition { topic: "t".into(), partition: 0 },
             epoch: 1,
             nonce: Nonce::parse("00c0ffee").unwrap(),
@@ -82,7 +72,7 @@ impl Scene {
             confirmed_at: *self.hand.lock().unwrap(),
             abandon: CancellationToken::new(),
         };
-        (writer, shared, looks)
+        (writer, context, looks)
     }
 }
 
@@ -119,9 +109,10 @@ impl Committer for Scene {
     }
 }
 
-fn batches() -> mpsc::Receiver<Charged> {
+fn batches() -> mpsc::Receiver<QueuedBatch> {
     let times: ArrayRef = Arc::new(TimestampSecondArray::from(vec![0]).with_timezone("UTC"));
-    let block = Block { table: Table::MetricRollups, rows: RecordBatch::try_from_iter([("t", times)]).unwrap() };
+    let block =
+        Block { table: Table::MetricRollups, rows: RecordBatch::try_from_iter([("t", times)]).unwrap() };
     let batch = Batch {
         range: Range { start: 0, end: 9 },
         blocks: vec![block],
@@ -130,7 +121,7 @@ fn batches() -> mpsc::Receiver<Charged> {
     };
     let (to_writer, batches) = mpsc::channel(1);
     let charge = Arc::<IngestStats>::default().charge(batch.size);
-    assert!(to_writer.try_send(Charged { batch, charge }).is_ok());
+    assert!(to_writer.try_send(QueuedBatch { batch, charge }).is_ok());
     batches
 }
 
@@ -138,8 +129,8 @@ fn batches() -> mpsc::Receiver<Charged> {
 #[tokio::test]
 async fn who_waited_for_a_permit_looks_after_the_wait() {
     let scene = Scene::new(Duration::ZERO, false);
-    let (writer, shared, mut looks) = scene.writer(None);
-    let turn_of_another = shared.inserting.acquire().await.unwrap();
+    let (writer, context, mut looks) = scene.writer(None);
+    let turn_of_another = context.inserting.acquire().await.unwrap();
     let writing = tokio::spawn(writer.run(batches()));
     // The declaration is confirmed, and the writer waits for its turn.
     looks.wait_for(|looks| *looks >= 1).await.unwrap();

@@ -65,7 +65,7 @@ async fn ingest_waits_for_room_and_loses_nothing() {
     let log_directory = TempDir::new().unwrap();
     let log = filled_log(log_directory.path()).await;
     let pipeline = Pipeline::start(Arc::clone(&log), Arc::new(store.clone()), config(ROWS)).unwrap();
-    let told = async {
+    let reported = async {
         loop {
             if let Some(reason) = pipeline.counts().last_error {
                 break reason;
@@ -73,10 +73,10 @@ async fn ingest_waits_for_room_and_loses_nothing() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let told = tokio::time::timeout(PATIENCE, told).await.expect("the full disk is told");
-    assert!(told.contains("the store's disk is full"), "{told}");
+    let reason = tokio::time::timeout(PATIENCE, reported).await.expect("the full disk is reported");
+    assert!(reason.contains("the store's disk is full"), "{reason}");
     let data = std::fs::canonicalize(directory.path().join("engine")).unwrap();
-    assert!(told.contains(&*data.to_string_lossy()), "{told}");
+    assert!(reason.contains(&*data.to_string_lossy()), "{reason}");
     assert!(pipeline.lag().await.unwrap() > 0, "nothing is confirmed that is not written");
 
     // Room is made, and nobody tells.

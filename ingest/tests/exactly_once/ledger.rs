@@ -1,4 +1,4 @@
-//! A ledger that stands in for the store: it drops tokens it has seen, shows the rows it has, fails when told to, and
+//! A ledger that stands in for the store: it drops tokens it has seen, shows the rows it has, fails on demand, and
 //! "crashes" at any chosen insert.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -28,6 +28,12 @@ pub struct Contents {
 }
 
 impl Contents {
+    /// The numbers in a column of a table, in the order in which they came.
+    pub fn values(&self, table: Table, column: &str) -> Vec<f64> {
+        let blocks = self.blocks.get(&table).into_iter().flatten();
+        blocks.flat_map(|rows| rows[column].as_primitive::<Float64Type>().values().to_vec()).collect()
+    }
+
     /// The store loses its log of tokens, and no row.
     pub fn forget_tokens(&mut self) {
         self.tokens.clear();

@@ -8,6 +8,7 @@ mod ledger;
 mod messages;
 mod poison;
 mod store;
+mod transactions;
 mod undeclared;
 mod unknown;
 

@@ -113,7 +113,7 @@ async fn each_becomes_one_dead_letter_between_neighbours_that_pass() {
         database.query("SELECT log_offset, log_row FROM dead_letters ORDER BY log_offset DESC LIMIT 1").await,
         format!("{}\t1", appended - 1)
     );
-    let mut told = String::new();
+    let mut letters = String::new();
     for (number, (name, payload)) in poison().iter().enumerate() {
         let letter = database
             .query(&format!(
@@ -129,7 +129,7 @@ async fn each_becomes_one_dead_letter_between_neighbours_that_pass() {
         // What follows is relative to the log's time.
         let reason =
             reason.split(", later than ").next().and_then(|reason| reason.split(", older than ").next());
-        writeln!(told, "{name}: {code}: {}", reason.unwrap()).unwrap();
+        writeln!(letters, "{name}: {code}: {}", reason.unwrap()).unwrap();
     }
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(letters);
 }

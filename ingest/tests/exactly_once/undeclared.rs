@@ -1,4 +1,4 @@
-//! A log on which nothing is ever declared: positions are committed, ranges that are begun are not told. For the test
+//! A log on which nothing is ever declared: positions are committed, ranges that are begun are not declared. For the test
 //! that such a pipeline is found out.
 
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kelly_ingest::Journal;
 use kelly_stream::{
-    Commit, Committed, Committer, Consumer, ConsumerSpec, Log, LogError, NewRecord, Position, Sink,
-    TopicPartition, TopicSpec, Watermarks,
+    Commit, Committed, Committer, Consumer, ConsumerSpec, Log, LogError, LogKind, NewRecord, Position, SetTo,
+    Sink, TopicPartition, TopicSpec, Watermarks,
 };
 
 type Result<T> = std::result::Result<T, LogError>;
@@ -37,6 +37,10 @@ impl Consumer for UndeclaredConsumer {
 
     fn committer(&self) -> Arc<dyn Committer> {
         Arc::new(UndeclaredCommitter(self.0.committer()))
+    }
+
+    fn begin(&mut self, partition: &TopicPartition, position: Option<Committed>) {
+        self.0.begin(partition, position);
     }
 
     fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()> {
@@ -90,7 +94,15 @@ impl Log for Undeclared {
         self.0.close().await
     }
 
+    fn kind(&self) -> LogKind {
+        self.0.kind()
+    }
+
     fn describe(&self) -> String {
         self.0.describe()
+    }
+
+    fn how_to_set_position(&self, group: &str, partition: &TopicPartition, to: SetTo) -> String {
+        self.0.how_to_set_position(group, partition, to)
     }
 }

@@ -1,4 +1,4 @@
-//! What an embedded log is told, and its bounds.
+//! The configuration of an embedded log, and its bounds.
 
 use std::fmt;
 use std::path::PathBuf;

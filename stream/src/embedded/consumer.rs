@@ -13,10 +13,11 @@ use super::wake::Waker;
 use crate::bounds;
 use crate::error::LogError;
 use crate::port::{
-    Assignment, Commit, Committer, Consumer, ConsumerSpec, Result, Sink, Start, TopicPartition, Unpositioned,
+    Assignment, Begin, Commit, Committed, Committer, Consumer, ConsumerSpec, Result, Sink, TopicPartition,
+    Unpositioned,
 };
 
-/// How often a member tells its group that it lives and looks for those that do not.
+/// How often a member shows its group that it is alive and looks for those that are not.
 const LIFE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Reads what its group gives it.
@@ -29,6 +30,8 @@ pub(super) struct EmbeddedConsumer {
     seen_changes: Option<u64>,
     last_sign_of_life: Instant,
     assigned: Vec<Assigned>,
+    /// Given to this member and not begun: nobody has said where.
+    waiting: Vec<Waiting>,
     /// Where the next poll begins, so that a busy partition does not starve the others.
     turn: usize,
 }
@@ -41,6 +44,14 @@ struct Assigned {
     frame: Option<StoredFrame>,
     /// Whether `next` is known to be the base of a frame or the end.
     aligned: bool,
+}
+
+/// A partition without a position.
+struct Waiting {
+    at: Unpositioned,
+    epoch: u64,
+    /// The answer: the position, or that there is none.
+    answer: Option<Option<Committed>>,
 }
 
 impl EmbeddedConsumer {
@@ -58,6 +69,7 @@ impl EmbeddedConsumer {
             seen_changes: None,
             last_sign_of_life: Instant::now(),
             assigned: Vec::new(),
+            waiting: Vec::new(),
             turn: 0,
         })
     }
@@ -78,8 +90,9 @@ impl EmbeddedConsumer {
         if !group.has(self.member) {
             // Put out for its silence: everything is lost, and it begins anew.
             drop(group);
+            let waiting = self.waiting.drain(..).map(|waiting| waiting.at.partition);
             let lost: Vec<TopicPartition> =
-                self.assigned.drain(..).map(|assigned| assigned.partition).collect();
+                self.assigned.drain(..).map(|assigned| assigned.partition).chain(waiting).collect();
             if !lost.is_empty() {
                 sink.revoked(&lost);
             }
@@ -91,6 +104,7 @@ impl EmbeddedConsumer {
         self.seen_changes = Some(changes);
         if !change.revoked.is_empty() {
             self.assigned.retain(|assigned| !change.revoked.contains(&assigned.partition));
+            self.waiting.retain(|waiting| !change.revoked.contains(&waiting.at.partition));
             sink.revoked(&change.revoked);
             others_concerned = true;
             happened = true;
@@ -107,48 +121,71 @@ impl EmbeddedConsumer {
     }
 
     fn take_over(&mut self, partitions: Vec<(TopicPartition, u64)>, sink: &mut dyn Sink) -> Result<()> {
-        let mut read = || -> Result<Vec<(Assigned, Assignment)>> {
+        let (mut beginnings, mut waiting) = (Vec::new(), Vec::new());
+        let read = || -> Result<()> {
             let store = self.shared.store()?;
-            partitions
-                .iter()
-                .map(|(partition, epoch)| {
-                    let topic = store.topic(&partition.topic)?;
-                    let ends = topic.partition(partition.partition)?.watermarks();
-                    let (partition, topic_id) = (partition.clone(), topic.id());
-                    let mut committed = store.position(&self.spec.group, &partition)?;
-                    if committed.is_none() {
-                        let partition = partition.clone();
-                        committed = sink.without_position(&Unpositioned { partition, topic_id, ends })?;
+            for (partition, epoch) in partitions {
+                let topic = store.topic(&partition.topic)?;
+                let ends = topic.partition(partition.partition)?.watermarks();
+                let topic_id = topic.id();
+                let committed = store.position(&self.spec.group, &partition)?;
+                let next = match &committed {
+                    Some(committed) => committed.offset,
+                    None => {
+                        let at = Unpositioned { partition: partition.clone(), topic_id, ends };
+                        match sink.without_position(&at) {
+                            Begin::AtStart => self.spec.start.between(ends),
+                            Begin::Later => {
+                                waiting.push(Waiting { at, epoch, answer: None });
+                                continue;
+                            }
+                        }
                     }
-                    let next = match (&committed, self.spec.start) {
-                        (Some(committed), _) => committed.offset,
-                        (None, Start::Earliest) => ends.low,
-                        (None, Start::Latest) => ends.high,
-                    };
-                    let assigned = Assigned {
-                        partition: partition.clone(),
-                        next,
-                        paused: false,
-                        frame: None,
-                        aligned: false,
-                    };
-                    Ok((assigned, Assignment { partition, topic_id, committed, epoch: *epoch }))
-                })
-                .collect()
-        };
-        let taken = match read() {
-            Ok(taken) => taken,
-            Err(error) => {
-                // Nobody was told of them: leave, so that the next poll joins and takes them anew.
-                self.group.lock().leave(self.member);
-                self.group.changed();
-                return Err(error);
+                };
+                beginnings.push((next, Assignment { partition, topic_id, committed, epoch }));
             }
+            Ok(())
         };
-        let (assigned, assignments): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
-        self.assigned.extend(assigned);
-        sink.assigned(assignments);
+        if let Err(error) = read() {
+            // Nothing was reported of them: leave, so that the next poll joins and takes them anew.
+            self.group.lock().leave(self.member);
+            self.group.changed();
+            return Err(error);
+        }
+        self.waiting.extend(waiting);
+        self.assign(beginnings, sink);
         Ok(())
+    }
+
+    /// Begins the partitions without a position of which it has been said meanwhile where.
+    fn begin_answered(&mut self, sink: &mut dyn Sink) -> bool {
+        let start = self.spec.start;
+        let mut beginnings = Vec::new();
+        self.waiting.retain_mut(|waiting| {
+            let Some(committed) = waiting.answer.take() else { return true };
+            let Waiting { at: Unpositioned { partition, topic_id, ends }, epoch, .. } = waiting;
+            let next = committed.as_ref().map_or(start.between(*ends), |committed| committed.offset);
+            let (partition, topic_id, epoch) = (partition.clone(), *topic_id, *epoch);
+            beginnings.push((next, Assignment { partition, topic_id, committed, epoch }));
+            false
+        });
+        let any = !beginnings.is_empty();
+        self.assign(beginnings, sink);
+        any
+    }
+
+    fn assign(&mut self, beginnings: Vec<(u64, Assignment)>, sink: &mut dyn Sink) {
+        if beginnings.is_empty() {
+            return;
+        }
+        self.assigned.extend(beginnings.iter().map(|(next, assignment)| Assigned {
+            partition: assignment.partition.clone(),
+            next: *next,
+            paused: false,
+            frame: None,
+            aligned: false,
+        }));
+        sink.assigned(beginnings.into_iter().map(|(_, assignment)| assignment).collect());
     }
 
     /// Hands over what is there. Returns the number of records, and whether a gap was met.
@@ -186,7 +223,8 @@ impl Consumer for EmbeddedConsumer {
             if self.shared.is_closed() {
                 return Err(LogError::Closed);
             }
-            let happened = self.follow_group(sink)?;
+            let mut happened = self.follow_group(sink)?;
+            happened |= self.begin_answered(sink);
             let (handed_over, gaps) = self.read(max_records, sink)?;
             if handed_over > 0 || happened || gaps || !sink.has_room() {
                 return Ok(handed_over);
@@ -196,6 +234,13 @@ impl Consumer for EmbeddedConsumer {
             if !self.waker.wait(calls, wake_at) && Instant::now() >= deadline {
                 return Ok(0);
             }
+        }
+    }
+
+    fn begin(&mut self, partition: &TopicPartition, position: Option<Committed>) {
+        let waiting = self.waiting.iter_mut().find(|waiting| waiting.at.partition == *partition);
+        if let Some(waiting) = waiting {
+            waiting.answer = Some(position);
         }
     }
 
@@ -312,7 +357,7 @@ impl Assigned {
                         self.partition.topic,
                         self.partition.partition
                     ),
-                    mend: "restore the directory from a backup, or commit a position behind it".into(),
+                    fix: "restore the directory from a backup, or commit a position behind it".into(),
                 })?;
             self.next = stored.base + index + 1;
             sink.record(record);

@@ -1,6 +1,6 @@
 //! Who reads what in a consumer group: pure state, no I/O and no clock of its own.
 //!
-//! A partition changes hands as in Kafka's cooperative protocol: the member that has it is told at
+//! A partition changes hands as in Kafka's cooperative protocol: the member that has it is asked at
 //! its next poll, gives it up there, and only then does the next one get it. The epoch of the old
 //! assignment is dead from the moment it was given up.
 

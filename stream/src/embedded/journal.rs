@@ -1,7 +1,7 @@
 //! The tail of the newest journal after a crash.
 //!
 //! Every batch is on the disk before the next one is written, so at most the last one can be torn,
-//! and nobody was told that it was written. The store drops a tail that merely ends too soon, but
+//! and whose writing was not acknowledged. The store drops a tail that merely ends too soon, but
 //! refuses to open when the middle of it is missing (a page that was never written) while its end
 //! is there. So the tail is looked at before: a torn last batch is cut off; anything else that does
 //! not add up is damage to what was acknowledged, and is said so rather than dropped.
@@ -28,7 +28,7 @@ const MAGIC: &[u8; 4] = b"FJL\x03";
 pub(super) fn cut_torn_tail(dir: &Path) -> Result<()> {
     let fail = |path: &Path, source| LogError::Unavailable {
         doing: format!("look at the journal {}", path.display()),
-        mend: "check the disk and the rights of the directory".into(),
+        fix: "check the disk and the rights of the directory".into(),
         source: Some(Box::new(source)),
     };
     let Some(path) = newest(dir).map_err(|error| fail(dir, error))? else { return Ok(()) };
@@ -36,7 +36,7 @@ pub(super) fn cut_torn_tail(dir: &Path) -> Result<()> {
     match judge(&bytes) {
         Tail::Whole => Ok(()),
         Tail::Torn { at } => {
-            tracing::warn!(journal = %path.display(), at, "cut off a batch that a crash left unfinished; nobody was told it was written");
+            tracing::warn!(journal = %path.display(), at, "cut off a batch that a crash left unfinished; it was not acknowledged");
             let cut = || {
                 let file = OpenOptions::new().write(true).open(&path)?;
                 file.set_len(at as u64)?;
@@ -46,7 +46,7 @@ pub(super) fn cut_torn_tail(dir: &Path) -> Result<()> {
         }
         Tail::Damaged { at } => Err(LogError::Corrupt {
             what: format!("{} is broken at byte {at}, with whole batches behind it", path.display()),
-            mend: "restore the directory from a backup; to go on without what follows that byte, cut the file there"
+            fix: "restore the directory from a backup; to go on without what follows that byte, cut the file there"
                 .into(),
         }),
     }

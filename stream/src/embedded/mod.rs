@@ -38,8 +38,8 @@ use crate::bounds;
 use crate::error::LogError;
 use crate::partitioner::partition_of;
 use crate::port::{
-    Committed, Consumer, ConsumerSpec, Log, NewRecord, Position, Result, TopicPartition, TopicSpec,
-    Watermarks,
+    Committed, Consumer, ConsumerSpec, Log, LogKind, NewRecord, Position, Result, SetTo, TopicPartition,
+    TopicSpec, Watermarks,
 };
 use queue::{Append, Job};
 use shared::Shared;
@@ -72,7 +72,7 @@ impl EmbeddedLog {
             thread::Builder::new().name(name.into()).spawn(move || work(&shared)).map_err(|source| {
                 LogError::Unavailable {
                     doing: format!("start the thread {name}"),
-                    mend: "raise the limit on threads".into(),
+                    fix: "raise the limit on threads".into(),
                     source: Some(Box::new(source)),
                 }
             })?;
@@ -182,8 +182,20 @@ impl Log for EmbeddedLog {
         run_blocking(move || close(&shared, &threads)).await
     }
 
+    fn kind(&self) -> LogKind {
+        LogKind::Embedded
+    }
+
     fn describe(&self) -> String {
-        format!("embedded log at {}", self.shared.config.dir.display())
+        format!("{} at {}", self.kind(), self.shared.config.dir.display())
+    }
+
+    fn how_to_set_position(&self, _: &str, _: &TopicPartition, _: SetTo) -> String {
+        format!(
+            "an embedded log keeps its positions with its records: restore {dir} from a backup as old as the store's, or \
+             move it away to begin a new log beside what the store has",
+            dir = self.shared.config.dir.display()
+        )
     }
 }
 
@@ -207,9 +219,8 @@ fn close(shared: &Shared, threads: &Mutex<Vec<JoinHandle<()>>>) -> Result<()> {
     if panicked {
         return Err(LogError::Unavailable {
             doing: "write everything before closing".into(),
-            mend:
-                "a thread of the embedded log panicked, see the process's log; what was answered is durable"
-                    .into(),
+            fix: "a thread of the embedded log panicked, see the process's log; what was answered is durable"
+                .into(),
             source: None,
         });
     }
@@ -223,7 +234,7 @@ where
 {
     tokio::task::spawn_blocking(work).await.map_err(|source| LogError::Unavailable {
         doing: "use the embedded log".into(),
-        mend: "the process is shutting down or the call panicked, see its log".into(),
+        fix: "the process is shutting down or the call panicked, see its log".into(),
         source: Some(Box::new(source)),
     })?
 }

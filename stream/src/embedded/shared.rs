@@ -51,7 +51,7 @@ impl Shared {
         self.store.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(|| {
             LogError::Unavailable {
                 doing: "use the embedded log".into(),
-                mend: "a write failed and the store is opened anew with the next one; see the process's log"
+                fix: "a write failed and the store is opened anew with the next one; see the process's log"
                     .into(),
                 source: None,
             }

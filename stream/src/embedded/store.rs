@@ -106,7 +106,7 @@ impl Store {
     pub(super) fn open(config: &EmbeddedConfig) -> Result<Self> {
         make_directory(&config.dir).map_err(|source| LogError::Unavailable {
             doing: format!("make the directory {}", config.dir.display()),
-            mend: "check that its parent exists and may be written".into(),
+            fix: "check that its parent exists and may be written".into(),
             source: Some(Box::new(source)),
         })?;
         journal::cut_torn_tail(&config.dir)?;
@@ -152,7 +152,7 @@ impl Store {
                 topic: spec.name.clone(),
                 found: format!("{partitions} partitions"),
                 wanted: format!("{} or more", spec.partitions),
-                mend: format!("configure {partitions}: an embedded topic keeps the number it was made with"),
+                fix: format!("configure {partitions}: an embedded topic keeps the number it was made with"),
             });
         }
         if existing.is_some_and(|topic| topic.retention() == spec.retention && topic.id().is_some()) {
@@ -174,7 +174,7 @@ impl Store {
         };
         let value = serde_json::to_vec(&stored).map_err(|error| LogError::Corrupt {
             what: format!("topic {} cannot be written down: {error}", spec.name),
-            mend: "report this".into(),
+            fix: "report this".into(),
         })?;
         let mut batch = self.batch();
         batch.insert(&self.meta, topic_key(&spec.name), value);
@@ -257,7 +257,7 @@ impl Store {
             let name: Arc<str> = String::from_utf8_lossy(&key[1..]).into();
             let stored: StoredTopic = serde_json::from_slice(&value).map_err(|error| LogError::Corrupt {
                 what: format!("what is kept of topic {name} cannot be read: {error}"),
-                mend: "restore the directory from a backup".into(),
+                fix: "restore the directory from a backup".into(),
             })?;
             let retention = Retention {
                 time: stored.retention_ms.map(Duration::from_millis),
@@ -401,7 +401,7 @@ impl StoredFrame {
     fn read(entry: fjall::Guard) -> Result<Self> {
         let (key, bytes) = entry.into_inner().map_err(|error| LogError::Unavailable {
             doing: "read records from the embedded log".into(),
-            mend: "check the disk and the process's log; damaged files show there".into(),
+            fix: "check the disk and the process's log; damaged files show there".into(),
             source: Some(Box::new(error)),
         })?;
         let mut stored = Self { base: parse_offset(&key), bytes, count: 0 };
@@ -413,7 +413,7 @@ impl StoredFrame {
     pub(super) fn frame(&self) -> Result<Frame<'_>> {
         Frame::parse(&self.bytes).ok_or_else(|| LogError::Corrupt {
             what: format!("the records at offset {} cannot be read", self.base),
-            mend: "restore the directory from a backup, or remove the topic".into(),
+            fix: "restore the directory from a backup, or remove the topic".into(),
         })
     }
 }
@@ -444,17 +444,17 @@ pub(super) fn failure(dir: &Path, doing: String, error: fjall::Error) -> LogErro
         }
         fjall::Error::InvalidVersion(_) => LogError::Corrupt {
             what: format!("{} was written by another version of the store", dir.display()),
-            mend: "use the version of Kelly that wrote it, or another directory".into(),
+            fix: "use the version of Kelly that wrote it, or another directory".into(),
         },
         fjall::Error::JournalRecovery(_) | fjall::Error::Unrecoverable | fjall::Error::InvalidTrailer => {
             LogError::Corrupt {
                 what: format!("{}: {error}", dir.display()),
-                mend: "restore the directory from a backup".into(),
+                fix: "restore the directory from a backup".into(),
             }
         }
         error => LogError::Unavailable {
             doing,
-            mend: format!("check the disk and the rights of {}", dir.display()),
+            fix: format!("check the disk and the rights of {}", dir.display()),
             source: Some(Box::new(error)),
         },
     }

@@ -26,18 +26,18 @@ const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
 /// Writes until the queue is closed and empty. Opens the store anew when a failed write closed it.
 pub(super) fn run(shared: &Shared) {
     let mut try_again = None;
-    let mut told = None;
+    let mut reported = None;
     while let Some(jobs) = shared.queue.take_group(try_again) {
         try_again = match shared.store_for_writing() {
             Ok(store) => {
-                told = None;
+                reported = None;
                 write(shared, store, jobs);
                 // A failed write has closed it: that is tried at once.
                 (!shared.has_store()).then(Instant::now)
             }
             Err(error) => {
                 let error = of_opening_anew(error);
-                if is_news(&mut told, &error) {
+                if is_news(&mut reported, &error) {
                     tracing::error!(%error, "the embedded log could not be opened anew; it is tried again");
                 }
                 let (appends, commits) = sort(jobs);
@@ -54,7 +54,7 @@ fn of_opening_anew(error: LogError) -> LogError {
     match error {
         LogError::Locked { dir } => LogError::Unavailable {
             doing: "open the embedded log anew".into(),
-            mend: format!(
+            fix: format!(
                 "{} is still held, by a reader that is about to let go of it; if this stays, see whether \
                  another process uses it",
                 dir.display()
@@ -65,11 +65,11 @@ fn of_opening_anew(error: LogError) -> LogError {
     }
 }
 
-/// Each reason is told once, however often it is met again.
-fn is_news(told: &mut Option<String>, error: &LogError) -> bool {
+/// Each reason is reported once, however often it occurs again.
+fn is_news(reported: &mut Option<String>, error: &LogError) -> bool {
     let reason = Some(error.to_string());
-    let is_news = *told != reason;
-    *told = reason;
+    let is_news = *reported != reason;
+    *reported = reason;
     is_news
 }
 
@@ -160,7 +160,7 @@ fn write(shared: &Shared, store: Arc<Store>, jobs: Vec<Job>) {
             for (append, _) in accepted_appends {
                 answer(append, Err(if began { perhaps_written(&cause) } else { refused_for_now(&cause) }));
             }
-            // Repeating a commit does no harm, so it is not told apart whether it is there.
+            // Repeating a commit does no harm, so it is not asked whether it is there.
             for commit in accepted_commits {
                 reply(commit, Err(refused_for_now(&cause)));
             }
@@ -272,7 +272,7 @@ fn perhaps_written(cause: &str) -> LogError {
 fn refused_for_now(cause: &str) -> LogError {
     LogError::Unavailable {
         doing: "write to the embedded log".into(),
-        mend: "a write failed and the log is opened anew by itself; check its disk if this stays".into(),
+        fix: "a write failed and the log is opened anew by itself; check its disk if this stays".into(),
         source: Some(cause.into()),
     }
 }
@@ -282,13 +282,13 @@ fn again(error: &LogError) -> LogError {
     match error {
         LogError::Full { what } => LogError::Full { what: what.clone() },
         LogError::Closed => LogError::Closed,
-        LogError::Corrupt { what, mend } => LogError::Corrupt { what: what.clone(), mend: mend.clone() },
-        LogError::Unavailable { doing, mend, .. } => {
-            LogError::Unavailable { doing: doing.clone(), mend: mend.clone(), source: None }
+        LogError::Corrupt { what, fix } => LogError::Corrupt { what: what.clone(), fix: fix.clone() },
+        LogError::Unavailable { doing, fix, .. } => {
+            LogError::Unavailable { doing: doing.clone(), fix: fix.clone(), source: None }
         }
         other => LogError::Unavailable {
             doing: "write to the embedded log".into(),
-            mend: format!("see the process's log ({other})"),
+            fix: format!("see the process's log ({other})"),
             source: None,
         },
     }
@@ -327,9 +327,9 @@ mod tests {
     #[test]
     fn a_reason_is_told_when_it_changes() {
         let full = |what: &str| LogError::Full { what: what.into() };
-        let mut told = None;
+        let mut reported = None;
         let news: Vec<bool> =
-            ["a", "a", "b", "b", "a"].iter().map(|what| is_news(&mut told, &full(what))).collect();
+            ["a", "a", "b", "b", "a"].iter().map(|what| is_news(&mut reported, &full(what))).collect();
         assert_eq!(news, [true, false, true, false, true]);
     }
 }

@@ -17,7 +17,7 @@ use super::batch;
 use super::config::{KafkaConfig, MAX_MESSAGE_BYTES};
 use super::context::LoggingContext;
 use super::failure::failure;
-use super::positions::PositionReaders;
+use super::positions::PositionClients;
 use crate::error::LogError;
 use crate::port::{Committed, Result, TopicPartition, TopicSpec, Watermarks};
 
@@ -30,8 +30,8 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a topic just created is asked for until every broker knows it.
 const PROPAGATION_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Name under which newest records are looked at. Nothing is committed under it.
-const NEWEST_RECORD_GROUP: &str = "kelly-newest-record";
+/// Name under which records are looked at. Nothing is committed under it.
+const LOOKING_GROUP: &str = "kelly-look";
 
 /// A topic's settings as the brokers have them; `None` where they say nothing, or have no bound.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct TopicSettings {
 pub(super) struct Admin {
     config: Arc<KafkaConfig>,
     client: AdminClient<LoggingContext>,
-    positions: PositionReaders,
+    positions: PositionClients,
     closed: AtomicBool,
 }
 
@@ -62,7 +62,7 @@ impl Admin {
             .admin()
             .create_with_context(LoggingContext)
             .map_err(|error| config.not_created("create a Kafka client", error))?;
-        let positions = PositionReaders::new(config.clone());
+        let positions = PositionClients::new(config.clone());
         Ok(Self { config, client, positions, closed: AtomicBool::new(false) })
     }
 
@@ -216,7 +216,7 @@ impl Admin {
                 topic: topic.name.clone(),
                 found: format!("{found} partitions"),
                 wanted: format!("{} or more", topic.partitions),
-                mend: format!(
+                fix: format!(
                     "add them with kafka-topics.sh --alter --topic {} --partitions {}, or configure {found}",
                     topic.name, topic.partitions
                 ),
@@ -261,18 +261,7 @@ impl Admin {
         if lasts.is_empty() {
             return Ok(None);
         }
-        let mut config = self.config.reader_of_positions(NEWEST_RECORD_GROUP);
-        config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "50");
-        let reader: BaseConsumer<LoggingContext> = config
-            .create_with_context(LoggingContext)
-            .map_err(|error| self.config.not_created(doing(), error))?;
-        let mut list = TopicPartitionList::new();
-        for (partition, offset) in &lasts {
-            let offset = Offset::Offset(i64::try_from(*offset).unwrap_or(i64::MAX));
-            list.add_partition_offset(topic, native(*partition), offset)
-                .map_err(|error| failure(doing(), error))?;
-        }
-        reader.assign(&list).map_err(|error| failure(doing(), error))?;
+        let reader = self.read_from(topic, &lasts, doing)?;
         let deadline = Instant::now() + CHECK_TIMEOUT;
         let mut newest = None;
         // Each partition ends with its last record, or with a marker of a transaction behind it.
@@ -286,6 +275,64 @@ impl Admin {
             }
         }
         Ok(newest)
+    }
+
+    /// Reads a topic's partitions from offsets on; their ends are reported.
+    fn read_from(
+        &self,
+        topic: &str,
+        starts: &[(u32, u64)],
+        doing: impl Fn() -> String,
+    ) -> Result<BaseConsumer<LoggingContext>> {
+        let mut config = self.config.position_client(LOOKING_GROUP);
+        config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "50");
+        let reader: BaseConsumer<LoggingContext> = config
+            .create_with_context(LoggingContext)
+            .map_err(|error| self.config.not_created(doing(), error))?;
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in starts {
+            let offset = Offset::Offset(i64::try_from(*offset).unwrap_or(i64::MAX));
+            list.add_partition_offset(topic, native(*partition), offset)
+                .map_err(|error| failure(doing(), error))?;
+        }
+        reader.assign(&list).map_err(|error| failure(doing(), error))?;
+        Ok(reader)
+    }
+
+    /// The offset of the first record from `from` on that a consumer gets; `None` when there is none before the end. Blocks.
+    pub(super) fn first_record(&self, partition: &TopicPartition, from: u64) -> Result<Option<u64>> {
+        self.refuse_when_closed()?;
+        let doing = || format!("look for records of {}/{}", partition.topic, partition.partition);
+        let reader = self.read_from(&partition.topic, &[(partition.partition, from)], doing)?;
+        let deadline = Instant::now() + CHECK_TIMEOUT;
+        while Instant::now() < deadline {
+            match reader.poll(PROPAGATION_INTERVAL) {
+                Some(Ok(record)) => return Ok(u64::try_from(record.offset()).ok()),
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
+                Some(Err(error)) => return Err(failure(doing(), error)),
+                None => {}
+            }
+        }
+        Err(failure(doing(), KafkaError::MessageConsumption(Code::OperationTimedOut)))
+    }
+
+    /// Records and markers of each partition that no consumer gets yet: from the first record of a transaction that is
+    /// open. Blocks.
+    pub(super) fn held_back(&self, topic: &str) -> Result<Vec<u64>> {
+        let doing = || format!("ask for open transactions on {topic}");
+        let count = self.partitions(topic)?;
+        let mut config = self.config.position_client(LOOKING_GROUP);
+        config.set("isolation.level", "read_uncommitted");
+        let reader: BaseConsumer<LoggingContext> = config
+            .create_with_context(LoggingContext)
+            .map_err(|error| self.config.not_created(doing(), error))?;
+        let mut list = all_partitions(topic, count);
+        list.set_all_offsets(Offset::End).map_err(|error| failure(doing(), error))?;
+        let all = batch::offsets_at(reader.client(), &list, self.config.request_timeout)
+            .map_err(|error| failure(doing(), error))?;
+        // Asked after it, so that what is committed in between does not look held back.
+        let committed = self.ends(topic)?;
+        Ok(all.into_iter().zip(committed).map(|(end, ends)| end.saturating_sub(ends.high)).collect())
     }
 
     pub(super) async fn verify_settings(&self, topics: &[TopicSpec]) -> Result<()> {
@@ -313,13 +360,13 @@ impl Admin {
     }
 }
 
-/// What Kelly relies on. Retention is the operator's: a difference is told, not refused.
+/// What Kelly relies on. Retention is the operator's: a difference is logged, not refused.
 fn verify_topic(topic: &TopicSpec, value: &dyn Fn(&str) -> String) -> Result<()> {
     let mismatch = |found: String, wanted: &str, setting: &str| LogError::TopicMismatch {
         topic: topic.name.clone(),
         found,
         wanted: wanted.into(),
-        mend: format!(
+        fix: format!(
             "set it with kafka-configs.sh --alter --entity-type topics --entity-name {} --add-config {setting}",
             topic.name
         ),

@@ -34,7 +34,7 @@ unsafe impl Send for RecordQueue {}
 
 impl RecordQueue {
     pub(super) fn new<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Self {
-        // SAFETY: the client lives; the queue it makes is destroyed in `drop`.
+        // SAFETY: the client is alive; the queue it makes is destroyed in `drop`.
         let queue = unsafe { native::rd_kafka_queue_new(consumer.client().native_ptr()) };
         Self { queue }
     }
@@ -143,6 +143,15 @@ impl KeptBack {
         self.messages.extend(batch.messages.drain(from..).map(Lent));
     }
 
+    /// Whether any of a partition are kept.
+    pub(super) fn has_of(&self, partition: &TopicPartition) -> bool {
+        // SAFETY: each pointer is a live message for as long as its owner is in the list.
+        self.messages
+            .iter()
+            .map(|message| unsafe { Message::new(message.0) })
+            .any(|message| message.partition() == partition.partition && message.topic() == &*partition.topic)
+    }
+
     /// Gives back those of which `stays` says no, in their order.
     pub(super) fn retain(&mut self, mut stays: impl FnMut(Message<'_>) -> bool) {
         // SAFETY: each pointer is a live message for as long as its owner is in the list.
@@ -215,7 +224,7 @@ impl<'a> Message<'a> {
     }
 
     fn timestamp_ms(&self) -> i64 {
-        // SAFETY: the message lives; no type is asked for.
+        // SAFETY: the message is alive; no type is asked for.
         unsafe { native::rd_kafka_message_timestamp(self.raw, ptr::null_mut()) }
     }
 
@@ -293,7 +302,7 @@ pub(super) fn offsets_at<C: ClientContext>(
     timeout: Duration,
 ) -> KafkaResult<Vec<u64>> {
     let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: client and list live; the list is written to within the call only.
+    // SAFETY: client and list are alive; the list is written to within the call only.
     let outcome = unsafe { native::rd_kafka_offsets_for_times(client.native_ptr(), list.ptr(), timeout) };
     if outcome.is_error() {
         return Err(KafkaError::OffsetFetch(outcome.into()));
@@ -326,6 +335,28 @@ pub(super) fn ends_of<C: ClientContext>(
         offsets.first().copied().ok_or(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset))
     };
     Ok((ask(Offset::Beginning)?, ask(Offset::End)?))
+}
+
+/// Of each partition, the offset behind the last record or marker of a transaction that was taken from the queue, in
+/// their order; `None` before any was. librdkafka counts an error that came in a record's place as one.
+pub(super) fn taken_to<'p, C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    partitions: impl Iterator<Item = &'p TopicPartition>,
+) -> KafkaResult<Vec<Option<u64>>> {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(&partition.topic, super::admin::native(partition.partition));
+    }
+    // SAFETY: client and list are alive; the list is written to within the call only.
+    let outcome = unsafe { native::rd_kafka_position(consumer.client().native_ptr(), list.ptr()) };
+    if outcome.is_error() {
+        return Err(KafkaError::OffsetFetch(outcome.into()));
+    }
+    let offset_of = |element: &TopicPartitionListElem<'_>| match element.offset() {
+        Offset::Offset(offset) => u64::try_from(offset).ok(),
+        _ => None,
+    };
+    Ok(list.elements().iter().map(offset_of).collect())
 }
 
 /// Commits and waits for the coordinator's answer. Unlike `Consumer::commit` it also reports a

@@ -113,7 +113,7 @@ fn explain(error: rdkafka::error::KafkaError, commits: &[Commit]) -> LogError {
         // The same commit works after it; if the partition is lost, its epoch ends and fences it.
         Some(Code::RebalanceInProgress | Code::IllegalGeneration) => LogError::Unavailable {
             doing: doing(),
-            mend: "the group is rebalancing; go on polling and try again".into(),
+            fix: "the group is rebalancing; go on polling and try again".into(),
             source: Some(Box::new(error)),
         },
         Some(
@@ -126,9 +126,7 @@ fn explain(error: rdkafka::error::KafkaError, commits: &[Commit]) -> LogError {
         ) => LogError::Unknown { doing: doing(), source: Some(Box::new(error)) },
         Some(Code::OffsetMetadataTooLarge) => LogError::Refused {
             doing: doing(),
-            mend: format!(
-                "let the broker's offset.metadata.max.bytes be {MAX_COMMIT_METADATA_BYTES} or more"
-            ),
+            fix: format!("let the broker's offset.metadata.max.bytes be {MAX_COMMIT_METADATA_BYTES} or more"),
             source: Some(Box::new(error)),
         },
         _ => failure(doing(), error),

@@ -1,4 +1,4 @@
-//! What a Kafka log is told, and the librdkafka settings it makes of it.
+//! The configuration of a Kafka log, and the librdkafka settings it makes of it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -181,7 +181,7 @@ impl KafkaConfig {
     }
 
     /// Settings of a client that asks for a group's positions and is no member of it.
-    pub(super) fn reader_of_positions(&self, group: &str) -> ClientConfig {
+    pub(super) fn position_client(&self, group: &str) -> ClientConfig {
         let mut config = self.base();
         config.set("group.id", group).set("enable.auto.commit", "false");
         config
@@ -235,7 +235,7 @@ fn refused(error: KafkaError) -> LogError {
         KafkaError::ClientConfig(kind, words, property, _value) => {
             let reason = match kind {
                 RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => {
-                    "librdkafka knows no such property; mend its name or remove it".into()
+                    "librdkafka knows no such property; correct its name or remove it".into()
                 }
                 _ if may_be_shown(&property) => format!("librdkafka says: {}", words.trim_end()),
                 _ => "librdkafka does not take its value (which is not shown, it may be a secret)".into(),
@@ -323,9 +323,7 @@ mod tests {
         config.properties.insert("sasl.mechanism".into(), "SCRAM-SHA-256".into());
         config.properties.insert("session.timeout.ms".into(), "45000".into());
         config.verify().unwrap();
-        for client in
-            [config.admin(), config.producer(), config.consumer("g"), config.reader_of_positions("g")]
-        {
+        for client in [config.admin(), config.producer(), config.consumer("g"), config.position_client("g")] {
             assert_eq!(client.get("security.protocol"), Some("SASL_SSL"));
         }
         assert_eq!(config.consumer("g").get("session.timeout.ms"), Some("45000"));

@@ -17,8 +17,8 @@ use super::failure::{failure, heals_itself};
 use super::topic_ids::TopicIds;
 use crate::error::LogError;
 use crate::port::{
-    Assignment, Committer, Consumer, ConsumerSpec, Result, Sink, Start, TopicPartition, Unpositioned,
-    Watermarks,
+    Assignment, Begin, Committed, Committer, Consumer, ConsumerSpec, Result, Sink, Start, TopicId,
+    TopicPartition, Unpositioned, Watermarks,
 };
 
 /// While waiting for records, how often the group's events are looked at.
@@ -29,9 +29,9 @@ const MAX_BATCH: usize = 16_384;
 
 /// One member: the thread that owns it polls, its committer may be used anywhere.
 pub(super) struct KafkaConsumer {
-    /// Before `reader`: the queue must go before the client it belongs to.
+    /// Before `delivery`: the queue must go before the client it belongs to.
     queue: RecordQueue,
-    reader: Reader,
+    delivery: Delivery,
 }
 
 impl KafkaConsumer {
@@ -45,13 +45,14 @@ impl KafkaConsumer {
         consumer.subscribe(&topics).map_err(|error| failure(doing(), error))?;
         Ok(Self {
             queue: RecordQueue::new(&consumer),
-            reader: Reader {
+            delivery: Delivery {
                 kept_back: KeptBack::default(),
                 member: Arc::new(Member::new(consumer)),
                 topics: topics.join(", "),
                 start: spec.start,
                 request_timeout: config.request_timeout,
                 assigned: Vec::new(),
+                waiting: Vec::new(),
                 next_epoch: 1,
                 last_index: 0,
                 failed: None,
@@ -60,7 +61,7 @@ impl KafkaConsumer {
     }
 
     fn fetch(&mut self, mut wait: Duration, max_records: usize, sink: &mut dyn Sink) -> Result<usize> {
-        let (mut handed_over, is_full) = self.reader.deliver_kept_back(max_records, sink);
+        let (mut handed_over, is_full) = self.delivery.deliver_kept_back(max_records, sink);
         if is_full {
             return Ok(handed_over);
         }
@@ -77,13 +78,13 @@ impl KafkaConsumer {
                     break;
                 }
                 seen += 1;
-                handed_over += usize::from(self.reader.deliver_or_note(message, sink));
+                handed_over += usize::from(self.delivery.deliver_or_note(message, sink));
             }
             if seen < taken {
-                self.reader.kept_back.add(messages, seen);
+                self.delivery.kept_back.add(messages, seen);
                 break;
             }
-            if taken < limit || self.reader.failed.is_some() {
+            if taken < limit || self.delivery.failed.is_some() {
                 break;
             }
             wait = Duration::ZERO;
@@ -96,30 +97,41 @@ impl Consumer for KafkaConsumer {
     fn poll(&mut self, max_wait: Duration, max_records: usize, sink: &mut dyn Sink) -> Result<usize> {
         let deadline = Instant::now() + max_wait;
         loop {
-            if let Some(error) = self.reader.failed.take() {
+            if let Some(error) = self.delivery.failed.take() {
                 return Err(error);
             }
-            let happened = self.reader.serve_events(&self.queue, sink)?;
-            self.reader.lead_again(&self.queue);
+            let mut happened = self.delivery.serve_events(&self.queue, sink)?;
+            happened |= self.delivery.begin_answered(&self.queue, sink)?;
+            self.delivery.lead_again(&self.queue);
             let left = deadline.saturating_duration_since(Instant::now());
             let wait = if happened { Duration::ZERO } else { left.min(EVENT_INTERVAL) };
             let handed_over = self.fetch(wait, max_records, sink)?;
+            if handed_over == 0 && sink.has_room() {
+                self.delivery.pass_over(sink)?;
+            }
             if handed_over > 0 || happened || left.is_zero() || !sink.has_room() {
                 return Ok(handed_over);
             }
         }
     }
 
+    fn begin(&mut self, partition: &TopicPartition, position: Option<Committed>) {
+        let waiting = self.delivery.waiting.iter_mut().find(|waiting| waiting.at.partition == *partition);
+        if let Some(waiting) = waiting {
+            waiting.answer = Some(position);
+        }
+    }
+
     fn committer(&self) -> Arc<dyn Committer> {
-        KafkaCommitter::of(&self.reader.member)
+        KafkaCommitter::of(&self.delivery.member)
     }
 
     fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        self.reader.set_paused(partitions, true)
+        self.delivery.set_paused(partitions, true)
     }
 
     fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        self.reader.set_paused(partitions, false)
+        self.delivery.set_paused(partitions, false)
     }
 
     fn close(self: Box<Self>) -> Result<()> {
@@ -132,12 +144,12 @@ impl Consumer for KafkaConsumer {
 impl Drop for KafkaConsumer {
     fn drop(&mut self) {
         // Waits for commits under way, and lets the client give everything up when it is dropped.
-        self.reader.member.end_all_epochs();
+        self.delivery.member.end_all_epochs();
     }
 }
 
 /// What a member has been given, and how far it has handed it over.
-struct Reader {
+struct Delivery {
     /// Before `member`: they must go before the client they come from.
     kept_back: KeptBack,
     member: Arc<Member>,
@@ -145,6 +157,8 @@ struct Reader {
     start: Start,
     request_timeout: Duration,
     assigned: Vec<Assigned>,
+    /// Handed to this member by the group, and not begun: nobody has said where. The client does not know of them.
+    waiting: Vec<Waiting>,
     next_epoch: u64,
     last_index: usize,
     /// An error that came among records; the next poll reports it.
@@ -156,11 +170,29 @@ struct Assigned {
     /// The next record to hand over; a smaller offset has been handed over already.
     next: u64,
     paused: bool,
-    /// Begun anew, see [`Reader::begin_anew`]: to be led to the queue until a record came.
+    /// Begun anew, see [`Delivery::begin_anew`]: to be led to the queue until a record came.
     lead_again: bool,
+    /// An offset to which the client says that it has come and which means nothing: it is of an assignment before this
+    /// one, or an error came in a record's place there.
+    not_reached: Option<u64>,
 }
 
-impl Reader {
+/// A partition without a position.
+struct Waiting {
+    at: Unpositioned,
+    /// The answer: the position, or that there is none.
+    answer: Option<Option<Committed>>,
+}
+
+/// A partition to be begun.
+struct Beginning {
+    partition: TopicPartition,
+    topic_id: Option<TopicId>,
+    committed: Option<Committed>,
+    next: u64,
+}
+
+impl Delivery {
     /// Acts on what the group decided. Returns whether anything happened.
     fn serve_events(&mut self, queue: &RecordQueue, sink: &mut dyn Sink) -> Result<bool> {
         let member = self.member.clone();
@@ -195,14 +227,13 @@ impl Reader {
         sink: &mut dyn Sink,
     ) -> Result<()> {
         let consumer = &self.member.consumer;
-        let doing = || "take over partitions".to_owned();
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for partition in partitions {
             list.add_partition(&partition.topic, native(partition.partition));
         }
         let ids = TopicIds::ask(consumer.client(), partitions, self.request_timeout)
             .map_err(|error| failure("ask for the ids of the topics", error))?;
-        let mut positions = if partitions.is_empty() {
+        let positions = if partitions.is_empty() {
             Vec::new()
         } else {
             let list = consumer
@@ -210,50 +241,113 @@ impl Reader {
                 .map_err(|error| failure("read the group's positions", error))?;
             batch::committed_of(&list).map_err(|error| failure("read the group's positions", error))?
         };
-        let mut starts = TopicPartitionList::with_capacity(positions.len());
-        let mut taken = Vec::with_capacity(positions.len());
-        for (partition, committed) in &mut positions {
-            let next = match committed {
+        let mut beginnings = Vec::with_capacity(positions.len());
+        let mut waiting = Vec::new();
+        for (partition, committed) in positions {
+            let topic_id = ids.of(&partition);
+            let next = match &committed {
                 Some(committed) => committed.offset,
                 None => {
-                    let partition = partition.clone();
                     let ends = self.ends(&partition)?;
-                    let topic_id = ids.of(&partition);
-                    *committed = sink.without_position(&Unpositioned { partition, topic_id, ends })?;
-                    committed.as_ref().map_or(self.start_between(ends), |committed| committed.offset)
+                    let at = Unpositioned { partition: partition.clone(), topic_id, ends };
+                    match sink.without_position(&at) {
+                        Begin::AtStart => self.start.between(ends),
+                        Begin::Later => {
+                            waiting.push(Waiting { at, answer: None });
+                            continue;
+                        }
+                    }
                 }
             };
-            starts
-                .add_partition_offset(&partition.topic, native(partition.partition), offset(next))
-                .map_err(|error| failure(doing(), error))?;
-            taken.push(Assigned { partition: partition.clone(), next, paused: false, lead_again: false });
+            beginnings.push(Beginning { partition, topic_id, committed, next });
         }
-        for (partition, _) in &positions {
+        // Also when there are none: the group waits for the answer to what it has assigned.
+        self.assign(beginnings, queue, sink)?;
+        self.waiting.extend(waiting);
+        Ok(())
+    }
+
+    /// Begins the partitions without a position of which it has been said meanwhile where.
+    fn begin_answered(&mut self, queue: &RecordQueue, sink: &mut dyn Sink) -> Result<bool> {
+        let start = self.start;
+        let beginning = |waiting: &Waiting| {
+            let committed = waiting.answer.clone()?;
+            let Unpositioned { partition, topic_id, ends } = waiting.at.clone();
+            let next = committed.as_ref().map_or(start.between(ends), |committed| committed.offset);
+            Some(Beginning { partition, topic_id, committed, next })
+        };
+        let beginnings: Vec<Beginning> = self.waiting.iter().filter_map(beginning).collect();
+        if beginnings.is_empty() {
+            return Ok(false);
+        }
+        self.assign(beginnings, queue, sink)?;
+        self.waiting.retain(|waiting| waiting.answer.is_none());
+        Ok(true)
+    }
+
+    /// Has the client read these partitions, and says that they are here.
+    fn assign(&mut self, beginnings: Vec<Beginning>, queue: &RecordQueue, sink: &mut dyn Sink) -> Result<()> {
+        let consumer = &self.member.consumer;
+        let doing = || "take over partitions".to_owned();
+        let mut starts = TopicPartitionList::with_capacity(beginnings.len());
+        for Beginning { partition, next, .. } in &beginnings {
+            starts
+                .add_partition_offset(&partition.topic, native(partition.partition), offset(*next))
+                .map_err(|error| failure(doing(), error))?;
+        }
+        for Beginning { partition, .. } in &beginnings {
             queue.lead(consumer, partition);
         }
         consumer.incremental_assign(&starts).map_err(|error| failure(doing(), error))?;
 
         let epoch = self.next_epoch;
         self.next_epoch += 1;
-        self.member.open_epoch(partitions, epoch);
-        self.assigned.extend(taken);
-        sink.assigned(
-            positions
-                .into_iter()
-                .map(|(partition, committed)| {
-                    let topic_id = ids.of(&partition);
-                    Assignment { partition, topic_id, committed, epoch }
-                })
-                .collect(),
-        );
+        let partitions: Vec<TopicPartition> =
+            beginnings.iter().map(|beginning| beginning.partition.clone()).collect();
+        self.member.open_epoch(&partitions, epoch);
+        // Nothing of this assignment has been taken from the queue yet.
+        let before = batch::taken_to(consumer, partitions.iter()).unwrap_or_default();
+        let mut assignments = Vec::with_capacity(beginnings.len());
+        for (index, Beginning { partition, topic_id, committed, next }) in beginnings.into_iter().enumerate()
+        {
+            self.assigned.push(Assigned {
+                partition: partition.clone(),
+                next,
+                paused: false,
+                lead_again: false,
+                not_reached: before.get(index).copied().flatten(),
+            });
+            assignments.push(Assignment { partition, topic_id, committed, epoch });
+        }
+        if !assignments.is_empty() {
+            sink.assigned(assignments);
+        }
         Ok(())
     }
 
-    fn start_between(&self, ends: Watermarks) -> u64 {
-        match self.start {
-            Start::Earliest => ends.low,
-            Start::Latest => ends.high,
+    /// Goes on behind offsets that hold no record for a reader of what is committed. The client takes their markers
+    /// from the queue without handing them over, so what it has taken up to says that they are behind it. To be asked
+    /// when the queue had nothing to hand over.
+    fn pass_over(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        if self.failed.is_some() || self.assigned.is_empty() {
+            return Ok(());
         }
+        let partitions = self.assigned.iter().map(|assigned| &assigned.partition);
+        let taken_to = batch::taken_to(&self.member.consumer, partitions)
+            .map_err(|error| failure("ask how far partitions are read", error))?;
+        for (assigned, taken_to) in self.assigned.iter_mut().zip(taken_to) {
+            let Some(taken_to) = taken_to else {
+                assigned.not_reached = None;
+                continue;
+            };
+            let is_new = taken_to > assigned.next && assigned.not_reached != Some(taken_to);
+            // What is taken and kept back is not handed over; of a paused partition the client drops what it took.
+            if is_new && !assigned.paused && !self.kept_back.has_of(&assigned.partition) {
+                assigned.next = taken_to;
+                sink.passed(&assigned.partition, taken_to);
+            }
+        }
+        Ok(())
     }
 
     fn ends(&self, partition: &TopicPartition) -> Result<Watermarks> {
@@ -290,11 +384,20 @@ impl Reader {
         });
         sink.revoked(partitions);
         let mut list = TopicPartitionList::with_capacity(partitions.len());
-        for partition in partitions {
+        // The client knows nothing of one that was not begun.
+        let is_begun = |partition: &&TopicPartition| {
+            !self.waiting.iter().any(|waiting| waiting.at.partition == **partition)
+        };
+        for partition in partitions.iter().filter(is_begun) {
             list.add_partition(&partition.topic, native(partition.partition));
         }
         // Only now may the group hand them to another member.
-        self.member.consumer.incremental_unassign(&list).map_err(|error| failure("give up partitions", error))
+        self.member
+            .consumer
+            .incremental_unassign(&list)
+            .map_err(|error| failure("give up partitions", error))?;
+        self.waiting.retain(|waiting| !partitions.contains(&waiting.at.partition));
+        Ok(())
     }
 
     /// Hands over what found no room before, and says whether anything is left that waits for room. What is kept back
@@ -353,6 +456,9 @@ impl Reader {
         sink: &mut dyn Sink,
     ) -> Result<()> {
         if code != Code::AutoOffsetReset && code != Code::OffsetOutOfRange {
+            if let Some(index) = self.index_of(message.topic(), message.partition()) {
+                self.assigned[index].not_reached = Some(message.offset() + 1);
+            }
             return self.tolerate(KafkaError::MessageConsumption(code));
         }
         let Some(index) = self.index_of(message.topic(), message.partition()) else {
@@ -367,15 +473,17 @@ impl Reader {
                     "the group reads {}/{} at offset {expected}, but the partition ends at {high}",
                     partition.topic, partition.partition
                 ),
-                mend: "the topic was made anew or the broker lost records; choose a new start with \
+                fix: "the topic was made anew or the broker lost records; choose a new start with \
                        kafka-consumer-groups.sh --reset-offsets while no member runs"
                     .into(),
             });
         }
         let found = expected.max(low);
         self.assigned[index].lead_again = true;
-        self.begin_anew(&partition, found)
+        let taken_to = self
+            .begin_anew(&partition, found)
             .map_err(|error| failure(format!("go on at offset {found} of {}", partition.topic), error))?;
+        self.assigned[index].not_reached = taken_to;
         if found > expected {
             self.assigned[index].next = found;
             sink.gap(&partition, expected, found);
@@ -386,20 +494,22 @@ impl Reader {
     /// A partition whose position was out of range is stopped for good; librdkafka cannot seek it,
     /// only begin it anew, which the group does not notice. Its old fetcher stops some time later and
     /// then takes the way to the record queue with it, so the way is laid again until records come.
-    fn begin_anew(&self, partition: &TopicPartition, at: u64) -> KafkaResult<()> {
+    /// Returns up to where the client says that it has taken it: it forgets that when the old fetcher stops.
+    fn begin_anew(&self, partition: &TopicPartition, at: u64) -> KafkaResult<Option<u64>> {
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition_offset(&partition.topic, native(partition.partition), offset(at))?;
         self.member.consumer.incremental_unassign(&list)?;
-        self.member.consumer.incremental_assign(&list)
+        self.member.consumer.incremental_assign(&list)?;
+        Ok(batch::taken_to(&self.member.consumer, std::iter::once(partition))?.into_iter().next().flatten())
     }
 
-    /// Errors after which librdkafka goes on by itself are told to the log only.
+    /// Errors after which librdkafka goes on by itself are only logged.
     fn tolerate(&self, error: KafkaError) -> Result<()> {
         let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
         match error.rdkafka_error_code() {
             _ if fatal => Err(LogError::Refused {
                 doing: "read records".into(),
-                mend: "the group refuses this member for good: see the cause, then restart it (each \
+                fix: "the group refuses this member for good: see the cause, then restart it (each \
                        instance needs a name of its own, where instances are named)"
                     .into(),
                 source: Some(Box::new(error)),
@@ -474,12 +584,18 @@ mod tests {
         let spec = ConsumerSpec { group: "g".into(), topics, start: Start::Earliest };
         let mut consumer = KafkaConsumer::open(&config, spec).unwrap();
         let place = |topic: &str| TopicPartition { topic: topic.into(), partition: 0 };
-        let assign = |topic| Assigned { partition: place(topic), next: 0, paused: false, lead_again: false };
-        consumer.reader.assigned = vec![assign("t"), assign("lost")];
+        let assign = |topic| Assigned {
+            partition: place(topic),
+            next: 0,
+            paused: false,
+            lead_again: false,
+            not_reached: None,
+        };
+        consumer.delivery.assigned = vec![assign("t"), assign("lost")];
         // Leading its records makes the client know a partition; the other one is lost to it.
-        consumer.queue.lead(&consumer.reader.member.consumer, &place("t"));
+        consumer.queue.lead(&consumer.delivery.member.consumer, &place("t"));
         let paused = |consumer: &KafkaConsumer| -> Vec<bool> {
-            consumer.reader.assigned.iter().map(|assigned| assigned.paused).collect()
+            consumer.delivery.assigned.iter().map(|assigned| assigned.paused).collect()
         };
         consumer.pause(&[place("t"), place("lost"), place("stranger")]).unwrap();
         assert_eq!(paused(&consumer), [true, false]);
@@ -492,9 +608,9 @@ mod tests {
         let config = KafkaConfig::new("127.0.0.1:1");
         let spec = ConsumerSpec { group: "g".into(), topics: vec!["t".into()], start: Start::Earliest };
         let consumer = KafkaConsumer::open(&config, spec).unwrap();
-        let told = |error| consumer.reader.tolerate(error);
-        assert!(told(KafkaError::MessageConsumption(Code::NotCoordinator)).is_ok());
-        let fatal = told(KafkaError::MessageConsumptionFatal(Code::FencedInstanceId)).unwrap_err();
+        let outcome = |error| consumer.delivery.tolerate(error);
+        assert!(outcome(KafkaError::MessageConsumption(Code::NotCoordinator)).is_ok());
+        let fatal = outcome(KafkaError::MessageConsumptionFatal(Code::FencedInstanceId)).unwrap_err();
         assert!(matches!(fatal, LogError::Refused { .. }) && !fatal.is_retryable(), "{fatal:?}");
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn failure(doing: impl Into<String>, error: KafkaError) -> LogError {
             | Code::TransactionalIdAuthorizationFailed,
         ) => LogError::Refused {
             doing,
-            mend: "grant Kelly's principal the operation (kafka-acls.sh) or give it another one".into(),
+            fix: "grant Kelly's principal the operation (kafka-acls.sh) or give it another one".into(),
             source,
         },
         Some(
@@ -27,7 +27,7 @@ pub(super) fn failure(doing: impl Into<String>, error: KafkaError) -> LogError {
             | Code::UnsupportedSASLMechanism,
         ) => LogError::Refused {
             doing,
-            mend: "check security.protocol, sasl.* and ssl.* against the broker's listener".into(),
+            fix: "check security.protocol, sasl.* and ssl.* against the broker's listener".into(),
             source,
         },
         Some(
@@ -40,10 +40,10 @@ pub(super) fn failure(doing: impl Into<String>, error: KafkaError) -> LogError {
             | Code::PolicyViolation
             | Code::UnsupportedVersion
             | Code::UnsupportedFeature,
-        ) => LogError::Refused { doing, mend: "the broker does not take it, see the cause".into(), source },
+        ) => LogError::Refused { doing, fix: "the broker does not take it, see the cause".into(), source },
         _ => LogError::Unavailable {
             doing,
-            mend: "check that the brokers run and that their advertised addresses can be reached from here"
+            fix: "check that the brokers run and that their advertised addresses can be reached from here"
                 .into(),
             source,
         },

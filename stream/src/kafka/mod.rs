@@ -28,8 +28,8 @@ pub use config::{KafkaConfig, may_be_shown};
 use crate::bounds;
 use crate::error::LogError;
 use crate::port::{
-    Committed, Consumer, ConsumerSpec, Log, NewRecord, Position, Result, TopicPartition, TopicSpec,
-    Watermarks,
+    Committed, Consumer, ConsumerSpec, Log, LogKind, NewRecord, Position, Result, SetTo, TopicPartition,
+    TopicSpec, Watermarks,
 };
 
 /// The log on Apache Kafka.
@@ -69,6 +69,27 @@ impl KafkaLog {
     pub async fn newest_record_ms(&self, topic: &str) -> Result<Option<i64>> {
         let topic = topic.to_owned();
         self.blocking(move |admin| admin.newest_record_ms(&topic)).await
+    }
+
+    /// The offset of the first record of a partition from `from` on that a consumer gets; `None` when there is none
+    /// before the end: what is left are markers of transactions and aborted records. For diagnosis: it makes a client of
+    /// its own.
+    ///
+    /// # Errors
+    /// When the brokers do not answer, or do not send that much in a few seconds.
+    pub async fn first_record(&self, partition: &TopicPartition, from: u64) -> Result<Option<u64>> {
+        let partition = partition.clone();
+        self.blocking(move |admin| admin.first_record(&partition, from)).await
+    }
+
+    /// How many offsets of each partition no consumer gets yet, because a transaction before them is open: they count
+    /// neither as there nor as behind. For diagnosis: it makes a client of its own.
+    ///
+    /// # Errors
+    /// When the brokers do not answer.
+    pub async fn held_back(&self, topic: &str) -> Result<Vec<u64>> {
+        let topic = topic.to_owned();
+        self.blocking(move |admin| admin.held_back(&topic)).await
     }
 }
 
@@ -129,8 +150,25 @@ impl Log for KafkaLog {
         .await
     }
 
+    fn kind(&self) -> LogKind {
+        LogKind::ApacheKafka
+    }
+
     fn describe(&self) -> String {
-        format!("Apache Kafka at {}", self.config.brokers)
+        format!("{} at {}", self.kind(), self.config.brokers)
+    }
+
+    fn how_to_set_position(&self, group: &str, partition: &TopicPartition, to: SetTo) -> String {
+        let to = match to {
+            SetTo::Earliest => "--to-earliest".to_owned(),
+            SetTo::Offset(offset) => format!("--to-offset {offset}"),
+        };
+        let TopicPartition { topic, partition } = partition;
+        format!(
+            "kafka-consumer-groups.sh --bootstrap-server {} --group {group} --topic {topic}:{partition} \
+             --reset-offsets {to} --execute",
+            self.config.brokers
+        )
     }
 }
 
@@ -153,7 +191,7 @@ where
 {
     tokio::task::spawn_blocking(work).await.map_err(|source| LogError::Unavailable {
         doing: "run a request to Kafka".into(),
-        mend: "the process is shutting down or the request panicked, see its log".into(),
+        fix: "the process is shutting down or the request panicked, see its log".into(),
         source: Some(Box::new(source)),
     })?
 }

@@ -15,15 +15,15 @@ use crate::error::LogError;
 use crate::port::Result;
 
 /// Groups whose clients are kept. The one asked for longest ago goes when there is one more.
-const MAX_READERS: usize = 8;
+const MAX_CLIENTS: usize = 8;
 
 /// Events taken from a client at once; more wait for the next call.
 const MAX_EVENTS: usize = 1_000;
 
-type Reader = BaseConsumer<LoggingContext>;
+type PositionClient = BaseConsumer<LoggingContext>;
 
 /// The clients, by group.
-pub(super) struct PositionReaders {
+pub(super) struct PositionClients {
     config: Arc<KafkaConfig>,
     /// `None` once closed.
     kept: Mutex<Option<Kept>>,
@@ -31,12 +31,12 @@ pub(super) struct PositionReaders {
 
 #[derive(Default)]
 struct Kept {
-    readers: HashMap<String, (Arc<Reader>, u64)>,
-    /// Counts the calls: tells which reader was asked for longest ago.
+    clients: HashMap<String, (Arc<PositionClient>, u64)>,
+    /// Counts the calls: tells which client was asked for longest ago.
     calls: u64,
 }
 
-impl PositionReaders {
+impl PositionClients {
     pub(super) fn new(config: Arc<KafkaConfig>) -> Self {
         Self { config, kept: Mutex::new(Some(Kept::default())) }
     }
@@ -47,11 +47,11 @@ impl PositionReaders {
         group: &str,
         list: TopicPartitionList,
     ) -> Result<KafkaResult<TopicPartitionList>> {
-        let reader = self.of(group)?;
-        let answer = reader.committed_offsets(list, self.config.request_timeout);
+        let client = self.of(group)?;
+        let answer = client.committed_offsets(list, self.config.request_timeout);
         // Errors of connections come as events; those of a client nobody polls would pile up.
         for _ in 0..MAX_EVENTS {
-            if reader.poll(Duration::ZERO).is_none() {
+            if client.poll(Duration::ZERO).is_none() {
                 break;
             }
         }
@@ -64,31 +64,31 @@ impl PositionReaders {
         drop(kept);
     }
 
-    fn of(&self, group: &str) -> Result<Arc<Reader>> {
+    fn of(&self, group: &str) -> Result<Arc<PositionClient>> {
         let mut guard = self.lock();
         let kept = guard.as_mut().ok_or(LogError::Closed)?;
         kept.calls += 1;
         let calls = kept.calls;
-        if let Some((reader, last)) = kept.readers.get_mut(group) {
+        if let Some((client, last)) = kept.clients.get_mut(group) {
             *last = calls;
-            return Ok(reader.clone());
+            return Ok(client.clone());
         }
         let doing = || format!("ask for the positions of group {group}");
-        let reader: Reader = self
+        let client: PositionClient = self
             .config
-            .reader_of_positions(group)
+            .position_client(group)
             .create_with_context(LoggingContext)
             .map_err(|error| self.config.not_created(doing(), error))?;
-        let reader = Arc::new(reader);
-        let oldest = (kept.readers.len() >= MAX_READERS)
-            .then(|| kept.readers.iter().min_by_key(|(_, (_, last))| *last).map(|(name, _)| name.clone()))
+        let client = Arc::new(client);
+        let oldest = (kept.clients.len() >= MAX_CLIENTS)
+            .then(|| kept.clients.iter().min_by_key(|(_, (_, last))| *last).map(|(name, _)| name.clone()))
             .flatten();
-        let given_up = oldest.and_then(|name| kept.readers.remove(&name));
-        kept.readers.insert(group.to_owned(), (reader.clone(), calls));
+        let given_up = oldest.and_then(|name| kept.clients.remove(&name));
+        kept.clients.insert(group.to_owned(), (client.clone(), calls));
         drop(guard);
         // Ending a client waits for its threads: not under the lock.
         drop(given_up);
-        Ok(reader)
+        Ok(client)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Kept>> {
@@ -103,17 +103,17 @@ mod tests {
 
     #[test]
     fn one_client_a_group_is_kept_and_not_more_than_the_bound() {
-        let readers = PositionReaders::new(Arc::new(KafkaConfig::new("127.0.0.1:1")));
-        let first = readers.of("first").unwrap();
-        let second = readers.of("second").unwrap();
-        assert!(Arc::ptr_eq(&first, &readers.of("first").unwrap()));
-        for number in 2..=MAX_READERS {
-            readers.of(&format!("other-{number}")).unwrap();
+        let clients = PositionClients::new(Arc::new(KafkaConfig::new("127.0.0.1:1")));
+        let first = clients.of("first").unwrap();
+        let second = clients.of("second").unwrap();
+        assert!(Arc::ptr_eq(&first, &clients.of("first").unwrap()));
+        for number in 2..=MAX_CLIENTS {
+            clients.of(&format!("other-{number}")).unwrap();
         }
-        assert_eq!(readers.lock().as_ref().unwrap().readers.len(), MAX_READERS);
-        assert!(Arc::ptr_eq(&first, &readers.of("first").unwrap()), "asked for since");
-        assert!(!Arc::ptr_eq(&second, &readers.of("second").unwrap()), "asked for longest ago");
-        readers.close();
-        assert!(matches!(readers.of("first").err(), Some(LogError::Closed)));
+        assert_eq!(clients.lock().as_ref().unwrap().clients.len(), MAX_CLIENTS);
+        assert!(Arc::ptr_eq(&first, &clients.of("first").unwrap()), "asked for since");
+        assert!(!Arc::ptr_eq(&second, &clients.of("second").unwrap()), "asked for longest ago");
+        clients.close();
+        assert!(matches!(clients.of("first").err(), Some(LogError::Closed)));
     }
 }

@@ -248,7 +248,7 @@ fn explain(failed: Failed, records: &[NewRecord]) -> LogError {
             | Code::UnsupportedForMessageFormat,
         ) => LogError::Refused {
             doing,
-            mend: "the broker does not take these records, see the cause".into(),
+            fix: "the broker does not take these records, see the cause".into(),
             source: Some(Box::new(error)),
         },
         _ => failure(doing, error),

@@ -64,7 +64,7 @@ fn describe<C: ClientContext>(
     let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(*topic).ok()).collect();
     let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
     let milliseconds = |wait: Duration| i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: the client lives. Names, collection and options outlive the request's call, which copies them; the queue
+    // SAFETY: the client is alive. Names, collection and options outlive the request's call, which copies them; the queue
     // outlives the event taken from it, and the event what is read of it.
     unsafe {
         let client = client.native_ptr();

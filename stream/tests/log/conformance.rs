@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::support::{
-    self, Diary, Event, Knowing, Narrow, Stage, group_of, place, poll_until, read, record, spec,
+    self, Diary, Event, Later, Narrow, Stage, group_of, place, poll_until, read, record, spec,
 };
 use bytes::Bytes;
 use kelly_stream::bounds::MAX_RECORD_BYTES;
 use kelly_stream::partitioner::partition_of;
 use kelly_stream::{
-    Commit, Committed, ConsumerSpec, LogError, MAX_COMMIT_METADATA_BYTES, NewRecord, Position, Start,
-    TopicPartition, Watermarks,
+    Commit, Committed, Consumer, ConsumerSpec, LogError, MAX_COMMIT_METADATA_BYTES, NewRecord, Position,
+    Start, TopicPartition, Watermarks,
 };
 
 macro_rules! conformance {
@@ -39,7 +39,8 @@ conformance! {
     positions_keep_their_text
     a_group_goes_on_where_it_committed
     a_group_without_position_starts_where_it_says
-    a_sink_that_knows_a_position_is_asked_for_it
+    a_partition_without_position_is_begun_where_it_is_said_later
+    a_partition_that_waits_for_its_position_can_be_taken_away
     a_gap_left_by_retention_is_told
     a_pause_loses_and_repeats_nothing
     a_partition_revoked_while_paused_is_read_again_when_it_comes_back
@@ -236,7 +237,7 @@ async fn a_gap_left_by_retention_is_told(stage: Stage) {
     let mut consumer = stage.log.consumer(group).unwrap();
     let mut diary = Diary::default();
     read(&mut consumer, &mut diary, 1);
-    let told: Vec<String> = diary
+    let seen: Vec<String> = diary
         .events
         .iter()
         .map(|event| match event {
@@ -245,10 +246,11 @@ async fn a_gap_left_by_retention_is_told(stage: Stage) {
             }
             Event::Gap { expected, found } => format!("gap {expected}..{found}"),
             Event::Record(record) => record.text(),
+            Event::Passed(next) => format!("passed {next}"),
             Event::Revoked => "revoked".into(),
         })
         .collect();
-    assert_eq!(told, ["at 3", "gap 3..9", "9"]);
+    assert_eq!(seen, ["at 3", "gap 3..9", "9"]);
     // A group that starts at the beginning misses nothing.
     let mut consumer = stage.log.consumer(group_of(&topic, Start::Earliest)).unwrap();
     let mut diary = Diary::default();
@@ -326,47 +328,97 @@ async fn a_partition_revoked_while_paused_is_read_again_when_it_comes_back(stage
     assert_eq!(first_diary.texts(), [numbered(0..5), numbered(0..5)].concat());
 }
 
-async fn a_sink_that_knows_a_position_is_asked_for_it(stage: Stage) {
+async fn a_partition_without_position_is_begun_where_it_is_said_later(stage: Stage) {
     let (topic, other) = (stage.topic(1).await, stage.topic(1).await);
     append_texts(&stage, &topic, 0, numbered(0..10)).await;
-    let group = group_of(&topic, Start::Earliest);
+    append_texts(&stage, &other, 0, numbered(20..22)).await;
+    let group =
+        ConsumerSpec { topics: vec![topic.clone(), other.clone()], ..group_of(&topic, Start::Earliest) };
     let known = Committed { offset: 4, metadata: "known".into() };
-    let refusal = LogError::Unavailable { doing: "look".into(), mend: "wait".into(), source: None };
-    let mut sink = Knowing { answers: vec![Ok(Some(known.clone())), Err(refusal)], ..Knowing::default() };
+    let mut sink = Later::default();
     let mut consumer = stage.log.consumer(group.clone()).unwrap();
-    let mut refusals = 0;
     let deadline = Instant::now() + support::PATIENCE;
-    while sink.diary.records().len() < 6 {
-        assert!(Instant::now() < deadline, "waited in vain; was told {:#?}", sink.diary);
-        match consumer.poll(Duration::from_millis(20), 1_000, &mut sink) {
-            Err(LogError::Unavailable { doing, .. }) if doing == "look" => refusals += 1,
-            told => drop(told.unwrap()),
-        }
+    let poll = |consumer: &mut Box<dyn Consumer>, sink: &mut Later| {
+        assert!(Instant::now() < deadline, "waited in vain; it saw {sink:#?}");
+        consumer.poll(Duration::from_millis(20), 1_000, sink).unwrap();
+    };
+    while sink.asked.len() < 2 {
+        poll(&mut consumer, &mut sink);
     }
-    assert_eq!((sink.diary.texts(), refusals), (numbered(4..10), 1));
+    // Nothing of them comes before it is said where to begin, and polls go on meanwhile.
+    for _ in 0..5 {
+        poll(&mut consumer, &mut sink);
+    }
+    assert!(sink.diary.events.is_empty(), "{:?}", sink.diary);
+    consumer.begin(&place(&topic, 0), Some(known.clone()));
+    consumer.begin(&place(&topic, 7), Some(known.clone()));
+    while sink.diary.records().len() < 6 {
+        poll(&mut consumer, &mut sink);
+    }
+    assert_eq!(sink.diary.texts(), numbered(4..10));
     let assignment = sink.diary.assignment(0);
     assert_eq!(assignment.committed, Some(known));
-    let id = assignment.topic_id.expect("either log knows its topics' lives");
-    assert_eq!(sink.asked.len(), 2, "until there is an answer");
+    let id = assignment.topic_id.expect("either log has an id for each topic");
     for asked in &sink.asked {
-        assert_eq!((asked.partition.clone(), asked.topic_id), (place(&topic, 0), Some(id)));
-        assert_eq!(asked.ends, Watermarks { low: 0, high: 10 });
+        let high = if asked.partition.topic == topic { 10 } else { 2 };
+        assert_eq!(asked.topic_id == Some(id), asked.partition.topic == topic);
+        assert_eq!(asked.ends, Watermarks { low: 0, high });
     }
+    // The one without an answer is begun where the group begins.
+    consumer.begin(&place(&other, 0), None);
+    while sink.diary.records().len() < 8 {
+        poll(&mut consumer, &mut sink);
+    }
+    assert_eq!(sink.diary.texts()[6..], numbered(20..22));
     consumer.committer().commit(&[commit(place(&topic, 0), assignment.epoch, 7, "")]).unwrap();
     consumer.close().unwrap();
 
-    let mut sink = Knowing::default();
-    let mut consumer =
-        stage.log.consumer(ConsumerSpec { topics: vec![topic.clone(), other.clone()], ..group }).unwrap();
-    while sink.diary.records().len() < 3 || sink.diary.assignments.len() < 2 {
-        assert!(Instant::now() < deadline, "waited in vain; was told {:#?}", sink.diary);
-        consumer.poll(Duration::from_millis(20), 1_000, &mut sink).unwrap();
+    // What has a position is read without asking, and what waits can be taken away and left.
+    let mut sink = Later::default();
+    let mut consumer = stage.log.consumer(group.clone()).unwrap();
+    while sink.diary.records().len() < 3 || sink.asked.is_empty() {
+        poll(&mut consumer, &mut sink);
     }
     assert_eq!(sink.diary.texts(), numbered(7..10));
     assert!(sink.asked.iter().all(|asked| asked.partition.topic == other), "{:?}", sink.asked);
-    for assignment in &sink.diary.assignments {
-        assert_eq!(assignment.topic_id == Some(id), assignment.partition.topic == topic, "{assignment:?}");
+    consumer.close().unwrap();
+    let mut diary = Diary::default();
+    let mut consumer = stage.log.consumer(group).unwrap();
+    read(&mut consumer, &mut diary, 5);
+}
+
+async fn a_partition_that_waits_for_its_position_can_be_taken_away(stage: Stage) {
+    let topic = stage.topic(2).await;
+    append_texts(&stage, &topic, 0, numbered(0..3)).await;
+    append_texts(&stage, &topic, 1, numbered(3..6)).await;
+    let group = group_of(&topic, Start::Earliest);
+    let mut waiting = Later::default();
+    let mut first = stage.log.consumer(group.clone()).unwrap();
+    let deadline = Instant::now() + support::PATIENCE;
+    while waiting.asked.len() < 2 {
+        assert!(Instant::now() < deadline, "waited in vain; it saw {waiting:#?}");
+        first.poll(Duration::from_millis(20), 1_000, &mut waiting).unwrap();
     }
+    // A second member takes one of them; an answer that comes too late is of no concern.
+    let mut diary = Diary::default();
+    let mut second = stage.log.consumer(group).unwrap();
+    while diary.records().len() < 3 {
+        assert!(Instant::now() < deadline, "waited in vain; it saw {waiting:#?} {diary:#?}");
+        first.poll(Duration::from_millis(20), 1_000, &mut waiting).unwrap();
+        second.poll(Duration::from_millis(20), 1_000, &mut diary).unwrap();
+    }
+    for partition in [0, 1] {
+        first.begin(&place(&topic, partition), None);
+    }
+    while waiting.diary.records().len() < 3 {
+        assert!(Instant::now() < deadline, "waited in vain; it saw {waiting:#?} {diary:#?}");
+        first.poll(Duration::from_millis(20), 1_000, &mut waiting).unwrap();
+        second.poll(Duration::from_millis(20), 1_000, &mut diary).unwrap();
+    }
+    let mut texts = [waiting.diary.texts(), diary.texts()].concat();
+    texts.sort();
+    assert_eq!(texts, numbered(0..6));
+    assert!(matches!(waiting.diary.events.first(), Some(Event::Revoked)), "{:?}", waiting.diary);
 }
 
 async fn a_sink_without_room_loses_and_repeats_nothing(stage: Stage) {
@@ -385,13 +437,13 @@ async fn a_sink_without_room_loses_and_repeats_nothing(stage: Stage) {
     let mut at_pause = None;
     let deadline = Instant::now() + support::PATIENCE;
     for turn in 0.. {
-        assert!(Instant::now() < deadline, "waited in vain; was told {:#?}", sink.diary);
+        assert!(Instant::now() < deadline, "waited in vain; it saw {:#?}", sink.diary);
         sink.room = turn % 4;
         let before = sink.diary.records().len();
-        let told = consumer.poll(Duration::from_millis(20), 1_000, &mut sink).unwrap();
-        assert_eq!(told, sink.diary.records().len() - before);
-        assert!(told <= turn % 4, "{told} records into room for {}", turn % 4);
-        let read = before + told;
+        let handed_over = consumer.poll(Duration::from_millis(20), 1_000, &mut sink).unwrap();
+        assert_eq!(handed_over, sink.diary.records().len() - before);
+        assert!(handed_over <= turn % 4, "{handed_over} records into room for {}", turn % 4);
+        let read = before + handed_over;
         match at_pause {
             None if read >= 20 => {
                 consumer.pause(&[place(&topic, 0)]).unwrap();
@@ -422,14 +474,14 @@ async fn what_found_no_room_is_read_again_by_whoever_has_the_partition_next(stag
     let deadline = Instant::now() + support::PATIENCE;
     // A record of each, and all others find no room.
     while sink.diary.records().iter().map(|record| record.partition).collect::<BTreeSet<_>>().len() < 2 {
-        assert!(Instant::now() < deadline, "waited in vain; was told {:#?}", sink.diary);
+        assert!(Instant::now() < deadline, "waited in vain; it saw {:#?}", sink.diary);
         sink.room = 1;
         first.poll(Duration::from_millis(20), 1_000, &mut sink).unwrap();
     }
     let mut second = stage.log.consumer(group).unwrap();
     let mut second_diary = Diary::default();
     while sink.diary.assignments.len() != 1 || second_diary.assignments.len() != 1 {
-        assert!(Instant::now() < deadline, "waited in vain; was told {:#?}", sink.diary);
+        assert!(Instant::now() < deadline, "waited in vain; it saw {:#?}", sink.diary);
         first.poll(Duration::from_millis(20), 1_000, &mut sink).unwrap();
         second.poll(Duration::from_millis(20), 1_000, &mut second_diary).unwrap();
     }
@@ -466,7 +518,7 @@ async fn a_member_that_leaves_with_records_that_found_no_room_leaves_them_to_the
     let mut sink = Narrow::default();
     let deadline = Instant::now() + support::PATIENCE;
     while sink.diary.records().len() < 3 {
-        assert!(Instant::now() < deadline, "waited in vain; was told {:#?}", sink.diary);
+        assert!(Instant::now() < deadline, "waited in vain; it saw {:#?}", sink.diary);
         sink.room = 1;
         consumer.poll(Duration::from_millis(20), 1_000, &mut sink).unwrap();
     }
@@ -579,7 +631,7 @@ async fn watermarks_tell_the_ends(stage: Stage) {
                 match log.watermarks(&place).await {
                     // A broker that is busy may not lead yet what it has just been given.
                     Err(error) if error.is_retryable() && Instant::now() < deadline => {}
-                    told => return told,
+                    outcome => return outcome,
                 }
             }
         }

@@ -124,7 +124,7 @@ fn times(code: Native, count: usize) -> Vec<Native> {
 async fn what_a_broker_says_to_an_append() {
     use Native::*;
     let cases = [
-        // Nothing is wrong that time does not mend: tried again underneath, appended once.
+        // Nothing is wrong that time does not fix: tried again underneath, appended once.
         (times(RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, 3), Answer::Done),
         (times(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, 3), Answer::Done),
         (times(RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, 3), Answer::Done),
@@ -425,7 +425,7 @@ async fn a_slow_broker_is_slow_and_no_more() {
     assert_eq!(diary.texts(), ["0", "1", "2", "3", "4"]);
     let commit = commit_of(place(&cluster.topic, 0), diary.assignment(0).epoch, 5);
     consumer.committer().commit(&[commit]).unwrap();
-    // Slower than what a question may take: it is told as a broker that is away.
+    // Slower than what a question may take: it counts as a broker that is away.
     cluster.mock.broker_round_trip_time(-1, Duration::from_secs(20)).unwrap();
     let outcome = cluster.log.check().await;
     assert_eq!(answer(&outcome), Answer::Unavailable, "{outcome:?}");

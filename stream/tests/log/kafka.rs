@@ -62,26 +62,43 @@ async fn a_topic_with_the_producers_clock_is_refused() {
     assert!(message.contains("CreateTime") && message.contains("kafka-configs.sh"), "{message}");
 }
 
+/// A producer of transactions.
+struct Transactions(ThreadedProducer<DefaultProducerContext>);
+
+impl Transactions {
+    fn start() -> Self {
+        let mut config = client_config();
+        config.set("transactional.id", unique("transaction")).set("partitioner", "murmur2_random");
+        let producer: ThreadedProducer<DefaultProducerContext> = config.create().unwrap();
+        producer.init_transactions(support::PATIENCE).unwrap();
+        Self(producer)
+    }
+
+    /// Begins one, and has the broker take a record in it.
+    fn begin(&self, topic: &Arc<str>, text: &str) {
+        self.0.begin_transaction().unwrap();
+        let record = BaseRecord::<str, str>::to(topic).payload(text).key("k");
+        self.0.send(record).map_err(|(error, _)| error).unwrap();
+        self.0.flush(support::PATIENCE).unwrap();
+    }
+
+    fn end(&self, keep: bool) {
+        if keep {
+            self.0.commit_transaction(support::PATIENCE).unwrap();
+        } else {
+            self.0.abort_transaction(support::PATIENCE).unwrap();
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn aborted_transactions_and_their_marks_are_no_records_and_no_gaps() {
     let stage = Stage::kafka();
     let topic = stage.topic(1).await;
-    let mut config = client_config();
-    config.set("transactional.id", unique("transaction")).set("partitioner", "murmur2_random");
-    let producer: ThreadedProducer<DefaultProducerContext> = config.create().unwrap();
-    producer.init_transactions(support::PATIENCE).unwrap();
+    let producer = Transactions::start();
     for (text, keep) in [("one", true), ("lost", false), ("two", true)] {
-        producer.begin_transaction().unwrap();
-        producer
-            .send(BaseRecord::<str, str>::to(&topic).payload(text).key("k"))
-            .map_err(|(error, _)| error)
-            .unwrap();
-        if keep {
-            producer.commit_transaction(support::PATIENCE).unwrap();
-        } else {
-            producer.flush(support::PATIENCE).unwrap();
-            producer.abort_transaction(support::PATIENCE).unwrap();
-        }
+        producer.begin(&topic, text);
+        producer.end(keep);
     }
     stage.log.append(vec![record(&topic, Some(0), "three")]).await.unwrap();
     let mut consumer = stage.log.consumer(group_of(&topic, Start::Earliest)).unwrap();
@@ -91,6 +108,65 @@ async fn aborted_transactions_and_their_marks_are_no_records_and_no_gaps() {
     let offsets: Vec<u64> = diary.records().iter().map(|record| record.offset).collect();
     assert_eq!(offsets, [0, 4, 6]);
     assert!(!diary.events.iter().any(|event| matches!(event, Event::Gap { .. })));
+}
+
+/// Markers and aborted records behind the last record: whoever reads goes on behind them, at once and when it is
+/// resumed or begun anew; an open transaction is the end for now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_transactions_leave_behind_the_last_record_is_passed() {
+    let stage = Stage::kafka();
+    let topic = stage.topic(1).await;
+    let producer = Transactions::start();
+    let passed = |diary: &Diary| {
+        let offset = |event: &Event| if let Event::Passed(next) = event { Some(*next) } else { None };
+        diary.events.iter().rev().find_map(offset)
+    };
+    let until = |consumer: &mut Box<dyn Consumer>, diary: &mut Diary, next: u64| {
+        poll_until(&mut [(consumer, diary)], |diaries| passed(diaries[0]) == Some(next));
+    };
+    let high = || async { stage.log.watermarks(&place(&topic, 0)).await.unwrap().high };
+    let group = group_of(&topic, Start::Earliest);
+    let mut consumer = stage.log.consumer(group.clone()).unwrap();
+    let mut diary = Diary::default();
+
+    producer.begin(&topic, "one");
+    producer.end(true);
+    until(&mut consumer, &mut diary, 2);
+    assert_eq!((diary.texts(), high().await), (vec!["one".to_owned()], 2));
+    producer.begin(&topic, "lost");
+    producer.end(false);
+    until(&mut consumer, &mut diary, 4);
+
+    consumer.pause(&[place(&topic, 0)]).unwrap();
+    producer.begin(&topic, "lost too");
+    producer.end(false);
+    for _ in 0..5 {
+        consumer.poll(Duration::from_millis(100), 100, &mut diary).unwrap();
+    }
+    assert_eq!(passed(&diary), Some(4), "a paused partition stands still");
+    consumer.resume(&[place(&topic, 0)]).unwrap();
+    until(&mut consumer, &mut diary, 6);
+
+    producer.begin(&topic, "two");
+    for _ in 0..5 {
+        consumer.poll(Duration::from_millis(100), 100, &mut diary).unwrap();
+    }
+    // A record of an open transaction is not there yet for anybody: neither to be read nor to be waited for.
+    assert_eq!((passed(&diary), high().await), (Some(6), 6));
+    producer.end(true);
+    until(&mut consumer, &mut diary, 8);
+    assert_eq!(diary.texts(), ["one", "two"]);
+    let epoch = diary.assignment(0).epoch;
+    let at = |offset| Commit { partition: place(&topic, 0), epoch, offset, metadata: String::new() };
+    consumer.committer().commit(&[at(2)]).unwrap();
+    consumer.close().unwrap();
+
+    // Begun anew where only such offsets and one record follow.
+    let mut diary = Diary::default();
+    let mut consumer = stage.log.consumer(group).unwrap();
+    until(&mut consumer, &mut diary, 8);
+    assert_eq!(diary.texts(), ["two"]);
+    assert!(!diary.events.iter().any(|event| matches!(event, Event::Gap { .. })), "{diary:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! A stage for one test: a log of either kind, and a sink that writes down what it is told.
+//! A stage for one test: a log of either kind, and a sink that writes down what is reported to it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kelly_harness::{KafkaBroker, unique};
 use kelly_stream::{
-    Assignment, Committed, Consumer, ConsumerSpec, EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log,
-    LogError, NewRecord, Record, Retention, Sink, Start, TopicPartition, TopicSpec, Unpositioned,
+    Assignment, Begin, Consumer, ConsumerSpec, EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log,
+    NewRecord, Record, Retention, Sink, Start, TopicPartition, TopicSpec, Unpositioned,
 };
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -111,13 +111,14 @@ impl Kept {
     }
 }
 
-/// What a consumer was told, in its order.
+/// What was reported to a consumer, in its order.
 #[derive(Debug, Clone)]
 pub enum Event {
     Assigned(Vec<Assignment>),
     Revoked,
     Gap { expected: u64, found: u64 },
     Record(Kept),
+    Passed(u64),
 }
 
 /// Writes everything down, and keeps the assignments as a pipeline does.
@@ -190,6 +191,10 @@ impl Sink for Diary {
             content_type: record.content_type.map(str::to_owned),
         }));
     }
+
+    fn passed(&mut self, _partition: &TopicPartition, next: u64) {
+        self.events.push(Event::Passed(next));
+    }
 }
 
 /// A diary with room for so many records more.
@@ -222,19 +227,17 @@ impl Sink for Narrow {
     }
 }
 
-/// A diary that knows where to begin, as long as it has answers.
+/// A diary that says where to begin later, beside the polls.
 #[derive(Debug, Default)]
-pub struct Knowing {
+pub struct Later {
     pub diary: Diary,
-    /// The last comes first.
-    pub answers: Vec<Result<Option<Committed>, LogError>>,
     pub asked: Vec<Unpositioned>,
 }
 
-impl Sink for Knowing {
-    fn without_position(&mut self, partition: &Unpositioned) -> Result<Option<Committed>, LogError> {
+impl Sink for Later {
+    fn without_position(&mut self, partition: &Unpositioned) -> Begin {
         self.asked.push(partition.clone());
-        self.answers.pop().unwrap_or(Ok(None))
+        Begin::Later
     }
 
     fn assigned(&mut self, assignments: Vec<Assignment>) {
@@ -265,7 +268,7 @@ pub fn poll_until(
         if done(&diaries) {
             return;
         }
-        assert!(Instant::now() < deadline, "waited in vain; was told {diaries:#?}");
+        assert!(Instant::now() < deadline, "waited in vain; it saw {diaries:#?}");
         for (consumer, diary) in members.iter_mut() {
             consumer.poll(Duration::from_millis(50), 10_000, *diary).unwrap();
         }

@@ -135,8 +135,16 @@ fn lag(topics: &[Topic], later: Option<&[PartitionPosition]>) -> Option<Finding>
             .collect();
         told.join(", ")
     };
+    let held_back: u64 = topics.iter().map(|topic| topic.held_back).sum();
+    let open = match held_back {
+        0 => String::new(),
+        _ => format!(
+            "; {} more from the first open transaction on can be read by nobody before it ends",
+            grouped(held_back)
+        ),
+    };
     if behind == 0 {
-        return Some(Finding::ok(AREA, "ingest has confirmed every record"));
+        return Some(Finding::ok(AREA, format!("ingest has confirmed every record{open}")));
     }
     let moved = |before: &PartitionPosition| {
         later.unwrap_or_default().iter().any(|after| {
@@ -146,21 +154,21 @@ fn lag(topics: &[Topic], later: Option<&[PartitionPosition]>) -> Option<Finding>
         })
     };
     let stuck = positions.iter().filter(|position| position.behind() > 0 && !moved(position)).count();
-    let told = format!("{} records behind: {}", grouped(behind), by_partition());
+    let found = format!("{} records behind: {}{open}", grouped(behind), by_partition());
     if later.is_some() && stuck > 0 {
-        let told = format!("{told}; {stuck} of these partitions did not move within seconds");
+        let found = format!("{found}; {stuck} of these partitions did not move within seconds");
         return Some(
-            Finding::problem(AREA, told)
+            Finding::problem(AREA, found)
                 .means("nobody reads them, or the store does not take what is read")
                 .mend("start `kelly ingest` (or `kelly up`); if it runs, mend the store first, then see its diagnostics"),
         );
     }
     Some(if behind > LAG_OF_A_BURST {
-        Finding::warning(AREA, format!("{told}; it is moving"))
+        Finding::warning(AREA, format!("{found}; it is moving"))
             .means("answers are that much older than what is recorded")
             .mend("wait, or add instances of `kelly ingest` up to the number of partitions")
     } else {
-        Finding::ok(AREA, format!("{told}; it is moving"))
+        Finding::ok(AREA, format!("{found}; it is moving"))
     })
 }
 
@@ -192,7 +200,7 @@ mod tests {
     }
 
     fn topic(positions: Vec<PartitionPosition>) -> Topic {
-        Topic { stream: Stream::Metrics, positions, settings: None }
+        Topic { stream: Stream::Metrics, positions, settings: None, held_back: 0 }
     }
 
     #[test]
