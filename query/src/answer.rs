@@ -5,11 +5,12 @@ use kelly_schemas::catalogue::{self, Definition};
 use kelly_sql::queries::{Series, SeriesInterval};
 
 use crate::detailed::{
-    Detailed, DetailedRequest, Freshness, MetricDefinition, Percentiles, Point, Resolution, Thresholds,
-    TrendAnalysis,
+    Detailed, DetailedRequest, Freshness, MetricDefinition, Point, Thresholds, TrendAnalysis,
 };
+use crate::percentiles::Percentiles;
 use crate::plan::{self, Plan};
 use crate::trend::{self, Comparison};
+use crate::window::Resolution;
 
 /// Puts what the store found into the answer.
 pub(crate) fn answer(
@@ -136,7 +137,8 @@ mod tests {
 
     use super::*;
     use crate::plan::Retention;
-    use crate::range::{RangeRequest, Timeframe};
+    use crate::range::RangeRequest;
+    use crate::timeframe::Timeframe;
 
     fn asked(account_id: Option<&str>, series: &Series) -> Detailed {
         asked_of("ai_confidence", account_id, series)

@@ -163,7 +163,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::range::Timeframe;
+    use crate::timeframe::Timeframe;
 
     fn at(milliseconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(1_773_146_096_000 + milliseconds).unwrap()

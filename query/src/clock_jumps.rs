@@ -5,10 +5,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
 use crate::cache::{AnswerCache, Bucket, CacheBounds, LONG_LIFETIME, SHORT_LIFETIME};
-use crate::detailed::Tier;
 use crate::error::QueryError;
 use crate::plan::{Asked, Plan, Retention, Scope, plan};
-use crate::range::{RangeRequest, Timeframe};
+use crate::range::RangeRequest;
+use crate::tier::Tier;
+use crate::timeframe::Timeframe;
 
 const KEPT: Retention = Retention { metrics_hours: 72, days: 90 };
 const HOUR_MS: i64 = 3_600_000;

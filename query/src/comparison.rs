@@ -10,9 +10,11 @@ use kelly_sql::queries::{Compared, Counted, Series};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::detailed::{Percentiles, Tier, Window};
 use crate::error::QueryError;
+use crate::percentiles::Percentiles;
 use crate::plan::{self, Plan, Retention};
+use crate::tier::Tier;
+use crate::window::Window;
 
 /// What a window is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
@@ -215,7 +217,8 @@ mod tests {
 
     use super::*;
     use crate::plan::{Asked, Scope, plan};
-    use crate::range::{RangeRequest, Timeframe};
+    use crate::range::RangeRequest;
+    use crate::timeframe::Timeframe;
 
     const KEPT: Retention = Retention { metrics_hours: 72, days: 90 };
 

@@ -7,6 +7,10 @@ use kelly_sql::queries::{Aggregate, SeriesSource};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub use crate::percentiles::Percentiles;
+pub use crate::tier::Tier;
+pub use crate::window::{Resolution, Window};
+
 use crate::comparison::{Compare, Comparison};
 use crate::error::QueryError;
 use crate::plan::{Asked, Scope};
@@ -96,17 +100,6 @@ pub struct Point {
     pub p99: Option<f64>,
 }
 
-/// Percentiles of all samples of a window.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, ToSchema)]
-pub struct Percentiles {
-    /// Median.
-    pub p50: Option<f64>,
-    /// 95th percentile.
-    pub p95: Option<f64>,
-    /// 99th percentile.
-    pub p99: Option<f64>,
-}
-
 /// Where a metric becomes worrying, in the direction that is bad for it.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, ToSchema)]
 pub struct Thresholds {
@@ -114,40 +107,6 @@ pub struct Thresholds {
     pub warning: Option<f64>,
     /// Act now.
     pub critical: Option<f64>,
-}
-
-/// A window of time: `from` included, `to` excluded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Window {
-    /// First instant.
-    pub from: DateTime<Utc>,
-    /// End.
-    pub to: DateTime<Utc>,
-}
-
-/// Length of an interval.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Resolution {
-    /// In seconds.
-    pub seconds: u32,
-    /// As people write it, e.g. `5m`.
-    pub label: String,
-}
-
-/// Where an answer comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Tier {
-    /// The samples themselves.
-    Raw,
-    /// Minutes of one metric.
-    Minute,
-    /// Hours of one metric.
-    Hour,
-    /// Hours of one metric and account, with percentiles of whole days (UTC).
-    AccountHour,
-    /// Days of one metric and conversation, without percentiles.
-    ConversationDay,
 }
 
 /// How old the newest sample of an answer is.
@@ -265,16 +224,6 @@ impl Freshness {
         // A producer's clock may run ahead; its sample is as new as can be, not from the future.
         let age = |newest: DateTime<Utc>| (now - newest).num_milliseconds().max(0) as f64 / 1_000.0;
         Self { newest_sample, age_seconds: newest_sample.map(age), computed_at: now }
-    }
-}
-
-impl Percentiles {
-    pub(crate) fn of(found: Option<[f64; 3]>) -> Self {
-        found.map_or_else(Self::default, |[p50, p95, p99]| Self {
-            p50: Some(p50),
-            p95: Some(p95),
-            p99: Some(p99),
-        })
     }
 }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use kelly_sql::StoreError;
 
 use crate::limits::TooLarge;
-use crate::range::Timeframe;
+use crate::timeframe::Timeframe;
 
 /// Why a question has no answer. Its `Display` is fit for the person who asked: it names the parameter,
 /// what was wrong with it and how to mend it, and never a detail of the store.

@@ -11,13 +11,14 @@ use kelly_sql::queries::{
 
 pub use kelly_sql::queries::ExportFormat;
 
-use crate::detailed::{DetailedRequest, Window, check_text};
+use crate::detailed::{DetailedRequest, check_text};
 use crate::error::QueryError;
 use crate::groups::{GroupsRequest, MetricGroup};
 use crate::limits::TooLarge;
 use crate::plan::window_asked;
 use crate::range::RangeRequest;
 use crate::service::{QueryService, series_question};
+use crate::window::Window;
 
 /// What to export.
 #[derive(Debug, Clone, PartialEq, Eq)]

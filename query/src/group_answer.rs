@@ -7,11 +7,14 @@ use kelly_schemas::catalogue::{Aggregate, Definition};
 use kelly_sql::queries::{self, GroupFigures, GroupSeries, Ranking};
 
 use crate::comparison::{Change, ComparedWindows};
-use crate::detailed::{Freshness, MetricDefinition, Percentiles, Resolution, Thresholds, Tier};
+use crate::detailed::{Freshness, MetricDefinition, Thresholds};
 use crate::groups::{
     GroupBy, GroupPoint, GroupTotal, GroupsRequest, MetricGroup, MetricGroups, Remainder, Share,
 };
+use crate::percentiles::Percentiles;
 use crate::plan::{self, Plan, Retention};
+use crate::tier::Tier;
+use crate::window::Resolution;
 
 /// What the store found.
 pub(crate) struct Found {

@@ -3,13 +3,13 @@
 use kelly_sql::queries::{GroupSeriesQuestion, RankingQuestion};
 
 use crate::comparison::{Compare, ComparedWindows};
-use crate::detailed::Window;
 use crate::error::QueryError;
 use crate::group_answer::{Context, Found, answer};
 use crate::groups::{GroupsRequest, MetricGroups, Order};
 use crate::limits::MAX_GROUP_POINTS;
 use crate::plan::{percentile_error_bound, plan};
 use crate::service::QueryService;
+use crate::window::Window;
 
 impl QueryService {
     /// One metric over one range, by account or by conversation.

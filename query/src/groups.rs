@@ -10,13 +10,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::comparison::{Change, Compare, ComparedWindows};
-use crate::detailed::{
-    Freshness, MetricDefinition, Percentiles, Resolution, Thresholds, Tier, Window, check_text,
-};
+use crate::detailed::{Freshness, MetricDefinition, Thresholds, check_text};
 use crate::error::QueryError;
 use crate::limits::{MAX_TOP, TooLarge};
+use crate::percentiles::Percentiles;
 use crate::plan::{Asked, Scope};
 use crate::range::RangeRequest;
+use crate::tier::Tier;
+use crate::window::{Resolution, Window};
 
 /// Groups shown unless the asker says how many.
 pub const DEFAULT_TOP: u32 = 10;

@@ -24,13 +24,17 @@ pub mod health;
 pub mod limits;
 mod metadata;
 pub mod overview;
+mod percentiles;
 pub mod performance;
 mod plan;
 pub mod range;
 mod service;
 pub mod several;
 mod step;
+mod tier;
+mod timeframe;
 mod trend;
+mod window;
 
 pub use detailed::{Detailed, DetailedRequest};
 pub use error::QueryError;

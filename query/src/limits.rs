@@ -3,8 +3,8 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use crate::detailed::Window;
-use crate::range::Timeframe;
+use crate::timeframe::Timeframe;
+use crate::window::Window;
 
 /// Groups of one answer.
 pub const MAX_TOP: u32 = 100;

@@ -13,10 +13,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::detailed::{Tier, Window};
 use crate::error::QueryError;
 use crate::range::RangeRequest;
 use crate::step::{MAX_POINTS, step, step_asked};
+use crate::tier::{DAY, HOUR, Tier, counting_unit};
+use crate::window::Window;
 
 /// How long the store keeps what, as configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,9 +56,6 @@ pub(crate) struct Plan {
 
 /// The longest range answered from minutes, and for an account from raw.
 const FINE_LIMIT: TimeDelta = TimeDelta::hours(24);
-pub(crate) const MINUTE: u32 = 60;
-pub(crate) const HOUR: u32 = 3_600;
-pub(crate) const DAY: u32 = 86_400;
 /// `DateTime` of ClickHouse ends in 2106; nothing is asked beyond.
 const LAST_SECOND: i64 = u32::MAX as i64 - 2 * DAY as i64;
 
@@ -216,15 +214,6 @@ fn window_unit(tier: Tier, length: TimeDelta) -> u32 {
     }
 }
 
-/// The interval at which the tier counts and sums, which may be finer than its percentiles.
-pub(crate) fn counting_unit(tier: Tier) -> u32 {
-    match tier {
-        Tier::Raw | Tier::Minute => MINUTE,
-        Tier::Hour | Tier::AccountHour => HOUR,
-        Tier::ConversationDay => DAY,
-    }
-}
-
 fn seconds(count: u32) -> TimeDelta {
     TimeDelta::seconds(i64::from(count))
 }
@@ -245,8 +234,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::detailed::Resolution;
-    use crate::range::Timeframe;
+    use crate::tier::MINUTE;
+    use crate::timeframe::Timeframe;
+    use crate::window::Resolution;
 
     const KEPT: Retention = Retention { metrics_hours: 72, days: 90 };
 

@@ -9,12 +9,14 @@ use kelly_sql::Store;
 use kelly_sql::queries::{Series, SeriesQuestion};
 
 use crate::comparison::{Compare, ComparedWindows, Comparison};
-use crate::detailed::{Detailed, DetailedRequest, Tier, Window};
+use crate::detailed::{Detailed, DetailedRequest};
 use crate::error::QueryError;
 use crate::feed::{FeedPage, FeedRequest};
 use crate::health::DatabaseHealth;
 use crate::overview::Overview;
 use crate::plan::{Plan, Retention, plan};
+use crate::tier::Tier;
+use crate::window::Window;
 
 /// Questions [`QueryService::overview`] asks the store at once.
 pub const OVERVIEW_AT_ONCE: usize = 2;

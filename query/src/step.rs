@@ -2,10 +2,11 @@
 
 use chrono::TimeDelta;
 
-use crate::detailed::{Resolution, Tier};
 use crate::error::QueryError;
 use crate::limits::{MAX_ASKED_POINTS, TooLarge};
-use crate::plan::{DAY, HOUR, MINUTE, counting_unit};
+use crate::tier::Tier;
+use crate::tier::{DAY, HOUR, MINUTE, counting_unit};
+use crate::window::Resolution;
 
 /// Points of a series, not counting the cut ones at its ends; beyond, steps become longer.
 pub(crate) const MAX_POINTS: i64 = 180;
