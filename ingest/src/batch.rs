@@ -196,8 +196,8 @@ impl BatchBuilder {
         self.next
     }
 
-    /// Closes at the last record, or at the end that was declared for it, in a life of the partition.
-    pub fn close(self, declared_end: Option<u64>, life: Nonce) -> Batch {
+    /// Closes at the last record, or at the end that was declared for it, in a generation of the partition.
+    pub fn close(self, declared_end: Option<u64>, generation: Nonce) -> Batch {
         let size = self.size();
         let range = Range { start: self.start, end: declared_end.unwrap_or(self.next) };
         let (topic, partition) = (self.stream.topic(), self.partition);
@@ -207,7 +207,7 @@ impl BatchBuilder {
         }
         blocks.extend(match self.rows {
             Rows::Metrics(rows) => {
-                let name = evidence::marker_name(topic, partition, life);
+                let name = evidence::marker_name(topic, partition, generation);
                 rows.finish(partition, &Mark { name, range }).into()
             }
             Rows::Activity(rows) => rows.finish(partition),

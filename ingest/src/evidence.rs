@@ -20,7 +20,7 @@ pub struct Source<'a> {
     pub partition: &'a TopicPartition,
     /// Its range.
     pub range: Range,
-    /// The life of the partition.
+    /// The generation of the partition.
     pub nonce: Nonce,
 }
 
@@ -70,7 +70,7 @@ pub(crate) async fn of(store: &Store, block: &Block, source: Source<'_>) -> Resu
 
 /// The rows of a block that are not in the store, in their order; `None` when all are.
 ///
-/// A rollup's week is there or not as a whole. Blocks of one life of a partition are inserted in the order of their
+/// A rollup's week is there or not as a whole. Blocks of one generation of a partition are inserted in the order of their
 /// ranges, so a mark at or beyond the block's end says that it is in.
 pub fn missing(block: &Block, source: Source<'_>, evidence: &Evidence) -> Option<Block> {
     let rows = &block.rows;

@@ -14,7 +14,7 @@ use crate::shape::{Nonce, SHAPE};
 pub enum Journal {
     /// Everything before the offset is written; no range is under way.
     Idle {
-        /// Distinguishes this life of the partition from earlier ones with the same offsets.
+        /// Distinguishes this generation of the partition from earlier ones with the same offsets.
         nonce: Nonce,
         /// Of rows before this offset some may be in the store beside what is said here: the positions before this one
         /// expired. Ranges that begin before it are compared with the store.
@@ -109,7 +109,7 @@ impl Journal {
         if journal.to_string() == metadata { Ok(Some(journal)) } else { Err(foreign()) }
     }
 
-    /// The life of the partition this entry belongs to.
+    /// The generation of the partition this entry belongs to.
     pub fn nonce(&self) -> Nonce {
         match self {
             Self::Idle { nonce, .. } | Self::Declared { nonce, .. } => *nonce,

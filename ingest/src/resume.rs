@@ -1,13 +1,13 @@
 //! Where to go on in a partition whose committed position is gone: it expired while every instance was away, or there
 //! never was one. What is known then is what the store has.
 //!
-//! The newest marker of the rollups names the newest range `[X, Y)` with metrics of this life of the partition. Ranges are
+//! The newest marker of the rollups names the newest range `[X, Y)` with metrics of this generation of the partition. Ranges are
 //! written one after the other, so everything before `X` is in every table and nothing from `Y` on is in the rollups. So `X` with the declaration of `[X, Y)` stands for the position: whoever takes a
 //! declared range up compares it with the store and completes it. From `Y` on, and everywhere in a topic without rollups,
 //! there may be rows and dead letters of ranges that left no marker; those are known by their places on the log, so the
 //! ranges up to the newest of them are compared with the store, too.
 
-use kelly_sql::evidence::MarkedLife;
+use kelly_sql::evidence::MarkedGeneration;
 use kelly_stream::{Committed, SetTo, Unpositioned};
 
 use crate::journal::{Horizon, Journal};
@@ -69,23 +69,24 @@ fn help(choices: &[(&str, String)]) -> String {
 
 /// The newest range with metrics that the store has of a partition, and under which nonce.
 pub(crate) fn newest_range(
-    lives: &[MarkedLife],
+    generations: &[MarkedGeneration],
     at: &Unpositioned,
     how_to_set: &dyn Fn(SetTo) -> String,
 ) -> Result<Option<(Nonce, Range)>, ResumeError> {
     let go_on_at = |purpose, offset| help(&[(purpose, how_to_set(SetTo::Offset(offset)))]);
-    let end = |lives: &[(Option<Nonce>, &MarkedLife)]| {
-        lives.iter().map(|(_, life)| life.end).max().unwrap_or_default()
+    let end = |generations: &[(Option<Nonce>, &MarkedGeneration)]| {
+        generations.iter().map(|(_, generation)| generation.end).max().unwrap_or_default()
     };
     let is_own = |nonce: &Option<Nonce>| nonce.and_then(|nonce| nonce.is_of(at.topic_id));
-    let lives: Vec<_> = lives.iter().map(|life| (Nonce::parse(&life.life), life)).collect();
-    let own: Vec<_> = lives.iter().filter(|(nonce, _)| is_own(nonce) == Some(true)).copied().collect();
+    let generations: Vec<_> =
+        generations.iter().map(|generation| (Nonce::parse(&generation.generation), generation)).collect();
+    let own: Vec<_> = generations.iter().filter(|(nonce, _)| is_own(nonce) == Some(true)).copied().collect();
     match own[..] {
-        // Those of other lives of the topic are of no concern; those of an unknown one might be this one's.
-        [] if lives.iter().all(|(nonce, _)| is_own(nonce) == Some(false)) => Ok(None),
+        // Those of other generations of the topic are of no concern; those of an unknown one might be this one's.
+        [] if generations.iter().all(|(nonce, _)| is_own(nonce) == Some(false)) => Ok(None),
         [] => {
             let unknown: Vec<_> =
-                lives.iter().filter(|(nonce, _)| is_own(nonce).is_none()).copied().collect();
+                generations.iter().filter(|(nonce, _)| is_own(nonce).is_none()).copied().collect();
             let end = end(&unknown);
             let choices = [
                 ("to go on behind them", how_to_set(SetTo::Offset(end))),
@@ -93,15 +94,15 @@ pub(crate) fn newest_range(
             ];
             Err(ResumeError::Unidentified { end, help: help(&choices) })
         }
-        [(Some(nonce), MarkedLife { start: Some(start), end, .. })] if *end <= at.ends.high => {
+        [(Some(nonce), MarkedGeneration { start: Some(start), end, .. })] if *end <= at.ends.high => {
             Ok(Some((nonce, Range { start: *start, end: *end })))
         }
-        [(_, MarkedLife { end, .. })] if *end > at.ends.high => {
+        [(_, MarkedGeneration { end, .. })] if *end > at.ends.high => {
             let high = at.ends.high;
             let help = go_on_at("to leave out what is there now", high);
             Err(ResumeError::BehindTheEnd { end: *end, high, help })
         }
-        [(_, MarkedLife { end, .. })] => {
+        [(_, MarkedGeneration { end, .. })] => {
             Err(ResumeError::Unbegun { end: *end, help: go_on_at("to go on behind it", *end) })
         }
         _ => {
@@ -114,13 +115,13 @@ pub(crate) fn newest_range(
 /// From which offset on there may be rows in the store that no marker tells of; `None` when there are none.
 pub(crate) fn unmarked_from(
     newest: Option<&(Nonce, Range)>,
-    lives: &[MarkedLife],
+    generations: &[MarkedGeneration],
     at: &Unpositioned,
 ) -> Option<u64> {
     let from = match newest {
         Some((_, range)) => range.end.max(at.ends.low),
-        // A topic made anew: the rows that are there are of its lives before.
-        None if !lives.is_empty() => return None,
+        // A topic made anew: the rows that are there are of its generations before.
+        None if !generations.is_empty() => return None,
         None => at.ends.low,
     };
     (from < at.ends.high).then_some(from)
@@ -167,8 +168,8 @@ mod tests {
         Unpositioned { partition, topic_id, ends: Watermarks { low, high } }
     }
 
-    fn life(nonce: &str, start: u64, end: u64) -> MarkedLife {
-        MarkedLife { life: nonce.to_owned(), start: Some(start), end }
+    fn generation(nonce: &str, start: u64, end: u64) -> MarkedGeneration {
+        MarkedGeneration { generation: nonce.to_owned(), start: Some(start), end }
     }
 
     const OWN: &str = "00000007aaaaaaaa";
@@ -177,16 +178,18 @@ mod tests {
     const NAMELESS: &str = "aaaaaaaa";
 
     #[test]
-    fn only_the_one_life_of_this_topic_is_gone_on_with() {
+    fn only_the_one_generation_of_this_topic_is_continued() {
         let known = at(Some(TOPIC), 0, 100);
         let how = |to| format!("set it to {to:?}");
-        let newest = |lives: &[MarkedLife], at: &Unpositioned| match newest_range(lives, at, &how) {
-            Ok(newest) => newest.map_or("begin".to_owned(), |(nonce, range)| {
-                format!("{nonce} {}-{}", range.start, range.end)
-            }),
-            Err(fault) => fault.to_string(),
-        };
-        let (own, anew, nameless) = (life(OWN, 40, 60), life(ANEW, 70, 90), life(NAMELESS, 50, 80));
+        let newest =
+            |generations: &[MarkedGeneration], at: &Unpositioned| match newest_range(generations, at, &how) {
+                Ok(newest) => newest.map_or("begin".to_owned(), |(nonce, range)| {
+                    format!("{nonce} {}-{}", range.start, range.end)
+                }),
+                Err(fault) => fault.to_string(),
+            };
+        let (own, anew, nameless) =
+            (generation(OWN, 40, 60), generation(ANEW, 70, 90), generation(NAMELESS, 50, 80));
         assert_eq!(newest(&[], &known), "begin");
         assert_eq!(newest(&[], &at(None, 0, 100)), "begin");
         assert_eq!(newest(std::slice::from_ref(&anew), &known), "begin");
@@ -195,11 +198,11 @@ mod tests {
         insta::assert_snapshot!(
             [
                 newest(&[nameless, anew.clone()], &known),
-                newest(&[life("what is this", 1, 2)], &known),
+                newest(&[generation("what is this", 1, 2)], &known),
                 newest(std::slice::from_ref(&own), &at(None, 0, 100)),
-                newest(&[own.clone(), life(OWN_TOO, 10, 70), anew], &known),
+                newest(&[own.clone(), generation(OWN_TOO, 10, 70), anew], &known),
                 newest(&[own], &at(Some(TOPIC), 0, 59)),
-                newest(&[MarkedLife { start: None, ..life(OWN, 0, 60) }], &known),
+                newest(&[MarkedGeneration { start: None, ..generation(OWN, 0, 60) }], &known),
             ]
             .join("\n\n")
         );
@@ -208,26 +211,26 @@ mod tests {
     #[test]
     fn what_no_marker_tells_of_is_compared() {
         let newest = (Nonce::parse(OWN).unwrap(), Range { start: 40, end: 60 });
-        let lives = [life(OWN, 40, 60)];
-        for (newest, lives, at, from) in [
-            (Some(&newest), &lives[..], at(Some(TOPIC), 0, 100), Some(60)),
-            (Some(&newest), &lives, at(Some(TOPIC), 70, 100), Some(70)),
+        let generations = [generation(OWN, 40, 60)];
+        for (newest, generations, at, from) in [
+            (Some(&newest), &generations[..], at(Some(TOPIC), 0, 100), Some(60)),
+            (Some(&newest), &generations, at(Some(TOPIC), 70, 100), Some(70)),
             // Nothing is on the log behind it.
-            (Some(&newest), &lives, at(Some(TOPIC), 0, 60), None),
+            (Some(&newest), &generations, at(Some(TOPIC), 0, 60), None),
             // A range that was interrupted before its first marker, or events.
             (None, &[], at(Some(TOPIC), 5, 100), Some(5)),
             (None, &[], at(Some(TOPIC), 0, 0), None),
             // Made anew.
-            (None, &[life(ANEW, 40, 60)], at(Some(TOPIC), 0, 100), None),
+            (None, &[generation(ANEW, 40, 60)], at(Some(TOPIC), 0, 100), None),
         ] {
-            assert_eq!(unmarked_from(newest, lives, &at), from, "{newest:?} {at:?}");
+            assert_eq!(unmarked_from(newest, generations, &at), from, "{newest:?} {at:?}");
         }
     }
 
     #[test]
     fn what_stands_for_a_position() {
         let newest = Some((Nonce::parse(OWN).unwrap(), Range { start: 40, end: 60 }));
-        let told = |newest, rows_end, low| {
+        let resumed = |newest, rows_end, low| {
             position(newest, rows_end, &at(Some(TOPIC), low, 100), HORIZON)
                 .map(|position| format!("{} {}", position.offset, position.metadata))
         };
@@ -244,11 +247,11 @@ mod tests {
             (70, 60, format!("60 {idle};doubt=70")),
             (0, 80, format!("60 {idle}")),
         ] {
-            assert_eq!(told(newest, rows_end, low), Some(wanted));
+            assert_eq!(resumed(newest, rows_end, low), Some(wanted));
         }
-        assert_eq!(told(None, 0, 5), None);
-        assert_eq!(told(None, 5, 5), None);
-        let fresh = told(None, 70, 5).unwrap();
+        assert_eq!(resumed(None, 0, 5), None);
+        assert_eq!(resumed(None, 5, 5), None);
+        let fresh = resumed(None, 70, 5).unwrap();
         assert!(fresh.starts_with("5 kelly1;nonce=00000007") && fresh.ends_with(";doubt=70"), "{fresh}");
     }
 }

@@ -9,9 +9,9 @@ use kelly_stream::{TopicId, TopicPartition};
 /// how a batch is cut, so a range must be finished by the rules under which it was begun.
 pub const SHAPE: &str = "m3";
 
-/// A mark of one life of a partition's positions. Offsets begin at zero again when a topic
+/// A mark of one generation of a partition's positions. Offsets begin at zero again when a topic
 /// is made anew; without the mark its first batches would carry the tokens of the old ones and be
-/// dropped as duplicates. It is random, for positions may be set by hand in the same topic; and it says of which life of
+/// dropped as duplicates. It is random, for positions may be set by hand in the same topic; and it says of which generation of
 /// the topic it is, so that positions that expired are known again by what the store has of them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Nonce {
@@ -42,18 +42,18 @@ impl Nonce {
         Some(Self { topic, random: number(random)? })
     }
 
-    /// Whether it is of this life of the topic; `None` where one of the two does not say.
+    /// Whether it is of this generation of the topic; `None` where one of the two does not say.
     pub fn is_of(self, topic: Option<TopicId>) -> Option<bool> {
         self.topic.zip(topic).map(|(own, topic)| own == folded(topic))
     }
 
-    /// Whether it says of which life of the topic it is.
+    /// Whether it says of which generation of the topic it is.
     pub fn names_its_topic(self) -> bool {
         self.topic.is_some()
     }
 }
 
-/// Enough to tell the lives of one name from each other: two are taken for one once in four billion.
+/// Enough to tell the generations of one name from each other: two are taken for one once in four billion.
 fn folded(TopicId(id): TopicId) -> u32 {
     ((id >> 32) ^ id) as u32
 }
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_nonce_says_of_which_life_of_its_topic_it_is() {
+    fn a_nonce_says_of_which_generation_of_its_topic_it_is() {
         let (one, other) = (TopicId(0x0123_4567_89ab_cdef), TopicId(0x0123_4567_89ab_cdee));
         let known = Nonce::fresh(Some(one));
         let unknown = Nonce::fresh(None);

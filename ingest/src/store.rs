@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use kelly_schemas::Stream;
-use kelly_sql::evidence::MarkedLife;
+use kelly_sql::evidence::MarkedGeneration;
 use kelly_sql::{Store, StoreError, Table};
 
 use crate::block::Block;
@@ -20,8 +20,12 @@ impl Tables for Store {
         evidence::of(self, block, source).await.map_err(|fault| failed(block.table, fault))
     }
 
-    async fn marked_lives(&self, stream: Stream, partition: u32) -> Result<Vec<MarkedLife>, Unanswered> {
-        Ok(Store::marked_lives(self, stream.topic(), partition).await?)
+    async fn marked_generations(
+        &self,
+        stream: Stream,
+        partition: u32,
+    ) -> Result<Vec<MarkedGeneration>, Unanswered> {
+        Ok(Store::marked_generations(self, stream.topic(), partition).await?)
     }
 
     async fn rows_end(&self, stream: Stream, partition: u32, from: u64) -> Result<u64, Unanswered> {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use kelly_schemas::Stream;
 use kelly_sql::Table;
-use kelly_sql::evidence::MarkedLife;
+use kelly_sql::evidence::MarkedGeneration;
 
 use crate::block::Block;
 use crate::evidence::{Evidence, Source};
@@ -18,8 +18,12 @@ pub trait Tables: Send + Sync + 'static {
     /// What the table shows of a block that may have been inserted before.
     async fn evidence(&self, block: &Block, source: Source<'_>) -> Result<Evidence, InsertError>;
 
-    /// What its markers tell of a partition: the newest range of each of its lives.
-    async fn marked_lives(&self, stream: Stream, partition: u32) -> Result<Vec<MarkedLife>, Unanswered>;
+    /// What its markers tell of a partition: the newest range of each of its generations.
+    async fn marked_generations(
+        &self,
+        stream: Stream,
+        partition: u32,
+    ) -> Result<Vec<MarkedGeneration>, Unanswered>;
 
     /// The offset after the newest row or dead letter of a partition, of those from `from` on, or a greater one; 0 when
     /// there is none.

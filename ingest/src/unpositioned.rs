@@ -65,9 +65,9 @@ impl Search {
         let Self { tables, stream, at, horizon, log, group, .. } = self;
         let how_to_set = |to: SetTo| log.how_to_set_position(group, &at.partition, to);
         let partition = at.partition.partition;
-        let lives = tables.marked_lives(*stream, partition).await.map_err(Failure::Store)?;
-        let newest = resume::newest_range(&lives, at, &how_to_set).map_err(Failure::Answer)?;
-        let rows_end = match resume::unmarked_from(newest.as_ref(), &lives, at) {
+        let generations = tables.marked_generations(*stream, partition).await.map_err(Failure::Store)?;
+        let newest = resume::newest_range(&generations, at, &how_to_set).map_err(Failure::Answer)?;
+        let rows_end = match resume::unmarked_from(newest.as_ref(), &generations, at) {
             Some(from) => tables.rows_end(*stream, partition, from).await.map_err(Failure::Store)?,
             None => 0,
         };

@@ -22,7 +22,7 @@ use kelly_ingest::{
 use kelly_schemas::decode::ARROW_STREAM;
 use kelly_schemas::{Limits, Stream};
 use kelly_sql::Table;
-use kelly_sql::evidence::MarkedLife;
+use kelly_sql::evidence::MarkedGeneration;
 use kelly_stream::{
     EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, NewRecord, Record, Retention, TopicSpec,
 };
@@ -227,7 +227,7 @@ impl Tables for Slow {
         Ok(())
     }
 
-    async fn marked_lives(&self, _: Stream, _: u32) -> Result<Vec<MarkedLife>, Unanswered> {
+    async fn marked_generations(&self, _: Stream, _: u32) -> Result<Vec<MarkedGeneration>, Unanswered> {
         Ok(Vec::new())
     }
 

@@ -3,7 +3,7 @@
 //! Deduplication by token rests on a log of tokens that the store keeps beside the data: bounded, not forced to disk,
 //! and not written in one step with the part it speaks of. Whoever takes up a range that may have been written therefore
 //! looks at the rows themselves. A raw row carries its place on the log. Rollups do not, so every block of them carries,
-//! in each of the table's partitions it touches, a **marker**: a row of a tier of its own that belongs to one life of one
+//! in each of the table's partitions it touches, a **marker**: a row of a tier of its own that belongs to one generation of one
 //! partition of the log, counts nothing and keeps, as a maximum, the end of the newest range. The store adds a part whole
 //! or not at all, so a marker is there exactly when the rows of its week are.
 
@@ -46,9 +46,9 @@ impl Table {
     }
 }
 
-/// The metric name of the markers of one life of one partition of the log.
-pub fn marker_name(topic: &str, partition: u32, life: impl std::fmt::Display) -> String {
-    format!("{topic}:{partition}:{life}")
+/// The metric name of the markers of one generation of one partition of the log.
+pub fn marker_name(topic: &str, partition: u32, generation: impl std::fmt::Display) -> String {
+    format!("{topic}:{partition}:{generation}")
 }
 
 /// The Monday on which the week of an instant begins, both in seconds since 1970: what the rollups are partitioned by.
@@ -93,11 +93,11 @@ pub struct MarkedEnd {
     pub end: u64,
 }
 
-/// What the markers of one life of a partition of the log say.
+/// What the markers of one generation of a partition of the log say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MarkedLife {
-    /// The life, as [`marker_name`] was given it.
-    pub life: String,
+pub struct MarkedGeneration {
+    /// The generation, as [`marker_name`] was given it.
+    pub generation: String,
     /// Where its newest range begins; `None` where its marker does not tell.
     pub start: Option<u64>,
     /// Where its newest range ends.
@@ -105,41 +105,41 @@ pub struct MarkedLife {
 }
 
 #[derive(Row, Deserialize)]
-struct LifeRow {
-    life: String,
+struct GenerationRow {
+    generation: String,
     end: u64,
     last_end: i64,
     last_start: f64,
 }
 
 impl Store {
-    /// The newest range of each life of a partition of the log, by its markers.
+    /// The newest range of each generation of a partition of the log, by its markers.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn marked_lives(&self, topic: &str, partition: u32) -> Result<Vec<MarkedLife>> {
+    pub async fn marked_generations(&self, topic: &str, partition: u32) -> Result<Vec<MarkedGeneration>> {
         let prefix = marker_name(topic, partition, "");
         let query = self
             .client()
             .query(&format!(
-                "SELECT substring(toString(metric_name), 1 + length({{prefix:String}})) AS life, \
+                "SELECT substring(toString(metric_name), 1 + length({{prefix:String}})) AS generation, \
                    toUInt64(max(max)) AS `end`, toUnixTimestamp64Milli(tupleElement(max(last) AS newest, 'at')) AS last_end, \
                    tupleElement(newest, 'value') AS last_start \
-                 FROM {} AND startsWith(metric_name, {{prefix:String}}) GROUP BY metric_name ORDER BY life",
+                 FROM {} AND startsWith(metric_name, {{prefix:String}}) GROUP BY metric_name ORDER BY generation",
                 self.markers()
             ))
             .param("prefix", prefix);
-        let rows: Vec<LifeRow> =
+        let rows: Vec<GenerationRow> =
             self.ask("look for what was written of a partition", query.fetch_all()).await?;
-        let life = |LifeRow { life, end, last_end, last_start }| {
+        let generation = |GenerationRow { generation, end, last_end, last_start }| {
             let start = (u64::try_from(last_end) == Ok(end)).then_some(last_start as u64);
-            MarkedLife { life, start, end }
+            MarkedGeneration { generation, start, end }
         };
-        Ok(rows.into_iter().map(life).collect())
+        Ok(rows.into_iter().map(generation).collect())
     }
 
     /// The offset after the newest row of `table`, or dead letter, of a partition of the log, of those from `from` on; 0
-    /// when there is none. Of whatever life of the topic.
+    /// when there is none. Of whatever generation of the topic.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -165,7 +165,7 @@ impl Store {
         self.ask("look for the newest row of a partition", query.fetch_one()).await
     }
 
-    /// The rows of a range that `table` has: as many as the range became, once for each life of the topic.
+    /// The rows of a range that `table` has: as many as the range became, once for each generation of the topic.
     /// `time` is the table's [`Proof::Rows`].
     ///
     /// # Errors

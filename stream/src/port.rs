@@ -128,7 +128,7 @@ impl Start {
 pub struct Assignment {
     /// Which partition.
     pub partition: TopicPartition,
-    /// Which life of its topic it belongs to; `None` where the log gives its topics no ids (Kafka before 2.8).
+    /// Which generation of its topic it belongs to; `None` where the log gives its topics no ids (Kafka before 2.8).
     pub topic_id: Option<TopicId>,
     /// The committed position with its metadata, or what [`Consumer::begin`] put in its place. Reading starts there.
     pub committed: Option<Committed>,
@@ -225,7 +225,7 @@ pub trait Committer: Send + Sync {
     fn commit(&self, commits: &[Commit]) -> Result<()>;
 }
 
-/// A member of a consumer group. Blocking: it lives on a thread of its own.
+/// A member of a consumer group. Blocking: it stays on a thread of its own.
 pub trait Consumer: Send {
     /// Waits at most `max_wait` for the first record, then hands over what is there without waiting
     /// further, at most about `max_records` and no more than the sink has room for. Returns how many

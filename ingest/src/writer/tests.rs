@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use async_trait::async_trait;
 use kelly_schemas::Stream;
 use kelly_sql::Table;
-use kelly_sql::evidence::MarkedLife;
+use kelly_sql::evidence::MarkedGeneration;
 
 use super::*;
 use crate::batch::Size;
@@ -89,7 +89,7 @@ impl Tables for Scene {
         Ok(Evidence::Marks(HashMap::new()))
     }
 
-    async fn marked_lives(&self, _: Stream, _: u32) -> Result<Vec<MarkedLife>, Unanswered> {
+    async fn marked_generations(&self, _: Stream, _: u32) -> Result<Vec<MarkedGeneration>, Unanswered> {
         Ok(Vec::new())
     }
 

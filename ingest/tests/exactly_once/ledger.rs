@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use kelly_ingest::evidence::{Evidence, Source, origins};
 use kelly_ingest::{Block, InsertError, Tables, Unanswered};
 use kelly_schemas::Stream;
-use kelly_sql::evidence::{MarkedLife, Proof, marker_name, week_of};
+use kelly_sql::evidence::{MarkedGeneration, Proof, marker_name, week_of};
 use kelly_sql::{RollupTier, Table};
 use tokio::sync::Notify;
 
@@ -208,29 +208,37 @@ impl Tables for Ledger {
         })
     }
 
-    async fn marked_lives(&self, stream: Stream, partition: u32) -> Result<Vec<MarkedLife>, Unanswered> {
+    async fn marked_generations(
+        &self,
+        stream: Stream,
+        partition: u32,
+    ) -> Result<Vec<MarkedGeneration>, Unanswered> {
         if !self.shows {
             return Ok(Vec::new());
         }
         let contents = self.contents.lock().unwrap();
         let prefix = marker_name(stream.topic(), partition, "");
-        let mut lives: BTreeMap<String, (i64, f64)> = BTreeMap::new();
+        let mut generations: BTreeMap<String, (i64, f64)> = BTreeMap::new();
         for rows in contents.blocks.get(&Table::MetricRollups).into_iter().flatten() {
             let last = rows["last"].as_struct();
             let ends = last.column(0).as_primitive::<TimestampMillisecondType>();
             let starts = last.column(1).as_primitive::<Float64Type>();
             let names = texts(rows, "metric_name");
             for row in of_tier(rows, RollupTier::Marker) {
-                if let Some(life) = names[row].strip_prefix(&prefix) {
-                    let newest = lives.entry(life.to_owned()).or_default();
+                if let Some(generation) = names[row].strip_prefix(&prefix) {
+                    let newest = generations.entry(generation.to_owned()).or_default();
                     if ends.value(row) > newest.0 {
                         *newest = (ends.value(row), starts.value(row));
                     }
                 }
             }
         }
-        let life = |(life, (end, start))| MarkedLife { life, start: Some(start as u64), end: end as u64 };
-        Ok(lives.into_iter().map(life).collect())
+        let generation = |(generation, (end, start))| MarkedGeneration {
+            generation,
+            start: Some(start as u64),
+            end: end as u64,
+        };
+        Ok(generations.into_iter().map(generation).collect())
     }
 
     async fn rows_end(&self, stream: Stream, partition: u32, from: u64) -> Result<u64, Unanswered> {

@@ -64,7 +64,7 @@ async fn inserts_with_unknown_outcome_count_once() {
 }
 
 /// Crashes at every insert there is, with nothing, a part or all of the block taken, or its token alone, and each time
-/// a second life finishes what the first began. Every other time the store has forgotten its tokens.
+/// a second run finishes what the first began. Every other time the store has forgotten its tokens.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_any_insert_changes_nothing() {
     for taken in [Taken::Nothing, Taken::Part, Taken::All, Taken::Token] {
@@ -91,8 +91,8 @@ async fn a_crash_at_any_insert_changes_nothing() {
     }
 }
 
-/// Crashes at every insert there is, and the positions are gone when the second life begins: it is another group. Only
-/// what the store shows is left to go on by. The second life crashes too, and the third has its position.
+/// Crashes at every insert there is, and the positions are gone when the second run begins: it is another group. Only
+/// what the store shows is left to go on by. The second run crashes too, and the third has its position.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_positions_change_nothing() {
     const TAKEN: [(Taken, Taken); 4] = [

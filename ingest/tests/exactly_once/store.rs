@@ -12,7 +12,7 @@ use kelly_ingest::evidence::{Evidence, Source};
 use kelly_ingest::{Block, InsertError, Tables, Unanswered};
 use kelly_schemas::Stream;
 use kelly_sql::engine::Engine;
-use kelly_sql::evidence::MarkedLife;
+use kelly_sql::evidence::MarkedGeneration;
 use kelly_sql::{MigrationParams, Store, StoreConfig, Table};
 use kelly_stream::Log;
 use tempfile::TempDir;
@@ -80,8 +80,12 @@ impl Tables for Dying {
         self.store.evidence(block, source).await
     }
 
-    async fn marked_lives(&self, stream: Stream, partition: u32) -> Result<Vec<MarkedLife>, Unanswered> {
-        Tables::marked_lives(&self.store, stream, partition).await
+    async fn marked_generations(
+        &self,
+        stream: Stream,
+        partition: u32,
+    ) -> Result<Vec<MarkedGeneration>, Unanswered> {
+        Tables::marked_generations(&self.store, stream, partition).await
     }
 
     async fn rows_end(&self, stream: Stream, partition: u32, from: u64) -> Result<u64, Unanswered> {
@@ -106,8 +110,12 @@ impl Tables for Blind {
         Ok(Evidence::Unknown)
     }
 
-    async fn marked_lives(&self, stream: Stream, partition: u32) -> Result<Vec<MarkedLife>, Unanswered> {
-        Tables::marked_lives(&self.0, stream, partition).await
+    async fn marked_generations(
+        &self,
+        stream: Stream,
+        partition: u32,
+    ) -> Result<Vec<MarkedGeneration>, Unanswered> {
+        Tables::marked_generations(&self.0, stream, partition).await
     }
 
     async fn rows_end(&self, stream: Stream, partition: u32, from: u64) -> Result<u64, Unanswered> {
@@ -333,7 +341,7 @@ async fn a_token_without_its_rows_does_not_lose_them() {
 }
 
 /// The window holds so many tokens and no more. And the log is made anew: its offsets begin at zero again, where the
-/// store has rows of its life before.
+/// store has rows of the generation before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_left_the_window_and_a_log_made_anew() {
     let directory = TempDir::new().unwrap();

@@ -9,18 +9,18 @@ use kelly_ingest::evidence::{Evidence, Source};
 use kelly_ingest::{Block, IngestError, InsertError, Pipeline, ReadError, Tables, Unanswered};
 use kelly_schemas::Stream;
 use kelly_sql::Table;
-use kelly_sql::evidence::MarkedLife;
+use kelly_sql::evidence::MarkedGeneration;
 use tokio::sync::Notify;
 
 use crate::ledger::{Contents, Ledger, Plan, violations};
 use crate::messages::{config, filled_log, run_until_drained};
 use crate::{FAITHFUL, ROWS};
 
-/// A ledger that is asked in vain so often, and then has these lives beside its own.
+/// A ledger that is asked in vain so often, and then has these generations beside its own.
 struct Asked {
     ledger: Ledger,
     in_vain: usize,
-    lives: Vec<MarkedLife>,
+    generations: Vec<MarkedGeneration>,
     questions: AtomicUsize,
 }
 
@@ -34,13 +34,17 @@ impl Tables for Asked {
         self.ledger.evidence(block, source).await
     }
 
-    async fn marked_lives(&self, stream: Stream, partition: u32) -> Result<Vec<MarkedLife>, Unanswered> {
+    async fn marked_generations(
+        &self,
+        stream: Stream,
+        partition: u32,
+    ) -> Result<Vec<MarkedGeneration>, Unanswered> {
         if self.questions.fetch_add(1, Ordering::SeqCst) < self.in_vain {
             return Err("no answer in time".into());
         }
-        let mut lives = self.ledger.marked_lives(stream, partition).await?;
-        lives.extend(self.lives.clone());
-        Ok(lives)
+        let mut generations = self.ledger.marked_generations(stream, partition).await?;
+        generations.extend(self.generations.clone());
+        Ok(generations)
     }
 
     async fn rows_end(&self, stream: Stream, partition: u32, from: u64) -> Result<u64, Unanswered> {
@@ -52,9 +56,9 @@ impl Tables for Asked {
     }
 }
 
-fn asked(contents: &Arc<Mutex<Contents>>, in_vain: usize, lives: Vec<MarkedLife>) -> Arc<Asked> {
+fn asked(contents: &Arc<Mutex<Contents>>, in_vain: usize, generations: Vec<MarkedGeneration>) -> Arc<Asked> {
     let ledger = Ledger::over(contents, Plan::Obey);
-    Arc::new(Asked { ledger, in_vain, lives, questions: AtomicUsize::new(0) })
+    Arc::new(Asked { ledger, in_vain, generations, questions: AtomicUsize::new(0) })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,7 +76,7 @@ async fn metrics_of_a_topic_nobody_can_name_are_not_gone_on_from() {
     let log = filled_log(directory.path()).await;
     let contents: Arc<Mutex<Contents>> = Arc::default();
     // Written where topics had no ids.
-    let nameless = MarkedLife { life: "00c0ffee".to_owned(), start: Some(2), end: 7 };
+    let nameless = MarkedGeneration { generation: "00c0ffee".to_owned(), start: Some(2), end: 7 };
     let tables = asked(&contents, 0, vec![nameless]);
     let pipeline = Pipeline::start(Arc::clone(&log), Arc::clone(&tables) as _, config(ROWS)).unwrap();
     pipeline.ended().await;
@@ -113,7 +117,7 @@ impl Tables for Silent {
         self.ledger.evidence(block, source).await
     }
 
-    async fn marked_lives(&self, _: Stream, _: u32) -> Result<Vec<MarkedLife>, Unanswered> {
+    async fn marked_generations(&self, _: Stream, _: u32) -> Result<Vec<MarkedGeneration>, Unanswered> {
         self.asked.notify_one();
         std::future::pending().await
     }

@@ -6,7 +6,7 @@ use arrow_array::{
     UInt32Array, UInt64Array,
 };
 use kelly_harness::TestDatabase;
-use kelly_sql::evidence::{LogRange, MarkedEnd, MarkedLife, RowOrigin, marker_name, week_of};
+use kelly_sql::evidence::{LogRange, MarkedEnd, MarkedGeneration, RowOrigin, marker_name, week_of};
 use kelly_sql::{RollupTier, Table};
 use std::sync::Arc;
 
@@ -143,14 +143,14 @@ async fn a_token_proves_nothing_on_a_single_node() {
     }
 }
 
-/// The newest range of each life of a partition, whatever was merged, and not those of its neighbours.
+/// The newest range of each generation of a partition, whatever was merged, and not those of its neighbours.
 #[tokio::test]
 async fn markers_tell_the_newest_range_of_each_life() {
     const NEWEST: u64 = 1 << 40;
     let database = database().await;
     let monday = week_of(BASE_MS / 1_000);
-    assert_eq!(database.store().marked_lives("kelly.metrics", 1).await.unwrap(), []);
-    for (partition, life, time, (start, end), last_end) in [
+    assert_eq!(database.store().marked_generations("kelly.metrics", 1).await.unwrap(), []);
+    for (partition, generation, time, (start, end), last_end) in [
         (1, "00000007aaaaaaaa", monday, (0u64, 10u64), 10),
         (1, "00000007aaaaaaaa", monday + WEEK_S, (10, NEWEST), NEWEST),
         (1, "00000007aaaaaaaa", monday, (3, 9), 9),
@@ -158,7 +158,7 @@ async fn markers_tell_the_newest_range_of_each_life() {
         (1, "00c0ffee", monday, (0, 20), 0),
         (11, "00000007bbbbbbbb", monday, (0, 99), 99),
     ] {
-        let name = marker_name("kelly.metrics", partition, life);
+        let name = marker_name("kelly.metrics", partition, generation);
         let columns = "tier, metric_name, t, max, last";
         let last = format!("(fromUnixTimestamp64Milli({last_end}), {start})");
         database
@@ -167,12 +167,16 @@ async fn markers_tell_the_newest_range_of_each_life() {
             ))
             .await;
     }
-    let life = |life: &str, start, end| MarkedLife { life: life.to_owned(), start, end };
+    let generation =
+        |generation: &str, start, end| MarkedGeneration { generation: generation.to_owned(), start, end };
     for _ in 0..2 {
-        let lives = database.store().marked_lives("kelly.metrics", 1).await.unwrap();
-        assert_eq!(lives, [life("00000007aaaaaaaa", Some(10), NEWEST), life("00c0ffee", None, 20)]);
-        assert_eq!(database.store().marked_lives("kelly.metrics", 11).await.unwrap().len(), 1);
-        assert_eq!(database.store().marked_lives("kelly.activity", 1).await.unwrap(), []);
+        let generations = database.store().marked_generations("kelly.metrics", 1).await.unwrap();
+        assert_eq!(
+            generations,
+            [generation("00000007aaaaaaaa", Some(10), NEWEST), generation("00c0ffee", None, 20)]
+        );
+        assert_eq!(database.store().marked_generations("kelly.metrics", 11).await.unwrap().len(), 1);
+        assert_eq!(database.store().marked_generations("kelly.activity", 1).await.unwrap(), []);
         database.query("OPTIMIZE TABLE metric_rollups FINAL").await;
     }
 }

@@ -1,4 +1,4 @@
-//! Which life of a topic this is: the id brokers give a topic when it is made. librdkafka tells it to those who ask for
+//! Which generation of a topic this is: the id brokers give a topic when it is made. librdkafka tells it to those who ask for
 //! topics' descriptions, which the `rdkafka` crate does not.
 
 use std::ffi::{CStr, CString};
