@@ -1,10 +1,9 @@
-//! Shared answers: of equal questions one is asked of the store, and its answer, written out once, serves everybody
+//! HandlerState answers: of equal questions one is asked of the store, and its answer, written out once, serves everybody
 //! until its time bucket ends ([`kelly_query::cache`]). Who asks in the same bucket while the question is on its way waits for
 //! the same answer; who asks in the next one asks anew, so that no answer is of a bucket before the one it was asked for in.
-//! Errors are told to all who waited and not kept.
+//! Errors go to all who waited and not kept.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,17 +12,19 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use kelly_query::cache::{AnswerCache, Bucket, CacheBounds};
+use kelly_query::cache::{AnswerCache, Bucket, CacheBounds, LONG_LIFETIME, SHORT_LIFETIME, lifetime};
 use kelly_query::{
-    DetailedRequest, FeedRequest, GroupsRequest, METRICS_AT_ONCE, OVERVIEW_AT_ONCE, PERFORMANCE_AT_ONCE,
-    QueryError, SeveralRequest,
+    DetailedRequest, FeedPage, FeedRequest, GroupsRequest, METRICS_AT_ONCE, OVERVIEW_AT_ONCE, Overview,
+    PERFORMANCE_AT_ONCE, QueryError, Several, SeveralRequest,
 };
 use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::conditional::{data_tag, is_known};
 use crate::problem::Problem;
-use crate::state::Shared;
+use crate::routes::grouping::DrillDown;
+use crate::routes::performance::Performance;
+use crate::state::HandlerState;
 
 /// What can be asked, with everything that makes an answer another one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -47,11 +48,61 @@ impl Question {
             Self::Detailed(_) | Self::Groups(_) | Self::Feed(_) | Self::Vip(_) => 1,
         }
     }
+
+    /// How long its answer serves who asks the same.
+    fn lifetime(&self, now: DateTime<Utc>) -> TimeDelta {
+        match self {
+            Self::Detailed(request) => lifetime(&request.range, now),
+            Self::Groups(request) => lifetime(&request.range, now),
+            Self::Several(request) => lifetime(&request.each.range, now),
+            Self::Overview | Self::Feed(_) | Self::Vip(_) => SHORT_LIFETIME,
+            Self::Performance => LONG_LIFETIME,
+        }
+    }
+
+    /// Asks it of the parts behind the API.
+    async fn ask(self, shared: &HandlerState, now: DateTime<Utc>) -> Result<Reply, QueryError> {
+        let queries = &shared.app.queries;
+        Ok(match self {
+            Self::Overview => Reply::Overview(Box::new(queries.overview().await?)),
+            Self::Detailed(request) => {
+                Reply::DrillDown(DrillDown::Whole(Box::new(queries.detailed(request).await?)))
+            }
+            Self::Groups(request) => {
+                Reply::DrillDown(DrillDown::Groups(Box::new(queries.groups(request).await?)))
+            }
+            Self::Several(request) => Reply::Several(queries.several(request).await?),
+            Self::Feed(request) => Reply::Page(queries.feed(request).await?),
+            Self::Vip(request) => Reply::Page(queries.vip(request).await?),
+            Self::Performance => Reply::Performance(Box::new(Performance::measure(shared, now).await)),
+        })
+    }
+}
+
+/// What is answered to a [`Question`]; written out as what it holds.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Reply {
+    Overview(Box<Overview>),
+    DrillDown(DrillDown),
+    Several(Several),
+    Page(FeedPage),
+    Performance(Box<Performance>),
+}
+
+impl Reply {
+    /// Whether it serves who asks later.
+    fn is_shared(&self) -> bool {
+        match self {
+            Self::Performance(performance) => performance.is_complete(),
+            Self::Overview(_) | Self::DrillDown(_) | Self::Several(_) | Self::Page(_) => true,
+        }
+    }
 }
 
 /// An answer as it is sent.
 #[derive(Debug)]
-pub(crate) struct Answer {
+struct Answer {
     body: Bytes,
     tag: HeaderValue,
     computed_at: DateTime<Utc>,
@@ -85,26 +136,19 @@ impl Answers {
     }
 }
 
-/// The answer of this bucket: kept, on its way, or asked for now by `ask`.
-pub(crate) async fn answer<T: Serialize + 'static>(
-    shared: &Shared,
+/// The answer of this bucket, kept, on its way, or asked for now, as the response to a client with these headers.
+pub(crate) async fn answer(
+    shared: &HandlerState,
     question: Question,
-    lifetime: TimeDelta,
-    ask: impl Future<Output = Result<T, QueryError>> + Send + 'static,
-) -> Landing {
-    answer_kept_if(shared, question, lifetime, ask, |_| true).await
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let answer = shared_answer(shared, question).await?;
+    Ok(answer.respond(headers, (shared.app.settings.clock)()))
 }
 
-/// The same, of which only what `is_kept` says serves who asks later.
-pub(crate) async fn answer_kept_if<T: Serialize + 'static>(
-    shared: &Shared,
-    question: Question,
-    lifetime: TimeDelta,
-    ask: impl Future<Output = Result<T, QueryError>> + Send + 'static,
-    is_kept: fn(&T) -> bool,
-) -> Landing {
+async fn shared_answer(shared: &HandlerState, question: Question) -> Landing {
     let now = (shared.app.settings.clock)();
-    let bucket = Bucket::of(now, lifetime);
+    let bucket = Bucket::of(now, question.lifetime(now));
     let mut landing = {
         let mut book = shared.answers.book();
         if let Some(answer) = book.kept.get(&question, now) {
@@ -118,7 +162,7 @@ pub(crate) async fn answer_kept_if<T: Serialize + 'static>(
                 book.flights.insert(key.clone(), flight.clone());
                 let flight = Flight { shared: shared.clone(), key, flight, is_over: false };
                 // Its own task: it goes on when the one who asked first goes away.
-                tokio::spawn(flight.fly(ask, is_kept, now));
+                tokio::spawn(flight.fly(now));
                 landing
             }
         }
@@ -133,7 +177,7 @@ pub(crate) async fn answer_kept_if<T: Serialize + 'static>(
 
 /// A question on its way to the store.
 struct Flight {
-    shared: Shared,
+    shared: HandlerState,
     key: (Question, Bucket),
     flight: watch::Sender<Option<Landing>>,
     is_over: bool,
@@ -141,27 +185,19 @@ struct Flight {
 
 impl Flight {
     /// Asks, keeps the answer and tells everybody who waits; gives up once nobody does.
-    async fn fly<T: Serialize>(
-        mut self,
-        ask: impl Future<Output = Result<T, QueryError>> + Send,
-        is_kept: fn(&T) -> bool,
-        computed_at: DateTime<Utc>,
-    ) {
-        let (turns, bucket) = (self.key.0.turns(), self.key.1);
+    async fn fly(mut self, now: DateTime<Utc>) {
+        let (question, bucket) = self.key.clone();
         let flight = self.flight.clone();
         let shared = self.shared.clone();
-        let mut asked = pin!(shared.gates.query(turns, ask));
+        let turns = question.turns();
+        let mut asked = pin!(shared.gates.query(turns, question.ask(&shared, now)));
         let outcome = loop {
             tokio::select! {
                 outcome = &mut asked => break outcome,
                 () = flight.closed() => if self.is_given_up() { return },
             }
         };
-        let landing = outcome.and_then(|answer| {
-            let answer = answer?;
-            let is_shared = is_kept(&answer);
-            Ok(Arc::new(Answer { is_shared, ..render(&answer, bucket, computed_at)? }))
-        });
+        let landing = outcome.and_then(|answer| Ok(Arc::new(render(&answer?, bucket, now)?)));
         self.land(landing);
     }
 
@@ -201,17 +237,17 @@ impl Drop for Flight {
     }
 }
 
-fn render<T: Serialize>(answer: &T, bucket: Bucket, computed_at: DateTime<Utc>) -> Result<Answer, Problem> {
+fn render(reply: &Reply, bucket: Bucket, computed_at: DateTime<Utc>) -> Result<Answer, Problem> {
     let failed = |error| Problem::internal(format!("an answer cannot be written: {error}"));
-    let body = serde_json::to_vec(answer).map_err(failed)?;
-    let tag = data_tag(answer).map_err(failed)?;
-    Ok(Answer { body: body.into(), tag, computed_at, bucket, is_shared: true })
+    let body = serde_json::to_vec(reply).map_err(failed)?;
+    let tag = data_tag(reply).map_err(failed)?;
+    Ok(Answer { body: body.into(), tag, computed_at, bucket, is_shared: reply.is_shared() })
 }
 
 impl Answer {
     /// The response at `now`, or 304 for a client that has it. A client may use it until the bucket ends, and learns
     /// how old it is.
-    pub(crate) fn respond(&self, headers: &HeaderMap, now: DateTime<Utc>) -> Response {
+    fn respond(&self, headers: &HeaderMap, now: DateTime<Utc>) -> Response {
         let mut response = match is_known(headers, &self.tag) {
             true => StatusCode::NOT_MODIFIED.into_response(),
             false => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], self.body.clone())

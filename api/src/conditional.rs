@@ -18,12 +18,12 @@ pub(crate) fn entity_tag(body: &[u8]) -> HeaderValue {
 /// The tag of what an answer tells, whenever it was made: an answer made again of unchanged data has the same. So the tag is a
 /// weak one, and the clock readings in the answer of whoever keeps it are those of when it was sent.
 pub(crate) fn data_tag<T: Serialize>(answer: &T) -> Result<HeaderValue, serde_json::Error> {
-    let mut told = serde_json::to_value(answer)?;
-    forget_clock(&mut told);
-    for metric in told.get_mut("metrics").and_then(Value::as_array_mut).into_iter().flatten() {
+    let mut data = serde_json::to_value(answer)?;
+    forget_clock(&mut data);
+    for metric in data.get_mut("metrics").and_then(Value::as_array_mut).into_iter().flatten() {
         forget_clock(metric);
     }
-    let strong = entity_tag(&serde_json::to_vec(&told)?);
+    let strong = entity_tag(&serde_json::to_vec(&data)?);
     let weak = [b"W/", strong.as_bytes()].concat();
     Ok(HeaderValue::from_bytes(&weak).expect("a tag with two letters before it is a header's value"))
 }

@@ -9,10 +9,11 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::nearest::nearest;
 use crate::parameters::echo;
 use crate::ports::Observation;
 use crate::problem::{Code, Problem};
-use crate::state::Shared;
+use crate::state::HandlerState;
 use crate::trace::{TRACE_HEADER, TraceId};
 
 /// The route an [`Observation`] names when no route matched.
@@ -29,7 +30,7 @@ const COMMON_HEADERS: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-/// The template of the matched route, carried outwards beside the response: the outermost layer
+/// The template of the matched route, carried outwards with the response: the outermost layer
 /// stands before routing and would not know it.
 #[derive(Clone)]
 struct Matched(MatchedPath);
@@ -49,22 +50,23 @@ pub(crate) async fn note_route(request: Request, next: Next) -> Response {
 pub(crate) struct OwnBody;
 
 /// The outermost layer itself.
-pub(crate) async fn edge(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub(crate) async fn edge(State(shared): State<HandlerState>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let trace_id = TraceId::of(request.headers());
-    let method = request.method().clone();
+    let (method, uri) = (request.method().clone(), request.uri().clone());
 
     let mut response = next.run(request).await;
     let matched = response.extensions_mut().remove::<Matched>();
     let route = matched.as_ref().map_or(UNMATCHED_ROUTE, |Matched(path)| path.as_str());
     if is_bare_error(&response) {
-        response = as_problem(response, &method, route, trace_id);
+        let nearest = || nearest(uri.path(), shared.templates.iter().map(String::as_str));
+        response = as_problem(response, &Asked { method: &method, route, nearest: &nearest }, trace_id);
     }
     finish_headers(&mut response, trace_id);
 
     let (method, status, duration) = (method_name(&method), response.status().as_u16(), started.elapsed());
     let milliseconds = duration.as_secs_f64() * 1_000.0;
-    shared.pace.note((method, route), status, milliseconds, (shared.app.settings.clock)());
+    shared.route_times.note((method, route), status, milliseconds, (shared.app.settings.clock)());
     shared.app.observer.observe(&Observation { route, method, status, duration });
     response
 }
@@ -84,14 +86,22 @@ fn is_bare_error(response: &Response) -> bool {
     (status.is_client_error() || status.is_server_error()) && response.extensions().get::<OwnBody>().is_none()
 }
 
-fn as_problem(mut response: Response, method: &Method, route: &str, trace_id: TraceId) -> Response {
+/// What was asked for, as far as an error may say.
+struct Asked<'a> {
+    method: &'a Method,
+    route: &'a str,
+    /// Finds the route that a path without one probably meant.
+    nearest: &'a dyn Fn() -> Option<&'a str>,
+}
+
+fn as_problem(mut response: Response, asked: &Asked<'_>, trace_id: TraceId) -> Response {
     let status = response.status();
     let allow = response.headers_mut().remove(header::ALLOW);
     let problem = response
         .extensions_mut()
         .remove::<Problem>()
-        .unwrap_or_else(|| describe_bare(status, method, allow.as_ref()));
-    log(&problem, method, route, trace_id);
+        .unwrap_or_else(|| describe_bare(status, asked, allow.as_ref()));
+    log(&problem, asked, trace_id);
     let mut rendered = problem.render(trace_id);
     if let Some(allow) = allow {
         rendered.headers_mut().insert(header::ALLOW, allow);
@@ -101,14 +111,20 @@ fn as_problem(mut response: Response, method: &Method, route: &str, trace_id: Tr
 
 /// A problem for a status that a layer below answered with on its own: routing, the documentation's
 /// files. Never repeats the path: it may hold what does not belong in a log.
-fn describe_bare(status: StatusCode, method: &Method, allow: Option<&HeaderValue>) -> Problem {
+fn describe_bare(status: StatusCode, asked: &Asked<'_>, allow: Option<&HeaderValue>) -> Problem {
     let code = Code::of_status(status);
     match code {
-        Code::RouteNotFound => Problem::new(code, "No route has this path. /api/docs lists all of them."),
+        Code::RouteNotFound => match (asked.nearest)() {
+            Some(route) => Problem::new(
+                code,
+                format!("No route has this path; did you mean {route}? /api/docs lists all of them."),
+            ),
+            None => Problem::new(code, "No route has this path. /api/docs lists all of them."),
+        },
         Code::MethodNotAllowed => {
             let allowed = allow.and_then(|allow| allow.to_str().ok()).unwrap_or("another method");
             let allowed = allowed.replace(',', ", ");
-            let method = echo(method.as_str());
+            let method = echo(asked.method.as_str());
             Problem::new(code, format!("This route does not take {method}; use {allowed}."))
         }
         Code::Internal => Problem::internal(format!("a layer answered {status} without a problem")),
@@ -117,7 +133,8 @@ fn describe_bare(status: StatusCode, method: &Method, allow: Option<&HeaderValue
 }
 
 /// Server faults are the operator's business, client faults the client's: those only at debug.
-fn log(problem: &Problem, method: &Method, route: &str, trace_id: TraceId) {
+fn log(problem: &Problem, asked: &Asked<'_>, trace_id: TraceId) {
+    let Asked { method, route, .. } = asked;
     let definition = problem.code().definition();
     let code = definition.name;
     let cause = problem.cause().unwrap_or(definition.title);

@@ -7,17 +7,20 @@
 //! server must listen on loopback only.
 
 mod answers;
+mod client;
 mod conditional;
 mod edge;
+mod files;
 mod guard;
 mod latency;
 mod limits;
+mod nearest;
 mod openapi;
-mod pace;
 mod parameters;
 mod ports;
 mod problem;
 mod queries;
+mod route_times;
 mod router;
 mod routes;
 mod serve;

@@ -15,7 +15,7 @@ pub const MAX_CONNECTIONS: usize = 2_048;
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(75);
 /// How long requests in flight may go on after shutdown began; then their connections are cut.
 pub const DRAIN_TIME: Duration = Duration::from_secs(10);
-/// Bad rows shown in one problem document; the total is always told.
+/// Bad rows shown in one problem document; the total is always named.
 pub const MAX_ROW_FAULTS: usize = 100;
 
 /// The bounds that act on single requests.

@@ -1,6 +1,7 @@
 //! The OpenAPI document: what the derives cannot say, namely the problems each route may answer with,
 //! and the document's head.
 
+pub(crate) mod examples;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -11,10 +12,11 @@ use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::{ContentBuilder, Object, OpenApi, Ref, RefOr, Response, ResponseBuilder, Type};
 
+use crate::files::FILE_FORMS;
 use crate::problem::{Code, Definition, PROBLEM_JSON, ProblemDocument};
 use crate::trace::TRACE_HEADER;
 
-pub(crate) use rows::{ActivityRows, MetricRows};
+pub(crate) use rows::{ActivityLines, ActivityRows, MetricLines, MetricRows};
 
 /// Where the document is served.
 pub(crate) const DOCUMENT_PATH: &str = "/api/openapi.json";
@@ -90,6 +92,20 @@ problem_sets! {
     MissingProblems = [InvalidParameter, InvalidHost, HostNotAllowed, NotFound, Internal, ServerBusy];
     /// Routes that look nothing up.
     PlainProblems = [InvalidParameter, InvalidHost, HostNotAllowed, Internal, ServerBusy];
+}
+
+/// Rows as a file, in each form there is.
+pub(crate) struct ExportedFile;
+
+impl IntoResponses for ExportedFile {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut response = ResponseBuilder::new().description("The rows as a file.");
+        for form in FILE_FORMS {
+            let text = Object::with_type(Type::String);
+            response = response.content(form.media_type, ContentBuilder::new().schema(Some(text)).build());
+        }
+        BTreeMap::from([("200".to_owned(), response.build().into())])
+    }
 }
 
 /// What a client already has.

@@ -82,7 +82,7 @@ pub enum NotAccepted {
     /// More rows, or larger ones, than are taken in one request.
     #[error("the body is too large: {reason}")]
     TooLarge {
-        /// What is too large, the limit and how to mend it, for the client, without a full stop.
+        /// What is too large, the limit and how to fix it, for the client, without a full stop.
         reason: String,
     },
     /// The log has no room now.
@@ -120,7 +120,7 @@ pub struct RowFault {
     /// Stable code of the fault.
     #[schema(example = "value_not_finite")]
     pub code: String,
-    /// What was wrong, in which field, and how to mend it.
+    /// What was wrong, in which field, and how to fix it.
     #[schema(example = "value: must be a finite number; send no row for a value that is not known")]
     pub reason: String,
 }
@@ -195,7 +195,7 @@ pub struct IngestPerformance {
     pub last_write_age_seconds: Option<f64>,
 }
 
-/// Is told of every request after its answer is ready. Must not block: it runs on the request's path.
+/// Sees every request after its answer is ready. Must not block: it runs on the request's path.
 pub trait Observe: Send + Sync {
     /// One request.
     fn observe(&self, request: &Observation<'_>);

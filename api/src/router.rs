@@ -19,18 +19,21 @@ use crate::edge::{edge, note_route, on_panic};
 use crate::guard::guard;
 use crate::openapi::{DOCS_PATH, DOCUMENT_PATH, head};
 use crate::routes::{activity, export, health, metrics, performance, problems, record, several, start_page};
-use crate::state::{AppState, Shared};
+use crate::state::{AppState, HandlerState};
 
 /// The router over these parts. From the outside in: trace id, problem documents and latency; the
 /// checks of Host and Origin; the bound on requests; routing; panics.
 pub fn router(app: AppState) -> Router {
-    let shared = Shared::new(app);
+    let document = openapi_document(&app.settings.version);
+    let pages_of_the_document = [DOCS_PATH, DOCUMENT_PATH].map(str::to_owned);
+    let templates = document.paths.paths.keys().cloned().chain(pages_of_the_document).collect();
+    let shared = HandlerState::new(app, templates);
     let settings = &shared.app.settings;
     let (bounded, _) = bounded().split_for_parts();
     let (unbounded, _) = unbounded().split_for_parts();
     let routes = bounded
         .merge(pages())
-        .merge(documentation(&openapi_document(&settings.version)))
+        .merge(documentation(&document))
         .layer(DefaultBodyLimit::max(settings.limits.max_body_bytes))
         .layer(from_fn_with_state(shared.clone(), bound_requests))
         .merge(unbounded)
@@ -47,7 +50,7 @@ pub fn openapi_document(version: &str) -> OpenApi {
 }
 
 /// The routes that count among the requests being worked on.
-fn bounded() -> OpenApiRouter<Shared> {
+fn bounded() -> OpenApiRouter<HandlerState> {
     OpenApiRouter::default()
         .routes(routes!(metrics::overview))
         .routes(routes!(metrics::detailed))
@@ -69,11 +72,11 @@ fn bounded() -> OpenApiRouter<Shared> {
 }
 
 /// The routes outside that bound: a busy process is alive.
-fn unbounded() -> OpenApiRouter<Shared> {
+fn unbounded() -> OpenApiRouter<HandlerState> {
     OpenApiRouter::default().routes(routes!(health::livez))
 }
 
-fn pages() -> Router<Shared> {
+fn pages() -> Router<HandlerState> {
     Router::new()
         .route("/", get(start_page::html))
         .route("/assets/start.css", get(start_page::style))
@@ -81,14 +84,14 @@ fn pages() -> Router<Shared> {
 }
 
 /// The document and its pages; the pages' files are in the binary and call nobody.
-fn documentation(document: &OpenApi) -> Router<Shared> {
+fn documentation(document: &OpenApi) -> Router<HandlerState> {
     // Serialised once: it never changes while the process runs. Its maps have string keys and its
     // numbers are finite, so it always serialises.
     let text: Arc<str> = serde_json::to_string_pretty(document).unwrap_or_default().into();
     let document =
         move || async move { ([(CONTENT_TYPE, "application/json")], text.to_string()).into_response() };
     let config = Config::from(DOCUMENT_PATH).validator_url("none").try_it_out_enabled(true);
-    let pages: Router<Shared> = SwaggerUi::new(DOCS_PATH).config(config).into();
+    let pages: Router<HandlerState> = SwaggerUi::new(DOCS_PATH).config(config).into();
     let pages = pages.layer(map_response(finish_page));
     Router::new().route(DOCUMENT_PATH, get(document)).merge(pages)
 }
@@ -114,7 +117,7 @@ async fn finish_page(mut response: Response) -> Response {
 }
 
 /// Holds a place among the requests being worked on for as long as the handler runs.
-async fn bound_requests(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+async fn bound_requests(State(shared): State<HandlerState>, request: Request, next: Next) -> Response {
     match shared.gates.enter() {
         Ok(_place) => next.run(request).await,
         Err(problem) => problem.into_response(),

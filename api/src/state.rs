@@ -7,9 +7,9 @@ use kelly_schemas::Catalogue;
 
 use crate::answers::Answers;
 use crate::limits::{Gates, Limits};
-use crate::pace::Pace;
 use crate::ports::{Accept, Health, Measure, Observe};
 use crate::queries::Queries;
+use crate::route_times::RouteTimes;
 
 /// The parts behind the API and its settings.
 #[derive(Clone)]
@@ -24,7 +24,7 @@ pub struct AppState {
     pub measure: Arc<dyn Measure>,
     /// The metric catalogue that is in force.
     pub catalogue: Arc<Catalogue>,
-    /// Is told of every request.
+    /// Sees every request.
     pub observer: Arc<dyn Observe>,
     /// Settings.
     pub settings: Settings,
@@ -45,17 +45,19 @@ pub struct Settings {
 
 /// What handlers see: the parts, the counters behind the limits, and the answers they share.
 #[derive(Clone)]
-pub(crate) struct Shared {
+pub(crate) struct HandlerState {
     pub(crate) app: AppState,
     pub(crate) gates: Arc<Gates>,
     pub(crate) answers: Arc<Answers>,
-    pub(crate) pace: Arc<Pace>,
+    pub(crate) route_times: Arc<RouteTimes>,
+    /// The routes' paths, of which a path without a route may have meant one.
+    pub(crate) templates: Arc<[String]>,
 }
 
-impl Shared {
-    pub(crate) fn new(app: AppState) -> Self {
+impl HandlerState {
+    pub(crate) fn new(app: AppState, templates: Vec<String>) -> Self {
         let gates = Arc::new(Gates::new(app.settings.limits.clone()));
         let answers = Arc::new(Answers::new(app.settings.limits.kept_answers));
-        Self { app, gates, answers, pace: Arc::default() }
+        Self { app, gates, answers, route_times: Arc::default(), templates: templates.into() }
     }
 }

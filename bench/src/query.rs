@@ -235,7 +235,7 @@ async fn ask(
     for question in 0..questions {
         let request = DetailedRequest {
             metric_name: format!("metric_{}", question % METRICS),
-            range: RangeRequest::parse(Some(timeframe), None, None)?,
+            range: RangeRequest::Last(timeframe.parse()?),
             account_id: account.map(str::to_owned),
             conversation_id: None,
             step_seconds: None,

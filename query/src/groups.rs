@@ -355,7 +355,10 @@ impl FromStr for Order {
 
 impl GroupsRequest {
     /// Refuses what no sample can have, what asks for too much, and what can only be one group.
-    pub(crate) fn check(&self) -> Result<(), QueryError> {
+    ///
+    /// # Errors
+    /// Naming the parameter at fault.
+    pub fn check(&self) -> Result<(), QueryError> {
         check_text("metric_type", Some(&self.metric_name), limits::METRIC_NAME_CHARACTERS)?;
         check_text("account_id", self.account_id.as_deref(), limits::ACCOUNT_ID_CHARACTERS)?;
         if self.group_by == GroupBy::Account && self.account_id.is_some() {

@@ -50,4 +50,4 @@ pub use plan::Retention;
 pub use range::{RangeRequest, Timeframe};
 pub use service::{HEALTH_AT_ONCE, OVERVIEW_AT_ONCE, QueryService, QueryServiceParts};
 pub use several::{METRICS_AT_ONCE, Several, SeveralRequest};
-pub use step::parse_step;
+pub use step::{parse_step, step_names};

@@ -1,8 +1,9 @@
 //! The time range of a question: a named timeframe that ends now, or two instants.
 
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, FixedOffset, Utc};
 
 use crate::error::QueryError;
 
@@ -35,62 +36,58 @@ pub enum RangeRequest {
     },
 }
 
-impl RangeRequest {
-    /// Reads the three parameters a request may carry. Nothing at all is the default timeframe; `timeframe`
-    /// beside `from` or `to` is a contradiction and refused, as is `to` alone.
-    ///
-    /// # Errors
-    /// [`QueryError::BadParameter`] naming the parameter.
-    pub fn parse(timeframe: Option<&str>, from: Option<&str>, to: Option<&str>) -> Result<Self, QueryError> {
-        match (timeframe, from, to) {
-            (Some(name), None, None) => name.parse().map(Self::Last),
-            (None, None, None) => Ok(Self::Last(Timeframe::default())),
-            (Some(_), _, _) => {
-                Err(QueryError::bad("timeframe", "contradicts `from` and `to`; give the one or the others"))
-            }
-            (None, None, Some(_)) => Err(QueryError::bad("from", "is missing; `to` needs it")),
-            (None, Some(from), to) => Ok(Self::Between {
-                from: instant("from", from)?,
-                to: to.map(|to| instant("to", to)).transpose()?,
-            }),
-        }
-    }
-}
-
 impl Default for RangeRequest {
     fn default() -> Self {
         Self::Last(Timeframe::default())
     }
 }
 
-/// An instant as RFC 3339 or as milliseconds since 1970, the same two forms producers may use. What is finer than a
-/// millisecond, which is how the store keeps time, is cut off.
-fn instant(parameter: &'static str, text: &str) -> Result<DateTime<Utc>, QueryError> {
-    let milliseconds = match DateTime::parse_from_rfc3339(text) {
-        Ok(instant) => Some(instant.timestamp_millis()),
-        Err(_) => match text.parse::<f64>() {
-            Ok(number) if number.is_finite() => Some(whole_milliseconds(parameter, text, number)?),
-            _ => None,
+/// The last instant the store can hold, in milliseconds since 1970.
+pub const LATEST_MILLISECONDS: f64 = kelly_schemas::limits::LATEST_MS as f64;
+/// Numbers that are not taken for milliseconds: as seconds they are a time of this and the next decades, as
+/// milliseconds one of the first weeks of 1970.
+pub const AMBIGUOUS_MILLISECONDS: RangeInclusive<f64> = 1e9..=u32::MAX as f64;
+
+/// An instant as RFC 3339 or as a number of milliseconds since 1970, the same two forms producers may use. What is
+/// finer than a millisecond, which is how the store keeps time, is cut off.
+///
+/// # Errors
+/// What is wrong with the text and what is right, to follow a parameter's name.
+pub fn parse_instant(text: &str) -> Result<DateTime<Utc>, String> {
+    let milliseconds = match parse_rfc3339(text) {
+        Some(instant) => Some(instant.timestamp_millis()),
+        None => match json_number(text) {
+            Some(number) => whole_milliseconds(text, number)?,
+            None => None,
         },
     };
     milliseconds.and_then(DateTime::from_timestamp_millis).ok_or_else(|| {
-        QueryError::bad(
-            parameter,
-            "is neither RFC 3339 (2026-03-01T12:00:00Z; write + as %2B in a URL) nor milliseconds since 1970",
-        )
+        "is neither RFC 3339 (2026-03-01T12:00:00Z; write + as %2B in a URL) nor milliseconds since 1970"
+            .to_owned()
     })
 }
 
-/// The milliseconds a number stands for, unless it is a time of this and the next decades in another unit.
-fn whole_milliseconds(parameter: &'static str, text: &str, number: f64) -> Result<i64, QueryError> {
-    const SECONDS: std::ops::RangeInclusive<f64> = 1e9..=u32::MAX as f64;
+/// The library takes a space for the T; in a URL that is more likely a `+` that was not escaped.
+fn parse_rfc3339(text: &str) -> Option<DateTime<FixedOffset>> {
+    let instant = DateTime::parse_from_rfc3339(text).ok()?;
+    (!text.contains(' ')).then_some(instant)
+}
+
+/// A number as JSON writes it; Rust would also take `inf`, `+1` and `.5`.
+fn json_number(text: &str) -> Option<f64> {
+    let is_bare = !text.contains(char::is_whitespace);
+    serde_json::from_str::<f64>(text).ok().filter(|_| is_bare)
+}
+
+/// The milliseconds a number stands for, unless it is a time of this and the next decades in another unit; none
+/// where the store holds nothing.
+fn whole_milliseconds(text: &str, number: f64) -> Result<Option<i64>, String> {
     let units = [("seconds", 1.0), ("microseconds", 1e6), ("nanoseconds", 1e9)];
-    match units.into_iter().find(|(_, per_second)| SECONDS.contains(&(number / per_second))) {
-        None => Ok(number.floor() as i64),
-        Some((unit, _)) => Err(QueryError::bad(
-            parameter,
-            format!("is {text}; the number seems to be in {unit}, send milliseconds since 1970"),
-        )),
+    match units.into_iter().find(|(_, per_second)| AMBIGUOUS_MILLISECONDS.contains(&(number / per_second))) {
+        None => Ok((0.0..=LATEST_MILLISECONDS).contains(&number).then_some(number.floor() as i64)),
+        Some((unit, _)) => {
+            Err(format!("is {text}; the number seems to be in {unit}, send milliseconds since 1970"))
+        }
     }
 }
 
@@ -99,36 +96,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_make_a_range_or_name_the_one_at_fault() {
+    fn instants_are_of_two_forms() {
         let noon = DateTime::parse_from_rfc3339("2026-03-01T12:00:00Z").unwrap().to_utc();
-        let accepted = [
-            ((None, None, None), RangeRequest::Last(Timeframe::OneHour)),
-            ((Some("30d"), None, None), RangeRequest::Last(Timeframe::ThirtyDays)),
-            ((None, Some("2026-03-01T13:00:00+01:00"), None), RangeRequest::Between { from: noon, to: None }),
-            (
-                (None, Some("1772366400000"), Some("2026-03-01T12:00:00Z")),
-                RangeRequest::Between { from: noon, to: Some(noon) },
-            ),
-            (
-                (None, Some("1772366400000.75"), Some("2026-03-01T12:00:00.000999999Z")),
-                RangeRequest::Between { from: noon, to: Some(noon) },
-            ),
-        ];
-        for ((timeframe, from, to), expected) in accepted {
-            assert_eq!(RangeRequest::parse(timeframe, from, to).unwrap(), expected);
+        for text in [
+            "2026-03-01T12:00:00Z",
+            "2026-03-01T13:00:00+01:00",
+            "2026-03-01T12:00:00.000999999Z",
+            "1772366400000",
+            "1772366400000.75",
+            "1.7723664e12",
+        ] {
+            assert_eq!(parse_instant(text), Ok(noon), "{text}");
         }
-        let refused = [
-            ((Some("2h"), None, None), "timeframe"),
-            ((Some(""), None, None), "timeframe"),
-            ((Some("1h"), Some("0"), None), "timeframe"),
-            ((None, None, Some("0")), "from"),
-            ((None, Some("yesterday"), None), "from"),
-            ((None, Some("0"), Some("99999999999999999999")), "to"),
-        ];
-        for ((timeframe, from, to), parameter) in refused {
-            let error = RangeRequest::parse(timeframe, from, to).unwrap_err();
-            assert_eq!(error.parameter(), Some(parameter), "{error}");
-            assert_eq!(error.code(), "bad_parameter");
+        for text in ["0", "999999999", "4294967296", "4294967295999"] {
+            assert!(parse_instant(text).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "yesterday",
+            "2026-03-01 12:00:00Z",
+            "2026-03-01T12:00:00",
+            "99999999999999999999",
+            "-1",
+            "4294967296000",
+            "inf",
+            "NaN",
+            "+5",
+            ".5",
+            "5.",
+            " 5",
+            "0x5",
+        ] {
+            assert!(parse_instant(text).unwrap_err().contains("is neither"), "{text:?}");
         }
     }
 
@@ -140,11 +139,8 @@ mod tests {
             ("1772366400000000", "microseconds"),
             ("1772366400000000000", "nanoseconds"),
         ] {
-            let error = RangeRequest::parse(None, Some(text), None).unwrap_err();
-            assert_eq!((error.code(), error.parameter()), ("bad_parameter", Some("from")));
-            assert!(error.to_string().contains(&format!("seems to be in {unit}")), "{error}");
+            let reason = parse_instant(text).unwrap_err();
+            assert!(reason.contains(&format!("seems to be in {unit}")), "{reason}");
         }
-        assert!(RangeRequest::parse(None, Some("NaN"), None).is_err());
-        assert!(RangeRequest::parse(None, Some("-inf"), None).is_err());
     }
 }

@@ -37,7 +37,7 @@ impl QueryService {
     /// # Errors
     /// When a parameter is at fault, too many metrics are named, or the store does not answer.
     pub async fn several(&self, request: SeveralRequest) -> Result<Several, QueryError> {
-        check(&request.metric_names)?;
+        request.check()?;
         let requests: Vec<DetailedRequest> = request
             .metric_names
             .into_iter()
@@ -80,6 +80,16 @@ impl QueryService {
             }
         }
         Ok(answers.into_iter().flatten().collect())
+    }
+}
+
+impl SeveralRequest {
+    /// Refuses no metric, too many, and one that is named twice.
+    ///
+    /// # Errors
+    /// Naming the parameter at fault.
+    pub fn check(&self) -> Result<(), QueryError> {
+        check(&self.metric_names)
     }
 }
 

@@ -77,9 +77,14 @@ pub(crate) fn step_asked(step_seconds: u32, tier: Tier, length: TimeDelta) -> Re
 /// [`QueryError::BadParameter`] naming the steps there are.
 pub fn parse_step(text: &str) -> Result<u32, QueryError> {
     STEPS.into_iter().find(|step| label(*step) == text).ok_or_else(|| {
-        let names = STEPS.map(label).join(", ");
+        let names = step_names().collect::<Vec<_>>().join(", ");
         QueryError::bad("step", format!("is none of {names}"))
     })
+}
+
+/// The lengths a step may have, as people write them, shortest first.
+pub fn step_names() -> impl Iterator<Item = String> {
+    STEPS.into_iter().map(label)
 }
 
 fn label(step_seconds: u32) -> String {

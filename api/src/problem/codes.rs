@@ -105,7 +105,7 @@ impl Code {
                 "invalid_parameter",
                 StatusCode::BAD_REQUEST,
                 "A parameter is wrong",
-                "`errors` names each wrong parameter and what is allowed. Mend them and send the request again.",
+                "`errors` names each wrong parameter and what is allowed. Correct them and send the request again.",
             ),
             Self::RangeTooLong => (
                 "range_too_long",
@@ -186,7 +186,7 @@ impl Code {
                 "rows_refused",
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "Rows of the body are bad",
-                "Nothing was recorded, the good rows neither. `errors` names the bad rows and why; mend or leave them out and send the body again.",
+                "Nothing was recorded, the good rows neither. `errors` names the bad rows and why; correct them or leave them out and send the body again.",
             ),
             Self::BadRequest => (
                 "bad_request",

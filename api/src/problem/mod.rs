@@ -31,7 +31,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with what the client may read: what was wrong, where, and how to mend it.
+    /// A problem with what the client may read: what was wrong, where, and how to fix it.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
             code,
@@ -140,7 +140,7 @@ pub struct ProblemDocument {
     /// The HTTP status.
     #[schema(example = 400, minimum = 400, maximum = 599)]
     pub status: u16,
-    /// What was wrong this time, where, and how to mend it.
+    /// What was wrong this time, where, and how to fix it.
     pub detail: String,
     /// The stable code to branch on; `/api/problems` lists all of them.
     #[schema(example = "invalid_parameter")]
@@ -148,7 +148,7 @@ pub struct ProblemDocument {
     /// The id of this request in Kelly's log; also in the header `x-trace-id`.
     #[schema(example = "0198f3c2a4b77e21b0c3d9a1f2e4c6d8", pattern = "^[0-9a-f]{32}$")]
     pub trace_id: String,
-    /// The single faults, when there are several places to mend.
+    /// The single faults, when there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Fault>,
     /// How many faults there are in all, when `errors` may not hold every one.
@@ -156,7 +156,7 @@ pub struct ProblemDocument {
     pub error_count: Option<u64>,
 }
 
-/// One place to mend.
+/// One thing to fix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Fault {

@@ -1,35 +1,54 @@
 //! Exports: rows as a file, streamed as the store writes it.
 
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
 use axum::http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, VARY};
-use axum::http::{HeaderMap, HeaderValue, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use kelly_query::{ActivityExportRequest, ExportFormat, ExportRequest, ExportStream};
-use kelly_schemas::Severity;
-use kelly_schemas::limits::{ACCOUNT_ID_CHARACTERS, EVENT_TYPE_CHARACTERS};
 
-use crate::openapi::QueryProblems;
-use crate::parameters::{Parameters, echo};
-use crate::problem::Problem;
-use crate::routes::activity::parse_severity;
-use crate::routes::question::{MetricQuestion, read_metric_name, read_range};
-use crate::state::Shared;
+use crate::client::{Answered, Client};
+use crate::files::FileForm;
+use crate::openapi::{ExportedFile, QueryProblems};
+use crate::parameters::{FileFormat, InPath, MetricName, Parameters, parameters};
+use crate::routes::activity::EventFilter;
+use crate::routes::question::{RangeParameters, SubjectParameters, samples_of};
 
-const SAMPLES_PARAMETERS: [&str; 6] = ["timeframe", "from", "to", "account_id", "conversation_id", "format"];
-const ACTIVITY_PARAMETERS: [&str; 7] =
-    ["timeframe", "from", "to", "severity", "event_type", "account_id", "format"];
+parameters! {
+    /// Of the samples of one metric.
+    pub(crate) struct SamplesParameters {
+        /// Name of the metric.
+        metric_type: InPath<MetricName>,
+        range: RangeParameters,
+        subject: SubjectParameters,
+        form: FileParameters,
+    }
+}
 
-/// A format, its name as a parameter, its media type, and how its files end.
-const FORMATS: [(ExportFormat, &str, &str, &str); 4] = [
-    (ExportFormat::Csv, "csv", "text/csv", "csv"),
-    (ExportFormat::Parquet, "parquet", "application/vnd.apache.parquet", "parquet"),
-    (ExportFormat::Arrow, "arrow", "application/vnd.apache.arrow.stream", "arrows"),
-    (ExportFormat::JsonLines, "jsonl", "application/x-ndjson", "jsonl"),
-];
+parameters! {
+    /// Of the export of events.
+    pub(crate) struct ActivityParameters {
+        range: RangeParameters,
+        filter: EventFilter,
+        form: FileParameters,
+    }
+}
+
+parameters! {
+    /// As what.
+    pub(crate) struct FileParameters {
+        /// csv, parquet, arrow (IPC stream) or jsonl; unless said, what Accept names first, or CSV.
+        format: Option<FileFormat>,
+    }
+}
+
+impl FileParameters {
+    fn format(&self, client: &Client) -> ExportFormat {
+        let asked = self.format.map(|format| format.0);
+        asked.or_else(|| client.accepted_format()).unwrap_or(ExportFormat::Csv)
+    }
+}
 
 /// Samples of one metric as a file
 ///
@@ -43,36 +62,14 @@ const FORMATS: [(ExportFormat, &str, &str, &str); 4] = [
     path = "/api/v1/kelly/monitoring/metrics/samples/{metric_type}",
     tag = "metrics",
     operation_id = "metric_samples",
-    params(
-        ("metric_type" = String, Path, description = "Name of the metric.", example = "ai_confidence", max_length = 100),
-        ("timeframe" = inline(Option<kelly_query::Timeframe>), Query, description = "Length of time that ends now; 1h unless said. Not together with `from`."),
-        ("from" = Option<String>, Query, description = "First instant, included: RFC 3339 or milliseconds since 1970."),
-        ("to" = Option<String>, Query, description = "End, excluded; now unless said. Needs `from`."),
-        ("account_id" = Option<String>, Query, description = "Only this account.", max_length = 50),
-        ("conversation_id" = Option<String>, Query, description = "Only this conversation.", max_length = 100),
-        ("format" = Option<String>, Query, description = "csv, parquet, arrow (IPC stream) or jsonl.", example = "csv"),
-    ),
-    responses(
-        (status = 200, description = "The samples.", content(
-            (String = "text/csv"), (String = "application/vnd.apache.parquet"),
-            (String = "application/vnd.apache.arrow.stream"), (String = "application/x-ndjson"),
-        )),
-        QueryProblems,
-    )
+    params(SamplesParameters),
+    responses(ExportedFile, QueryProblems)
 )]
-pub(crate) async fn samples(
-    State(shared): State<Shared>,
-    metric_type: Result<Path<String>, PathRejection>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let mut parameters = Parameters::read(&uri, &SAMPLES_PARAMETERS);
-    let metric_name = read_metric_name(metric_type, &mut parameters);
-    let asked = MetricQuestion::read(&mut parameters)?;
-    let format = export_format(&mut parameters, &headers).unwrap_or(ExportFormat::Csv);
-    parameters.finish()?;
+pub(crate) async fn samples(client: Client, Parameters(asked): Parameters<SamplesParameters>) -> Answered {
+    let SamplesParameters { metric_type: InPath(MetricName(metric_name)), range, subject, form } = asked;
     let name = format!("{metric_name}-samples");
-    export(&shared, ExportRequest::Samples(asked.about(metric_name)), format, &name).await
+    let request = ExportRequest::Samples(samples_of(metric_name, range, subject));
+    client.export(request, form.format(&client), &name).await
 }
 
 /// Events as a file
@@ -83,95 +80,59 @@ pub(crate) async fn samples(
     path = "/api/v1/kelly/monitoring/activity/export",
     tag = "activity",
     operation_id = "activity_export",
-    params(
-        ("timeframe" = inline(Option<kelly_query::Timeframe>), Query, description = "Length of time that ends now; 1h unless said. Not together with `from`."),
-        ("from" = Option<String>, Query, description = "First instant, included: RFC 3339 or milliseconds since 1970."),
-        ("to" = Option<String>, Query, description = "End, excluded; now unless said. Needs `from`."),
-        ("severity" = inline(Option<Severity>), Query, description = "Only events of this severity."),
-        ("event_type" = Option<String>, Query, description = "Only events of this type.", max_length = 100),
-        ("account_id" = Option<String>, Query, description = "Only events of this account.", max_length = 50),
-        ("format" = Option<String>, Query, description = "csv, parquet, arrow (IPC stream) or jsonl.", example = "csv"),
-    ),
-    responses(
-        (status = 200, description = "The events.", content(
-            (String = "text/csv"), (String = "application/vnd.apache.parquet"),
-            (String = "application/vnd.apache.arrow.stream"), (String = "application/x-ndjson"),
-        )),
-        QueryProblems,
-    )
+    params(ActivityParameters),
+    responses(ExportedFile, QueryProblems)
 )]
-pub(crate) async fn activity(
-    State(shared): State<Shared>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let mut parameters = Parameters::read(&uri, &ACTIVITY_PARAMETERS);
+pub(crate) async fn activity(client: Client, Parameters(asked): Parameters<ActivityParameters>) -> Answered {
+    let ActivityParameters { range, filter, form } = asked;
     let request = ActivityExportRequest {
-        severity: parameters.parse("severity", parse_severity),
-        event_type: parameters.identifier("event_type", EVENT_TYPE_CHARACTERS),
-        account_id: parameters.identifier("account_id", ACCOUNT_ID_CHARACTERS),
-        range: read_range(&mut parameters)?,
+        range: range.into(),
+        severity: filter.severity.map(|severity| severity.as_str().to_owned()),
+        event_type: filter.event_type.map(|event_type| event_type.0),
+        account_id: filter.account_id.map(|id| id.0),
     };
-    let format = export_format(&mut parameters, &headers).unwrap_or(ExportFormat::Csv);
-    parameters.finish()?;
-    export(&shared, ExportRequest::Activity(request), format, "activity").await
+    client.export(ExportRequest::Activity(request), form.format(&client), "activity").await
 }
 
-/// The format asked for: the parameter, else the first of Accept that is known; `None` for JSON and for none.
-pub(crate) fn export_format(parameters: &mut Parameters, headers: &HeaderMap) -> Option<ExportFormat> {
-    if let Some(asked) = parameters.parse("format", parse_format) {
-        return asked;
+impl Client {
+    /// The first form of Accept that is known; `None` for JSON and for none.
+    pub(crate) fn accepted_format(&self) -> Option<ExportFormat> {
+        accepted_format(&self.headers)
     }
+
+    /// Begins an export and passes its bytes on. What fails before the first byte is a problem; what fails later cuts the
+    /// connection, so that nobody takes a part for the whole.
+    pub(crate) async fn export(&self, request: ExportRequest, format: ExportFormat, name: &str) -> Answered {
+        let place = self.shared.gates.export()?;
+        let ExportStream { bytes, window } =
+            self.shared.gates.query(1, self.shared.app.queries.export(request, format)).await??;
+        let bytes = bytes.map(move |piece| {
+            // Held for as long as bytes are to come.
+            let _ = &place;
+            piece.inspect_err(|error| tracing::warn!(%error, "an export ended before its end"))
+        });
+        let FileForm { media_type, ending, .. } = FileForm::of(format);
+        let file = file_name(name, window.from, window.to, ending);
+        let mut response = Body::from_stream(bytes).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        headers.insert(VARY, HeaderValue::from_static("accept"));
+        if let Ok(disposition) = HeaderValue::try_from(format!("attachment; filename=\"{file}\"")) {
+            headers.insert(CONTENT_DISPOSITION, disposition);
+        }
+        Ok(response)
+    }
+}
+
+fn accepted_format(headers: &HeaderMap) -> Option<ExportFormat> {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|list| list.split(',')).find_map(|range| {
         let media_type = range.split(';').next().unwrap_or_default().trim();
-        let known = FORMATS.iter().find(|(_, _, known, _)| known.eq_ignore_ascii_case(media_type));
         match media_type {
             "application/json" | "application/*" | "*/*" => Some(None),
-            _ => known.map(|(format, ..)| Some(*format)),
+            _ => FileForm::of_media_type(media_type).map(|form| Some(form.format)),
         }
     })?
-}
-
-fn parse_format(text: &str) -> Result<Option<ExportFormat>, String> {
-    if text == "json" {
-        return Ok(None);
-    }
-    let known = FORMATS.iter().find(|(_, name, ..)| *name == text);
-    known
-        .map(|(format, ..)| Some(*format))
-        .ok_or_else(|| format!("(`{}`) is none of csv, parquet, arrow, jsonl, json", echo(text)))
-}
-
-/// Begins an export and passes its bytes on. What fails before the first byte is a problem; what fails later cuts the
-/// connection, so that nobody takes a part for the whole.
-pub(crate) async fn export(
-    shared: &Shared,
-    request: ExportRequest,
-    format: ExportFormat,
-    name: &str,
-) -> Result<Response, Problem> {
-    let place = shared.gates.export()?;
-    let ExportStream { bytes, window } =
-        shared.gates.query(1, shared.app.queries.export(request, format)).await??;
-    let bytes = bytes.map(move |piece| {
-        // Held for as long as bytes are to come.
-        let _ = &place;
-        piece.inspect_err(|error| tracing::warn!(%error, "an export ended before its end"))
-    });
-    let (media_type, ending) = FORMATS
-        .iter()
-        .find(|(known, ..)| *known == format)
-        .map_or(("application/octet-stream", "bin"), |(_, _, media_type, ending)| (*media_type, *ending));
-    let file = file_name(name, window.from, window.to, ending);
-    let mut response = Body::from_stream(bytes).into_response();
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    headers.insert(VARY, HeaderValue::from_static("accept"));
-    if let Ok(disposition) = HeaderValue::try_from(format!("attachment; filename=\"{file}\"")) {
-        headers.insert(CONTENT_DISPOSITION, disposition);
-    }
-    Ok(response)
 }
 
 /// A name that every system takes: a metric's name may hold colons and slashes.
@@ -189,24 +150,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parameter_comes_before_accept_and_json_is_no_export() {
+    fn the_first_known_form_of_accept_counts_and_json_is_no_export() {
         let cases = [
-            ("", "", None),
-            ("", "application/json", None),
-            ("", "text/html, */*;q=0.8", None),
-            ("", "text/csv", Some(ExportFormat::Csv)),
-            ("", "text/html, Application/vnd.apache.parquet;q=1, text/csv", Some(ExportFormat::Parquet)),
-            ("", "application/json, text/csv", None),
-            ("?format=arrow", "text/csv", Some(ExportFormat::Arrow)),
-            ("?format=jsonl", "", Some(ExportFormat::JsonLines)),
-            ("?format=json", "text/csv", None),
+            ("", None),
+            ("application/json", None),
+            ("text/html, */*;q=0.8", None),
+            ("text/csv", Some(ExportFormat::Csv)),
+            ("text/html, Application/vnd.apache.parquet;q=1, text/csv", Some(ExportFormat::Parquet)),
+            ("application/json, text/csv", None),
         ];
-        for (query, accept, expected) in cases {
-            let mut parameters = Parameters::read(&format!("/x{query}").parse().unwrap(), &["format"]);
+        for (accept, expected) in cases {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, accept.parse().unwrap());
-            assert_eq!(export_format(&mut parameters, &headers), expected, "{query} {accept}");
-            assert!(parameters.finish().is_ok());
+            assert_eq!(accepted_format(&headers), expected, "{accept}");
         }
     }
 

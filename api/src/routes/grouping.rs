@@ -5,34 +5,59 @@ use kelly_query::{Detailed, GroupsRequest, MetricGroups};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::parameters::Parameters;
-use crate::routes::question::{MetricQuestion, reason};
+use crate::parameters::{Given, Top, parameters};
+use crate::routes::question::MetricQuestion;
 
-/// The parameters, beside those of every drill-down.
-pub(crate) const GROUPING_PARAMETERS: [&str; 4] = ["group_by", "top", "order_by", "order"];
-
-/// How to group, as it was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Grouping {
-    pub(crate) by: GroupBy,
-    pub(crate) order_by: Option<OrderBy>,
-    pub(crate) order: Option<Order>,
-    pub(crate) top: u32,
+parameters! {
+    /// How to group.
+    #[derive(Debug, Clone)]
+    pub(crate) struct GroupingParameters {
+        /// By account or by conversation. Not together with `conversation_id` or `step`.
+        pub(crate) group_by: Option<GroupBy>,
+        /// With `group_by`: groups shown at most; 10 unless said.
+        top: Option<Top>,
+        /// With `group_by`: by what groups are ranked; the metric's own aggregate unless said. Conversations older than
+        /// samples are kept have no percentiles.
+        order_by: Option<OrderBy>,
+        /// With `group_by`: smallest (asc) or greatest (desc) first. Unless said, most samples and greatest sums first,
+        /// and by any other figure the worst first, in the metric's own direction.
+        order: Option<Order>,
+    }
+    checked by fits_its_question
 }
 
-impl Grouping {
-    /// The question about one metric's groups.
-    pub(crate) fn of(self, metric_name: String, asked: MetricQuestion) -> GroupsRequest {
-        GroupsRequest {
-            metric_name,
-            range: asked.range,
-            group_by: self.by,
+fn fits_its_question(given: &mut Given) {
+    if given.has("group_by") {
+        if given.has("conversation_id") {
+            given.fault("conversation_id", "leaves one group; ask without `group_by`");
+        }
+        if given.has("step") {
+            let reason = "is chosen by the range where there is `group_by`; ask without the one or the other";
+            given.fault("step", reason);
+        }
+    } else {
+        for name in ["order_by", "order", "top"] {
+            if given.has(name) {
+                given.fault(name, "needs `group_by=account` or `group_by=conversation`");
+            }
+        }
+    }
+}
+
+impl GroupingParameters {
+    /// The question about the groups of one metric, if groups are asked for.
+    pub(crate) fn question(&self, metric_name: &str, asked: &MetricQuestion) -> Option<GroupsRequest> {
+        let group_by = self.group_by?;
+        Some(GroupsRequest {
+            metric_name: metric_name.to_owned(),
+            range: asked.range.clone().into(),
+            group_by,
             order_by: self.order_by,
             order: self.order,
-            top: self.top,
-            account_id: asked.account_id,
+            top: self.top.map_or(DEFAULT_TOP, |top| top.0),
+            account_id: asked.subject.account_id.clone().map(|id| id.0),
             compare: asked.compare,
-        }
+        })
     }
 }
 
@@ -44,25 +69,4 @@ pub(crate) enum DrillDown {
     Whole(Box<Detailed>),
     /// With it.
     Groups(Box<MetricGroups>),
-}
-
-/// Reads the grouping, if one is asked for. Its parameters without `group_by` are a mistake.
-pub(crate) fn grouping(parameters: &mut Parameters) -> Option<Grouping> {
-    let is_asked = parameters.has("group_by");
-    let by = parameters.parse("group_by", |text| text.parse::<GroupBy>().map_err(reason));
-    let order_by = parameters.parse("order_by", |text| text.parse::<OrderBy>().map_err(reason));
-    let order = parameters.parse("order", |text| text.parse::<Order>().map_err(reason));
-    let top = parameters.parse("top", |text| {
-        text.parse::<u32>().map_err(|_| "is no whole number; give how many groups to show".to_owned())
-    });
-    if !is_asked {
-        for (name, given) in
-            [("order_by", order_by.is_some()), ("order", order.is_some()), ("top", top.is_some())]
-        {
-            if given {
-                parameters.fault(name, "needs `group_by=account` or `group_by=conversation`".to_owned());
-            }
-        }
-    }
-    Some(Grouping { by: by?, order_by, order, top: top.unwrap_or(DEFAULT_TOP) })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use kelly_query::{DatabaseHealth, HEALTH_AT_ONCE};
@@ -16,7 +16,7 @@ use crate::openapi::{HealthProblems, LivenessProblems, PlainQueryProblems, Ready
 use crate::parameters::Parameters;
 use crate::ports::{Part, PartStatus};
 use crate::problem::{Code, Fault, PartFault, Problem};
-use crate::state::Shared;
+use crate::state::HandlerState;
 
 /// How everything is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -53,10 +53,7 @@ pub(crate) enum OverallStatus {
 /// Every part with its state, one sentence and its figures. 200 while Kelly is of use, 503 with the
 /// same body when a required part is down or starting.
 #[utoipa::path(
-    get,
-    path = "/api/v1/kelly/monitoring/health",
-    tag = "health",
-    operation_id = "health",
+    get, path = "/api/v1/kelly/monitoring/health", tag = "health", operation_id = "health",
     responses(
         (status = 200, description = "Healthy or degraded.", body = HealthReport),
         (status = 503, description = "A required part is down or starting: the same report. Or the server is busy: a problem document.",
@@ -64,8 +61,7 @@ pub(crate) enum OverallStatus {
         HealthProblems,
     )
 )]
-pub(crate) async fn report(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
-    Parameters::read(&uri, &[]).finish()?;
+pub(crate) async fn report(State(shared): State<HandlerState>, _: Parameters<()>) -> Response {
     let parts = parts(&shared).await;
     let settings = &shared.app.settings;
     let now = (settings.clock)();
@@ -82,75 +78,45 @@ pub(crate) async fn report(State(shared): State<Shared>, uri: Uri) -> Result<Res
     };
     let mut response = (status, Json(report)).into_response();
     response.extensions_mut().insert(OwnBody);
-    Ok(response)
+    response
 }
 
 /// Health of the store
 ///
 /// Version, schema, round trip, and what each table holds.
 #[utoipa::path(
-    get,
-    path = "/api/v1/kelly/monitoring/health/database",
-    tag = "health",
+    get, path = "/api/v1/kelly/monitoring/health/database", tag = "health",
     operation_id = "monitoring_health_database",
-    responses(
-        (status = 200, description = "The store answers.", body = DatabaseHealth),
-        PlainQueryProblems,
-    )
+    responses((status = 200, description = "The store answers.", body = DatabaseHealth), PlainQueryProblems)
 )]
 pub(crate) async fn monitoring_database(
-    state: State<Shared>,
-    uri: Uri,
+    state: State<HandlerState>,
+    parameters: Parameters<()>,
 ) -> Result<Json<DatabaseHealth>, Problem> {
-    database(state, uri).await
+    database(state, parameters).await
 }
 
 /// Health of the store, short path
 ///
 /// The same as `/api/v1/kelly/monitoring/health/database`.
 #[utoipa::path(
-    get,
-    path = "/health/database",
-    tag = "health",
-    operation_id = "health_database",
-    responses(
-        (status = 200, description = "The store answers.", body = DatabaseHealth),
-        PlainQueryProblems,
-    )
+    get, path = "/health/database", tag = "health", operation_id = "health_database",
+    responses((status = 200, description = "The store answers.", body = DatabaseHealth), PlainQueryProblems)
 )]
 pub(crate) async fn database(
-    State(shared): State<Shared>,
-    uri: Uri,
+    State(shared): State<HandlerState>,
+    _: Parameters<()>,
 ) -> Result<Json<DatabaseHealth>, Problem> {
-    Parameters::read(&uri, &[]).finish()?;
     let health = shared.gates.query(HEALTH_AT_ONCE, shared.app.queries.health_database()).await??;
     Ok(Json(health))
 }
 
-/// The process lives.
+/// The process runs.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Alive {
     /// Always `alive`.
     #[schema(example = "alive")]
     status: &'static str,
-}
-
-/// Liveness
-///
-/// Answers as long as the process turns requests around at all, whatever the state of its parts.
-#[utoipa::path(
-    get,
-    path = "/livez",
-    tag = "health",
-    operation_id = "livez",
-    responses(
-        (status = 200, description = "The process lives.", body = Alive),
-        LivenessProblems,
-    )
-)]
-pub(crate) async fn livez(uri: Uri) -> Result<Json<Alive>, Problem> {
-    Parameters::read(&uri, &[]).finish()?;
-    Ok(Json(Alive { status: "alive" }))
 }
 
 /// Every required part is up.
@@ -161,21 +127,28 @@ pub(crate) struct Ready {
     status: &'static str,
 }
 
+/// Liveness
+///
+/// Answers as long as the process turns requests around at all, whatever the state of its parts.
+#[utoipa::path(
+    get, path = "/livez", tag = "health", operation_id = "livez",
+    responses((status = 200, description = "The process runs.", body = Alive), LivenessProblems)
+)]
+pub(crate) async fn livez(_: Parameters<()>) -> Json<Alive> {
+    Json(Alive { status: "alive" })
+}
+
 /// Readiness
 ///
 /// 200 when every part this process needs is up, else 503 naming those that are not.
 #[utoipa::path(
-    get,
-    path = "/readyz",
-    tag = "health",
-    operation_id = "readyz",
-    responses(
-        (status = 200, description = "Ready.", body = Ready),
-        ReadyProblems,
-    )
+    get, path = "/readyz", tag = "health", operation_id = "readyz",
+    responses((status = 200, description = "Ready.", body = Ready), ReadyProblems)
 )]
-pub(crate) async fn readyz(State(shared): State<Shared>, uri: Uri) -> Result<Json<Ready>, Problem> {
-    Parameters::read(&uri, &[]).finish()?;
+pub(crate) async fn readyz(
+    State(shared): State<HandlerState>,
+    _: Parameters<()>,
+) -> Result<Json<Ready>, Problem> {
     let missing: Vec<Fault> = parts(&shared)
         .await
         .into_iter()
@@ -190,7 +163,7 @@ pub(crate) async fn readyz(State(shared): State<Shared>, uri: Uri) -> Result<Jso
         .with_errors(missing, None))
 }
 
-async fn parts(shared: &Shared) -> Vec<Part> {
+async fn parts(shared: &HandlerState) -> Vec<Part> {
     let limit = shared.gates.limits().health_timeout;
     match tokio::time::timeout(limit, shared.app.health.parts()).await {
         Ok(parts) => parts,

@@ -1,23 +1,17 @@
 //! How fast the running system is.
 
-use std::sync::Arc;
-
-use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
-use axum::response::Response;
 use chrono::{DateTime, Utc};
 use kelly_query::StorePerformance;
-use kelly_query::cache::LONG_LIFETIME;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::answers::{Question, answer_kept_if};
+use crate::answers::Question;
+use crate::client::{Answered, Client};
 use crate::openapi::{NotModified, PlainQueryProblems};
-use crate::pace::{RoutePerformance, window_seconds};
 use crate::parameters::Parameters;
 use crate::ports::IngestPerformance;
-use crate::problem::Problem;
-use crate::state::Shared;
+use crate::route_times::{RoutePerformance, window_seconds};
+use crate::state::HandlerState;
 
 /// How fast everything is. What is not known is null, never a guess.
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,36 +41,28 @@ pub(crate) struct HttpPerformance {
 /// how new the newest row is, what the tables hold and what a day adds to them. Each figure says its unit and window;
 /// one that is not known is null.
 #[utoipa::path(
-    get,
-    path = "/api/v1/kelly/monitoring/performance",
-    tag = "health",
-    operation_id = "performance",
-    responses(
-        (status = 200, description = "The figures.", body = Performance),
-        NotModified,
-        PlainQueryProblems,
-    )
+    get, path = "/api/v1/kelly/monitoring/performance", tag = "health", operation_id = "performance",
+    responses((status = 200, description = "The figures.", body = Performance), NotModified, PlainQueryProblems)
 )]
-pub(crate) async fn performance(
-    State(shared): State<Shared>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    Parameters::read(&uri, &[]).finish()?;
-    let (queries, measure) = (Arc::clone(&shared.app.queries), Arc::clone(&shared.app.measure));
-    let (pace, timestamp) = (Arc::clone(&shared.pace), (shared.app.settings.clock)());
-    let started_at = shared.app.settings.started_at;
-    let ask = async move {
-        let (store, ingest) = tokio::join!(queries.store_performance(), measure.ingest());
+pub(crate) async fn performance(client: Client, _: Parameters<()>) -> Answered {
+    client.answer(Question::Performance).await
+}
+
+impl Performance {
+    /// Measures it now.
+    pub(crate) async fn measure(shared: &HandlerState, now: DateTime<Utc>) -> Self {
+        let app = &shared.app;
+        let (store, ingest) = tokio::join!(app.queries.store_performance(), app.measure.ingest());
         if let Err(error) = &store {
             tracing::warn!(%error, "the store's performance is not known");
         }
-        let window_seconds = window_seconds(timestamp, started_at);
-        let http = HttpPerformance { window_seconds, routes: pace.routes(timestamp, window_seconds) };
-        Ok(Performance { timestamp, ingest, http, store: store.ok() })
-    };
-    // A store that is back is told of at once.
-    let is_kept = |told: &Performance| told.store.is_some();
-    let answer = answer_kept_if(&shared, Question::Performance, LONG_LIFETIME, ask, is_kept).await?;
-    Ok(answer.respond(&headers, (shared.app.settings.clock)()))
+        let window_seconds = window_seconds(now, app.settings.started_at);
+        let http = HttpPerformance { window_seconds, routes: shared.route_times.routes(now, window_seconds) };
+        Self { timestamp: now, ingest, http, store: store.ok() }
+    }
+
+    /// Whether every part answered: a store that is back shows at once.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.store.is_some()
+    }
 }

@@ -1,12 +1,10 @@
 //! The table of error codes, for whoever follows the `type` of a problem document.
 
 use axum::Json;
-use axum::extract::Path;
-use axum::http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::parameters::Parameters;
+use crate::parameters::{InPath, Parameters, ProblemCode, parameters};
 use crate::problem::{Code, Definition, Problem};
 
 /// One error code.
@@ -27,36 +25,35 @@ pub(crate) struct ProblemKind {
 
 /// All error codes
 #[utoipa::path(
-    get,
-    path = "/api/problems",
-    tag = "errors",
-    operation_id = "problems",
-    responses(
-        (status = 200, description = "The table.", body = [ProblemKind]),
-        crate::openapi::PlainProblems,
-    )
+    get, path = "/api/problems", tag = "errors", operation_id = "problems",
+    responses((status = 200, description = "The table.", body = [ProblemKind]), crate::openapi::PlainProblems)
 )]
-pub(crate) async fn all(uri: Uri) -> Result<Json<Vec<ProblemKind>>, Problem> {
-    Parameters::read(&uri, &[]).finish()?;
-    Ok(Json(Code::ALL.map(kind).into()))
+pub(crate) async fn all(_: Parameters<()>) -> Json<Vec<ProblemKind>> {
+    Json(Code::ALL.map(kind).into())
+}
+
+parameters! {
+    /// Of one error code.
+    pub(crate) struct ProblemParameters {
+        /// The code.
+        code: InPath<ProblemCode>,
+    }
 }
 
 /// One error code
 ///
 /// What the `type` of a problem document points to.
 #[utoipa::path(
-    get,
-    path = "/api/problems/{code}",
-    tag = "errors",
-    operation_id = "problem",
-    params(("code" = String, Path, description = "The code.", example = "log_full")),
+    get, path = "/api/problems/{code}", tag = "errors", operation_id = "problem", params(ProblemParameters),
     responses(
         (status = 200, description = "What it means and what to do.", body = ProblemKind),
         crate::openapi::MissingProblems,
     )
 )]
-pub(crate) async fn one(Path(code): Path<String>, uri: Uri) -> Result<Json<ProblemKind>, Problem> {
-    Parameters::read(&uri, &[]).finish()?;
+pub(crate) async fn one(
+    Parameters(asked): Parameters<ProblemParameters>,
+) -> Result<Json<ProblemKind>, Problem> {
+    let InPath(ProblemCode(code)) = asked.code;
     Code::ALL.into_iter().find(|known| known.name() == code).map(|known| Json(kind(known))).ok_or_else(|| {
         Problem::new(Code::NotFound, "No error has this code; /api/problems lists all of them.")
     })

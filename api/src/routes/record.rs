@@ -7,16 +7,16 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use kelly_schemas::decode::ARROW_STREAM;
+use kelly_schemas::decode::{ARROW_STREAM, without_byte_order_mark};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::limits::{Limits, MAX_ROW_FAULTS};
-use crate::openapi::RecordProblems;
+use crate::openapi::{ActivityLines, ActivityRows, MetricLines, MetricRows, RecordProblems};
 use crate::ports::{BodyForm, NotAccepted, RowKind, Submission};
 use crate::problem::{Code, Fault, Problem};
-use crate::state::Shared;
+use crate::state::HandlerState;
 
 /// The rows are durable on the log.
 #[derive(Debug, Serialize, ToSchema)]
@@ -33,42 +33,57 @@ pub(crate) struct Recorded {
 #[schema(value_type = String, format = Binary)]
 pub(crate) struct ArrowStream(#[expect(dead_code, reason = "stands in the document only")] Vec<u8>);
 
+/// What the document says of recording metrics.
+const ABOUT_METRICS: &str = "\
+One JSON object, an array of objects, or NDJSON (one object a line, `Content-Type:
+application/x-ndjson`). Answers 202 only after the log has every row durably; the rows can be
+queried a moment later. A body with one bad row is refused whole, and the answer says which rows
+are bad and why. A metric has `metric_name` and `value`, and optionally `metric_type`, `timestamp`
+(RFC 3339 or epoch milliseconds; absent means now; `created_at` is another name of it), `account_id`, `conversation_id`, `user_id`,
+`metadata` and `id`. Unknown fields go to `metadata`; a name that
+is in it too is refused. Conversation text is refused.
+
+Many metrics at once go best as an Arrow IPC stream (`Content-Type: application/vnd.apache.arrow.stream`): a
+column each, of the names above without `id`. Text columns are Utf8, LargeUtf8, Utf8View or a dictionary of
+Utf8; `value` is a float or an integer; the time is a Timestamp with a time zone, Int64 of epoch
+milliseconds, or text in RFC 3339; `metadata` is text, one JSON object. Another column refuses the body.
+Such a request has at most 65,536 rows.";
+
+/// What it says of recording events.
+const ABOUT_EVENTS: &str = "\
+As for metrics. An event has `event_type` and `title`, and optionally `id` (a UUID: the same id
+sent twice shows once), `description`, `account_id`, `conversation_id`, `user_id`, `severity`
+(low, medium, high, critical; default low), `category` (default general), `created_at`
+(or `timestamp`, another name of it) and `metadata`.";
+
+/// What it says of both.
+const LIMITS: &str = "\
+Limits: a request has at most 10,000 rows and 4 MiB, a row 1 MiB (less 64 bytes), its metadata with the unknown
+fields 8 KiB, 16 levels and 64 unknown fields; more than the first three is 413, more metadata 422. A time
+lies at most 10 minutes ahead and is at most as old as what is kept (MONITORING_DB_RETENTION_DAYS, 90
+days unless configured). A UTF-8 byte order mark in front of the body is skipped.";
+
+fn described(about: &str) -> String {
+    format!("{about}\n\n{LIMITS}")
+}
+
 /// Record metrics
-///
-/// One JSON object, an array of objects, or NDJSON (one object a line, `Content-Type:
-/// application/x-ndjson`). Answers 202 only after the log has every row durably; the rows can be
-/// queried a moment later. A body with one bad row is refused whole, and the answer says which rows
-/// are bad and why. A metric has `metric_name` and `value`, and optionally `metric_type`, `timestamp`
-/// (RFC 3339 or epoch milliseconds; absent means now; `created_at` is another name of it), `account_id`, `conversation_id`, `user_id`,
-/// `metadata` and `id`. Unknown fields go to `metadata`; a name that
-/// is in it too is refused. Conversation text is refused.
-///
-/// Many metrics at once go best as an Arrow IPC stream (`Content-Type: application/vnd.apache.arrow.stream`): a
-/// column each, of the names above without `id`. Text columns are Utf8, LargeUtf8, Utf8View or a dictionary of
-/// Utf8; `value` is a float or an integer; the time is a Timestamp with a time zone, Int64 of epoch
-/// milliseconds, or text in RFC 3339; `metadata` is text, one JSON object. Another column refuses the body.
-/// Such a request has at most 65,536 rows.
-///
-/// Limits: a request has at most 10,000 rows and 4 MiB, a row 1 MiB (less 64 bytes), its metadata with the unknown
-/// fields 8 KiB, 16 levels and 64 unknown fields; more than the first three is 413, more metadata 422. A time
-/// lies at most 10 minutes ahead and is at most as old as what is kept (MONITORING_DB_RETENTION_DAYS, 90
-/// days unless configured). A UTF-8 byte order mark in front of the body is skipped.
 #[utoipa::path(
-    post,
-    path = "/api/v1/kelly/monitoring/metrics/record",
-    tag = "recording",
-    operation_id = "record_metrics",
+    post, path = "/api/v1/kelly/monitoring/metrics/record", tag = "recording", operation_id = "record_metrics",
+    description = described(ABOUT_METRICS),
     request_body(
         description = "One metric, an array of metrics, NDJSON, or an Arrow IPC stream.",
         content(
-            (crate::openapi::MetricRows = "application/json", examples(
+            (MetricRows = "application/json", examples(
                 ("one" = (summary = "One metric", value = json!({"metric_name": "response_time", "value": 145.2, "account_id": "account123"}))),
                 ("array" = (summary = "Several at once", value = json!([
                     {"metric_name": "ai_confidence", "value": 0.85, "conversation_id": "conv456"},
                     {"metric_name": "messages", "value": 1, "account_id": "account123", "metadata": {"channel": "web"}}
                 ])))
             )),
-            (String = "application/x-ndjson", example = "{\"metric_name\":\"response_time\",\"value\":145.2}\n{\"metric_name\":\"response_time\",\"value\":150.8}\n"),
+            (MetricLines = "application/x-ndjson", example = json!([
+                {"metric_name": "response_time", "value": 145.2}, {"metric_name": "response_time", "value": 150.8}
+            ])),
             (ArrowStream = "application/vnd.apache.arrow.stream"),
         ),
     ),
@@ -78,52 +93,39 @@ pub(crate) struct ArrowStream(#[expect(dead_code, reason = "stands in the docume
     )
 )]
 pub(crate) async fn metrics(
-    State(shared): State<Shared>,
+    State(shared): State<HandlerState>,
     request: Request,
 ) -> Result<(StatusCode, Json<Recorded>), Problem> {
     record(&shared, RowKind::Metrics, request).await
 }
 
 /// Record activity events
-///
-/// As for metrics. An event has `event_type` and `title`, and optionally `id` (a UUID: the same id
-/// sent twice shows once), `description`, `account_id`, `conversation_id`, `user_id`, `severity`
-/// (low, medium, high, critical; default low), `category` (default general), `created_at`
-/// (or `timestamp`, another name of it) and `metadata`.
-///
-/// Limits: a request has at most 10,000 rows and 4 MiB, a row 1 MiB (less 64 bytes), its metadata with the unknown
-/// fields 8 KiB, 16 levels and 64 unknown fields; more than the first three is 413, more metadata 422. A time
-/// lies at most 10 minutes ahead and is at most as old as what is kept (MONITORING_DB_RETENTION_DAYS, 90
-/// days unless configured). A UTF-8 byte order mark in front of the body is skipped.
 #[utoipa::path(
-    post,
-    path = "/api/v1/kelly/monitoring/activity/record",
-    tag = "recording",
-    operation_id = "record_activity",
+    post, path = "/api/v1/kelly/monitoring/activity/record", tag = "recording",
+    operation_id = "record_activity", description = described(ABOUT_EVENTS),
     request_body(
         description = "One event, an array of events, or NDJSON.",
         content(
-            (crate::openapi::ActivityRows = "application/json", example = json!({
+            (ActivityRows = "application/json", example = json!({
                 "event_type": "user_interaction", "title": "User started conversation", "severity": "low",
                 "account_id": "account123", "conversation_id": "conv456"
             })),
-            (String = "application/x-ndjson", example = "{\"event_type\":\"user_interaction\",\"title\":\"User started conversation\"}\n"),
+            (ActivityLines = "application/x-ndjson", example = json!([
+                {"event_type": "user_interaction", "title": "User started conversation"}
+            ])),
         ),
     ),
-    responses(
-        (status = 202, description = "Every row is durable on the log.", body = Recorded),
-        RecordProblems,
-    )
+    responses((status = 202, description = "Every row is durable on the log.", body = Recorded), RecordProblems)
 )]
 pub(crate) async fn activity(
-    State(shared): State<Shared>,
+    State(shared): State<HandlerState>,
     request: Request,
 ) -> Result<(StatusCode, Json<Recorded>), Problem> {
     record(&shared, RowKind::Activity, request).await
 }
 
 async fn record(
-    shared: &Shared,
+    shared: &HandlerState,
     kind: RowKind,
     request: Request,
 ) -> Result<(StatusCode, Json<Recorded>), Problem> {
@@ -138,6 +140,7 @@ async fn record(
     let _room = shared.gates.buffer(room)?;
     let body = read_body(request, limits).await?;
 
+    let form = form_of(form, &body);
     let accepting = shared.app.acceptor.accept(Submission { kind, form, body });
     match tokio::time::timeout(limits.record_timeout, accepting).await {
         Ok(Ok(accepted)) => {
@@ -188,6 +191,16 @@ fn body_form(headers: &HeaderMap, kind: RowKind) -> Result<BodyForm, Problem> {
         return Err(unsupported("The body must be in UTF-8."));
     }
     Ok(form)
+}
+
+/// Lines that are an array are read as one: the document describes lines as an array, so clients made from it may
+/// write one.
+fn form_of(said: BodyForm, body: &[u8]) -> BodyForm {
+    let is_array = without_byte_order_mark(body).trim_ascii_start().starts_with(b"[");
+    match said {
+        BodyForm::Ndjson if is_array => BodyForm::Json,
+        said => said,
+    }
 }
 
 fn announced_length(headers: &HeaderMap) -> Option<u64> {

@@ -16,6 +16,24 @@ async fn an_unknown_route_is_a_problem() {
 }
 
 #[tokio::test]
+async fn a_near_miss_names_the_route_and_nothing_of_the_path() {
+    let api = Api::new(Setup::default());
+    for (path, expected) in [
+        ("/api/v1/kelly/monitoring/metrics/", "/api/v1/kelly/monitoring/metrics"),
+        ("/api/v1/kelly/monitoring/activity/feeds", "/api/v1/kelly/monitoring/activity/feed"),
+        ("/metrics/detailed/secret", "/api/v1/kelly/monitoring/metrics/detailed/{metric_type}"),
+        ("/livez/", "/livez"),
+        ("/api/openapi.jso", "/api/openapi.json"),
+    ] {
+        let answer = api.get(path).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (404, "route_not_found"), "{path}");
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(&format!("did you mean {expected}?")), "{path}: {detail}");
+        assert!(!detail.contains("secret"), "{detail}");
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_method_says_which_are_right() {
     let api = Api::new(Setup::default());
     let answer = api.send("DELETE", "/api/v1/kelly/monitoring/metrics", &[], Body::empty()).await;

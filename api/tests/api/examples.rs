@@ -1,13 +1,13 @@
 //! The document's examples work as they stand: pages that offer to try a route fill them in.
 
-use kelly_api::openapi_document;
+use kelly_api::{BodyForm, openapi_document};
 use kelly_schemas::decode::{self, Form, Origin};
 use kelly_schemas::{Catalogue, Limits};
 use serde_json::Value;
 
 use crate::support::{Api, Setup};
 
-fn operations() -> Vec<(String, String, Value)> {
+pub(crate) fn operations() -> Vec<(String, String, Value)> {
     let document = serde_json::to_value(openapi_document("0.0.0")).unwrap();
     let paths = document["paths"].as_object().unwrap().clone();
     paths
@@ -19,18 +19,26 @@ fn operations() -> Vec<(String, String, Value)> {
         .collect()
 }
 
-/// Examples of a body, each as a client sends it.
+/// Examples of a body, each as a client sends it: lines as lines, and as the array that describes them.
 fn request_examples(operation: &Value) -> Vec<(String, String)> {
     let contents = operation["requestBody"]["content"].as_object().into_iter().flatten();
     contents
         .flat_map(|(media_type, content)| {
             let several = content["examples"].as_object().into_iter().flatten().map(|(_, one)| &one["value"]);
-            several.chain(content.get("example")).map(|example| {
-                let body = example.as_str().map_or_else(|| example.to_string(), str::to_owned);
-                (media_type.clone(), body)
+            several.chain(content.get("example")).flat_map(move |example| {
+                let as_lines = (media_type == "application/x-ndjson").then(|| lines(example));
+                [Some(example.to_string()), as_lines]
+                    .into_iter()
+                    .flatten()
+                    .map(move |body| (media_type.clone(), body))
             })
         })
         .collect()
+}
+
+/// The rows of an array, a line each.
+pub(crate) fn lines(rows: &Value) -> String {
+    rows.as_array().unwrap().iter().map(|row| format!("{row}\n")).collect()
 }
 
 #[tokio::test]
@@ -42,7 +50,10 @@ async fn every_request_example_is_accepted_today_and_next_year() {
         for (media_type, body) in request_examples(&operation) {
             count += 1;
             assert_eq!(api.post(&path, &media_type, &body).await.status, 202, "{path} {body}");
-            let form = if media_type == "application/json" { Form::Json } else { Form::Ndjson };
+            let form = match api.accept.taken.lock().unwrap().pop().unwrap().form {
+                BodyForm::Ndjson => Form::Ndjson,
+                _ => Form::Json,
+            };
             for row in decode::split_rows(body.as_bytes(), form, &limits).unwrap() {
                 // Long after any date in it: an example with a date is refused once that is too old.
                 let origin =
@@ -69,7 +80,7 @@ async fn every_route_answers_to_its_parameter_examples_together() {
         let (mut url, mut query) = (path.clone(), Vec::new());
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
             let Some(example) = parameter.get("example") else { continue };
-            let value = example.as_str().map_or_else(|| example.to_string(), str::to_owned);
+            let value = written(example);
             let name = parameter["name"].as_str().unwrap();
             match parameter["in"].as_str().unwrap() {
                 "path" => url = url.replace(&format!("{{{name}}}"), &value),
@@ -81,6 +92,15 @@ async fn every_route_answers_to_its_parameter_examples_together() {
         count += 1;
     }
     assert!(count > 10, "{count}");
+}
+
+/// A value as it stands in a URL; a list with commas.
+pub(crate) fn written(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(written).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
 }
 
 /// Filters that are filled in would answer an empty page on every store but ours.

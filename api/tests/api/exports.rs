@@ -68,11 +68,11 @@ async fn what_cannot_be_exported_is_refused_by_name() {
     }
 }
 
-/// The fake's critical events fail after its first piece.
+/// The fake's export of this type of event fails after its first piece.
 #[tokio::test]
 async fn a_failure_on_the_way_breaks_the_body_off() {
     let api = Api::new(Setup::default());
-    let request = Request::get(format!("{ACTIVITY}?severity=critical"))
+    let request = Request::get(format!("{ACTIVITY}?event_type=cut_off"))
         .header("host", "localhost")
         .body(Body::empty())
         .unwrap();

@@ -1,5 +1,6 @@
 //! The API over fakes of its ports, request by request.
 
+mod agreement;
 mod answers;
 mod contract;
 mod errors;

@@ -151,7 +151,7 @@ fn rows_are_described_as_in_the_contract() {
             let theirs = &contract_row["properties"][name];
             let label = theirs["$ref"].as_str().map(|target| target.trim_start_matches('#'));
             let theirs = label.and_then(|label| contract.pointer(label)).unwrap_or(theirs);
-            for bound in ["minLength", "maxLength"] {
+            for bound in ["minLength", "maxLength", "pattern", "minimum", "maximum"] {
                 assert_eq!(ours.get(bound), theirs.get(bound), "{row}.{name} {bound}");
             }
         }

@@ -86,6 +86,7 @@ impl Queries for FakeQueries {
     }
 
     async fn several(&self, request: SeveralRequest) -> Result<Several, QueryError> {
+        request.check()?;
         let answer = Several {
             metrics: vec![answers::detailed(), answers::compared()],
             unknown_metrics: vec!["ai_confidnce".to_owned()],
@@ -94,6 +95,7 @@ impl Queries for FakeQueries {
     }
 
     async fn groups(&self, request: GroupsRequest) -> Result<MetricGroups, QueryError> {
+        request.check()?;
         self.answer(format!("{request:?}"), answers::groups()).await
     }
 
@@ -107,7 +109,7 @@ impl Queries for FakeQueries {
 
     async fn export(&self, request: ExportRequest, format: ExportFormat) -> Result<ExportStream, QueryError> {
         let stream = answers::export(
-            matches!(&request, ExportRequest::Activity(events) if events.severity.as_deref() == Some("critical")),
+            matches!(&request, ExportRequest::Activity(events) if events.event_type.as_deref() == Some("cut_off")),
         );
         self.answer(format!("{format:?} {request:?}"), stream).await
     }

@@ -250,7 +250,11 @@ fn assert_add_up_alike(found: &MetricGroups, expected: &MetricGroups) {
     assert_eq!(found.group_count, expected.group_count, "{what}");
     assert_eq!(found.total.is_some(), expected.total.is_some(), "{what}");
     if let (Some(found), Some(expected)) = (found.total, expected.total) {
-        assert_eq!((found.count, found.min, found.max), (expected.count, expected.min, expected.max), "{what}");
+        assert_eq!(
+            (found.count, found.min, found.max),
+            (expected.count, expected.min, expected.max),
+            "{what}"
+        );
         assert_eq!(found.last, expected.last, "{what}");
         assert_close(found.sum, expected.sum, &what);
         assert_close(found.mean, expected.mean, &what);
@@ -259,9 +263,12 @@ fn assert_add_up_alike(found: &MetricGroups, expected: &MetricGroups) {
         let groups = answer.groups.iter().map(|group| {
             (group.id.clone(), group.count, group.sum, group.share_of_count, group.share_of_sum)
         });
-        let others = [("unassigned", answer.unassigned), ("remainder", answer.remainder.map(|rest| rest.share))];
+        let others =
+            [("unassigned", answer.unassigned), ("remainder", answer.remainder.map(|rest| rest.share))];
         let others = others.into_iter().filter_map(|(name, share)| {
-            share.map(|share| (name.to_owned(), share.count, share.sum, share.share_of_count, share.share_of_sum))
+            share.map(|share| {
+                (name.to_owned(), share.count, share.sum, share.share_of_count, share.share_of_sum)
+            })
         });
         groups.chain(others).collect::<Vec<_>>()
     };
@@ -294,11 +301,8 @@ async fn samples_and_rollups_add_up_alike_whatever_names_no_group() {
         }
         fixture.record(&samples).await;
         let account = ACCOUNTS[0].to_owned();
-        let filters = [
-            (GroupBy::Account, None),
-            (GroupBy::Conversation, None),
-            (GroupBy::Conversation, Some(account)),
-        ];
+        let filters =
+            [(GroupBy::Account, None), (GroupBy::Conversation, None), (GroupBy::Conversation, Some(account))];
         for (group_by, account_id) in filters {
             for order_by in [OrderBy::Sum, OrderBy::Count, OrderBy::Max] {
                 let ask = async |timeframe| {
@@ -309,9 +313,12 @@ async fn samples_and_rollups_add_up_alike_whatever_names_no_group() {
                     };
                     fixture.service.groups(asked).await.unwrap()
                 };
-                let (of_samples, of_rollups) = (ask(Timeframe::OneDay).await, ask(Timeframe::SevenDays).await);
+                let (of_samples, of_rollups) =
+                    (ask(Timeframe::OneDay).await, ask(Timeframe::SevenDays).await);
                 assert_add_up_alike(&of_rollups, &of_samples);
-                let own = samples.iter().filter(|sample| account_id.as_deref().is_none_or(|own| sample.account == own));
+                let own = samples
+                    .iter()
+                    .filter(|sample| account_id.as_deref().is_none_or(|own| sample.account == own));
                 let (all, without): (Vec<&Sample>, Vec<&Sample>) =
                     (own.clone().collect(), own.filter(|sample| id(sample, group_by).is_empty()).collect());
                 let told = |share: Option<u64>| share.unwrap_or_default() as usize;

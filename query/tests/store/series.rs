@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use kelly_query::detailed::{Detailed, Direction, Percentiles, Tier, Window};
+use kelly_query::range::parse_instant;
 use kelly_query::{RangeRequest, Timeframe};
 
 use crate::fixture::{Fixture, now};
@@ -216,7 +217,8 @@ async fn ranges_at_random_are_answered_as_worked_out_by_hand() {
         let hours = (numbers.even() * 26.0) as i32 - 12;
         let there = FixedOffset::east_opt(hours * 3_600 + 1_800).unwrap();
         let written = [from, from + length].map(|instant| instant.with_timezone(&there).to_rfc3339());
-        let range = RangeRequest::parse(None, Some(&written[0]), Some(&written[1])).unwrap();
+        let [first, end] = [&written[0], &written[1]].map(|text| parse_instant(text).unwrap());
+        let range = RangeRequest::Between { from: first, to: Some(end) };
         let answer = fixture.detailed("custom", range, account, conversation).await;
         assert!(answer.window.from <= from && answer.window.to >= from + length, "{written:?}");
         let own: Vec<Sample> = samples

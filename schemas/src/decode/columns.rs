@@ -167,7 +167,9 @@ impl<'a> Draft<'a> for ActivityDraft<'a> {
             ActivityColumn::ConversationId => self.about.conversation_id(fields),
             ActivityColumn::UserId => self.about.user_id(fields),
             ActivityColumn::Id => read_parsed(fields, &mut self.id, |text| {
-                Uuid::try_parse(text).ok().filter(|id| !id.is_nil()).ok_or(Fault::InvalidId)
+                // With hyphens or without, as the JSON Schema says; the library also reads braces and URNs.
+                let is_plain = matches!(text.len(), 32 | 36);
+                Uuid::try_parse(text).ok().filter(|id| is_plain && !id.is_nil()).ok_or(Fault::InvalidId)
             }),
             ActivityColumn::EventType => fields.text(&mut self.event_type, |field, text| {
                 check::name(field, text, limits::EVENT_TYPE_CHARACTERS)

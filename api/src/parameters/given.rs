@@ -1,12 +1,12 @@
-//! Query parameters, read strictly: an unknown, repeated, empty or wrong one is refused with what is
-//! allowed, all of them at once. A misspelt filter that is ignored would answer another question.
+//! What a request gives: the texts of its parameters, and what is wrong with them.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use axum::extract::Query;
+use axum::extract::{Query, RawPathParams};
 use axum::http::Uri;
 
+use super::Value;
 use crate::problem::{Code, Fault, ParameterFault, Problem};
 
 /// Faults shown at most; a URL can hold thousands of names.
@@ -14,80 +14,90 @@ const MAX_FAULTS: usize = 20;
 /// Characters of a client's own text that a reason repeats at most.
 const MAX_ECHO: usize = 40;
 
-/// The parameters of one request, taken one by one.
+/// The parameters of one request as texts, and the faults found so far.
 #[derive(Debug)]
-pub(crate) struct Parameters {
-    values: BTreeMap<String, String>,
+pub(crate) struct Given {
+    /// `None` where an escape in the path is not UTF-8.
+    path: Option<BTreeMap<String, String>>,
+    query: BTreeMap<String, String>,
     faults: Vec<ParameterFault>,
 }
 
-impl Parameters {
-    /// Reads the query of a URI of which only these names are known.
-    pub(crate) fn read(uri: &Uri, known: &[&str]) -> Self {
-        let mut parameters = Self { values: BTreeMap::new(), faults: Vec::new() };
+impl Given {
+    /// Reads path and query of a URI of which only these names are known.
+    pub(crate) fn read(uri: &Uri, path: Option<&RawPathParams>, known: &[&str]) -> Self {
+        let path =
+            path.map(|path| path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect());
+        let mut given = Self { path, query: BTreeMap::new(), faults: Vec::new() };
+        given.read_query(uri, known);
+        given
+    }
+
+    fn read_query(&mut self, uri: &Uri, known: &[&str]) {
         if !is_utf8(uri.query().unwrap_or_default()) {
-            let reason = "holds bytes that are no UTF-8; escape text as UTF-8, e.g. %C3%A9 for é".to_owned();
-            parameters.fault("query", reason);
-            return parameters;
+            self.fault("query", "holds bytes that are no UTF-8; escape text as UTF-8, e.g. %C3%A9 for é");
+            return;
         }
         // Pairs of strings always deserialise: an escape that is none stands for itself.
         let pairs =
             Query::<Vec<(String, String)>>::try_from_uri(uri).map(|Query(pairs)| pairs).unwrap_or_default();
         for (name, value) in pairs {
             if !known.contains(&name.as_str()) {
-                parameters.fault(&echo(&name), unknown(known));
+                self.fault(&echo(&name), unknown(known));
             } else if value.is_empty() {
-                parameters.fault(&name, "is empty; give a value or leave the parameter out".into());
+                self.fault(&name, "is empty; give a value or leave the parameter out");
             } else {
-                match parameters.values.entry(name) {
+                match self.query.entry(name) {
                     Entry::Vacant(vacant) => {
                         vacant.insert(value);
                     }
                     Entry::Occupied(occupied) => {
                         let name = occupied.key().clone();
-                        parameters.fault(&name, "is given twice; give it once".into());
+                        self.fault(&name, "is given twice; give it once");
                     }
                 }
             }
         }
-        parameters
     }
 
-    /// Whether a parameter is given and not taken yet.
+    /// Whether the query has a parameter, right or wrong.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.values.contains_key(name)
+        self.query.contains_key(name)
     }
 
-    /// A parameter as it stands.
-    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
-        self.values.remove(name)
+    /// The text of a parameter of the query.
+    pub(super) fn value(&self, name: &str) -> Option<String> {
+        self.query.get(name).cloned()
     }
 
-    /// A parameter turned into what it means; the reason must say what is allowed.
-    pub(crate) fn parse<T>(
-        &mut self,
-        name: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let value = self.take(name)?;
-        match parse(&value) {
-            Ok(parsed) => Some(parsed),
-            Err(reason) => {
-                self.fault(name, reason);
-                None
-            }
+    /// The text of a part of the path; a fault when its escapes are not UTF-8.
+    pub(super) fn path_value(&mut self, name: &str) -> Option<String> {
+        let value = self.path.as_ref().and_then(|path| path.get(name).cloned());
+        if value.is_none() {
+            self.fault(
+                name,
+                "in the path holds bytes that are no UTF-8; escape text as UTF-8, e.g. %C3%A9 for é",
+            );
+        }
+        value
+    }
+
+    /// A text turned into what it means; a fault when it means nothing.
+    pub(super) fn parse<T: Value>(&mut self, name: &str, text: &str) -> Option<T> {
+        T::parse(text).map_err(|reason| self.fault(name, reason)).ok()
+    }
+
+    /// Notes a fault of a parameter unless it has one already: an empty value is no missing one.
+    pub(crate) fn fault_if_not_given(&mut self, name: &str, reason: &str) {
+        if !self.faults.iter().any(|fault| fault.parameter == name) {
+            self.fault(name, reason);
         }
     }
 
-    /// A name or id, of at most so many characters.
-    pub(crate) fn identifier(&mut self, name: &str, max_characters: usize) -> Option<String> {
-        self.parse(name, |value| check_identifier(value, max_characters).map(|()| value.to_owned()))
-    }
-
     /// Notes a fault.
-    pub(crate) fn fault(&mut self, name: &str, reason: String) {
+    pub(crate) fn fault(&mut self, name: &str, reason: impl Into<String>) {
         if self.faults.len() < MAX_FAULTS {
-            self.faults.push(ParameterFault { parameter: name.to_owned(), reason });
+            self.faults.push(ParameterFault { parameter: name.to_owned(), reason: reason.into() });
         }
     }
 
@@ -104,15 +114,11 @@ impl Parameters {
     }
 }
 
-/// Whether a text can be a stored id at all.
-pub(crate) fn check_identifier(value: &str, max_characters: usize) -> Result<(), String> {
-    if value.chars().count() > max_characters {
-        return Err(format!("is longer than {max_characters} characters; no stored value is"));
-    }
-    if value.chars().any(char::is_control) {
-        return Err("holds a control character; no stored value does".to_owned());
-    }
-    Ok(())
+/// The problem of one parameter that does not go together with what the handler found.
+pub(crate) fn wrong_parameter(name: &str, reason: &str) -> Problem {
+    let fault = ParameterFault { parameter: name.to_owned(), reason: reason.to_owned() };
+    Problem::new(Code::InvalidParameter, format!("`{name}` {reason}."))
+        .with_errors(vec![Fault::Parameter(fault)], None)
 }
 
 /// A client's own text, cut, without what could break a terminal.
@@ -152,15 +158,32 @@ fn unknown(known: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Field, Identifier, PageSize, parameters};
     use super::*;
+
+    parameters! {
+        /// Two parameters that do not go together with a third.
+        #[derive(Debug)]
+        struct Few {
+            /// Rows.
+            limit: Option<PageSize>,
+            /// An account.
+            account_id: Option<Identifier<5>>,
+        }
+    }
 
     fn reasons(query: &str) -> Vec<String> {
         let uri = format!("/x?{query}").parse().unwrap();
-        let mut parameters = Parameters::read(&uri, &["limit", "account_id"]);
-        parameters.parse("limit", |text| text.parse::<u8>().map_err(|_| "is bad".to_owned()));
-        parameters.identifier("account_id", 5);
-        let faults = parameters.faults.clone();
-        assert_eq!(parameters.finish().is_ok(), faults.is_empty());
+        let mut names = Vec::new();
+        Few::names("", &mut names);
+        let mut given = Given::read(&uri, None, &names);
+        let read = Few::read(&mut given, "");
+        let faults = given.faults.clone();
+        assert_eq!(given.finish().is_ok(), faults.is_empty());
+        assert!(read.is_some() || !faults.is_empty());
+        if let Some(Few { limit: Some(limit), account_id: Some(account) }) = read {
+            assert_eq!((limit, account.0.as_str()), (PageSize(7), "a b"));
+        }
         faults.into_iter().map(|fault| format!("{} {}", fault.parameter, fault.reason)).collect()
     }
 
@@ -173,7 +196,7 @@ mod tests {
                 "Limit is not known; this route takes limit, account_id",
                 "account_id is empty; give a value or leave the parameter out",
                 "limit is given twice; give it once",
-                "limit is bad",
+                "limit (`x`) must be a whole number from 1 to 200; without it a page has 50",
                 "account_id is longer than 5 characters; no stored value is",
             ]
         );

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 /// Length of a slot.
 const SLOT_SECONDS: i64 = 10;
-/// Slots told together; the one that is filling is not among them.
+/// Slots shown together; the one that is filling is not among them.
 const SLOTS: i64 = 6;
 
 /// Requests of one route over the last minute.
@@ -41,7 +41,7 @@ pub(crate) struct RoutePerformance {
 /// Counts requests. Routes are templates and methods a fixed set, so a slot is bounded by both times the buckets of a
 /// histogram; there are never more than [`SLOTS`] and the one that is filling.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct RouteTimes {
     slots: Mutex<BTreeMap<i64, Slot>>,
 }
 
@@ -55,7 +55,7 @@ struct Requests {
     buckets: BTreeMap<i16, u64>,
 }
 
-impl Pace {
+impl RouteTimes {
     /// Counts one request.
     pub(crate) fn note(
         &self,
@@ -110,7 +110,7 @@ impl Pace {
     }
 }
 
-/// Seconds that figures told at `now` are of: the last whole slots, which ended less than a slot ago, as far as this process ran.
+/// Seconds that figures given at `now` are of: the last whole slots, which ended less than a slot ago, as far as this process ran.
 pub(crate) fn window_seconds(now: DateTime<Utc>, started_at: DateTime<Utc>) -> f64 {
     let ends_ms = slot(now) * SLOT_SECONDS * 1_000;
     let begins_ms = (ends_ms - SLOTS * SLOT_SECONDS * 1_000).max(started_at.timestamp_millis());
@@ -154,22 +154,22 @@ mod tests {
 
     #[test]
     fn figures_are_of_the_last_whole_minute() {
-        let pace = Pace::default();
+        let times = RouteTimes::default();
         for millisecond in 1..=100 {
-            pace.note(("GET", "/livez"), 200, f64::from(millisecond), at(5));
+            times.note(("GET", "/livez"), 200, f64::from(millisecond), at(5));
         }
-        pace.note(("GET", "/livez"), 503, 500.0, at(19));
-        pace.note(("POST", "/x"), 202, 1.0, at(21));
-        assert_eq!(pace.routes(at(9), 60.0), [], "the slot is filling yet");
-        let told = pace.routes(at(20), 60.0);
-        let [livez] = &told[..] else { panic!("{told:?}") };
+        times.note(("GET", "/livez"), 503, 500.0, at(19));
+        times.note(("POST", "/x"), 202, 1.0, at(21));
+        assert_eq!(times.routes(at(9), 60.0), [], "the slot is filling yet");
+        let routes = times.routes(at(20), 60.0);
+        let [livez] = &routes[..] else { panic!("{routes:?}") };
         assert_eq!((livez.method, livez.requests, livez.server_errors, livez.max_ms), ("GET", 101, 1, 500.0));
         assert!((livez.p50_ms - 51.0).abs() <= 0.52 && (livez.p99_ms - 100.0).abs() <= 1.01, "{livez:?}");
         assert_eq!(livez.requests_per_second, Some(101.0 / 60.0));
-        assert_eq!(pace.routes(at(65), 60.0).len(), 2);
-        let late = pace.routes(at(70), 60.0);
+        assert_eq!(times.routes(at(65), 60.0).len(), 2);
+        let late = times.routes(at(70), 60.0);
         assert_eq!(late[0].requests, 1, "the first slot is over");
-        assert_eq!(pace.routes(at(90), 60.0), []);
+        assert_eq!(times.routes(at(90), 60.0), []);
     }
 
     #[test]
@@ -179,11 +179,11 @@ mod tests {
         for (now, expected) in cases {
             assert_eq!(window_seconds(at(now), at(4)), expected, "{now}");
         }
-        let pace = Pace::default();
-        pace.note(("GET", "/livez"), 200, 1.0, at(5));
-        pace.note(("GET", "/livez"), 200, 1.0, at(9));
-        pace.note(("GET", "/livez"), 200, 1.0, at(9));
-        let rate = |window| pace.routes(at(10), window)[0].requests_per_second;
+        let times = RouteTimes::default();
+        times.note(("GET", "/livez"), 200, 1.0, at(5));
+        times.note(("GET", "/livez"), 200, 1.0, at(9));
+        times.note(("GET", "/livez"), 200, 1.0, at(9));
+        let rate = |window| times.routes(at(10), window)[0].requests_per_second;
         assert_eq!(rate(window_seconds(at(10), at(4))), Some(0.5));
         // A clock that was set back.
         assert_eq!(rate(window_seconds(at(10), at(11))), None);
@@ -191,12 +191,12 @@ mod tests {
 
     #[test]
     fn what_is_over_is_let_go() {
-        let pace = Pace::default();
+        let times = RouteTimes::default();
         for slot in 0..100 {
-            pace.note(("GET", "/livez"), 200, 1.0, at(slot * 10));
-            assert!(pace.slots.lock().unwrap().len() <= SLOTS as usize + 1);
+            times.note(("GET", "/livez"), 200, 1.0, at(slot * 10));
+            assert!(times.slots.lock().unwrap().len() <= SLOTS as usize + 1);
         }
-        pace.note(("GET", "/livez"), 200, 1.0, at(0));
-        assert_eq!(pace.slots.lock().unwrap().len(), 1);
+        times.note(("GET", "/livez"), 200, 1.0, at(0));
+        assert_eq!(times.slots.lock().unwrap().len(), 1);
     }
 }

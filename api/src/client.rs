@@ -1,0 +1,36 @@
+//! The client of one request, as the handlers of questions see it.
+
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use axum::response::Response;
+
+use crate::answers::{self, Question};
+use crate::problem::Problem;
+use crate::state::HandlerState;
+
+/// What a handler of a question returns.
+pub(crate) type Answered = Result<Response, Problem>;
+
+/// What answers a client, and what its headers say.
+pub(crate) struct Client {
+    pub(crate) shared: HandlerState,
+    pub(crate) headers: HeaderMap,
+}
+
+impl Client {
+    /// The answer to a question, as this client takes it.
+    pub(crate) async fn answer(&self, question: Question) -> Answered {
+        answers::answer(&self.shared, question, &self.headers).await
+    }
+}
+
+impl FromRequestParts<HandlerState> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &HandlerState) -> Result<Self, Infallible> {
+        Ok(Self { shared: shared.clone(), headers: parts.headers.clone() })
+    }
+}

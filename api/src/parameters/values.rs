@@ -1,0 +1,335 @@
+//! What parameters may be: for each kind of value the texts it takes and the schema that says so.
+
+use chrono::{DateTime, Utc};
+use kelly_query::comparison::Compare;
+use kelly_query::feed::{DEFAULT_LIMIT, MAX_LIMIT};
+use kelly_query::groups::{GroupBy, Order, OrderBy};
+use kelly_query::limits::{MAX_METRICS, MAX_TOP};
+use kelly_query::range::{AMBIGUOUS_MILLISECONDS, LATEST_MILLISECONDS, parse_instant};
+use kelly_query::{ExportFormat, QueryError, Timeframe, parse_step, step_names};
+use kelly_schemas::Severity;
+use kelly_schemas::limits::{EVENT_TYPE_CHARACTERS, METRIC_NAME_CHARACTERS};
+use serde_json::json;
+use utoipa::PartialSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{
+    AnyOfBuilder, ArrayBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type,
+};
+
+use super::{Value, echo};
+use crate::files::{FILE_FORMS, FileForm};
+
+/// Every character but the control characters, as a regular expression of JSON Schema.
+const NO_CONTROL_CHARACTERS: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$";
+/// A metric's name, as one.
+const METRIC_NAME: &str = "^[A-Za-z0-9_.:/-]+$";
+/// Longer than any cursor this server gives out.
+const MAX_CURSOR_CHARACTERS: usize = 1_024;
+
+/// A text that may stand in a row, of so many characters at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identifier<const MAX_CHARACTERS: usize>(pub(crate) String);
+
+/// The type of an event.
+pub(crate) type EventType = Identifier<EVENT_TYPE_CHARACTERS>;
+/// Where a page of a feed goes on.
+pub(crate) type Cursor = Identifier<MAX_CURSOR_CHARACTERS>;
+
+impl<const MAX_CHARACTERS: usize> Value for Identifier<MAX_CHARACTERS> {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.chars().count() > MAX_CHARACTERS {
+            return Err(format!("is longer than {MAX_CHARACTERS} characters; no stored value is"));
+        }
+        if text.chars().any(char::is_control) {
+            return Err("holds a control character; no stored value does".to_owned());
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn schema() -> RefOr<Schema> {
+        string(MAX_CHARACTERS, NO_CONTROL_CHARACTERS).into()
+    }
+}
+
+/// The name of a metric. One that could never have been recorded is a mistake, not an empty answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MetricName(pub(crate) String);
+
+impl Value for MetricName {
+    fn parse(text: &str) -> Result<Self, String> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/-".contains(&byte);
+        if text.is_empty() || !text.bytes().all(allowed) {
+            return Err(format!(
+                "(`{}`) is no name of a metric; names have letters, digits and `_.:/-`",
+                echo(text)
+            ));
+        }
+        if text.len() > METRIC_NAME_CHARACTERS {
+            return Err(format!("is longer than {METRIC_NAME_CHARACTERS} characters; no metric's name is"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn schema() -> RefOr<Schema> {
+        string(METRIC_NAME_CHARACTERS, METRIC_NAME).into()
+    }
+
+    fn example() -> Option<serde_json::Value> {
+        Some(json!("ai_confidence"))
+    }
+}
+
+/// Several names of metrics. Their number and that each is different is for the question to check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MetricNames(pub(crate) Vec<String>);
+
+impl Value for MetricNames {
+    const IS_LIST: bool = true;
+    const MISSING: &str = "is missing; give the names of metrics with commas between them";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let names: Result<_, _> =
+            text.split(',').map(|name| MetricName::parse(name).map(|name| name.0)).collect();
+        names.map(Self)
+    }
+
+    fn schema() -> RefOr<Schema> {
+        ArrayBuilder::new()
+            .items(MetricName::schema())
+            .min_items(Some(1))
+            .max_items(Some(MAX_METRICS))
+            .unique_items(true)
+            .into()
+    }
+
+    fn example() -> Option<serde_json::Value> {
+        Some(json!(["ai_confidence", "response_time"]))
+    }
+}
+
+/// Values whose texts and schema the question itself has.
+macro_rules! values_of_questions {
+    ($($kind:ty, example $example:expr;)*) => {$(
+        impl Value for $kind {
+            fn parse(text: &str) -> Result<Self, String> {
+                text.parse().map_err(reason)
+            }
+
+            fn schema() -> RefOr<Schema> {
+                <Self as PartialSchema>::schema()
+            }
+
+            fn example() -> Option<serde_json::Value> {
+                $example
+            }
+        }
+    )*};
+}
+
+values_of_questions! {
+    Timeframe, example Some(json!("24h"));
+    Compare, example None;
+    GroupBy, example None;
+    OrderBy, example None;
+    Order, example None;
+}
+
+/// A point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Instant(pub(crate) DateTime<Utc>);
+
+impl Value for Instant {
+    fn parse(text: &str) -> Result<Self, String> {
+        parse_instant(text).map(Self)
+    }
+
+    fn schema() -> RefOr<Schema> {
+        let number = || ObjectBuilder::new().schema_type(SchemaType::new(Type::Number));
+        AnyOfBuilder::new()
+            .item(string_of_format(KnownFormat::DateTime))
+            .item(
+                number()
+                    .description(Some(
+                        "Milliseconds since 1970. A number that would be seconds, microseconds or nanoseconds of our time is refused.",
+                    ))
+                    .exclusive_minimum(Some(*AMBIGUOUS_MILLISECONDS.end()))
+                    .maximum(Some(LATEST_MILLISECONDS)),
+            )
+            .item(
+                number()
+                    .description(Some("Milliseconds since 1970, of its first days."))
+                    .minimum(Some(0.0))
+                    .exclusive_maximum(Some(*AMBIGUOUS_MILLISECONDS.start())),
+            )
+            .into()
+    }
+}
+
+/// How long a point of a series is, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Step(pub(crate) u32);
+
+impl Value for Step {
+    fn parse(text: &str) -> Result<Self, String> {
+        parse_step(text).map(Self).map_err(reason)
+    }
+
+    fn schema() -> RefOr<Schema> {
+        one_of(step_names())
+    }
+}
+
+/// How many groups to show. Whether they are too many is for the question to check, which names the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Top(pub(crate) u32);
+
+impl Value for Top {
+    fn parse(text: &str) -> Result<Self, String> {
+        whole_number(text)
+            .map(Self)
+            .ok_or_else(|| "is no whole number; give how many groups to show".to_owned())
+    }
+
+    fn schema() -> RefOr<Schema> {
+        integer(1, MAX_TOP)
+    }
+}
+
+/// How many events a page has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PageSize(pub(crate) u32);
+
+impl Value for PageSize {
+    fn parse(text: &str) -> Result<Self, String> {
+        whole_number(text).filter(|limit| (1..=MAX_LIMIT).contains(limit)).map(Self).ok_or_else(|| {
+            format!(
+                "(`{}`) must be a whole number from 1 to {MAX_LIMIT}; without it a page has {DEFAULT_LIMIT}",
+                echo(text)
+            )
+        })
+    }
+
+    fn schema() -> RefOr<Schema> {
+        integer(1, MAX_LIMIT)
+    }
+
+    fn example() -> Option<serde_json::Value> {
+        Some(json!(DEFAULT_LIMIT))
+    }
+}
+
+impl Value for Severity {
+    fn parse(text: &str) -> Result<Self, String> {
+        Self::parse(text).ok_or_else(|| {
+            let allowed = Self::ALL.map(Self::as_str).join(", ");
+            format!("(`{}`) is none of {allowed}", echo(text))
+        })
+    }
+
+    fn schema() -> RefOr<Schema> {
+        <Self as PartialSchema>::schema()
+    }
+}
+
+/// The form of what is only answered as a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileFormat(pub(crate) ExportFormat);
+
+impl Value for FileFormat {
+    fn parse(text: &str) -> Result<Self, String> {
+        FileForm::named(text)
+            .map(|form| Self(form.format))
+            .ok_or_else(|| format!("(`{}`) is none of {}", echo(text), file_formats().join(", ")))
+    }
+
+    fn schema() -> RefOr<Schema> {
+        one_of(file_formats())
+    }
+
+    fn example() -> Option<serde_json::Value> {
+        Some(json!("csv"))
+    }
+}
+
+/// The form of what is answered as JSON or as a file; `None` is JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AnswerFormat(pub(crate) Option<ExportFormat>);
+
+impl Value for AnswerFormat {
+    fn parse(text: &str) -> Result<Self, String> {
+        match (text, FileForm::named(text)) {
+            ("json", _) => Ok(Self(None)),
+            (_, Some(form)) => Ok(Self(Some(form.format))),
+            (_, None) => Err(format!("(`{}`) is none of {}, json", echo(text), file_formats().join(", "))),
+        }
+    }
+
+    fn schema() -> RefOr<Schema> {
+        one_of(file_formats().into_iter().chain(["json"]))
+    }
+}
+
+/// The code of a problem; whether there is one of that name is the route's to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ProblemCode(pub(crate) String);
+
+impl Value for ProblemCode {
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self(text.to_owned()))
+    }
+
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).min_length(Some(1)).into()
+    }
+
+    fn example() -> Option<serde_json::Value> {
+        Some(json!("log_full"))
+    }
+}
+
+fn file_formats() -> Vec<&'static str> {
+    FILE_FORMS.iter().map(|form| form.name).collect()
+}
+
+/// The reason of a wrong parameter alone: its name stands beside it.
+fn reason(error: QueryError) -> String {
+    match error {
+        QueryError::BadParameter { problem, .. } => problem,
+        other => other.to_string(),
+    }
+}
+
+/// A number as JSON writes it: no sign, no leading zero.
+fn whole_number(text: &str) -> Option<u32> {
+    let is_canonical = text == "0" || !text.starts_with(['0', '+']);
+    text.parse().ok().filter(|_| is_canonical)
+}
+
+fn string(max_characters: usize, pattern: &str) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::new(Type::String))
+        .min_length(Some(1))
+        .max_length(Some(max_characters))
+        .pattern(Some(pattern))
+}
+
+fn string_of_format(format: KnownFormat) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::new(Type::String))
+        .format(Some(SchemaFormat::KnownFormat(format)))
+}
+
+fn integer(least: u32, most: u32) -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::new(Type::Integer))
+        .minimum(Some(least))
+        .maximum(Some(most))
+        .into()
+}
+
+fn one_of<T: Into<serde_json::Value>>(names: impl IntoIterator<Item = T>) -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::new(Type::String))
+        .enum_values(Some(names.into_iter().map(Into::into).collect::<Vec<serde_json::Value>>()))
+        .into()
+}
