@@ -18,7 +18,7 @@ use kelly_cli::arguments::{
 
 pub use run::*;
 
-use crate::config::{FromFlags, Key};
+use crate::config::FromFlags;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,7 +28,7 @@ Examples:
   kelly replay series.csv --metric response_time --shift-to-now
   kelly tail --metric ai_confidence live, as it becomes visible
   kelly drilldown response_time --timeframe 30d --by account
-  kelly doctor                      what is wrong, and how to mend it
+  kelly doctor                      what is wrong, and how to fix it
   kelly config                      what is in force, and where each value came from
 
 Settings come from a TOML file (--config, KELLY_CONFIG or ./kelly.toml), environment variables
@@ -78,7 +78,7 @@ pub enum Command {
     Record(Record),
     /// Send a file of metrics or events, at its own pace or as fast as possible
     Replay(Replay),
-    /// Look at everything Kelly stands on, and say what is wrong and how to mend it
+    /// Look at everything Kelly stands on, and say what is wrong and how to fix it
     Doctor(Doctor),
     /// Follow metrics or events live
     Tail(Tail),
@@ -101,20 +101,20 @@ impl Cli {
     /// What the flags say about the configuration.
     pub fn settings(&self) -> FromFlags {
         let mut values = Vec::new();
-        let mut add = |key: Key, flag: &'static str, value: &Option<String>| {
+        let mut add = |name: &'static str, flag: &'static str, value: &Option<String>| {
             if let Some(value) = value {
-                values.push((key, flag, value.clone()));
+                values.push((name, flag, value.clone()));
             }
         };
-        add(Key::Logging, "--logging", &self.logging);
+        add("logging", "--logging", &self.logging);
         let mut place = |place: &StorePlace| {
-            add(Key::Data, "--data", &place.data);
-            add(Key::Store, "--store", &place.store);
+            add("data", "--data", &place.data);
+            add("store", "--store", &place.store);
         };
         match &self.command {
             Command::Doctor(doctor) => {
                 place(&doctor.place);
-                add(Key::Log, "--log", &doctor.log);
+                add("log", "--log", &doctor.log);
             }
             Command::Tail(tail) => place(&tail.place),
             Command::DeadLetters(letters) => match &letters.what {
@@ -123,25 +123,25 @@ impl Cli {
                 DeadLettersWhat::Replay(replay) => place(&replay.place),
             },
             Command::Up(up) => {
-                add(Key::Data, "--data", &up.data);
-                add(Key::Listen, "--listen", &up.listen);
-                add(Key::Log, "--log", &up.targets.log);
-                add(Key::Store, "--store", &up.targets.store);
+                add("data", "--data", &up.data);
+                add("listen", "--listen", &up.listen);
+                add("log", "--log", &up.targets.log);
+                add("store", "--store", &up.targets.store);
             }
             Command::Ingest(apart) => {
-                add(Key::Log, "--log", &apart.log);
-                add(Key::Store, "--store", &apart.store);
+                add("log", "--log", &apart.log);
+                add("store", "--store", &apart.store);
             }
             Command::Serve(serve) => {
-                add(Key::Listen, "--listen", &serve.listen);
-                add(Key::Log, "--log", &serve.targets.log);
-                add(Key::Store, "--store", &serve.targets.store);
+                add("listen", "--listen", &serve.listen);
+                add("log", "--log", &serve.targets.log);
+                add("store", "--store", &serve.targets.store);
             }
             Command::Migrate(migrate) => {
-                add(Key::Data, "--data", &migrate.data);
-                add(Key::Store, "--store", &migrate.store);
+                add("data", "--data", &migrate.data);
+                add("store", "--store", &migrate.store);
             }
-            Command::Replay(replay) => add(Key::Log, "--log", &replay.log),
+            Command::Replay(replay) => add("log", "--log", &replay.log),
             Command::Config(_)
             | Command::Record(_)
             | Command::Drilldown(_)
@@ -169,6 +169,24 @@ mod tests {
         let found: Vec<(&str, &str)> =
             settings.values.iter().map(|(_, flag, value)| (*flag, value.as_str())).collect();
         assert_eq!(found, [("--data", "/d"), ("--log", "kafka://a:1")]);
+    }
+
+    #[test]
+    fn every_flag_is_of_a_setting() {
+        for command in [
+            &["up", "--data", "d", "--listen", "l", "--log", "g", "--store", "s", "--logging", "json"][..],
+            &["serve", "--listen", "l", "--log", "g", "--store", "s"],
+            &["ingest", "--log", "g", "--store", "s"],
+            &["migrate", "--data", "d", "--store", "s"],
+            &["doctor", "--data", "d", "--log", "g", "--store", "s"],
+            &["replay", "f", "--log", "g"],
+        ] {
+            let settings = Cli::parse_from([&["kelly"][..], command].concat()).settings();
+            assert_eq!(settings.values.len(), command.iter().filter(|word| word.starts_with("--")).count());
+            for (name, flag, _) in settings.values {
+                assert!(crate::config::is_setting(name), "{flag} sets {name}, which there is not");
+            }
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use kelly_stream::LogError;
 use tokio_util::sync::CancellationToken;
 
 use cli::{Cli, Command};
-use roles::Base;
+use roles::Process;
 
 /// Wrong usage or configuration, as clap's own.
 const EXIT_USAGE: u8 = 2;
@@ -80,7 +80,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     let bars = MultiProgress::new();
     let is_doctor = matches!(cli.command, Command::Doctor(_));
     let otherwise = if is_doctor { telemetry::Default::Quiet } else { telemetry::Default::Usual };
-    telemetry::start(loaded.config.logging, otherwise, &bars);
+    telemetry::start(loaded.config.general.logging, otherwise, &bars);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -121,11 +121,11 @@ async fn command(command: Command, loaded: config::Loaded, bars: MultiProgress) 
             let work = Box::pin(dead_letters::run(&arguments.what, &settings, bars, stop.clone()));
             or_interrupted(&stop, async { work.await.map(exit_code) }).await
         }
-        Command::Up(arguments) => roles::up(Base { loaded, bars, stop }, &arguments).await.map(|()| 0),
-        Command::Ingest(_) => roles::ingest(Base { loaded, bars, stop }).await.map(|()| 0),
-        Command::Serve(_) => roles::serve(Base { loaded, bars, stop }).await.map(|()| 0),
+        Command::Up(arguments) => roles::up(Process { loaded, bars, stop }, &arguments).await.map(|()| 0),
+        Command::Ingest(_) => roles::ingest(Process { loaded, bars, stop }).await.map(|()| 0),
+        Command::Serve(_) => roles::serve(Process { loaded, bars, stop }).await.map(|()| 0),
         Command::Migrate(_) => {
-            let work = Box::pin(roles::migrate(Base { loaded, bars, stop: stop.clone() }));
+            let work = Box::pin(roles::migrate(Process { loaded, bars, stop: stop.clone() }));
             or_interrupted(&stop, async { work.await.map(|()| 0) }).await
         }
         // Answered before there was a runtime.
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_once() {
+    fn an_error_is_said_once() {
         let error =
             anyhow::anyhow!("the disk is full").context("writing: the disk is full").context("saving");
         assert_eq!(error_chain(error.as_ref()), "saving: writing: the disk is full");

@@ -23,7 +23,7 @@ pub fn settings(config: &Config) -> Settings {
         }
     };
     Settings {
-        listen: config.listen,
+        listen: config.general.listen,
         log: LogAddress { shown: config.log.to_string(), kafka },
         store: StoreAddress { shown: config.store.to_string(), target },
         limits: roles::limits(config),
@@ -49,14 +49,14 @@ fn configuration(loaded: &Loaded) -> Configuration {
         ));
     }
     if matches!(config.store, StoreTarget::Embedded(_)) {
-        if config.store_password.is_some() {
+        if config.store_access.password.is_some() {
             remarks.push(
                 "a password of the store is given, and the embedded store makes its own; remove \
                  KELLY_STORE_PASSWORD and KELLY_STORE_PASSWORD_FILE, or name the server with KELLY_STORE"
                     .to_owned(),
             );
         }
-        if config.store_cluster.is_some() {
+        if config.store_access.cluster.is_some() {
             remarks.push(
                 "a cluster is named, and the embedded store is a single node; remove KELLY_STORE_CLUSTER, or \
                  name the server with KELLY_STORE"
@@ -78,7 +78,7 @@ fn configuration(loaded: &Loaded) -> Configuration {
         retention_days: config.monitoring.retention_days,
         metrics_retention_hours: config.monitoring.metrics_retention_hours,
         log_retention_ms: u64::try_from(config.topics.retention_time.as_millis()).unwrap_or(u64::MAX),
-        listen: config.listen.to_string(),
+        listen: config.general.listen.to_string(),
     }
 }
 
@@ -86,10 +86,10 @@ fn data(config: &Config) -> Option<Data> {
     let is_embedded =
         matches!(config.log, LogTarget::Embedded(_)) || matches!(config.store, StoreTarget::Embedded(_));
     is_embedded.then(|| Data {
-        directory: config.data.display().to_string(),
-        exists: config.data.is_dir(),
-        owner: roles::owner(&config.data),
-        disk: roles::room(&config.data),
+        directory: config.general.data.display().to_string(),
+        exists: config.general.data.is_dir(),
+        owner: roles::owner(&config.general.data),
+        disk: roles::room(&config.general.data),
     })
 }
 
@@ -97,7 +97,10 @@ fn library(config: &Config) -> Option<Library> {
     if !matches!(config.store, StoreTarget::Embedded(_)) {
         return None;
     }
-    let places = LibraryPlaces { configured: config.libchdb.clone(), ..LibraryPlaces::from_environment() };
+    let places = LibraryPlaces {
+        configured: config.store_access.libchdb.clone(),
+        ..LibraryPlaces::from_environment()
+    };
     Some(match find_library(&places) {
         Ok(path) => Library::Found { package: package(&path), path: path.display().to_string() },
         Err(error) => Library::Missing(error.to_string()),

@@ -1,9 +1,10 @@
-//! Configuration: a TOML file, the environment over it, flags over both. `settings` is the table of
-//! what exists, `sources` merges, `values` and `targets` type; all are pure. This file reads what they are given.
+//! Configuration: a TOML file, the environment over it, flags over both. `tables` says what exists, a table a part;
+//! `sources` merges, `setting`, `values` and `targets` give types; all are pure. This file reads what they are given.
 
-mod settings;
+mod setting;
 mod show;
 mod sources;
+mod tables;
 mod targets;
 mod values;
 
@@ -14,11 +15,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-pub use settings::Key;
+pub use setting::Logging;
 pub use show::{as_json, as_table};
 pub use sources::Fault;
+pub use tables::Monitoring;
 pub use targets::{LogTarget, StoreTarget};
-pub use values::{Config, Logging};
+pub use values::Config;
 
 use sources::{Given, Merged, Origin};
 
@@ -52,8 +54,8 @@ impl fmt::Debug for Secret {
 pub struct FromFlags {
     /// `--config FILE`.
     pub file: Option<PathBuf>,
-    /// Settings given as flags: which, by which flag, to what.
-    pub values: Vec<(Key, &'static str, String)>,
+    /// Settings given as flags: the setting's name, the flag, the value.
+    pub values: Vec<(&'static str, &'static str, String)>,
 }
 
 /// The configuration and what it was made of.
@@ -65,19 +67,24 @@ pub struct Loaded {
     pub merged: Merged,
     /// Thresholds over the catalogue's, as JSON text.
     pub thresholds: Option<String>,
-    /// What is allowed and should not be; told once diagnostics have begun.
+    /// What is allowed and should not be; logged once diagnostics have begun.
     pub warnings: Vec<String>,
 }
 
 impl Loaded {
     /// Settings somebody set that have no effect yet: where each was set, and the part it belongs to.
     pub fn without_effect(&self) -> impl Iterator<Item = (String, &'static str)> {
-        self.merged.values.iter().filter_map(|(key, raw)| {
-            let part = settings::of(*key).waits_for?;
-            (raw.origin != Origin::Default)
-                .then(|| (format!("{} ({})", settings::of(*key).name, raw.origin), part))
+        tables::all().filter_map(|setting| {
+            let (part, raw) = (setting.waits_for?, self.merged.values.get(setting.name)?);
+            (raw.origin != Origin::Default).then(|| (format!("{} ({})", setting.name, raw.origin), part))
         })
     }
+}
+
+/// Whether there is a setting of this name.
+#[cfg(test)]
+pub fn is_setting(name: &str) -> bool {
+    tables::all().any(|setting| setting.name == name)
 }
 
 /// Everything wrong with the configuration, one fault a line.
@@ -87,9 +94,8 @@ pub struct Invalid(pub Vec<Fault>);
 
 impl Invalid {
     /// One fault in the value of a setting.
-    pub fn of(key: Key, merged: &Merged, what: impl Into<String>) -> Self {
-        let origin = merged.values.get(&key).map_or(Origin::Default, |raw| raw.origin.clone());
-        Self(vec![Fault::of(key, &origin, what)])
+    pub fn of(name: &str, merged: &Merged, what: impl Into<String>) -> Self {
+        Self(vec![merged.fault_of(name, what)])
     }
 }
 
@@ -124,7 +130,7 @@ pub fn load(flags: FromFlags) -> anyhow::Result<Loaded> {
     merged.faults.extend(faults);
     let mut config = values::typed(&merged).map_err(Invalid)?;
     let thresholds = read_named_files(&mut config).map_err(|fault| Invalid(vec![fault]))?;
-    let warnings = [&config.store_password_file, &config.kafka_properties_file]
+    let warnings = [&config.store_access.password_file, &config.kafka.properties_file]
         .into_iter()
         .flatten()
         .filter_map(|path| readable_by_others(path))
@@ -138,7 +144,7 @@ fn read_file(
     environment: &BTreeMap<String, String>,
 ) -> anyhow::Result<Option<(String, String)>> {
     let from_environment =
-        environment.get(settings::CONFIG_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+        environment.get(tables::CONFIG_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
     let path = match named.or(from_environment) {
         Some(path) => path,
         None if Path::new(DEFAULT_FILE).exists() => PathBuf::from(DEFAULT_FILE),
@@ -153,23 +159,19 @@ fn read_file(
 
 /// Reads the password, the librdkafka properties and the thresholds from the files that hold them.
 fn read_named_files(config: &mut Config) -> Result<Option<String>, Fault> {
-    if let Some(path) = &config.store_password_file {
-        let text = read_named(settings::of(Key::StorePasswordFile).variable, path)?;
+    if let Some(path) = &config.store_access.password_file {
+        let text = read_named("KELLY_STORE_PASSWORD_FILE", path)?;
         let password = text.lines().next().unwrap_or_default().to_owned();
-        config.store_password = Some(Secret::new(password));
+        config.store_access.password = Some(Secret::new(password));
     }
-    if let Some(path) = &config.kafka_properties_file {
-        let variable = settings::of(Key::KafkaProperties).variable;
+    if let Some(path) = &config.kafka.properties_file {
+        let variable = "KELLY_KAFKA_PROPERTIES";
         let text = read_named(variable, path)?;
         config.kafka_properties =
             properties(&text).map_err(|what| Fault::new(format!("{variable}: {}", path.display()), what))?;
     }
-    config
-        .monitoring
-        .thresholds
-        .as_ref()
-        .map(|path| read_named(settings::of(Key::AlertThresholds).variable, path))
-        .transpose()
+    let thresholds = config.monitoring.thresholds.as_ref();
+    thresholds.map(|path| read_named("KELLY_ALERT_THRESHOLDS_CONFIG", path)).transpose()
 }
 
 /// Where orchestrators mount secrets, readable by all in a container that is one's own.
@@ -219,18 +221,18 @@ mod tests {
         let found = properties(text).unwrap();
         assert_eq!(found["security.protocol"], "SASL_SSL");
         assert_eq!(found["sasl.password"], "a=b");
-        let told = properties("x=1\nhunter2\n").unwrap_err();
-        assert_eq!(told, "line 2: not name=value");
+        let error = properties("x=1\nhunter2\n").unwrap_err();
+        assert_eq!(error, "line 2: not name=value");
     }
 
     #[test]
-    fn a_password_everybody_may_read_is_told() {
+    fn a_password_everybody_may_read_is_reported() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("password");
         std::fs::write(&path, "hunter2").unwrap();
-        for (mode, told) in [(0o600, false), (0o640, false), (0o644, true)] {
+        for (mode, warned) in [(0o600, false), (0o640, false), (0o644, true)] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(readable_by_others(&path).is_some(), told, "{mode:o}");
+            assert_eq!(readable_by_others(&path).is_some(), warned, "{mode:o}");
         }
     }
 

@@ -4,7 +4,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
 use super::Loaded;
-use super::settings::{Key, SETTINGS, Setting};
+use super::setting::Setting;
+use super::tables::all;
 use super::values::Config;
 
 /// Shown in place of a secret.
@@ -46,7 +47,7 @@ pub fn as_table(loaded: &Loaded) -> String {
         .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end()))
         .collect();
     text.push('\n');
-    for setting in SETTINGS.iter() {
+    for setting in all() {
         if let Some(part) = setting.waits_for {
             text.push_str(&format!(
                 "{} is accepted and has no effect yet: it belongs to {part}.\n",
@@ -82,8 +83,8 @@ pub fn as_json(loaded: &Loaded) -> String {
 }
 
 fn lines(loaded: &Loaded) -> impl Iterator<Item = Line> {
-    SETTINGS.iter().map(|setting| {
-        let raw = loaded.merged.values.get(&setting.key);
+    all().map(|setting| {
+        let raw = loaded.merged.values.get(setting.name);
         let value = raw.map(|raw| if setting.secret { HIDDEN.to_owned() } else { raw.text.clone() });
         let derived = || derived(setting, &loaded.config);
         Line {
@@ -96,16 +97,17 @@ fn lines(loaded: &Loaded) -> impl Iterator<Item = Line> {
 
 /// The value of a setting whose default follows from another one.
 fn derived(setting: &Setting, config: &Config) -> Option<String> {
-    match setting.key {
-        Key::Log => Some(config.log.to_string()),
-        Key::Store => Some(config.store.to_string()),
+    match setting.name {
+        "log" => Some(config.log.to_string()),
+        "store" => Some(config.store.to_string()),
         _ => None,
     }
 }
 
 fn properties_origin(config: &Config) -> String {
     config
-        .kafka_properties_file
+        .kafka
+        .properties_file
         .as_ref()
         .map_or_else(|| "[kafka.properties]".to_owned(), |path| path.display().to_string())
 }

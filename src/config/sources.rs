@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::settings::{self, Key, SETTINGS};
+use super::tables::{self, all};
 
 /// What the outside said, as it said it.
 #[derive(Debug, Default, Clone)]
@@ -13,8 +13,8 @@ pub struct Given<'a> {
     pub file: Option<(&'a str, &'a str)>,
     /// The environment.
     pub environment: BTreeMap<String, String>,
-    /// Settings named on the command line: the flag and its value.
-    pub flags: Vec<(Key, &'static str, String)>,
+    /// Settings named on the command line: the setting's name, the flag and its value.
+    pub flags: Vec<(&'static str, &'static str, String)>,
 }
 
 /// Where a value came from.
@@ -46,11 +46,11 @@ impl fmt::Display for Origin {
 pub struct Raw {
     /// As written.
     pub text: String,
-    /// By whom.
+    /// Where it was given.
     pub origin: Origin,
 }
 
-/// One thing wrong with the configuration: where, what, and how to mend it.
+/// One thing wrong with the configuration: where, what, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {what}")]
 pub struct Fault {
@@ -66,11 +66,10 @@ impl Fault {
     }
 
     /// A fault in a value of a known setting.
-    pub(super) fn of(key: Key, origin: &Origin, what: impl Into<String>) -> Self {
-        let setting = settings::of(key);
+    fn of(name: &str, origin: &Origin, what: impl Into<String>) -> Self {
         let place = match origin {
-            Origin::Default => format!("{} (default)", setting.name),
-            Origin::File(path) => format!("{path}: {}", setting.name),
+            Origin::Default => format!("{name} (default)"),
+            Origin::File(path) => format!("{path}: {name}"),
             Origin::Environment(variable) => (*variable).to_owned(),
             Origin::Flag(flag) => (*flag).to_owned(),
         };
@@ -81,8 +80,8 @@ impl Fault {
 /// Every raw value, and the table handed through to librdkafka.
 #[derive(Debug, Default)]
 pub struct Merged {
-    /// By setting; a setting without a default that nobody set is absent.
-    pub values: BTreeMap<Key, Raw>,
+    /// By the setting's name; a setting without a default that nobody set is absent.
+    pub values: BTreeMap<&'static str, Raw>,
     /// `[kafka.properties]` of the file.
     pub kafka_properties: BTreeMap<String, String>,
     /// What was wrong. All of it is reported, not only the first.
@@ -92,24 +91,30 @@ pub struct Merged {
 /// Lays the environment over the file and the flags over both.
 pub fn merge(given: &Given<'_>) -> Merged {
     let mut merged = Merged::default();
-    for setting in &SETTINGS {
+    for setting in all() {
         if let Some(default) = setting.default {
-            merged.put(setting.key, default.to_owned(), Origin::Default);
+            merged.put(setting.name, default.to_owned(), Origin::Default);
         }
     }
     if let Some((path, text)) = given.file {
         merged.read_file(path, text);
     }
     merged.read_environment(&given.environment);
-    for (key, flag, value) in &given.flags {
-        merged.put(*key, value.clone(), Origin::Flag(flag));
+    for (name, flag, value) in &given.flags {
+        merged.put(name, value.clone(), Origin::Flag(flag));
     }
     merged
 }
 
 impl Merged {
-    fn put(&mut self, key: Key, text: String, origin: Origin) {
-        self.values.insert(key, Raw { text, origin });
+    fn put(&mut self, name: &'static str, text: String, origin: Origin) {
+        self.values.insert(name, Raw { text, origin });
+    }
+
+    /// A fault in the value of a setting, at the place where the value was given.
+    pub fn fault_of(&self, name: &str, what: impl Into<String>) -> Fault {
+        let origin = self.values.get(name).map_or(Origin::Default, |raw| raw.origin.clone());
+        Fault::of(name, &origin, what)
     }
 
     fn read_file(&mut self, path: &str, text: &str) {
@@ -128,13 +133,13 @@ impl Merged {
     fn read_table(&mut self, path: &str, prefix: &str, table: &toml::Table) {
         for (name, value) in table {
             let dotted = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-            if dotted == settings::KAFKA_PROPERTIES_TABLE {
+            if dotted == tables::KAFKA_PROPERTIES_TABLE {
                 self.read_kafka_properties(path, value);
                 continue;
             }
-            if let Some(setting) = SETTINGS.iter().find(|setting| setting.name == dotted) {
+            if let Some(setting) = all().find(|setting| setting.name == dotted) {
                 match scalar(value) {
-                    Some(text) => self.put(setting.key, text, Origin::File(path.to_owned())),
+                    Some(text) => self.put(setting.name, text, Origin::File(path.to_owned())),
                     None => self.faults.push(Fault::new(
                         format!("{path}: {dotted}"),
                         format!("is {}, and takes one value", article(value.type_str())),
@@ -143,14 +148,14 @@ impl Merged {
                 continue;
             }
             let below = format!("{dotted}.");
-            let is_group = SETTINGS.iter().any(|setting| setting.name.starts_with(&below));
+            let is_group = all().any(|setting| setting.name.starts_with(&below));
             match value {
                 toml::Value::Table(inner) if is_group => self.read_table(path, &dotted, inner),
                 _ => self.faults.push(Fault::new(
                     format!("{path}: {dotted}"),
                     format!(
                         "no such setting{}; `kelly config` lists them all",
-                        did_you_mean(&dotted, SETTINGS.iter().map(|setting| setting.name))
+                        did_you_mean(&dotted, all().map(|setting| setting.name))
                     ),
                 )),
             }
@@ -160,7 +165,7 @@ impl Merged {
     fn read_kafka_properties(&mut self, path: &str, value: &toml::Value) {
         let toml::Value::Table(table) = value else {
             self.faults.push(Fault::new(
-                format!("{path}: {}", settings::KAFKA_PROPERTIES_TABLE),
+                format!("{path}: {}", tables::KAFKA_PROPERTIES_TABLE),
                 "must be a table of librdkafka properties, e.g. \"security.protocol\" = \"SSL\"",
             ));
             return;
@@ -170,7 +175,7 @@ impl Merged {
                 self.kafka_properties.insert(name, text);
             }
             None => self.faults.push(Fault::new(
-                format!("{path}: {}.{name}", settings::KAFKA_PROPERTIES_TABLE),
+                format!("{path}: {}.{name}", tables::KAFKA_PROPERTIES_TABLE),
                 "a librdkafka property is one text, number or switch",
             )),
         });
@@ -178,21 +183,21 @@ impl Merged {
 
     fn read_environment(&mut self, environment: &BTreeMap<String, String>) {
         for (variable, value) in environment {
-            if let Some(setting) = SETTINGS.iter().find(|setting| setting.variable == variable) {
+            if let Some(setting) = all().find(|setting| setting.variable == *variable) {
                 // An empty variable is how scripts and compose files say "unset".
                 if !value.is_empty() {
                     let origin = Origin::Environment(setting.variable);
-                    self.put(setting.key, value.clone(), origin);
+                    self.put(setting.name, value.clone(), origin);
                 }
                 continue;
             }
             if is_ours(variable) && !is_known_stranger(variable, value) {
-                let known = SETTINGS.iter().map(|setting| setting.variable);
+                let known = all().map(|setting| setting.variable);
                 self.faults.push(Fault::new(
                     variable.clone(),
                     format!(
                         "no such variable{}; `kelly config` lists them all",
-                        did_you_mean(variable, known.chain([settings::CONFIG_VARIABLE]))
+                        did_you_mean(variable, known.chain([tables::CONFIG_VARIABLE]))
                     ),
                 ));
             }
@@ -208,9 +213,9 @@ fn is_ours(variable: &str) -> bool {
 /// Variables under Kelly's prefixes that others set: the tests' and tools' own, and those Kubernetes
 /// puts into every container for a service called kelly or monitoring.
 fn is_known_stranger(variable: &str, value: &str) -> bool {
-    if variable == settings::CONFIG_VARIABLE
-        || variable.starts_with(settings::TEST_PREFIX)
-        || settings::TOOL_VARIABLES.contains(&variable)
+    if variable == tables::CONFIG_VARIABLE
+        || variable.starts_with(tables::TEST_PREFIX)
+        || tables::TOOL_VARIABLES.contains(&variable)
     {
         return true;
     }
@@ -288,24 +293,24 @@ mod tests {
         let merged = merge(&Given {
             file: Some(("kelly.toml", text)),
             environment: environment(&[("KELLY_LISTEN", "127.0.0.1:2"), ("KELLY_DATA", "/env")]),
-            flags: vec![(Key::Listen, "--listen", "127.0.0.1:3".to_owned())],
+            flags: vec![("listen", "--listen", "127.0.0.1:3".to_owned())],
         });
-        let read = |key| {
-            let raw: &Raw = &merged.values[&key];
+        let read = |name| {
+            let raw: &Raw = &merged.values[name];
             (raw.text.clone(), raw.origin.to_string())
         };
-        assert_eq!(read(Key::Listen), ("127.0.0.1:3".into(), "--listen".into()));
-        assert_eq!(read(Key::Data), ("/env".into(), "KELLY_DATA".into()));
-        assert_eq!(read(Key::MetricsInterval), ("7".into(), "kelly.toml".into()));
-        assert_eq!(read(Key::RetentionDays), ("90".into(), "default".into()));
-        assert!(!merged.values.contains_key(&Key::Log));
+        assert_eq!(read("listen"), ("127.0.0.1:3".into(), "--listen".into()));
+        assert_eq!(read("data"), ("/env".into(), "KELLY_DATA".into()));
+        assert_eq!(read("monitoring.metrics_interval"), ("7".into(), "kelly.toml".into()));
+        assert_eq!(read("monitoring.retention_days"), ("90".into(), "default".into()));
+        assert!(!merged.values.contains_key("log"));
         assert_eq!(merged.faults, []);
     }
 
     #[test]
     fn an_empty_variable_is_an_unset_one() {
         let given = Given { environment: environment(&[("KELLY_METRICS_INTERVAL", "")]), ..Given::default() };
-        assert_eq!(merge(&given).values[&Key::MetricsInterval].text, "15");
+        assert_eq!(merge(&given).values["monitoring.metrics_interval"].text, "15");
     }
 
     #[test]
@@ -346,7 +351,7 @@ mod tests {
             ..Given::default()
         };
         assert_eq!(faults(&given), Vec::<String>::new());
-        // The same name as a slip of a person is told.
+        // The same name as a slip of a person is a fault.
         let given = Given { environment: environment(&[("KELLY_PORT", "8000")]), ..Given::default() };
         assert_eq!(faults(&given).len(), 1);
     }

@@ -153,8 +153,8 @@ mod tests {
             "kafka:/u:hunter2@a:9092",
             "kafka://a:9092?sasl.password=hunter2",
         ] {
-            let told = log_target(secret).unwrap_err();
-            assert!(!told.contains("hunter2") && told.contains("KELLY_KAFKA_PROPERTIES"), "{told}");
+            let error = log_target(secret).unwrap_err();
+            assert!(!error.contains("hunter2") && error.contains("KELLY_KAFKA_PROPERTIES"), "{error}");
         }
     }
 
@@ -179,7 +179,7 @@ mod tests {
         ] {
             assert!(store_target(wrong).is_err(), "{wrong}");
         }
-        let told = store_target("http://u:hunter2@ch/kelly").unwrap_err();
-        assert!(!told.contains("hunter2") && told.contains("KELLY_STORE_PASSWORD"));
+        let error = store_target("http://u:hunter2@ch/kelly").unwrap_err();
+        assert!(!error.contains("hunter2") && error.contains("KELLY_STORE_PASSWORD"));
     }
 }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::roles::Part;
 use crate::rows;
 use traffic::{Rows, Traffic};
 
@@ -56,8 +57,20 @@ struct Note {
     until_ms: i64,
 }
 
+/// Makes traffic from now on, if there is a demo. When it fails, Kelly goes on without it.
+pub async fn start(demo: Option<Demo>) -> anyhow::Result<((), Option<Part>)> {
+    let part = demo.map(|demo| {
+        Part::task("demo", |stop| async move {
+            if let Err(error) = run(demo, stop).await {
+                tracing::error!("the demo's traffic ended: {error:#}");
+            }
+        })
+    });
+    Ok(((), part))
+}
+
 /// Backfills, then goes on live until told to stop.
-pub async fn run(demo: Demo, stop: CancellationToken) -> anyhow::Result<()> {
+async fn run(demo: Demo, stop: CancellationToken) -> anyhow::Result<()> {
     let now_ms = Utc::now().timestamp_millis();
     let from_ms = begin(read_note(&demo.data), demo.seed, now_ms - demo.reach_ms(), now_ms);
     let traffic = Traffic::new(demo.seed);

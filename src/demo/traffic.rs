@@ -239,9 +239,9 @@ impl Conversation {
             if !taken_over && turn > 0 && self.chance.happens(if doubtful { 0.3 } else { 0.003 }) {
                 taken_over = true;
                 self.metric(account, "human_interventions", 1.0, at_ms, span);
-                let told =
+                let event =
                     ("human_intervention", "A person took the conversation over", "medium", "intervention");
-                self.event(account, told, at_ms, span);
+                self.event(account, event, at_ms, span);
             }
             let pause = self.chance.lognormal(40_000.0, 0.7).min(LONGEST_PAUSE_MS);
             at_ms += pause as i64;
@@ -270,11 +270,11 @@ impl Conversation {
     fn event(
         &mut self,
         account: &Account,
-        told: (&'static str, &str, &'static str, &'static str),
+        event: (&'static str, &str, &'static str, &'static str),
         at_ms: i64,
         span: &mut Span,
     ) {
-        let (event_type, title, severity, category) = told;
+        let (event_type, title, severity, category) = event;
         let id = event_id(at_ms, &mut self.chance);
         span.event(EventRow {
             id,

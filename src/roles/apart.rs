@@ -1,132 +1,101 @@
 //! The roles that run apart, over a shared log and store: `kelly ingest`, `kelly serve`, and
 //! `kelly migrate` before them.
 
-use std::io::IsTerminal;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use indicatif::ProgressBar;
-use kelly_sql::MigrationReport;
-
-use super::http::{self, Behind, Http};
-use super::monitor::{Machine, Sources};
-use super::open;
-use super::{Base, Beside, Ingest, directory, needs_shared, status};
-use crate::config::{Config, StoreTarget};
+use kelly_api::LatencyBook;
 use kelly_cli::output;
+use kelly_sql::MigrationReport;
+use tokio_util::sync::CancellationToken;
+
+use super::http::{self, Backends};
+use super::monitor::{self, Machine, Sources};
+use super::parts::{self, Parts};
+use super::{Process, directory, needs_shared, open, status};
+use crate::config::StoreTarget;
 
 /// Moves records from the log to the store until told to stop.
-pub async fn ingest(base: Base) -> anyhow::Result<()> {
+pub async fn ingest(process: Process) -> anyhow::Result<()> {
+    parts::run(&process.stop, async |parts| Box::pin(start_ingest(&process, parts)).await).await
+}
+
+async fn start_ingest(process: &Process, parts: &Parts) -> anyhow::Result<()> {
     let machine = Machine::new();
-    let config = &base.loaded.config;
+    let config = &process.loaded.config;
     needs_shared("ingest", config)?;
-    let store = tokio::select! {
-        store = ready_store(config) => store?,
-        () = base.stop.cancelled() => return Ok(()),
+    let store = parts.start(open::store(config)).await?;
+    open::verify_tables(config, &store).await?;
+    let log = parts.start(open::log(config)).await?;
+    let progress = parts.start(super::ingest::start(config, &log, &store)).await?;
+    let sources = Sources {
+        log: log.clone(),
+        ingest: Some(progress.clone()),
+        latencies: None,
+        data: std::env::temp_dir(),
     };
-    let log = tokio::select! {
-        log = open::log(config) => log?,
-        () = base.stop.cancelled() => return Ok(()),
-    };
-    let ingest = Ingest::start(config, &log, &store)?;
-    let beside = Beside::new();
-    beside.monitor(
-        config,
-        machine,
-        Sources {
-            log: log.clone(),
-            ingest: Some(ingest.progress.clone()),
-            latencies: None,
-            data: std::env::temp_dir(),
-        },
-    );
+    parts.add(monitor::part(config, machine, sources));
     tracing::info!(log = log.describe(), store = %config.store, "kelly ingest is ready");
-    if std::io::stderr().is_terminal() {
-        let line = status::run(ingest.progress.clone(), base.bars.clone(), beside.stop.clone());
-        beside.tasks.spawn(line);
-    }
-    tokio::select! {
-        () = base.stop.cancelled() => {}
-        () = ingest.ended() => tracing::error!("ingest ended by itself; stopping"),
-    }
-    beside.stop().await;
-    let drained = ingest.drain().await;
-    let closed = log.close().await.context("closing the log");
-    drained.and(closed)
+    parts.start(status::start(progress, process.bars.clone())).await
 }
 
 /// Answers over HTTP until told to stop.
-pub async fn serve(base: Base) -> anyhow::Result<()> {
-    let machine = Machine::new();
-    let config = &base.loaded.config;
-    needs_shared("serve", config)?;
-    let catalogue = open::catalogue(&base.loaded)?;
-    let address = http::claim(config.listen)?;
-    let store = tokio::select! {
-        store = ready_store(config) => store?,
-        () = base.stop.cancelled() => return Ok(()),
-    };
-    let log = tokio::select! {
-        log = open::log(config) => log?,
-        () = base.stop.cancelled() => return Ok(()),
-    };
-    let behind = Behind { config, catalogue, log: log.clone(), store, ingest: None };
-    let http = Http::start(address, behind).await?;
-    let beside = Beside::new();
-    beside.monitor(
-        config,
-        machine,
-        Sources {
-            log: log.clone(),
-            ingest: None,
-            latencies: Some(http.latencies.clone()),
-            data: std::env::temp_dir(),
-        },
-    );
-    tracing::info!(listen = %config.listen, log = log.describe(), store = %config.store, "kelly serve is ready");
-    base.stop.cancelled().await;
-    http.stop().await;
-    beside.stop().await;
-    log.close().await.context("closing the log")
+pub async fn serve(process: Process) -> anyhow::Result<()> {
+    parts::run(&process.stop, async |parts| Box::pin(start_serve(&process, parts)).await).await
 }
 
-/// Brings the tables to what this version needs.
-pub async fn migrate(base: Base) -> anyhow::Result<()> {
-    let config = &base.loaded.config;
-    // The embedded store belongs to one process; a running `kelly up` has migrated it already.
-    let _claim = match &config.store {
-        StoreTarget::Embedded(directory) => Some(directory::claim(directory)?),
-        StoreTarget::Server { .. } => None,
+async fn start_serve(process: &Process, parts: &Parts) -> anyhow::Result<()> {
+    let machine = Machine::new();
+    let config = &process.loaded.config;
+    needs_shared("serve", config)?;
+    let catalogue = open::catalogue(&process.loaded)?;
+    let address = http::claim(config.general.listen)?;
+    let store = parts.start(open::store(config)).await?;
+    open::verify_tables(config, &store).await?;
+    let log = parts.start(open::log(config)).await?;
+    let latencies = Arc::new(LatencyBook::default());
+    let sources = Sources {
+        log: log.clone(),
+        ingest: None,
+        latencies: Some(latencies.clone()),
+        data: std::env::temp_dir(),
     };
-    let opened = open::store(config).await?;
+    parts.add(monitor::part(config, machine, sources));
+    let backends = Backends { config, catalogue, log: log.clone(), store, ingest: None, latencies };
+    parts.start(http::start(address, backends)).await?;
+    tracing::info!(listen = %config.general.listen, log = log.describe(), store = %config.store, "kelly serve is ready");
+    Ok(())
+}
+
+/// Brings the tables to what this version needs, and ends.
+pub async fn migrate(process: Process) -> anyhow::Result<()> {
+    let done = CancellationToken::new();
+    let work = parts::run(&done, async |parts| {
+        let report = Box::pin(start_migrate(&process, parts)).await?;
+        done.cancel();
+        output::line(describe(&report))
+    });
+    work.await
+}
+
+async fn start_migrate(process: &Process, parts: &Parts) -> anyhow::Result<MigrationReport> {
+    let config = &process.loaded.config;
+    // The embedded store belongs to one process; a running `kelly up` has migrated it already.
+    if let StoreTarget::Embedded(directory) = &config.store {
+        parts.add(directory::claim(directory)?.into_part());
+    }
+    let store = parts.start(open::store(config)).await?;
     tracing::info!("bringing the store's tables up to date");
     let bar =
-        base.bars.add(ProgressBar::new_spinner().with_message("bringing the store's tables up to date"));
+        process.bars.add(ProgressBar::new_spinner().with_message("bringing the store's tables up to date"));
     bar.enable_steady_tick(Duration::from_millis(100));
-    let report = opened
-        .store
-        .migrate(&open::migration_params(config))
-        .await
-        .with_context(|| format!("preparing the tables of the store ({})", config.store));
+    let report = open::migrate(config, &store).await;
     bar.finish_and_clear();
-    if let Some(engine) = opened.engine {
-        engine.shutdown().await;
-    }
-    output::line(told(&report?))
+    report
 }
 
-/// A client of a store whose tables are those of this version.
-async fn ready_store(config: &Config) -> anyhow::Result<kelly_sql::Store> {
-    let opened = open::store(config).await?;
-    opened
-        .store
-        .verify_schema()
-        .await
-        .with_context(|| format!("checking the tables of the store ({})", config.store))?;
-    Ok(opened.store)
-}
-
-fn told(report: &MigrationReport) -> String {
+fn describe(report: &MigrationReport) -> String {
     let parts: Vec<String> = [
         ("migrations applied", &report.applied),
         ("views made", &report.views),
@@ -147,10 +116,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_tells_what_changed() {
+    fn a_report_says_what_changed() {
         let report = MigrationReport::default();
-        assert!(told(&report).starts_with("nothing to do"));
+        assert!(describe(&report).starts_with("nothing to do"));
         let report = MigrationReport { applied: vec!["0001_a", "0002_b"], ..report };
-        assert_eq!(told(&report), "migrations applied: 0001_a, 0002_b");
+        assert_eq!(describe(&report), "migrations applied: 0001_a, 0002_b");
     }
 }

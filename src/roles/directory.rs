@@ -7,6 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
+use super::parts::Part;
+
 /// Name of the lock file; its text is the owner's process id, for people.
 const LOCK_FILE: &str = "kelly.lock";
 
@@ -14,6 +16,16 @@ const LOCK_FILE: &str = "kelly.lock";
 #[derive(Debug)]
 pub struct Claim {
     _lock: File,
+}
+
+impl Claim {
+    /// The claim as a part of a role: the last to be let go.
+    pub fn into_part(self) -> Part {
+        Part::new("data directory", "nothing", move || async move {
+            drop(self);
+            Ok(())
+        })
+    }
 }
 
 /// Creates the directory when it is missing and claims it.

@@ -13,13 +13,14 @@ use kelly_schemas::Catalogue;
 use kelly_sql::Store;
 use kelly_stream::Log;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::health::PartsHealth;
+use super::ingest_rates::IngestRates;
 use super::open;
-use super::pace::Pace;
-use super::ports::{Door, Parts};
+use super::parts::Part;
 use super::progress::Progress;
+use super::record::LogAcceptor;
 use crate::config::Config;
 
 /// Connections the system keeps waiting until they are accepted.
@@ -66,8 +67,8 @@ fn not_listening(address: SocketAddr, error: std::io::Error) -> anyhow::Error {
     }
 }
 
-/// What the interface stands on.
-pub struct Behind<'a> {
+/// What the interface answers from.
+pub struct Backends<'a> {
     /// Settings.
     pub config: &'a Config,
     /// Definitions and thresholds.
@@ -78,66 +79,55 @@ pub struct Behind<'a> {
     pub store: Store,
     /// Ingest, where this process has it.
     pub ingest: Option<Arc<Progress>>,
-}
-
-/// A served interface.
-pub struct Http {
-    /// Response times, for self-monitoring.
+    /// Where response times are kept, for self-monitoring.
     pub latencies: Arc<LatencyBook>,
-    serving: JoinHandle<Drained>,
-    stop: CancellationToken,
 }
 
-impl Http {
-    /// Serves from now on.
-    pub async fn start(claimed: Claimed, behind: Behind<'_>) -> anyhow::Result<Self> {
-        let Behind { config, catalogue, log, store, ingest } = behind;
-        let acceptor =
-            Acceptor::new(log.clone(), open::limits(config)).await.context("reading the log's topics")?;
-        let queries = QueryService::new(QueryServiceParts {
-            store: store.clone(),
-            catalogue: Arc::clone(&catalogue),
-            retention: Retention {
-                metrics_hours: config.monitoring.metrics_retention_hours,
-                days: config.monitoring.retention_days,
-            },
+/// Serves from now on. Its stop takes no more requests and waits for those in flight.
+pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<((), Part)> {
+    let Backends { config, catalogue, log, store, ingest, latencies } = backends;
+    let acceptor =
+        Acceptor::new(log.clone(), open::limits(config)).await.context("reading the log's topics")?;
+    let queries = QueryService::new(QueryServiceParts {
+        store: store.clone(),
+        catalogue: Arc::clone(&catalogue),
+        retention: Retention {
+            metrics_hours: config.monitoring.metrics_retention_hours,
+            days: config.monitoring.retention_days,
+        },
+        clock: Utc::now,
+    });
+    let stop = CancellationToken::new();
+    let measure = IngestRates::start(ingest.clone(), stop.clone());
+    let health = PartsHealth::new(log, store, ingest);
+    health.look().await;
+    let router = kelly_api::router(AppState {
+        queries: Arc::new(queries),
+        acceptor: Arc::new(LogAcceptor::new(acceptor)),
+        health: Arc::new(health),
+        measure,
+        catalogue,
+        observer: latencies,
+        settings: Settings {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: Utc::now(),
             clock: Utc::now,
-        });
-        let stop = CancellationToken::new();
-        let measure = Pace::start(ingest.clone(), stop.clone());
-        let parts = Parts::new(log, store, ingest);
-        parts.look().await;
-        let latencies = Arc::new(LatencyBook::default());
-        let router = kelly_api::router(AppState {
-            queries: Arc::new(queries),
-            acceptor: Arc::new(Door::new(acceptor)),
-            health: Arc::new(parts),
-            measure,
-            catalogue,
-            observer: latencies.clone(),
-            settings: Settings {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                started_at: Utc::now(),
-                clock: Utc::now,
-                limits: kelly_api::Limits::default(),
-            },
-        });
-        let listener = claimed.listen()?;
-        let serving = tokio::spawn(kelly_api::serve(listener, router, stop.clone().cancelled_owned()));
-        Ok(Self { latencies, serving, stop })
-    }
-
-    /// Takes no more requests and waits for those in flight.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        match self.serving.await {
-            Ok(Drained::Complete) => {}
-            Ok(Drained::Cut { connections }) => {
+            limits: kelly_api::Limits::default(),
+        },
+    });
+    let listener = claimed.listen()?;
+    let serving = tokio::spawn(kelly_api::serve(listener, router, stop.clone().cancelled_owned()));
+    let part = Part::new("HTTP interface", "requests in flight", move || async move {
+        stop.cancel();
+        match serving.await.context("serving HTTP ended with a defect")? {
+            Drained::Complete => {}
+            Drained::Cut { connections } => {
                 tracing::warn!(connections, "requests took too long to end and were cut");
             }
-            Err(error) => tracing::error!(%error, "serving HTTP ended with a defect"),
         }
-    }
+        Ok(())
+    });
+    Ok(((), part))
 }
 
 #[cfg(test)]
@@ -153,7 +143,7 @@ mod tests {
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         let _listener = claimed.listen().unwrap();
         TcpStream::connect(address).unwrap();
-        let Err(told) = claim(address) else { panic!("{address} was taken twice") };
-        assert!(told.to_string().contains("is in use"), "{told}");
+        let Err(error) = claim(address) else { panic!("{address} was taken twice") };
+        assert!(error.to_string().contains("is in use"), "{error}");
     }
 }

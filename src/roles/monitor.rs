@@ -13,7 +13,9 @@ use sysinfo::{Disk, Disks, Pid, Process, ProcessRefreshKind, ProcessesToUpdate, 
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::parts::Part;
 use super::progress::Progress;
+use crate::config::{Config, Monitoring};
 use crate::rows::{self, MetricRow};
 
 /// Account under which Kelly's own metrics stand.
@@ -78,9 +80,15 @@ pub struct Sample<'a> {
     pub lag: Option<u64>,
 }
 
+/// Self-monitoring as a part of a role; none where it is off.
+pub fn part(config: &Config, machine: Machine, sources: Sources) -> Option<Part> {
+    let Monitoring { enabled, interval, .. } = config.monitoring;
+    enabled.then(|| Part::task("self-monitoring", |stop| run(sources, interval, machine, stop)))
+}
+
 /// Samples until told to stop, the first time at once. Rows the log does not take are let go: the
 /// next sample tells more than a late one.
-pub async fn run(sources: Sources, interval: Duration, mut machine: Machine, stop: CancellationToken) {
+async fn run(sources: Sources, interval: Duration, mut machine: Machine, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut before = IngestCounts::default();
@@ -253,9 +261,9 @@ mod tests {
     fn a_sample_tells_what_is_known_and_nothing_else() {
         let sample = Sample { at_ms: 5, readings: READINGS, latencies: None, ingest: None, lag: None };
         let rows = rows(&sample);
-        let told: Vec<(&str, f64)> = rows.iter().map(|row| (row.metric_name, row.value)).collect();
+        let found: Vec<(&str, f64)> = rows.iter().map(|row| (row.metric_name, row.value)).collect();
         assert_eq!(
-            told,
+            found,
             [("system_load", 12.346), ("memory_usage", 50.0), ("kelly.cpu", 1.5), ("kelly.memory", 1_000.0),]
         );
         assert!(rows.iter().all(|row| row.account_id == ACCOUNT && row.at_ms == 5));

@@ -3,6 +3,7 @@
 use std::process;
 
 use anyhow::Context;
+use futures_util::{Stream, StreamExt, stream};
 use kelly_cli::INTERRUPTED;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 /// where it stands: what was acknowledged is on the log, and the engine's process ends by itself
 /// when its parent is gone.
 pub fn listen() -> anyhow::Result<CancellationToken> {
-    let mut signals = Signals {
+    let signals = Signals {
         interrupts: signal(SignalKind::interrupt()).context("listening for Ctrl-C")?,
         terminations: signal(SignalKind::terminate()).context("listening for SIGTERM")?,
         // Under `nohup` it stays ignored.
@@ -21,15 +22,25 @@ pub fn listen() -> anyhow::Result<CancellationToken> {
         },
     };
     let token = CancellationToken::new();
-    let asked = token.clone();
-    tokio::spawn(async move {
+    let stop = token.clone();
+    let signals = stream::unfold(signals, |mut signals| async move {
         signals.next().await;
-        tracing::info!("stopping; once more ends at once");
-        asked.cancel();
-        signals.next().await;
-        process::exit(i32::from(INTERRUPTED));
+        Some(((), signals))
     });
+    tokio::spawn(obey(Box::pin(signals), stop, || process::exit(i32::from(INTERRUPTED))));
     Ok(token)
+}
+
+/// The first signal cancels the token, the second one ends everything.
+async fn obey(mut signals: impl Stream<Item = ()> + Unpin, stop: CancellationToken, end: impl FnOnce()) {
+    if signals.next().await.is_none() {
+        return;
+    }
+    tracing::info!("stopping; once more ends at once");
+    stop.cancel();
+    if signals.next().await.is_some() {
+        end();
+    }
 }
 
 struct Signals {
@@ -61,5 +72,52 @@ fn is_ignored(number: libc::c_int) -> bool {
     unsafe {
         libc::sigaction(number, std::ptr::null(), found.as_mut_ptr()) == 0
             && found.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::*;
+    use crate::roles::parts::{self, Part};
+
+    #[tokio::test]
+    async fn a_second_signal_ends_what_the_first_could_not_stop() {
+        let stop = CancellationToken::new();
+        let (signal, signals) = mpsc::channel(2);
+        let signals =
+            stream::unfold(
+                signals,
+                |mut signals| async move { signals.recv().await.map(|()| ((), signals)) },
+            );
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let (end, ended) = oneshot::channel();
+        let noted = has_ended.clone();
+        tokio::spawn(obey(Box::pin(signals), stop.clone(), move || {
+            noted.store(true, Ordering::Relaxed);
+            let _ = end.send(());
+        }));
+        let (stopping, is_stopping) = oneshot::channel();
+        let role = parts::run(&stop, async |parts| {
+            parts.add(Part::new("ingest", "a store that is away", move || async move {
+                let _ = stopping.send(());
+                std::future::pending().await
+            }));
+            signal.send(()).await?;
+            Ok(())
+        });
+        tokio::select! {
+            _ = role => panic!("the part never stops"),
+            () = async {
+                is_stopping.await.unwrap();
+                assert!(!has_ended.load(Ordering::Relaxed), "one signal asks, and does not end");
+                signal.send(()).await.unwrap();
+                ended.await.unwrap();
+            } => {}
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The status line of `kelly up` and `kelly ingest` on a terminal: one calm line at the bottom, once a second.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,13 +11,20 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::monitor::Machine;
+use super::parts::Part;
 use super::progress::Progress;
 
 /// How often the line is written.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// Shows the line from now on; nothing is started where nobody sees it.
+pub async fn start(progress: Arc<Progress>, bars: MultiProgress) -> anyhow::Result<((), Option<Part>)> {
+    let is_seen = std::io::stderr().is_terminal();
+    Ok(((), is_seen.then(|| Part::task("status line", |stop| run(progress, bars, stop)))))
+}
+
 /// Keeps the line until told to stop, then takes it away.
-pub async fn run(progress: Arc<Progress>, bars: MultiProgress, stop: CancellationToken) {
+async fn run(progress: Arc<Progress>, bars: MultiProgress, stop: CancellationToken) {
     let style = ProgressStyle::with_template("{msg}").expect("the template is one placeholder");
     let bar = bars.add(ProgressBar::new_spinner().with_style(style));
     let mut machine = Machine::new();
@@ -35,7 +43,7 @@ pub async fn run(progress: Arc<Progress>, bars: MultiProgress, stop: Cancellatio
         let rate = counts.rows.saturating_sub(rows_before) as f64 / elapsed;
         let left = lag.zip(lag_before).and_then(|(now, before)| time_left(before, now, elapsed));
         before = (counts.rows, lag, Instant::now());
-        bar.set_message(line(&counts, Pace { rate, lag, left }, machine.load()));
+        bar.set_message(line(&counts, Advance { rate, lag, left }, machine.load()));
         bar.tick();
     }
     bar.finish_and_clear();
@@ -44,9 +52,9 @@ pub async fn run(progress: Arc<Progress>, bars: MultiProgress, stop: Cancellatio
 /// Records behind above which it is worth telling when they will be done.
 const BACKLOG: u64 = 50_000;
 
-/// How fast ingest is.
+/// How fast ingest is, and how far.
 #[derive(Debug, Clone, Copy, Default)]
-struct Pace {
+struct Advance {
     /// Rows a second.
     rate: f64,
     /// Records behind.
@@ -62,9 +70,9 @@ fn time_left(before: u64, now: u64, elapsed: f64) -> Option<f64> {
 }
 
 /// The line.
-fn line(counts: &IngestCounts, pace: Pace, load: Option<f64>) -> String {
-    let Pace { rate, lag, left } = pace;
-    let mut told = format!(
+fn line(counts: &IngestCounts, advance: Advance, load: Option<f64>) -> String {
+    let Advance { rate, lag, left } = advance;
+    let mut text = format!(
         "{} rows/s · {} rows · lag {}",
         grouped(rate.round() as u64),
         grouped(counts.rows),
@@ -72,18 +80,18 @@ fn line(counts: &IngestCounts, pace: Pace, load: Option<f64>) -> String {
     );
     if let Some(seconds) = left {
         let left = Duration::from_secs_f64(seconds.min(1e9).round());
-        told.push_str(&format!(" · caught up in {}", HumanDuration(left)));
+        text.push_str(&format!(" · caught up in {}", HumanDuration(left)));
     }
     if let Some(percent) = load {
-        told.push_str(&format!(" · load {percent:.0} %"));
+        text.push_str(&format!(" · load {percent:.0} %"));
     }
     if counts.dead_letters > 0 {
-        told.push_str(&format!(" · {} dead letters", grouped(counts.dead_letters)));
+        text.push_str(&format!(" · {} dead letters", grouped(counts.dead_letters)));
     }
     if counts.last_error.is_some() {
-        told.push_str(" · the store does not take rows, they wait on the log");
+        text.push_str(" · the store does not take rows, they wait on the log");
     }
-    told
+    text
 }
 
 #[cfg(test)]
@@ -96,20 +104,20 @@ mod tests {
         for (before, now) in [(200_000, 300_000), (200_000, 200_000), (20_000, 10_000)] {
             assert_eq!(time_left(before, now, 1.0), None, "{before} to {now}");
         }
-        let pace = Pace { rate: 5e4, lag: Some(200_000), left: Some(90.0) };
-        let told = line(&IngestCounts::default(), pace, None);
-        assert_eq!(told, "50,000 rows/s · 0 rows · lag 200,000 · caught up in 2 minutes");
+        let advance = Advance { rate: 5e4, lag: Some(200_000), left: Some(90.0) };
+        let text = line(&IngestCounts::default(), advance, None);
+        assert_eq!(text, "50,000 rows/s · 0 rows · lag 200,000 · caught up in 2 minutes");
     }
 
     #[test]
     fn trouble_shows_only_when_there_is_some() {
         let mut counts = IngestCounts { rows: 1_234, ..IngestCounts::default() };
-        let pace = Pace { rate: 99.6, lag: Some(0), left: None };
-        assert_eq!(line(&counts, pace, Some(12.3)), "100 rows/s · 1,234 rows · lag 0 · load 12 %");
+        let advance = Advance { rate: 99.6, lag: Some(0), left: None };
+        assert_eq!(line(&counts, advance, Some(12.3)), "100 rows/s · 1,234 rows · lag 0 · load 12 %");
         counts.dead_letters = 2;
         counts.last_error = Some("x".into());
-        let told = line(&counts, Pace::default(), None);
-        assert!(told.contains("lag unknown") && told.contains("2 dead letters"), "{told}");
-        assert!(told.contains("they wait on the log"), "{told}");
+        let text = line(&counts, Advance::default(), None);
+        assert!(text.contains("lag unknown") && text.contains("2 dead letters"), "{text}");
+        assert!(text.contains("they wait on the log"), "{text}");
     }
 }

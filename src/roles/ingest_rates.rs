@@ -1,4 +1,4 @@
-//! How fast ingest writes: its counters looked at every few seconds, so that a rate of the last minute can be told.
+//! How fast ingest writes: its counters looked at every few seconds, so that a rate of the last minute is known.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(5);
 const LOOKS: usize = 13;
 
 /// [`Measure`] of the ingest of this process, where it has one.
-pub struct Pace {
+pub struct IngestRates {
     ingest: Option<Arc<Progress>>,
     looks: Mutex<VecDeque<Look>>,
 }
@@ -31,12 +31,12 @@ struct Look {
     batches: u64,
 }
 
-impl Pace {
+impl IngestRates {
     /// Looks from now on, until told to stop.
     pub fn start(ingest: Option<Arc<Progress>>, stop: CancellationToken) -> Arc<Self> {
-        let pace = Arc::new(Self { ingest, looks: Mutex::default() });
-        if let Some(ingest) = pace.ingest.clone() {
-            let looking = Arc::clone(&pace);
+        let rates = Arc::new(Self { ingest, looks: Mutex::default() });
+        if let Some(ingest) = rates.ingest.clone() {
+            let looking = Arc::clone(&rates);
             tokio::spawn(async move {
                 let mut ticks = tokio::time::interval(EVERY);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -48,7 +48,7 @@ impl Pace {
                 }
             });
         }
-        pace
+        rates
     }
 
     fn look(&self, counts: &IngestCounts, at: DateTime<Utc>) {
@@ -65,7 +65,7 @@ impl Pace {
 }
 
 #[async_trait]
-impl Measure for Pace {
+impl Measure for IngestRates {
     async fn ingest(&self) -> Option<IngestPerformance> {
         let ingest = self.ingest.as_ref()?;
         let lag = ingest.lag().await.ok();
@@ -109,16 +109,16 @@ mod tests {
         let counts = IngestCounts { rows: 700, batches: 14, ..IngestCounts::default() };
         let none = figures(None, &counts, None, at(0));
         assert_eq!((none.rows_per_second, none.window_seconds, none.lag_records), (None, None, None));
-        let pace = Pace { ingest: None, looks: Mutex::default() };
+        let rates = IngestRates { ingest: None, looks: Mutex::default() };
         for look in 0..20 {
             let counts = IngestCounts { rows: look * 10, batches: look, ..IngestCounts::default() };
-            pace.look(&counts, at(look as i64 * 5));
+            rates.look(&counts, at(look as i64 * 5));
         }
-        let oldest = pace.oldest().unwrap();
+        let oldest = rates.oldest().unwrap();
         assert_eq!(oldest, Look { at: at(35), rows: 70, batches: 7 });
-        let told = figures(Some(oldest), &counts, Some(3), at(98));
-        assert_eq!((told.rows_per_second, told.batches_per_second), (Some(10.0), Some(7.0 / 63.0)));
-        assert_eq!((told.window_seconds, told.lag_records), (Some(63.0), Some(3)));
+        let answer = figures(Some(oldest), &counts, Some(3), at(98));
+        assert_eq!((answer.rows_per_second, answer.batches_per_second), (Some(10.0), Some(7.0 / 63.0)));
+        assert_eq!((answer.window_seconds, answer.lag_records), (Some(63.0), Some(3)));
         assert_eq!(figures(Some(oldest), &counts, None, at(35)).rows_per_second, None);
     }
 }

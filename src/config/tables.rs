@@ -1,0 +1,231 @@
+//! Every setting Kelly knows: a table a part, one beside the other. A new setting is a row here, and nothing else.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Secret;
+use super::setting::{
+    ClusterName, Logging, Setting, bytes, count, hours, milliseconds, seconds, setting, settings,
+};
+use super::targets::{LogTarget, StoreTarget};
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+settings! {
+    /// What the process is and where it finds its log and its store.
+    pub struct General {
+        /// directory of everything `kelly up` keeps
+        data: PathBuf = setting("data", "KELLY_DATA").default("./kelly-data"),
+        /// address of the HTTP interface; loopback only until authentication exists
+        listen: SocketAddr = setting("listen", "KELLY_LISTEN").default("127.0.0.1:8000"),
+        /// embedded:DIR or kafka://host:port[,host:port]; unset: embedded, below the data directory
+        log: Option<LogTarget> = setting("log", "KELLY_LOG"),
+        /// embedded:DIR or http://user@host:port/database; unset: embedded, in the data directory
+        store: Option<StoreTarget> = setting("store", "KELLY_STORE"),
+        /// how diagnostics are written to stderr: text or json (RUST_LOG says how much)
+        logging: Logging = setting("logging", "KELLY_LOGGING").default("text"),
+    }
+}
+
+settings! {
+    /// How the store is reached and run.
+    pub struct StoreAccess {
+        /// password of the store's user
+        password: Option<Secret> = setting("store_password", "KELLY_STORE_PASSWORD").secret(),
+        /// file whose first line is that password
+        password_file: Option<PathBuf> = setting("store_password_file", "KELLY_STORE_PASSWORD_FILE"),
+        /// ClickHouse cluster the migrations run on; unset: a single node
+        cluster: Option<ClusterName> = setting("store_cluster", "KELLY_STORE_CLUSTER"),
+        /// libchdb.so of the embedded store; unset: looked up beside the executable, then in the cache
+        libchdb: Option<PathBuf> = setting("libchdb", "KELLY_LIBCHDB"),
+        /// memory the embedded store may use
+        engine_memory: u64 =
+            setting("engine_memory", "KELLY_ENGINE_MEMORY").within(bytes(256 * MIB, 1024 * GIB)).default("2GiB"),
+    }
+}
+
+settings! {
+    /// How Apache Kafka is reached, beside the table `[kafka.properties]`.
+    pub struct Kafka {
+        /// file of librdkafka properties (TLS, SASL …), one name=value a line
+        properties_file: Option<PathBuf> = setting("kafka.properties_file", "KELLY_KAFKA_PROPERTIES"),
+    }
+}
+
+settings! {
+    /// Topics that Kelly creates.
+    pub struct Topics {
+        /// partitions of the topics Kelly creates
+        partitions: u32 = setting("log_partitions", "KELLY_LOG_PARTITIONS").within(count(1, 1_024)).default("2"),
+        /// hours the topics Kelly creates keep their records
+        retention_time: Duration =
+            setting("log_retention_hours", "KELLY_LOG_RETENTION_HOURS").within(hours(1, 87_600)).default("72"),
+        /// bytes a partition of a topic Kelly creates keeps
+        retention_bytes: u64 = setting("log_retention_bytes", "KELLY_LOG_RETENTION_BYTES")
+            .within(bytes(64 * MIB, 1024 * GIB))
+            .default("4GiB"),
+    }
+}
+
+settings! {
+    /// When a batch is closed: whichever comes first.
+    pub struct Ingest {
+        /// rows that close a batch
+        batch_rows: usize =
+            setting("ingest.batch_rows", "KELLY_INGEST_BATCH_ROWS").within(count(1, 1_000_000)).default("250000"),
+        /// bytes of the log that close a batch
+        batch_bytes: usize =
+            setting("ingest.batch_bytes", "KELLY_INGEST_BATCH_BYTES").within(bytes(MIB, GIB)).default("48MiB"),
+        /// milliseconds that close a batch
+        batch_time: Duration = setting("ingest.batch_milliseconds", "KELLY_INGEST_BATCH_MILLISECONDS")
+            .within(milliseconds(10, 60_000))
+            .default("1200"),
+    }
+}
+
+settings! {
+    /// Self-monitoring and retention.
+    pub struct Monitoring {
+        /// whether Kelly records its own and its machine's metrics
+        enabled: bool = setting("monitoring.enabled", "KELLY_MONITORING_ENABLED").default("true"),
+        /// seconds between two samples of Kelly's own metrics
+        interval: Duration =
+            setting("monitoring.metrics_interval", "KELLY_METRICS_INTERVAL").within(seconds(1, 3_600)).default("15"),
+        /// JSON file of thresholds that replace the catalogue's
+        thresholds: Option<PathBuf> =
+            setting("monitoring.alert_thresholds_config", "KELLY_ALERT_THRESHOLDS_CONFIG"),
+        /// days rollups and activity events are kept
+        retention_days: u32 = setting("monitoring.retention_days", "MONITORING_DB_RETENTION_DAYS")
+            .within(count(1, 3_650))
+            .default("90"),
+        /// hours raw metrics are kept
+        metrics_retention_hours: u32 =
+            setting("monitoring.metrics_retention_hours", "MONITORING_METRICS_RETENTION_HOURS")
+                .within(count(1, 87_600))
+                .default("72"),
+    }
+}
+
+settings! {
+    /// Emergency actions.
+    #[expect(dead_code, reason = "checked, and without effect yet")]
+    pub struct Emergency {
+        /// whether emergency actions ask back
+        confirmation_required: bool =
+            setting("emergency.confirmation_required", "KELLY_EMERGENCY_CONFIRMATION_REQUIRED")
+                .default("true")
+                .waits_for("emergency actions"),
+    }
+}
+
+settings! {
+    /// WebSockets.
+    #[expect(dead_code, reason = "checked, and without effect yet")]
+    pub struct WebSocket {
+        /// WebSocket connections admitted
+        max_connections: u32 = setting("websocket.max_connections", "WEBSOCKET_MAX_CONNECTIONS")
+            .within(count(1, 1_000_000))
+            .default("1000")
+            .waits_for("WebSockets"),
+        /// seconds between two pings on a WebSocket
+        ping_interval: Duration = setting("websocket.ping_interval", "WEBSOCKET_PING_INTERVAL")
+            .within(seconds(1, 3_600))
+            .default("30")
+            .waits_for("WebSockets"),
+        /// seconds without a sign of life before a WebSocket is closed
+        timeout: Duration = setting("websocket.timeout", "WEBSOCKET_TIMEOUT")
+            .within(seconds(1, 86_400))
+            .default("300")
+            .waits_for("WebSockets"),
+    }
+}
+
+/// The tables, in the order in which `kelly config` shows them.
+pub const TABLES: [&[Setting]; 8] = [
+    General::SETTINGS,
+    StoreAccess::SETTINGS,
+    Kafka::SETTINGS,
+    Topics::SETTINGS,
+    Ingest::SETTINGS,
+    Monitoring::SETTINGS,
+    Emergency::SETTINGS,
+    WebSocket::SETTINGS,
+];
+
+/// Every setting.
+pub fn all() -> impl Iterator<Item = &'static Setting> {
+    TABLES.into_iter().flatten()
+}
+
+/// Variables of the build tools: known, and no setting of the program.
+pub const TOOL_VARIABLES: [&str; 2] = ["KELLY_CACHE", "KELLY_KAFKA_JARS"];
+
+/// How the tests' own variables begin.
+pub const TEST_PREFIX: &str = "KELLY_TEST_";
+
+/// Names the configuration file itself.
+pub const CONFIG_VARIABLE: &str = "KELLY_CONFIG";
+
+/// TOML table that is passed to librdkafka as it is.
+pub const KAFKA_PROPERTIES_TABLE: &str = "kafka.properties";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_and_variables_are_unique_and_every_row_says_what_it_is_for() {
+        let names: BTreeSet<&str> = all().map(|setting| setting.name).collect();
+        let variables: BTreeSet<&str> = all().map(|setting| setting.variable).collect();
+        assert_eq!((names.len(), variables.len()), (all().count(), all().count()));
+        assert!(all().all(|setting| !setting.about.is_empty()));
+    }
+
+    #[test]
+    fn every_variable_of_the_specification_is_there() {
+        for variable in [
+            "KELLY_MONITORING_ENABLED",
+            "KELLY_METRICS_INTERVAL",
+            "KELLY_ALERT_THRESHOLDS_CONFIG",
+            "KELLY_EMERGENCY_CONFIRMATION_REQUIRED",
+            "WEBSOCKET_MAX_CONNECTIONS",
+            "WEBSOCKET_PING_INTERVAL",
+            "WEBSOCKET_TIMEOUT",
+            "MONITORING_DB_RETENTION_DAYS",
+            "MONITORING_METRICS_RETENTION_HOURS",
+        ] {
+            assert!(all().any(|setting| setting.variable == variable), "{variable}");
+        }
+    }
+
+    /// Rows of README's table: variable, default, meaning.
+    fn readme_rows() -> Vec<(String, String)> {
+        let readme = include_str!("../../README.md");
+        let rows = readme.lines().skip_while(|line| !line.starts_with("| variable |")).skip(2);
+        rows.take_while(|line| line.starts_with('|'))
+            .map(|line| {
+                let cells: Vec<&str> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+                (cells[1].to_owned(), cells[2].to_owned())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_readme_names_settings_with_their_defaults() {
+        let rows = readme_rows();
+        assert!(rows.len() > 5, "{rows:?}");
+        for (variable, default) in rows {
+            let setting = all().find(|setting| setting.variable == variable);
+            let setting = setting.unwrap_or_else(|| panic!("README names {variable}, which there is not"));
+            match setting.default {
+                Some(expected) => assert_eq!(default, expected, "{variable}"),
+                None => assert!(default.starts_with("embedded in"), "{variable}: {default}"),
+            }
+            assert_eq!(setting.waits_for, None, "{variable} has no effect yet");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! How the parts of a process are: what `/health` and `/readyz` say.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use kelly_api::{Health, Part, PartStatus};
+use kelly_ingest::PartitionPosition;
+use kelly_schemas::error_chain;
+use kelly_sql::Store;
+use kelly_stream::{Log, LogError, LogKind};
+use serde_json::json;
+
+use super::progress::Progress;
+
+/// [`Health`] of the parts a role has.
+pub struct PartsHealth {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// The store.
+    pub store: Store,
+    /// Ingest, where this process has it.
+    pub ingest: Option<Arc<Progress>>,
+    log_trouble: Trouble,
+    store_trouble: Trouble,
+}
+
+/// Whether a part was in trouble when it was last looked at: checks are frequent, their news are not.
+struct Trouble {
+    part: &'static str,
+    is_on: AtomicBool,
+}
+
+impl Trouble {
+    fn new(part: &'static str) -> Self {
+        Self { part, is_on: AtomicBool::new(false) }
+    }
+
+    /// Logs the trouble when it begins and when it is over. True when it did.
+    fn note(&self, error: Option<&dyn std::error::Error>) -> bool {
+        let is_news = self.is_on.swap(error.is_some(), Ordering::Relaxed) != error.is_some();
+        match error {
+            Some(error) if is_news => {
+                tracing::warn!(part = self.part, error = error_chain(error), "a part of Kelly is in trouble");
+            }
+            None if is_news => tracing::info!(part = self.part, "the trouble is over"),
+            _ => {}
+        }
+        is_news
+    }
+}
+
+/// What `/health` says of the log. A full disk is named, since only the operator can free space.
+fn log_summary(kind: LogKind, outcome: Result<&(), &LogError>) -> Result<String, String> {
+    match outcome {
+        Ok(()) => Ok(format!("{kind} answers")),
+        Err(LogError::Full { what }) => Err(format!("{kind} takes nothing: {what}")),
+        Err(_) => Err(format!("{kind} does not answer; Kelly's own log says why")),
+    }
+}
+
+/// Lag above which ingest is said to be behind. A burst of this size is gone within a second or two.
+const LAG_WORTH_TELLING: u64 = 1_000_000;
+
+#[async_trait]
+impl Health for PartsHealth {
+    async fn parts(&self) -> Vec<Part> {
+        let (log, store, ingest) = tokio::join!(self.log(), self.store(), self.ingest());
+        [Some(log), Some(store), ingest].into_iter().flatten().collect()
+    }
+}
+
+impl PartsHealth {
+    /// The parts of a role.
+    pub fn new(log: Arc<dyn Log>, store: Store, ingest: Option<Arc<Progress>>) -> Self {
+        let (log_trouble, store_trouble) = (Trouble::new("log"), Trouble::new("store"));
+        Self { log, store, ingest, log_trouble, store_trouble }
+    }
+
+    /// Looks at the log once, so that trouble which is there from the start is logged then.
+    pub async fn look(&self) {
+        self.log().await;
+    }
+
+    async fn log(&self) -> Part {
+        let began = Instant::now();
+        let outcome = self.log.check().await;
+        self.log_trouble.note(outcome.as_ref().err().map(|error| error as _));
+        part("log", began, log_summary(self.log.kind(), outcome.as_ref()))
+    }
+
+    async fn store(&self) -> Part {
+        let began = Instant::now();
+        let outcome = self.store.version().await;
+        self.store_trouble.note(outcome.as_ref().err().map(|error| error as _));
+        part(
+            "store",
+            began,
+            match outcome {
+                Ok(version) => Ok(format!("ClickHouse {version} answers")),
+                Err(_) => Err("ClickHouse does not answer; recording still works, queries do not".to_owned()),
+            },
+        )
+    }
+
+    async fn ingest(&self) -> Option<Part> {
+        let progress = self.ingest.as_ref()?;
+        let counts = progress.counts();
+        let positions = progress.positions().await;
+        let lag =
+            positions.as_ref().map(|positions| positions.iter().map(PartitionPosition::behind).sum::<u64>());
+        let (status, summary) = if progress.has_ended() {
+            (PartStatus::Down, "ingest ended; restart Kelly, its log says why".to_owned())
+        } else if counts.last_error.is_some() {
+            (PartStatus::Degraded, "the store does not take rows now; they wait on the log".to_owned())
+        } else if counts.lost > 0 {
+            let summary = "the log's retention removed records before they were read: give it more room";
+            (PartStatus::Degraded, summary.to_owned())
+        } else {
+            match &lag {
+                Ok(lag) if *lag > LAG_WORTH_TELLING => {
+                    (PartStatus::Degraded, format!("{lag} records behind, catching up"))
+                }
+                Ok(lag) => (PartStatus::Healthy, format!("{lag} records behind")),
+                Err(_) => (PartStatus::Degraded, "the log does not tell how far ingest is".to_owned()),
+            }
+        };
+        let mut details = BTreeMap::from([
+            ("rows".to_owned(), json!(counts.rows)),
+            ("batches".to_owned(), json!(counts.batches)),
+            ("dead_letters".to_owned(), json!(counts.dead_letters)),
+            ("retries".to_owned(), json!(counts.retries)),
+            ("lost_records".to_owned(), json!(counts.lost)),
+            ("buffered_bytes".to_owned(), json!(counts.buffered_bytes)),
+            ("partitions".to_owned(), json!(counts.partitions)),
+        ]);
+        if let Ok(lag) = lag {
+            details.insert("lag".to_owned(), json!(lag));
+        }
+        if let Ok(positions) = &positions {
+            let positions = positions.iter().map(|position| {
+                json!({
+                    "topic": position.stream.topic(),
+                    "partition": position.partition,
+                    "low": position.low,
+                    "high": position.high,
+                    "committed": position.committed,
+                })
+            });
+            details.insert("positions".to_owned(), positions.collect());
+        }
+        if let Some(written) = counts.last_written_ms {
+            details.insert("last_written_ms".to_owned(), json!(written));
+        }
+        Some(Part { name: "ingest".to_owned(), status, required: true, summary, details })
+    }
+}
+
+fn part(name: &str, began: Instant, outcome: Result<String, String>) -> Part {
+    let latency_ms = (began.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+    let (status, summary) = match outcome {
+        Ok(summary) => (PartStatus::Healthy, summary),
+        Err(summary) => (PartStatus::Down, summary),
+    };
+    Part {
+        name: name.to_owned(),
+        status,
+        required: true,
+        summary,
+        details: BTreeMap::from([("latency_ms".to_owned(), json!(latency_ms))]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_named_and_logged_when_it_begins_and_ends() {
+        let full = LogError::Full { what: "the disk is nearly full: 3 MiB left".into() };
+        let summary = log_summary(LogKind::Embedded, Err(&full)).unwrap_err();
+        assert_eq!(summary, "embedded log takes nothing: the disk is nearly full: 3 MiB left");
+        let summary = log_summary(LogKind::ApacheKafka, Err(&LogError::Closed)).unwrap_err();
+        assert!(summary.contains("Kelly's own log says why"), "{summary}");
+        let trouble = Trouble::new("log");
+        let news: Vec<bool> =
+            [None, Some(&full), Some(&full), None].map(|error| trouble.note(error.map(|e| e as _))).into();
+        assert_eq!(news, [false, true, false, true]);
+    }
+}

@@ -1,0 +1,51 @@
+//! Ingest as a part of a role.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use kelly_ingest::Pipeline;
+use kelly_sql::Store;
+use kelly_stream::Log;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::open;
+use super::parts::Part;
+use super::progress::Progress;
+use crate::config::Config;
+
+/// Starts it. Its stop writes what was read, commits and leaves the group; where it ended by itself, that says why.
+pub async fn start(
+    config: &Config,
+    log: &Arc<dyn Log>,
+    store: &Store,
+) -> anyhow::Result<(Arc<Progress>, Part)> {
+    let settings = open::ingest_config(config);
+    let pipeline =
+        Pipeline::start(log.clone(), Arc::new(store.clone()), settings.clone()).context("starting ingest")?;
+    let progress = Arc::new(Progress::new(pipeline.stats(), log.clone(), &settings));
+    let (stop, (ended, has_ended)) = (CancellationToken::new(), oneshot::channel::<()>());
+    let running = tokio::spawn({
+        let (stop, progress) = (stop.clone(), progress.clone());
+        async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = pipeline.ended() => {
+                    progress.note_end();
+                    // Nobody waits for it any more once the role stops.
+                    let _ = ended.send(());
+                    stop.cancelled().await;
+                }
+            }
+            pipeline.shutdown().await
+        }
+    });
+    let part = Part::new("ingest", "batches that are being written", move || async move {
+        stop.cancel();
+        let counts = running.await.context("ingest ended with a defect")?.context("ingest failed")?;
+        tracing::info!(rows = counts.rows, batches = counts.batches, "ingest has drained");
+        Ok(())
+    })
+    .ends_when(async move { drop(has_ended.await) });
+    Ok((progress, part))
+}
