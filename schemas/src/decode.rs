@@ -9,6 +9,7 @@
 //! | a field of the spec's columns | that column; twice is a fault |
 //! | `created_at` of a metric, `timestamp` of an event | its time, as under the other name; both are a fault |
 //! | an unknown field (a metric's `id` too) | a field of the metadata; one already there under the same name is a fault |
+//! | `time`, `ts`, `@timestamp`, `createdAt` … of a row without a time | a fault that says the right name |
 //! | `null`, or "" where the column may be absent | absent |
 //! | a name of [`CONTENT_FIELDS`], at any depth | a fault: conversation content is never stored |
 
@@ -42,6 +43,7 @@ pub use message::without_byte_order_mark;
 pub use origin::Origin;
 pub use redact::{CONTENT_FIELDS, names_content, redacted};
 pub use split::{Form, RawRow, split_rows};
+pub use timestamp::is_other_time_name;
 
 /// Decodes a message of [`Stream::Metrics`](crate::Stream::Metrics) and hands `sink` each row with its number, in order.
 pub fn metrics<'a>(

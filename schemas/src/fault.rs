@@ -173,6 +173,14 @@ pub enum Fault {
         /// What is wrong with it and how to write it.
         reason: &'static str,
     },
+    /// A row without a time, with a field that seems to be it under another name.
+    #[error("`{field}` is not read as the time of the row, which has no other; send it as `{expected}`")]
+    MisnamedTime {
+        /// The field.
+        field: String,
+        /// The name of the time.
+        expected: &'static str,
+    },
     /// Older than anything that is kept.
     #[error("{}", too_old(.0))]
     TooOld(TimeFault),
@@ -240,6 +248,7 @@ impl Fault {
             Self::ControlCharacter { .. } => "control_character",
             Self::ValueOutOfRange => "value_out_of_range",
             Self::InvalidTimestamp { .. } => "invalid_timestamp",
+            Self::MisnamedTime { .. } => "misnamed_time",
             Self::TooOld(_) => "too_old",
             Self::TooFarInFuture(_) => "too_far_in_future",
             Self::UnknownSeverity => "unknown_severity",
@@ -266,6 +275,7 @@ impl Fault {
             Self::UnknownColumn { column } => Some(column),
             Self::WrongColumnType { column, .. } => Some(column),
             Self::DuplicateField { field }
+            | Self::MisnamedTime { field, .. }
             | Self::TooDeep { field }
             | Self::ConversationContent { field } => Some(field),
             Self::TooOld(time) | Self::TooFarInFuture(time) => Some(time.field),

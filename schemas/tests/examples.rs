@@ -13,17 +13,19 @@ const LOG_TIME_MS: i64 = 1_726_068_650_000;
 
 /// Refused by the decoder, but of valid shape: what no schema can say. Bounds on time and on bytes, names
 /// repeated, levels counted, spellings of content; and what JSON parsers refuse or round on their own.
-const BEYOND_SCHEMAS: [&str; 12] = [
+const BEYOND_SCHEMAS: [&str; 14] = [
     "refused/metrics/conversation_content_deep_in_metadata.json",
     "refused/metrics/field_beside_metadata_and_in_it.json",
     "refused/metrics/field_twice.json",
     "refused/metrics/field_twice_in_metadata.json",
     "refused/metrics/metadata_too_deep.json",
     "refused/metrics/metadata_too_large.json",
+    "refused/metrics/time_called_ts.json",
     "refused/metrics/time_in_microseconds.json",
     "refused/metrics/time_in_seconds.json",
     "refused/metrics/time_in_the_year_3000.json",
     "refused/metrics/time_too_old.json",
+    "refused/activity/time_called_at_timestamp.json",
     "refused/activity/created_at_too_far_in_future.json",
     "refused/activity/id_with_an_old_time.json",
 ];

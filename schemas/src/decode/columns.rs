@@ -97,6 +97,12 @@ impl<'a> Draft<'a> for MetricDraft<'a> {
 
     type Column = MetricColumn;
 
+    const TIME: &'static str = "timestamp";
+
+    fn has_time(&self) -> bool {
+        self.timestamp.is_some()
+    }
+
     fn read<A: MapAccess<'a>>(
         &mut self,
         column: MetricColumn,
@@ -156,6 +162,12 @@ impl<'a> Draft<'a> for ActivityDraft<'a> {
     type Row = Activity<'a>;
 
     type Column = ActivityColumn;
+
+    const TIME: &'static str = "created_at";
+
+    fn has_time(&self) -> bool {
+        self.created_at.is_some()
+    }
 
     fn read<A: MapAccess<'a>>(
         &mut self,

@@ -9,12 +9,12 @@ use std::marker::PhantomData;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::metadata::{Aside, shown};
+use super::metadata::{Aside, Extra, shown};
 use super::origin::Origin;
 use super::parser_error::described;
 use super::redact::content_field;
-use super::timestamp;
-use super::value::{KeySeed, Text, TextSeed};
+use super::timestamp::{self, is_other_time_name};
+use super::value::{KeySeed, Text, TextSeed, kind};
 use crate::check::{self, GivenTime};
 use crate::fault::{Fault, JsonKind};
 use crate::limits::UNKNOWN_FIELDS;
@@ -45,6 +45,12 @@ pub(super) trait Draft<'a>: Default {
 
     /// Its columns.
     type Column: Column;
+
+    /// The name of its time.
+    const TIME: &'static str;
+
+    /// Whether it says when it happened.
+    fn has_time(&self) -> bool;
 
     /// Reads the value of a column.
     fn read<A: MapAccess<'a>>(
@@ -203,6 +209,9 @@ impl<'de, D: Draft<'de>> Visitor<'de> for RowSeed<'_, D> {
             seen |= bit;
             self.reading.set(None);
         }
+        if !draft.has_time() {
+            faults.note(refuse_other_time(&aside, D::TIME));
+        }
         let metadata = match aside.into_text(self.place.origin.limits.max_metadata_bytes) {
             Ok(metadata) => metadata,
             Err(fault) => {
@@ -259,6 +268,15 @@ fn set_aside<'a>(aside: &mut Aside<'a>, name: Cow<'a, str>, value: &'a RawValue)
     }
     aside.extras.push((name, value));
     Ok(())
+}
+
+/// Refuses a row that would count for the time of its arrival although it says its own, under another name.
+fn refuse_other_time(aside: &Aside<'_>, expected: &'static str) -> Result<(), Fault> {
+    let is_time = |(name, value): &&Extra<'_>| is_other_time_name(name) && kind(value) != JsonKind::Null;
+    match aside.extras.iter().find(is_time) {
+        None => Ok(()),
+        Some((name, _)) => Err(Fault::MisnamedTime { field: shown(name), expected }),
+    }
 }
 
 /// The one fault that is reported of a row: content before anything else, since nothing may carry it further;

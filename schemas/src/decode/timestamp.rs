@@ -5,6 +5,46 @@ use serde_json::value::RawValue;
 use super::value::{kind, unescaped};
 use crate::fault::{Fault, JsonKind};
 
+/// Names under which producers send a time and which are no column of a row, in small letters and without `_`, `-` and `@`.
+const OTHER_NAMES: [&str; 22] = [
+    "time",
+    "date",
+    "datetime",
+    "ts",
+    "timestamp",
+    "createdat",
+    "created",
+    "eventtime",
+    "eventtimestamp",
+    "epoch",
+    "epochms",
+    "unixtime",
+    "unixtimestamp",
+    "timestampms",
+    "timems",
+    "tsms",
+    "timeunixnano",
+    "occurredat",
+    "recordedat",
+    "measuredat",
+    "observedat",
+    "loggedat",
+];
+
+/// Whether a field of this name that is no column is likely to be the row's time: `ts`, `@timestamp`, `createdAt`. A row
+/// that has no time under a name of the contract is refused for it: it would count for the time of its arrival.
+#[must_use]
+pub fn is_other_time_name(name: &str) -> bool {
+    const LONGEST: usize = 24;
+    if name.len() > LONGEST {
+        return false;
+    }
+    let letters = || {
+        name.bytes().filter(|byte| !matches!(byte, b'_' | b'-' | b'@')).map(|byte| byte.to_ascii_lowercase())
+    };
+    OTHER_NAMES.into_iter().any(|other| letters().eq(other.bytes()))
+}
+
 /// A time, and whether it was written as a number, whose unit may be mistaken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WrittenTime {

@@ -172,6 +172,7 @@ fn a_message_is_refused_whole_with_one_fault() {
         ("two streams", [&good_message[..], &good_message[..]].concat()),
         ("no value", stream(&[batch(vec![("metric_name", name.clone())])])),
         ("unknown column", with(vec![("color", name.clone())])),
+        ("time called ts", with(vec![("ts", name.clone())])),
         ("content", with(vec![("messageText", name.clone()), ("color", name.clone())])),
         ("twice", with(vec![("value", value.clone())])),
         ("time twice", with(vec![("timestamp", naive.clone()), ("created_at", naive.clone())])),

@@ -8,6 +8,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use super::refusal::{Refusal, invalid};
 use crate::decode::metadata::shown;
 use crate::decode::redact::content_field;
+use crate::decode::timestamp::is_other_time_name;
 use crate::fault::Fault;
 
 /// A column of metrics, as its place in [`NAMES`].
@@ -67,7 +68,11 @@ fn admit_names(schema: &arrow_ipc::Schema<'_>) -> Result<(), Fault> {
     let mut seen: Vec<Column> = Vec::with_capacity(NAMES.len());
     for name in names() {
         let Some((known, column)) = column(name) else {
-            return Err(Fault::UnknownColumn { column: shown(name) });
+            let has_time = names().any(|name| matches!(self::column(name), Some((_, Column::Timestamp))));
+            return Err(match is_other_time_name(name) && !has_time {
+                true => Fault::MisnamedTime { field: shown(name), expected: "timestamp" },
+                false => Fault::UnknownColumn { column: shown(name) },
+            });
         };
         if seen.contains(&column) {
             return Err(Fault::DuplicateField { field: known.to_owned() });
