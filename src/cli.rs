@@ -18,6 +18,8 @@ use kelly_cli::arguments::{
 
 pub use run::*;
 
+use kelly_cli::Usage;
+
 use crate::config::FromFlags;
 
 const EXAMPLES: &str = "\
@@ -54,6 +56,12 @@ pub struct Cli {
     /// How diagnostics are written to stderr: text or json
     #[arg(long, global = true, value_name = "FORM", help_heading = "Configuration")]
     pub logging: Option<String>,
+    /// Directory of everything Kelly keeps: the one to run in, or the one of the running Kelly [default: ./kelly-data]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Configuration")]
+    pub data: Option<String>,
+    /// A running Kelly [default: the one that runs in the data directory, else http:// and the listen address]
+    #[arg(long, global = true, value_name = "URL", visible_alias = "url", help_heading = "Configuration")]
+    pub server: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -107,10 +115,8 @@ impl Cli {
             }
         };
         add("logging", "--logging", &self.logging);
-        let mut place = |place: &StorePlace| {
-            add("data", "--data", &place.data);
-            add("store", "--store", &place.store);
-        };
+        add("data", "--data", &self.data);
+        let mut place = |place: &StorePlace| add("store", "--store", &place.store);
         match &self.command {
             Command::Doctor(doctor) => {
                 place(&doctor.place);
@@ -123,7 +129,6 @@ impl Cli {
                 DeadLettersWhat::Replay(replay) => place(&replay.place),
             },
             Command::Up(up) => {
-                add("data", "--data", &up.data);
                 add("listen", "--listen", &up.listen);
                 add("log", "--log", &up.targets.log);
                 add("store", "--store", &up.targets.store);
@@ -137,10 +142,7 @@ impl Cli {
                 add("log", "--log", &serve.targets.log);
                 add("store", "--store", &serve.targets.store);
             }
-            Command::Migrate(migrate) => {
-                add("data", "--data", &migrate.data);
-                add("store", "--store", &migrate.store);
-            }
+            Command::Migrate(migrate) => add("store", "--store", &migrate.store),
             Command::Replay(replay) => add("log", "--log", &replay.log),
             Command::Config(_)
             | Command::Record(_)
@@ -149,6 +151,43 @@ impl Cli {
             | Command::Engine { .. } => {}
         }
         FromFlags { file: self.config.clone(), values }
+    }
+
+    /// Refuses `--server` where no running Kelly is asked: it would be taken for what it is not.
+    pub fn check_server(&self) -> Result<(), Usage> {
+        if self.server.is_none() {
+            return Ok(());
+        }
+        let store = |tool: &str| {
+            Err(Usage(format!(
+                "`kelly {tool}` reads the store itself: say --data with the directory of its Kelly, or --store, \
+                 instead of --server"
+            )))
+        };
+        let role = |role: &str| {
+            Err(Usage(format!(
+                "--server is the running Kelly that the tools ask, and `kelly {role}` asks none: leave it out"
+            )))
+        };
+        match &self.command {
+            Command::Tail(_) => store("tail"),
+            Command::DeadLetters(letters) => match &letters.what {
+                DeadLettersWhat::List(_) => store("dead-letters list"),
+                DeadLettersWhat::Show(_) => store("dead-letters show"),
+                DeadLettersWhat::Replay(_) => Ok(()),
+            },
+            Command::Up(_) => role("up"),
+            Command::Ingest(_) => role("ingest"),
+            Command::Serve(_) => role("serve"),
+            Command::Migrate(_) => role("migrate"),
+            Command::Config(_)
+            | Command::Record(_)
+            | Command::Replay(_)
+            | Command::Doctor(_)
+            | Command::Drilldown(_)
+            | Command::Completions(_)
+            | Command::Engine { .. } => Ok(()),
+        }
     }
 }
 
@@ -186,6 +225,40 @@ mod tests {
             for (name, flag, _) in settings.values {
                 assert!(crate::config::is_setting(name), "{flag} sets {name}, which there is not");
             }
+        }
+    }
+
+    #[test]
+    fn data_and_server_mean_the_same_everywhere() {
+        let commands = [
+            "up",
+            "ingest",
+            "serve",
+            "migrate",
+            "config",
+            "doctor",
+            "tail",
+            "record metric m 1",
+            "record stdin",
+            "record file f",
+            "replay f",
+            "drilldown m",
+            "dead-letters list",
+            "dead-letters show t/0/1",
+            "dead-letters replay --all",
+        ];
+        for command in commands {
+            let words = || command.split(' ').chain(["--data", "/d"]);
+            let cli = Cli::try_parse_from(std::iter::once("kelly").chain(words())).expect(command);
+            let is_data = |(name, flag, value): &(&'static str, &'static str, String)| {
+                (*name, *flag, value.as_str()) == ("data", "--data", "/d")
+            };
+            assert_eq!(cli.settings().values.iter().filter(|value| is_data(value)).count(), 1, "{command}");
+            let words = words().chain(["--server", "http://k:1"]);
+            let cli = Cli::try_parse_from(std::iter::once("kelly").chain(words)).expect(command);
+            let asks_none =
+                ["up", "ingest", "serve", "migrate", "tail", "dead-letters list", "dead-letters show t/0/1"];
+            assert_eq!(cli.check_server().is_err(), asks_none.contains(&command), "{command}");
         }
     }
 

@@ -8,6 +8,7 @@ mod rows;
 mod telemetry;
 mod tools;
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -32,7 +33,10 @@ const EXIT_REFUSED: u8 = 3;
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => return show(&said),
+    };
     // The engine's process: before any thread, runtime or diagnostics exist.
     if let Command::Engine { arguments } = cli.command {
         kelly_sql::engine::run_child(arguments);
@@ -47,6 +51,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// Shows help, version or what is wrong with the command line. What nobody could read was not shown: it failed.
+fn show(said: &clap::Error) -> ExitCode {
+    let shown = said.print().and_then(|()| std::io::stdout().flush());
+    match shown {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("kelly: writing the help: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(EXIT_USAGE)),
+    }
+}
+
 /// Whether only another command line or configuration helps. The log finds a setting of its own that
 /// is wrong later than the configuration's reader could.
 fn is_usage(error: &anyhow::Error) -> bool {
@@ -57,6 +73,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
 }
 
 fn run(cli: Cli) -> anyhow::Result<u8> {
+    cli.check_server()?;
     if let Command::Completions(completions) = &cli.command {
         completions::run(completions.shell, Cli::command())?;
         return Ok(0);
@@ -73,7 +90,13 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     if let Command::Config(show) = &cli.command {
         // What `up` and `serve` would refuse is refused here too.
         roles::check_thresholds(&loaded)?;
-        let text = if show.json { config::as_json(&loaded) } else { config::as_table(&loaded) };
+        let settings = tools::settings(&loaded, cli.server.clone());
+        let server = config::Server {
+            url: settings.server_url(),
+            from: if cli.server.is_some() { "--server" } else { "default" },
+        };
+        let text =
+            if show.json { config::as_json(&loaded, &server) } else { config::as_table(&loaded, &server) };
         output::line(text.trim_end())?;
         return Ok(0);
     }
@@ -86,15 +109,20 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    let outcome = runtime.block_on(command(cli.command, loaded, bars));
+    let outcome = runtime.block_on(command(cli.command, cli.server, loaded, bars));
     // What still runs is a blocking call nobody waits for.
     runtime.shutdown_timeout(Duration::from_millis(100));
     outcome
 }
 
-async fn command(command: Command, loaded: config::Loaded, bars: MultiProgress) -> anyhow::Result<u8> {
+async fn command(
+    command: Command,
+    server: Option<String>,
+    loaded: config::Loaded,
+    bars: MultiProgress,
+) -> anyhow::Result<u8> {
     let stop = roles::listen()?;
-    let settings = tools::settings(&loaded.config);
+    let settings = tools::settings(&loaded, server);
     match command {
         Command::Record(record) => {
             let work = record::run(&record.what, &settings, bars, stop.clone());

@@ -1,5 +1,6 @@
 //! What the tools are given of the configuration and of this machine: they know neither by themselves.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use kelly_cli::doctor::{Configuration, Data, Library, Local};
@@ -11,7 +12,8 @@ use crate::config::{Config, Loaded, LogTarget, StoreTarget};
 use crate::roles;
 
 /// What every tool is given.
-pub fn settings(config: &Config) -> Settings {
+pub fn settings(loaded: &Loaded, server: Option<String>) -> Settings {
+    let config = &loaded.config;
     let kafka = match &config.log {
         LogTarget::Kafka(brokers) => Some(roles::kafka_config(config, brokers)),
         LogTarget::Embedded(_) => None,
@@ -23,11 +25,19 @@ pub fn settings(config: &Config) -> Settings {
         }
     };
     Settings {
-        listen: config.general.listen,
+        listen: listen(loaded),
+        server,
         log: LogAddress { shown: config.log.to_string(), kafka },
         store: StoreAddress { shown: config.store.to_string(), target },
         limits: roles::limits(config),
     }
+}
+
+/// Where the Kelly of this configuration listens. If nobody said so, the one that runs in the data directory has noted it.
+fn listen(loaded: &Loaded) -> SocketAddr {
+    let noted =
+        (!loaded.is_said("listen")).then(|| roles::noted_address(&loaded.config.general.data)).flatten();
+    noted.unwrap_or(loaded.config.general.listen)
 }
 
 /// What the doctor is given besides.

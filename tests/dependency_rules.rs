@@ -41,8 +41,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("fjall", &["kelly-stream"]),
     ("clickhouse", &["kelly-sql"]),
     ("libloading", &["kelly-sql"]),
-    // Read where messages are decoded, written where the store is.
-    ("arrow-ipc", &["kelly-schemas", "kelly-sql"]),
+    // Read where messages are decoded and where files are read, written where the store is.
+    ("arrow-ipc", &["kelly-schemas", "kelly-sql", "kelly-cli"]),
+    ("parquet", &["kelly-cli"]),
     ("axum", &["kelly-api"]),
 ];
 

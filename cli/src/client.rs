@@ -50,7 +50,7 @@ impl RowKind {
 pub struct Client {
     http: reqwest::Client,
     base: reqwest::Url,
-    /// The base as it is told: what stands before the host may be a secret.
+    /// The base as it is shown: what stands before the host may be a secret.
     shown: String,
 }
 
@@ -71,7 +71,7 @@ pub enum Failure {
         /// How long.
         pause: Duration,
         /// What it said.
-        told: String,
+        message: String,
     },
     /// It certainly was not taken: it never arrived, or was refused for what it is.
     Refused(anyhow::Error),
@@ -86,7 +86,7 @@ pub struct BadRow {
     pub row: u64,
     /// Stable code of the fault.
     pub code: String,
-    /// Why, and how to mend it.
+    /// Why, and how to fix it.
     pub reason: String,
 }
 
@@ -254,7 +254,7 @@ impl Client {
 
     /// `also` is what else may be so when it is not known whether the request arrived.
     fn unreachable(&self, error: reqwest::Error, also: &str) -> anyhow::Error {
-        let told = if error.is_connect() {
+        let message = if error.is_connect() {
             format!(
                 "no Kelly answers at {}: start one with `kelly up`, or say where it is with --server",
                 self.shown
@@ -270,13 +270,14 @@ impl Client {
         while let Some(cause) = root.source() {
             root = cause;
         }
-        anyhow::anyhow!("{told} ({root})")
+        anyhow::anyhow!("{message} ({root})")
     }
 
     fn failure(&self, status: u16, retry_after: Option<Duration>, body: &[u8]) -> Failure {
         let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
-            let told = anyhow::anyhow!("{} answered {status} without saying why: is it a Kelly?", self.shown);
-            return if is_refusal(status) { Failure::Refused(told) } else { Failure::Other(told) };
+            let message =
+                anyhow::anyhow!("{} answered {status} without saying why: is it a Kelly?", self.shown);
+            return if is_refusal(status) { Failure::Refused(message) } else { Failure::Other(message) };
         };
         if problem.code == "rows_refused" {
             let rows = problem.errors.iter().filter_map(|error| BadRow::deserialize(error).ok()).collect();
@@ -285,11 +286,11 @@ impl Client {
         match retry_after {
             // An unknown outcome carries no Retry-After: sending again might record twice.
             Some(pause) if status == 503 => {
-                Failure::Busy { pause: pause.min(LONGEST_PAUSE), told: problem.to_string() }
+                Failure::Busy { pause: pause.min(LONGEST_PAUSE), message: problem.to_string() }
             }
             _ => {
-                let told = anyhow::anyhow!("the server answered {status}: {problem}");
-                if is_refusal(status) { Failure::Refused(told) } else { Failure::Other(told) }
+                let message = anyhow::anyhow!("the server answered {status}: {problem}");
+                if is_refusal(status) { Failure::Refused(message) } else { Failure::Other(message) }
             }
         }
     }
@@ -322,8 +323,8 @@ mod tests {
     #[test]
     fn addresses_that_are_none_are_refused() {
         for wrong in ["", "localhost", "https://x", "ftp://x", "http://"] {
-            let told = Client::new(wrong).unwrap_err().to_string();
-            assert!(told.contains("write http://host:port"), "{wrong}: {told}");
+            let message = Client::new(wrong).unwrap_err().to_string();
+            assert!(message.contains("write http://host:port"), "{wrong}: {message}");
         }
     }
 
@@ -368,21 +369,21 @@ mod tests {
     async fn what_never_arrived_was_refused_and_no_secret_is_told() {
         let address = "http://user:hunter2@127.0.0.1:1";
         let client = Client::new(address).unwrap();
-        let told = match client.send(RowKind::Metrics, b"{}".to_vec()).await.unwrap_err() {
+        let message = match client.send(RowKind::Metrics, b"{}".to_vec()).await.unwrap_err() {
             Failure::Refused(error) => format!("{error:#}"),
             other => panic!("{other:?}"),
         };
-        assert!(told.contains("no Kelly answers at http://127.0.0.1:1/"), "{told}");
-        let told = [
-            told,
+        assert!(message.contains("no Kelly answers at http://127.0.0.1:1/"), "{message}");
+        let message = [
+            message,
             format!("{:#}", client.get("livez").await.unwrap_err()),
             format!("{:?}", client.failure(404, None, b"<html>")),
             Client::new("https://user:hunter2@k:1").unwrap_err().to_string(),
             Client::new("user:hunter2@k:1").unwrap_err().to_string(),
             Client::new("http://user:hunter2@").unwrap_err().to_string(),
         ];
-        for told in told {
-            assert!(!told.contains("hunter2") && !told.contains("user"), "{told}");
+        for message in message {
+            assert!(!message.contains("hunter2") && !message.contains("user"), "{message}");
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod completions;
 pub mod dead_letters;
 pub mod doctor;
 pub mod drilldown;
+mod input;
 pub mod output;
 pub mod record;
 pub mod replay;

@@ -59,7 +59,7 @@ pub enum Tone {
     Warning,
     /// Is wrong.
     Bad,
-    /// Beside the point.
+    /// Of little weight.
     Faint,
 }
 
@@ -85,7 +85,7 @@ impl Paint {
     }
 }
 
-/// The text without characters that would do something to a terminal: what is stored came from strangers.
+/// The text without characters that would do something to a terminal: what is stored may come from anybody.
 pub fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
 }

@@ -7,7 +7,7 @@ use indicatif::MultiProgress;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use crate::arguments::{self, About, RecordEvent, RecordMetric, RecordWhat};
+use crate::arguments::{self, About, Reading, RecordEvent, RecordMetric, RecordWhat};
 use crate::client::{Client, Failure, RowKind};
 use crate::output;
 use crate::replay;
@@ -22,33 +22,29 @@ pub async fn run(
 ) -> anyhow::Result<Summary> {
     match what {
         RecordWhat::Metric(metric) => {
-            one(&metric.server.url(settings.listen), RowKind::Metrics, metric_row(metric)?).await
+            one(&settings.server_url(), RowKind::Metrics, metric_row(metric)?).await
         }
-        RecordWhat::Event(event) => {
-            one(&event.server.url(settings.listen), RowKind::Activity, event_row(event)?).await
-        }
+        RecordWhat::Event(event) => one(&settings.server_url(), RowKind::Activity, event_row(event)?).await,
         RecordWhat::Stdin(stdin) => {
-            let arguments = as_they_are(vec![PathBuf::from("-")], &stdin.server);
+            let arguments = as_they_are(vec![PathBuf::from("-")], &stdin.reading);
             replay::run(&arguments, settings, bars, stop).await
         }
         RecordWhat::File(file) => {
-            replay::run(&as_they_are(file.files.clone(), &file.server), settings, bars, stop).await
+            replay::run(&as_they_are(file.files.clone(), &file.reading), settings, bars, stop).await
         }
     }
 }
 
 /// A replay that changes nothing and does not wait.
-fn as_they_are(files: Vec<PathBuf>, server: &arguments::Server) -> arguments::Replay {
+fn as_they_are(files: Vec<PathBuf>, reading: &Reading) -> arguments::Replay {
     arguments::Replay {
         files,
-        metric: None,
-        account: None,
+        reading: reading.clone(),
         rate: None,
         speed: None,
         shift_to_now: false,
         check: false,
         log: None,
-        server: arguments::Server { server: server.server.clone() },
     }
 }
 
@@ -63,8 +59,8 @@ async fn one(server: &str, kind: RowKind, row: Map<String, Value>) -> anyhow::Re
             let reasons: Vec<&str> = bad.iter().map(|row| row.reason.as_str()).collect();
             bail!("refused, nothing was recorded: {}", reasons.join("; "))
         }
-        Err(Failure::Busy { pause, told }) => {
-            bail!("{told}; nothing was recorded, try again in {} s", pause.as_secs())
+        Err(Failure::Busy { pause, message }) => {
+            bail!("{message}; nothing was recorded, try again in {} s", pause.as_secs())
         }
         Err(Failure::Refused(error) | Failure::Other(error)) => Err(error),
     }
@@ -166,7 +162,10 @@ mod tests {
     fn a_name_of_metadata_is_given_once() {
         let record: Record = parsed(&["metric", "m", "1", "--meta", "a=1", "--meta", "a=2"]).unwrap();
         let RecordWhat::Metric(metric) = record.what else { panic!("another row") };
-        let told = metric_row(&metric).unwrap_err();
-        assert!(told.is::<Usage>() && told.to_string().contains("--meta a is given twice"), "{told}");
+        let message = metric_row(&metric).unwrap_err();
+        assert!(
+            message.is::<Usage>() && message.to_string().contains("--meta a is given twice"),
+            "{message}"
+        );
     }
 }

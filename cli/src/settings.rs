@@ -11,14 +11,23 @@ use kelly_stream::{KafkaConfig, KafkaLog};
 /// What the tools need of the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Address where a Kelly of this configuration listens.
+    /// Address where the Kelly of this configuration listens.
     pub listen: SocketAddr,
+    /// A running Kelly somewhere else, as it was typed.
+    pub server: Option<String>,
     /// The log.
     pub log: LogAddress,
     /// The store.
     pub store: StoreAddress,
     /// What a row may be.
     pub limits: Limits,
+}
+
+impl Settings {
+    /// The Kelly that is asked: the one that was typed, else that of the configuration.
+    pub fn server_url(&self) -> String {
+        self.server.clone().unwrap_or_else(|| format!("http://{}", self.listen))
+    }
 }
 
 /// Where the log is.

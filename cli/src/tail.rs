@@ -26,7 +26,7 @@ const ROWS_A_LOOK: u32 = 2_000;
 /// Since ever.
 const BEGINNING_MS: i64 = 0;
 
-/// Follows until told to stop, until the count is reached, or until nobody reads.
+/// Follows until stopped, until the count is reached, or until nobody reads.
 pub async fn run(
     arguments: &arguments::Tail,
     settings: &Settings,
@@ -88,7 +88,7 @@ impl Filter {
 
 /// The filter of the command line; one that does not belong to what is followed is wrong usage.
 fn filter(arguments: &arguments::Tail) -> Result<Filter, Usage> {
-    let strangers = |names: &[(&'static str, bool)]| -> Vec<&'static str> {
+    let given_of = |names: &[(&'static str, bool)]| -> Vec<&'static str> {
         names.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect()
     };
     let refuse = |flags: Vec<&str>, other: &str| match flags.is_empty() {
@@ -102,7 +102,7 @@ fn filter(arguments: &arguments::Tail) -> Result<Filter, Usage> {
                 ("--event-type", !arguments.event_types.is_empty()),
                 ("--severity", !arguments.severities.is_empty()),
             ];
-            refuse(strangers(&given), "activity")?;
+            refuse(given_of(&given), "activity")?;
             let (least, most) =
                 (arguments.min.unwrap_or(f64::NEG_INFINITY), arguments.max.unwrap_or(f64::INFINITY));
             if least > most {
@@ -117,7 +117,7 @@ fn filter(arguments: &arguments::Tail) -> Result<Filter, Usage> {
                 ("--min", arguments.min.is_some()),
                 ("--max", arguments.max.is_some()),
             ];
-            refuse(strangers(&given), "metrics")?;
+            refuse(given_of(&given), "metrics")?;
             let (event_types, severities) = (arguments.event_types.clone(), arguments.severities.clone());
             Ok(Filter::Activity(ActivityTailFilter { event_types, severities, account, conversation }))
         }
@@ -351,10 +351,10 @@ mod tests {
         );
         let odd = TailedMetric { metric_name: "a\u{1b}[2J".into(), ..metric() };
         assert!(!plain.metric(&odd).contains('\u{1b}'));
-        let told: Value =
+        let shown: Value =
             serde_json::from_str(&Form { json: true, paint: Paint::Plain }.metric(&metric())).unwrap();
         assert_eq!(
-            told,
+            shown,
             json!({
                 "metric_name": "ai_confidence", "value": 0.85, "timestamp": "2026-09-21T14:13:20.123Z",
                 "account_id": "acme", "conversation_id": null, "user_id": null, "metadata": {"model": "x"},
@@ -384,8 +384,8 @@ mod tests {
             plain.event(&event),
             "2026-09-21T14:13:20.123Z high     escalation                   acme           Asked for a person"
         );
-        let told: Value =
+        let shown: Value =
             serde_json::from_str(&Form { json: true, paint: Paint::Plain }.event(&event)).unwrap();
-        assert_eq!((&told["severity"], &told["conversation_id"]), (&json!("high"), &json!("c")));
+        assert_eq!((&shown["severity"], &shown["conversation_id"]), (&json!("high"), &json!("c")));
     }
 }

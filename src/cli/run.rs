@@ -35,9 +35,6 @@ Examples:
 Ctrl-C drains: no more is accepted, what was accepted reaches the store, then everything ends.
 A second Ctrl-C ends at once; nothing that was acknowledged is lost by it.")]
 pub struct Up {
-    /// Directory of everything Kelly keeps [default: ./kelly-data]
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<String>,
     /// Address of the HTTP interface [default: 127.0.0.1:8000]
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
@@ -83,9 +80,6 @@ Examples:
 It can be run again at any time: steps that are done are not done twice. Retention follows
 MONITORING_DB_RETENTION_DAYS and MONITORING_METRICS_RETENTION_HOURS.")]
 pub struct Migrate {
-    /// Directory of the embedded store [default: ./kelly-data]
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<String>,
     /// The store: embedded:DIR or http://user@host:port/database
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,

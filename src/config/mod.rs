@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 pub use setting::Logging;
-pub use show::{as_json, as_table};
+pub use show::{Server, as_json, as_table};
 pub use sources::Fault;
 pub use tables::Monitoring;
 pub use targets::{LogTarget, StoreTarget};
@@ -72,6 +72,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Whether somebody said this setting.
+    pub fn is_said(&self, name: &str) -> bool {
+        self.merged.values.get(name).is_some_and(|raw| raw.origin != Origin::Default)
+    }
+
     /// Settings somebody set that have no effect yet: where each was set, and the part it belongs to.
     pub fn without_effect(&self) -> impl Iterator<Item = (String, &'static str)> {
         tables::all().filter_map(|setting| {

@@ -18,8 +18,17 @@ struct Line {
     origin: String,
 }
 
-/// For people: a table, and below it what has no effect yet.
-pub fn as_table(loaded: &Loaded) -> String {
+/// The running Kelly that the tools ask. It is no setting: every configuration has its own.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it is.
+    pub url: String,
+    /// Who said so.
+    pub from: &'static str,
+}
+
+/// For people: a table, and below it which Kelly the tools ask and what has no effect yet.
+pub fn as_table(loaded: &Loaded, server: &Server) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
@@ -46,7 +55,7 @@ pub fn as_table(loaded: &Loaded) -> String {
         .lines()
         .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end()))
         .collect();
-    text.push('\n');
+    text.push_str(&format!("\nThe tools ask the Kelly at {} ({}).\n", server.url, server.from));
     for setting in all() {
         if let Some(part) = setting.waits_for {
             text.push_str(&format!(
@@ -59,7 +68,7 @@ pub fn as_table(loaded: &Loaded) -> String {
 }
 
 /// For programs: one object, `settings` by name.
-pub fn as_json(loaded: &Loaded) -> String {
+pub fn as_json(loaded: &Loaded, server: &Server) -> String {
     let settings: serde_json::Map<String, Value> = lines(loaded)
         .map(|line| {
             let entry = json!({
@@ -78,7 +87,11 @@ pub fn as_json(loaded: &Loaded) -> String {
         .iter()
         .map(|(name, value)| (name.clone(), property(name, value).into()))
         .collect();
-    let whole = json!({ "settings": settings, "kafka_properties": properties });
+    let whole = json!({
+        "settings": settings,
+        "kafka_properties": properties,
+        "server": { "value": server.url, "from": server.from },
+    });
     format!("{whole:#}")
 }
 
@@ -139,9 +152,13 @@ mod tests {
         Loaded { config: typed(&merged).unwrap(), merged, thresholds: None, warnings: Vec::new() }
     }
 
+    fn server() -> Server {
+        Server { url: "http://127.0.0.1:9000".into(), from: "--server" }
+    }
+
     #[test]
     fn secrets_are_hidden_in_both_forms() {
-        for text in [as_table(&loaded()), as_json(&loaded())] {
+        for text in [as_table(&loaded(), &server()), as_json(&loaded(), &server())] {
             assert!(!text.contains("hunter2"), "{text}");
             assert!(text.contains("(hidden)") && text.contains("PLAIN"), "{text}");
         }
@@ -149,14 +166,15 @@ mod tests {
 
     #[test]
     fn values_derived_from_others_are_shown() {
-        let text = as_table(&loaded());
+        let text = as_table(&loaded(), &server());
         assert!(text.contains("embedded:/data/log"), "{text}");
         assert!(text.contains("WEBSOCKET_TIMEOUT is accepted and has no effect yet"), "{text}");
     }
 
     #[test]
     fn the_json_form_names_value_and_origin() {
-        let value: Value = serde_json::from_str(&as_json(&loaded())).unwrap();
+        let value: Value = serde_json::from_str(&as_json(&loaded(), &server())).unwrap();
+        assert_eq!(value["server"]["value"], "http://127.0.0.1:9000");
         let store = &value["settings"]["store"];
         assert_eq!(store["value"], "http://kelly@ch:8123/kelly");
         assert_eq!(store["from"], "KELLY_STORE");

@@ -2,6 +2,7 @@
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
@@ -81,6 +82,21 @@ pub fn owner(directory: &Path) -> Option<String> {
     }
 }
 
+/// Name of the file with the address of the HTTP interface, for the tools.
+const ADDRESS_FILE: &str = "kelly.address";
+
+/// Notes where the owner of the directory listens.
+pub fn note_address(directory: &Path, address: SocketAddr) -> anyhow::Result<()> {
+    let path = directory.join(ADDRESS_FILE);
+    std::fs::write(&path, format!("{address}\n")).with_context(|| format!("writing {}", path.display()))
+}
+
+/// Where the process that has the directory listens. One that ended has left its address, which says nothing.
+pub fn noted_address(directory: &Path) -> Option<SocketAddr> {
+    owner(directory)?;
+    std::fs::read_to_string(directory.join(ADDRESS_FILE)).ok()?.trim().parse().ok()
+}
+
 /// Creates it for its owner alone; parents that are missing get the usual rights.
 fn create(directory: &Path) -> std::io::Result<()> {
     if directory.is_dir() {
@@ -108,7 +124,11 @@ mod tests {
         assert!(told.contains("is in use by another kelly"), "{told}");
         assert!(told.contains(&std::process::id().to_string()), "{told}");
         assert_eq!(owner(&data), Some(std::process::id().to_string()));
+        let address = SocketAddr::from(([127, 0, 0, 1], 9_000));
+        note_address(&data, address).unwrap();
+        assert_eq!(noted_address(&data), Some(address));
         drop(first);
+        assert_eq!(noted_address(&data), None, "nobody listens there any more");
         assert_eq!((owner(&data), owner(Path::new("/nowhere"))), (None, None));
         claim(&data).unwrap();
     }

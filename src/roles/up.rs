@@ -55,6 +55,7 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
     let banner = banner(config, &*log);
     let backends = Backends { config, catalogue, log, store, ingest: Some(progress), latencies };
     parts.start(http::start(address, backends)).await?;
+    directory::note_address(&config.general.data, config.general.listen)?;
     output::line(banner)?;
     tracing::info!(listen = %config.general.listen, "kelly is ready");
     line.await?;

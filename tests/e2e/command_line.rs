@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use kelly_harness::{Engine, TestDatabase};
 
-use crate::kelly_process::{Kelly, Start, run};
+use crate::kelly_process::{Kelly, Start, kelly, run};
 
 #[test]
 fn a_taken_port_is_named() {
@@ -22,6 +22,20 @@ fn a_missing_engine_says_how_to_get_it() {
     let (code, _, told) = run(&["up"], &[("KELLY_LIBCHDB", "/nowhere/libchdb.so")], directory.path());
     assert_ne!(code, Some(0));
     assert!(told.contains("/nowhere/libchdb.so") && told.contains("KELLY_LIBCHDB"), "{told}");
+}
+
+#[test]
+fn help_that_cannot_be_written_is_no_success() {
+    for arguments in
+        [&["--help"][..], &["--version"], &["replay", "--help"], &["completions", "bash"], &["config"]]
+    {
+        let full =
+            std::fs::File::options().write(true).open("/dev/full").expect("a device that is always full");
+        let output = kelly().args(arguments).stdout(full).output().expect("the kelly binary runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
+        assert!(told.contains("writing") && told.contains("No space left"), "{arguments:?}: {told}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod apart;
 mod broker_faults;
 mod command_line;
 mod doctor;
+mod files;
 mod first_minutes;
 mod groups;
 mod instances;

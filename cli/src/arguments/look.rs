@@ -6,15 +6,11 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 use kelly_schemas::Stream;
 
-use super::Server;
 use super::parse::{Place, Since, finite, metric_name, place, since};
 
-/// Where the store of a command that looks into it is.
+/// The store of a command that looks into it, if it is not the one in the data directory.
 #[derive(Debug, Args)]
 pub struct StorePlace {
-    /// Directory of a running `kelly up` [default: ./kelly-data]
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<String>,
     /// The store: embedded:DIR or http://user@host:port/database
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
@@ -41,9 +37,6 @@ pub struct Doctor {
     /// Which store.
     #[command(flatten)]
     pub place: StorePlace,
-    /// Which Kelly.
-    #[command(flatten)]
-    pub server: Server,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -60,7 +53,7 @@ Examples:
   kelly tail --json | jq .value                    one JSON object a line
 
 It shows what becomes visible in the store: each row once, none left out, also rows that come late.
-A topic that was deleted and made anew is told on stderr and followed on; only a row of it that comes late
+A topic that was deleted and made anew is reported on stderr and followed on; only a row of it that comes late
 (its own time is before the old topic's last) and is merged with old ones at once is left out.
 Columns: time (UTC), name, value, account, conversation. It ends with Ctrl-C, with exit code 0, and
 when a store that is away comes back it goes on where it was.")]
@@ -156,9 +149,6 @@ pub struct Drilldown {
     /// Print the answer as one JSON document
     #[arg(long)]
     pub json: bool,
-    /// Which Kelly.
-    #[command(flatten)]
-    pub server: Server,
 }
 
 /// What a file of `kelly drilldown` is.
@@ -225,7 +215,7 @@ pub enum DeadLettersWhat {
     List(ListLetters),
     /// One of them with its reason and its bytes
     Show(ShowLetter),
-    /// Send them again, once what was wrong is mended
+    /// Send them again, once what was wrong is fixed
     Replay(ReplayLetters),
 }
 
@@ -284,14 +274,14 @@ pub struct ShowLetter {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without --yes nothing is sent: each letter is decoded as it would be now, and what would happen is
-told. Letters are left out, and told, when they were replayed before (or somebody began to), when
+shown. Letters are left out, and reported, when they were replayed before (or somebody began to), when
 conversation content was cut out of them, when they are longer than what is kept, when the log had
 removed them unread, and when they are still wrong.
 
-A row without a time of its own counts for the time of its replay: it is told.
+A row without a time of its own counts for the time of its replay, and is reported.
 
-At most --limit letters are taken at a time; that more remain is told. Replays at the same time send no
-letter twice, except over several store nodes, which tell one another of it a moment later, and with
+At most --limit letters are taken at a time; that more remain is reported. Replays at the same time send no
+letter twice, except over several store nodes, which learn of it from one another a moment later, and with
 --again.
 
 Exit codes: 0 all were sent (or would be), 3 some were left out.")]
@@ -317,9 +307,6 @@ pub struct ReplayLetters {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
-    /// Which Kelly.
-    #[command(flatten)]
-    pub server: Server,
     /// Which store.
     #[command(flatten)]
     pub place: StorePlace,

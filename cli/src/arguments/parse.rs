@@ -25,6 +25,16 @@ pub(super) fn finite(text: &str) -> Result<f64, String> {
     }
 }
 
+/// What parts the cells of CSV.
+pub(super) fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"tab" | b"\\t" => Ok(b'\t'),
+        [b'"' | b'\n' | b'\r'] => Err("a quote or a line's end cannot part cells".to_owned()),
+        [byte] if byte.is_ascii() => Ok(*byte),
+        _ => Err("write one character, or tab".to_owned()),
+    }
+}
+
 /// A number above zero.
 pub(super) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -33,7 +43,7 @@ pub(super) fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A moment, told as an age (`5m`) or as a time (RFC 3339).
+/// A moment, written as an age (`5m`) or as a time (RFC 3339).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
     /// So long ago.
@@ -85,7 +95,7 @@ pub struct Place {
     pub row: Option<u32>,
 }
 
-/// A place as [`told_place`] writes it.
+/// A place as [`place_text`] writes it.
 pub(super) fn place(text: &str) -> Result<Place, String> {
     let wanted =
         || "write topic/partition/offset or topic/partition/offset/row, as `list` shows it".to_owned();
@@ -107,7 +117,7 @@ pub(super) fn place(text: &str) -> Result<Place, String> {
 }
 
 /// A place for people, as [`Place`] is read.
-pub fn told_place(place: &LetterPlace) -> String {
+pub fn place_text(place: &LetterPlace) -> String {
     format!("{}/{}/{}/{}", place.topic, place.partition, place.offset, place.row)
 }
 
@@ -165,8 +175,8 @@ mod tests {
     fn places_are_read_as_they_are_written() {
         let read = place("kelly.metrics/3/1042/7").unwrap();
         let row = read.row.unwrap();
-        let told = LetterPlace { topic: read.topic, partition: read.partition, offset: read.offset, row };
-        assert_eq!(told_place(&told), "kelly.metrics/3/1042/7");
+        let written = LetterPlace { topic: read.topic, partition: read.partition, offset: read.offset, row };
+        assert_eq!(place_text(&written), "kelly.metrics/3/1042/7");
         assert_eq!(place("t/0/1").unwrap().row, None);
         for wrong in ["", "t", "t/0", "/0/1", "t/0/1/", "t/0/1/2/3", "t/-1/0", "t/70000/0", "t/0/x"] {
             assert!(place(wrong).is_err(), "{wrong}");

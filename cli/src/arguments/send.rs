@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
-use super::Server;
-use super::parse::{finite, metric_name, name_and_value, positive};
+use super::parse::{delimiter, finite, metric_name, name_and_value, positive};
+use crate::input::{ColumnNames, Decimal, Format, Options, TimeOptions, TimeUnit};
 
 /// `kelly record`.
 #[derive(Debug, Args)]
@@ -33,9 +33,9 @@ pub enum RecordWhat {
     Metric(RecordMetric),
     /// One activity event
     Event(RecordEvent),
-    /// One JSON object a line from standard input
+    /// Rows from standard input: one JSON object a line, unless --format says otherwise
     Stdin(RecordStdin),
-    /// Files: Arrow streams, NDJSON, JSON or CSV
+    /// Files: CSV, NDJSON, JSON, Arrow or Parquet
     File(RecordFile),
 }
 
@@ -75,9 +75,6 @@ pub struct RecordMetric {
     /// What it is about.
     #[command(flatten)]
     pub about: About,
-    /// Which Kelly.
-    #[command(flatten)]
-    pub server: Server,
 }
 
 /// `kelly record event`.
@@ -99,28 +96,89 @@ pub struct RecordEvent {
     /// What it is about.
     #[command(flatten)]
     pub about: About,
-    /// Which Kelly.
-    #[command(flatten)]
-    pub server: Server,
 }
 
 /// `kelly record stdin`.
 #[derive(Debug, Args)]
 pub struct RecordStdin {
-    /// Which Kelly.
+    /// How it is read.
     #[command(flatten)]
-    pub server: Server,
+    pub reading: Reading,
 }
 
 /// `kelly record file`.
 #[derive(Debug, Args)]
 pub struct RecordFile {
-    /// Arrow streams (.arrow), NDJSON, JSON or CSV files, as for `kelly replay`
+    /// CSV, NDJSON, JSON, Arrow or Parquet files, as for `kelly replay`
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Which Kelly.
+    /// How they are read.
     #[command(flatten)]
-    pub server: Server,
+    pub reading: Reading,
+}
+
+/// How files are read.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Reading")]
+pub struct Reading {
+    /// Metric name of rows that name none; of tables the file's name without its ending when left out
+    #[arg(long, value_name = "NAME", value_parser = metric_name(), hide_possible_values = true)]
+    pub metric: Option<String>,
+    /// Account of rows that name none
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    pub account: Option<String>,
+    /// Column or field with the time [default: timestamp or created_at]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub time_column: Option<String>,
+    /// Column or field with the value [default: value]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub value_column: Option<String>,
+    /// Column or field with the metric's name [default: metric_name]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub metric_column: Option<String>,
+    /// Unit of times that are numbers since 1970 [default: ms]
+    #[arg(long, value_enum, value_name = "UNIT")]
+    pub time_unit: Option<TimeUnit>,
+    /// How times are written, in the letters of strftime, e.g. '%d/%m/%Y %H:%M:%S'; UTC unless it has %z
+    #[arg(long, value_name = "FORMAT", value_parser = NonEmptyStringValueParser::new())]
+    pub time_format: Option<String>,
+    /// The rows count for now, though a column looks like their time
+    #[arg(long, conflicts_with_all = ["time_column", "time_unit", "time_format"])]
+    pub without_time: bool,
+    /// What a file is, whatever its name says
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// What parts the cells of CSV: a character or `tab` [default: what the header shows]
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
+    pub delimiter: Option<u8>,
+    /// What stands before the fraction of numbers in CSV [default: what they show, where that is certain]
+    #[arg(long, value_enum)]
+    pub decimal: Option<Decimal>,
+}
+
+impl Reading {
+    /// As the reader takes it.
+    pub(crate) fn options(&self, moves_times: bool) -> Options {
+        Options {
+            metric: self.metric.clone(),
+            account: self.account.clone(),
+            format: self.format,
+            columns: ColumnNames {
+                time: self.time_column.clone(),
+                value: self.value_column.clone(),
+                metric: self.metric_column.clone(),
+            },
+            time: TimeOptions {
+                unit: self.time_unit,
+                format: self.time_format.clone(),
+                is_moved: moves_times,
+            },
+            without_time: self.without_time,
+            delimiter: self.delimiter,
+            decimal: self.decimal,
+            file_stem: None,
+        }
+    }
 }
 
 /// `kelly replay`.
@@ -132,28 +190,29 @@ Examples:
   kelly replay day.ndjson --shift-to-now --speed 60      an hour in a minute
   kelly replay day.ndjson --check                        say what is wrong, change nothing
   kelly replay day.ndjson --log kafka://localhost:9092   to the log itself, not over HTTP
-  kelly replay day.arrow                                 an Arrow stream of metrics
+  kelly replay day.arrow kelly-activity.parquet          tables, Kelly's own exports too
+  kelly replay cpu.csv.gz --time-column when --time-unit s --value-column load
 
-What a file is, its name says. .csv begins with a header; value is needed, timestamp, metric_name,
-metric_type, account_id, conversation_id, user_id and metadata (a JSON object) may stand beside it,
-and other columns go to the metadata under their names. .ndjson, .jsonl and .txt have a metric or
-an event a line, .json has one object, an array of them, or one after the other. Timestamps without
-a zone are UTC. Bad lines are left out and the first ten of each kind told with their numbers; the
-exit code is then 3.
+What a file is, its name says, or --format: .csv and .tsv begin with a header; value is needed, timestamp,
+metric_name, metric_type, account_id, conversation_id, user_id and metadata (a JSON object) may stand next to
+it, and other columns go to the metadata under their names; with event_type and title its rows are events.
+.ndjson, .jsonl and .txt have a metric or an event a line, .json has one object, an array of them, or one after
+the other; .arrow and .parquet are tables with the same columns. Each may be compressed (.gz, .zst). What Kelly
+exported goes in as it came out. Timestamps without a zone are UTC.
 
-.arrow and .arrows are Arrow IPC streams of metrics, a column each (docs/arrow.md). Such a file is sent
-as it is and checked before: one bad row refuses all of it, before anything of any file is sent; the exit
-code is then 1.")]
+Nothing is guessed: a time under another name, a number that may be seconds, a date that may have the month
+first stop it with the flag that says which. Bad rows are left out and the first ten of each kind shown with
+their places; the exit code is then 3.
+
+An Arrow stream of metrics with the columns of docs/arrow.md and nothing compressed in it is sent as it is and
+checked before: one bad row refuses all of it, before anything of any file is sent; the exit code is then 1.")]
 pub struct Replay {
-    /// CSV (timestamp,value), NDJSON, JSON or Arrow files; `-` is NDJSON from standard input
+    /// CSV (timestamp,value), NDJSON, JSON, Arrow or Parquet files; `-` is NDJSON from standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Metric name of rows that name none; the file's name without its ending when left out
-    #[arg(long, value_name = "NAME", value_parser = metric_name(), hide_possible_values = true)]
-    pub metric: Option<String>,
-    /// Account of rows that name none
-    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
-    pub account: Option<String>,
+    /// How they are read.
+    #[command(flatten)]
+    pub reading: Reading,
     /// Rows a second; as fast as possible when left out
     #[arg(long, value_name = "ROWS", conflicts_with = "speed", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: Option<u32>,
@@ -167,9 +226,6 @@ pub struct Replay {
     #[arg(long)]
     pub check: bool,
     /// Send to this log instead of a running Kelly: kafka://host:port[,host:port]
-    #[arg(long, value_name = "URL", conflicts_with = "server")]
+    #[arg(long, value_name = "URL")]
     pub log: Option<String>,
-    /// Which Kelly.
-    #[command(flatten)]
-    pub server: Server,
 }

@@ -11,7 +11,7 @@ use kelly_sql::queries::{DeadLetter, LetterFilter, LetterReason, ReplayState};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::arguments::{DeadLettersWhat, ListLetters, Place, ShowLetter, WhichLetters, told_place};
+use crate::arguments::{DeadLettersWhat, ListLetters, Place, ShowLetter, WhichLetters, place_text};
 use crate::output::{self, grouped, printable};
 use crate::{Settings, Summary};
 use bytes::{Shown, is_redacted};
@@ -52,7 +52,7 @@ async fn list(arguments: &ListLetters, store: &Store) -> anyhow::Result<()> {
         return if arguments.json {
             output::json(&json!(reasons.iter().map(reason_json).collect::<Vec<_>>()))
         } else {
-            output::line(reasons_told(&reasons))
+            output::line(reasons_text(&reasons))
         };
     }
     let letters =
@@ -63,7 +63,7 @@ async fn list(arguments: &ListLetters, store: &Store) -> anyhow::Result<()> {
     if letters.is_empty() {
         return output::line("no dead letters match");
     }
-    output::line(letters_told(&letters))?;
+    output::line(letters_text(&letters))?;
     if letters.len() == arguments.limit as usize {
         output::line(format!(
             "\nthe newest {}; more with --limit, how many of which kind with --by-reason",
@@ -82,7 +82,7 @@ async fn show(arguments: &ShowLetter, store: &Store) -> anyhow::Result<()> {
         if index > 0 {
             output::line("")?;
         }
-        output::line(letter_told(letter, arguments.hex))?;
+        output::line(letter_text(letter, arguments.hex))?;
     }
     Ok(())
 }
@@ -120,7 +120,7 @@ fn filter(which: &WhichLetters) -> LetterFilter {
     }
 }
 
-fn reasons_told(reasons: &[LetterReason]) -> String {
+fn reasons_text(reasons: &[LetterReason]) -> String {
     if reasons.is_empty() {
         return "no dead letters match".to_owned();
     }
@@ -136,20 +136,20 @@ fn reasons_told(reasons: &[LetterReason]) -> String {
     output::table(["COUNT", "TOPIC", "REASON", "NEWEST", "OF THE NEWEST"], rows)
 }
 
-fn letters_told(letters: &[DeadLetter]) -> String {
+fn letters_text(letters: &[DeadLetter]) -> String {
     let rows = letters.iter().map(|letter| {
         [
             output::time(letter.log_time_ms),
-            told_place(&letter.place),
+            place_text(&letter.place),
             letter.reason_code.clone(),
-            replay_told(letter.replay).unwrap_or("-").to_owned(),
+            replay_text(letter.replay).unwrap_or("-").to_owned(),
             shortened(&letter.reason),
         ]
     });
     output::table(["LOG TIME", "PLACE", "REASON", "REPLAY", "WHY"], rows)
 }
 
-fn replay_told(replay: ReplayState) -> Option<&'static str> {
+fn replay_text(replay: ReplayState) -> Option<&'static str> {
     match replay {
         ReplayState::Never => None,
         ReplayState::Started { .. } => Some("begun"),
@@ -166,23 +166,23 @@ fn shortened(text: &str) -> String {
 }
 
 /// Everything about a letter.
-fn letter_told(letter: &DeadLetter, hex: bool) -> String {
-    let mut told = vec![
-        format!("place         {}", told_place(&letter.place)),
+fn letter_text(letter: &DeadLetter, hex: bool) -> String {
+    let mut lines = vec![
+        format!("place         {}", place_text(&letter.place)),
         format!("log time      {}", output::time(letter.log_time_ms)),
         format!("reason        {}", letter.reason_code),
         format!("              {}", printable(&letter.reason)),
     ];
     if !letter.content_type.is_empty() {
-        told.push(format!("content type  {}", printable(&letter.content_type)));
+        lines.push(format!("content type  {}", printable(&letter.content_type)));
     }
     match letter.replay {
         ReplayState::Never => {}
-        ReplayState::Started { at_ms } => told.push(format!(
+        ReplayState::Started { at_ms } => lines.push(format!(
             "replay        begun {}, its end is not known: it may be on the log again",
             output::time(at_ms)
         )),
-        ReplayState::Replayed { at_ms } => told.push(format!("replay        {}", output::time(at_ms))),
+        ReplayState::Replayed { at_ms } => lines.push(format!("replay        {}", output::time(at_ms))),
     }
     let size = grouped(letter.size);
     let note = if is_redacted(letter) {
@@ -192,15 +192,15 @@ fn letter_told(letter: &DeadLetter, hex: bool) -> String {
     } else {
         ""
     };
-    told.push(format!("bytes         {size}{note}"));
+    lines.push(format!("bytes         {size}{note}"));
     if letter.size > 0 {
-        told.push(String::new());
-        told.push(match Shown::of(&letter.bytes, hex) {
+        lines.push(String::new());
+        lines.push(match Shown::of(&letter.bytes, hex) {
             Shown::Text(text) => text,
             Shown::Hexadecimal(dump) => dump,
         });
     }
-    told.join("\n")
+    lines.join("\n")
 }
 
 fn reason_json(reason: &LetterReason) -> Value {
@@ -222,7 +222,7 @@ fn listed_json(letter: &DeadLetter) -> Value {
         ReplayState::Replayed { at_ms } => json!({"state": "replayed", "at": output::time(at_ms)}),
     };
     json!({
-        "place": told_place(&letter.place),
+        "place": place_text(&letter.place),
         "topic": letter.place.topic,
         "partition": letter.place.partition,
         "offset": letter.place.offset,
@@ -238,13 +238,13 @@ fn listed_json(letter: &DeadLetter) -> Value {
 
 /// A letter with its bytes: as text where they are UTF-8, as hexadecimal digits where not.
 fn shown_json(letter: &DeadLetter) -> Value {
-    let mut told = listed_json(letter);
-    told["redacted"] = is_redacted(letter).into();
+    let mut document = listed_json(letter);
+    document["redacted"] = is_redacted(letter).into();
     match std::str::from_utf8(&letter.bytes) {
-        Ok(text) => told["text"] = text.into(),
-        Err(_) => told["hex"] = bytes::digits(&letter.bytes).into(),
+        Ok(text) => document["text"] = text.into(),
+        Err(_) => document["hex"] = bytes::digits(&letter.bytes).into(),
     }
-    told
+    document
 }
 
 #[cfg(test)]
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_letter_is_shown_whole() {
-        let told = letter_told(&letter("too_old", br#"{"metric_name":"m"}"#), false);
+        let message = letter_text(&letter("too_old", br#"{"metric_name":"m"}"#), false);
         let expected = "\
 place         kelly.metrics/3/1042/7
 log time      2026-09-21T14:13:20.123Z
@@ -277,15 +277,15 @@ reason        too_old
 bytes         19
 
 {\"metric_name\":\"m\"}";
-        assert_eq!(told, expected);
+        assert_eq!(message, expected);
         let mut redacted = letter("conversation_content", br#"{"text":12}"#);
         redacted.replay = ReplayState::Started { at_ms: 0 };
-        let told = letter_told(&redacted, false);
-        assert!(told.contains("bytes         11, redacted: "), "{told}");
-        assert!(told.contains("begun 1970-01-01T00:00:00.000Z, its end is not known"), "{told}");
-        let lost = letter_told(&letter("lost_to_retention", b""), false);
+        let message = letter_text(&redacted, false);
+        assert!(message.contains("bytes         11, redacted: "), "{message}");
+        assert!(message.contains("begun 1970-01-01T00:00:00.000Z, its end is not known"), "{message}");
+        let lost = letter_text(&letter("lost_to_retention", b""), false);
         assert!(lost.ends_with("bytes         0"), "{lost}");
-        let binary = letter_told(&letter("invalid_utf8", &[0xff, b'a']), false);
+        let binary = letter_text(&letter("invalid_utf8", &[0xff, b'a']), false);
         assert!(binary.ends_with("ff 61                                            |.a|"), "{binary}");
     }
 
@@ -298,8 +298,8 @@ bytes         19
 
     #[test]
     fn a_long_reason_is_cut_between_characters() {
-        let told = shortened(&"é".repeat(REASON_LISTED + 1));
-        assert_eq!(told.chars().count(), REASON_LISTED + 1);
-        assert!(told.ends_with('…'));
+        let message = shortened(&"é".repeat(REASON_LISTED + 1));
+        assert_eq!(message.chars().count(), REASON_LISTED + 1);
+        assert!(message.ends_with('…'));
     }
 }

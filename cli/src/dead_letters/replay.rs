@@ -4,7 +4,7 @@
 //! is on the log again, is not, or may be; and nothing is sent twice without being asked for. Of runs at the same time
 //! too at most one sends a letter: each looks at the marks after it set its own, so whoever set the later one sees
 //! the other's and leaves the letter alone. That rests on a store that shows every mark once it has taken it: several
-//! nodes tell one another a moment later.
+//! nodes learn of it from one another a moment later.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::bytes::{is_cut, is_redacted};
 use super::{ALL_BYTES, LETTERS_OF_A_MESSAGE, filter, of_place};
-use crate::arguments::{ReplayLetters, told_place};
+use crate::arguments::{ReplayLetters, place_text};
 use crate::client::{Client, Failure, RowKind};
 use crate::output::{self, grouped, printable};
 use crate::{Settings, Summary, Usage};
@@ -67,7 +67,7 @@ pub async fn run(arguments: &ReplayLetters, context: Context<'_>) -> anyhow::Res
     }
     let Selection { letters, more } = select(arguments, &context.store).await?;
     let client = match arguments.yes {
-        true => Some(Client::new(&arguments.server.url(context.settings.listen))?),
+        true => Some(Client::new(&context.settings.server_url())?),
         false => None,
     };
     if let Some(client) = &client {
@@ -89,12 +89,12 @@ pub async fn run(arguments: &ReplayLetters, context: Context<'_>) -> anyhow::Res
     };
     let outcome = replay.all(letters, &bar).await;
     bar.finish_and_clear();
-    // What was sent is told also when it broke off.
+    // What was sent is reported also when it broke off.
     let summary = replay.summary();
     if arguments.json {
-        replay.tell_programs()?
+        replay.print_json()?
     } else {
-        replay.tell_people()?
+        replay.print_text()?
     }
     outcome.map(|()| summary)
 }
@@ -155,7 +155,7 @@ impl Replay<'_> {
                 Outcome::Sent { has_time } => self.send(&letter, has_time).await?,
                 left_out => left_out,
             };
-            self.done.push((told_place(&letter.place), letter.reason_code, outcome));
+            self.done.push((place_text(&letter.place), letter.reason_code, outcome));
             bar.inc(1);
         }
         Ok(())
@@ -182,7 +182,7 @@ impl Replay<'_> {
     async fn send(&self, letter: &DeadLetter, has_time: bool) -> anyhow::Result<Outcome> {
         let Some(client) = &self.client else { return Ok(Outcome::Sent { has_time }) };
         let kind = kind_of(letter)?;
-        let place = told_place(&letter.place);
+        let place = place_text(&letter.place);
         let store = &self.context.store;
         store
             .note_replay_started(letter, self.mark())
@@ -207,9 +207,9 @@ impl Replay<'_> {
                 Err(Failure::Busy { pause, .. }) if tries < MAX_TRIES => {
                     tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
                 }
-                Err(Failure::Busy { told, .. }) => {
+                Err(Failure::Busy { message, .. }) => {
                     self.note_refused(letter).await?;
-                    return Err(anyhow::anyhow!("{told}")).with_context(|| format!("sending {place}"));
+                    return Err(anyhow::anyhow!("{message}")).with_context(|| format!("sending {place}"));
                 }
                 Err(Failure::Refused(error)) => {
                     self.note_refused(letter).await?;
@@ -231,7 +231,7 @@ impl Replay<'_> {
     async fn note_refused(&self, letter: &DeadLetter) -> anyhow::Result<()> {
         let noted = self.context.store.note_replay_refused(letter, self.mark()).await;
         noted.with_context(|| {
-            format!("{} was refused and shows as begun: that could not be marked", told_place(&letter.place))
+            format!("{} was refused and shows as begun: that could not be marked", place_text(&letter.place))
         })
     }
 
@@ -240,7 +240,7 @@ impl Replay<'_> {
         Summary { rows: sent as u64, bad: (self.done.len() - sent) as u64, stopped: self.stopped }
     }
 
-    fn tell_people(&self) -> anyhow::Result<()> {
+    fn print_text(&self) -> anyhow::Result<()> {
         let is_real = self.client.is_some();
         let sent_word = if is_real { "sent" } else { "would be sent" };
         for (place, reason, outcome) in &self.done {
@@ -253,7 +253,7 @@ impl Replay<'_> {
             })?;
         }
         let Summary { rows, bad, stopped } = self.summary();
-        let mut told = format!("{} {sent_word}", grouped(rows));
+        let mut message = format!("{} {sent_word}", grouped(rows));
         if bad > 0 {
             let mut by_code: BTreeMap<&str, u64> = BTreeMap::new();
             for (_, _, outcome) in &self.done {
@@ -263,24 +263,24 @@ impl Replay<'_> {
             }
             let kinds: Vec<String> =
                 by_code.iter().map(|(code, count)| format!("{} {code}", grouped(*count))).collect();
-            told.push_str(&format!(", {} left out: {}", grouped(bad), kinds.join(", ")));
+            message.push_str(&format!(", {} left out: {}", grouped(bad), kinds.join(", ")));
         }
         if stopped {
-            told.push_str(", stopped before the end");
+            message.push_str(", stopped before the end");
         }
         if self.more {
-            told.push_str(match rows > 0 {
+            message.push_str(match rows > 0 {
                 true => "; more remain: say it again, or raise --limit",
                 false => "; more remain: raise --limit, or narrow with --reason, --topic or --since",
             });
         }
         if !is_real && rows > 0 {
-            told.push_str("; nothing was sent, --yes sends");
+            message.push_str("; nothing was sent, --yes sends");
         }
-        output::line(told)
+        output::line(message)
     }
 
-    fn tell_programs(&self) -> anyhow::Result<()> {
+    fn print_json(&self) -> anyhow::Result<()> {
         let Summary { rows, bad, stopped } = self.summary();
         let letters: Vec<Value> = self
             .done

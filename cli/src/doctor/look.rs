@@ -13,7 +13,6 @@ use kelly_stream::{KafkaLog, Log as _, LogError, TopicPartition};
 use serde_json::Value;
 
 use super::facts::{Answers, Facts, Local, Log, Part, Running, Store, Topic};
-use crate::arguments::Server;
 use crate::client::Client;
 use crate::{LogAddress, Settings, StoreAddress};
 
@@ -29,10 +28,10 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 const HEALTH: &str = "api/v1/kelly/monitoring/health";
 
 /// Looks at everything.
-pub async fn facts(settings: &Settings, local: Local, server: &Server, bar: &ProgressBar) -> Facts {
+pub async fn facts(settings: &Settings, local: Local, bar: &ProgressBar) -> Facts {
     bar.set_message("asking log, store and Kelly");
     let health = async {
-        let client = Client::new(&server.url(settings.listen)).map_err(|error| format!("{error:#}"))?;
+        let client = Client::new(&settings.server_url()).map_err(|error| format!("{error:#}"))?;
         let asked = tokio::time::timeout(PATIENCE, client.get(HEALTH)).await;
         let report = asked.map_err(|_| no_answer())?.map_err(|error| format!("{error:#}"))?;
         Ok::<_, String>((client, report))

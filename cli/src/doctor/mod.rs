@@ -35,7 +35,7 @@ pub async fn run(
     let bar = bars.add(ProgressBar::new_spinner().with_style(style));
     bar.enable_steady_tick(std::time::Duration::from_millis(100));
     let looked = tokio::select! {
-        facts = look::facts(settings, local, &arguments.server, &bar) => Some(facts),
+        facts = look::facts(settings, local, &bar) => Some(facts),
         () = stop.cancelled() => None,
     };
     bar.finish_and_clear();

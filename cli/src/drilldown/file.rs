@@ -29,7 +29,7 @@ pub fn form(path: &Path, asked: Option<FileFormat>) -> Result<FileFormat, Usage>
     }
 }
 
-/// A file that is being written beside its place. Unless it is put there, it goes.
+/// A file that is being written next to its place. Unless it is put there, it is removed.
 pub struct NewFile {
     path: PathBuf,
     temporary: PathBuf,
@@ -38,7 +38,7 @@ pub struct NewFile {
 
 impl NewFile {
     /// Begins it.
-    pub fn beside(path: &Path) -> anyhow::Result<Self> {
+    pub fn next_to(path: &Path) -> anyhow::Result<Self> {
         let (Some(name), parent) = (path.file_name(), path.parent().unwrap_or(Path::new(""))) else {
             bail!("{} names no file", path.display());
         };
@@ -70,7 +70,7 @@ impl Write for NewFile {
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        // There is none any more where it was put in its place; where it was not, that is what is told.
+        // There is none any more where it was put in its place; where it was not, that error is reported.
         let _ = std::fs::remove_file(&self.temporary);
     }
 }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_files_name_says_what_it_is_unless_told() {
+    fn a_files_name_says_what_it_is_unless_said() {
         for (name, expected) in [
             ("a/b.csv", FileFormat::Csv),
             ("b.json", FileFormat::Json),
@@ -102,11 +102,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out");
         std::fs::write(&path, "before").unwrap();
-        let mut half = NewFile::beside(&path).unwrap();
+        let mut half = NewFile::next_to(&path).unwrap();
         half.write_all(b"half").unwrap();
         drop(half);
         assert_eq!(std::fs::read(&path).unwrap(), b"before");
-        let mut whole = NewFile::beside(&path).unwrap();
+        let mut whole = NewFile::next_to(&path).unwrap();
         whole.write_all(b"whole").unwrap();
         whole.finish().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"whole");

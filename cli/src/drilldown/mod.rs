@@ -102,7 +102,7 @@ struct Asked<'a> {
     question: Vec<(&'static str, String)>,
 }
 
-/// Asks, and tells or writes.
+/// Asks, and prints or writes.
 pub async fn run(
     arguments: &arguments::Drilldown,
     settings: &Settings,
@@ -112,7 +112,7 @@ pub async fn run(
     let output = arguments.output.as_deref();
     let file = output.map(|path| file::form(path, arguments.format).map(|form| (path, form))).transpose()?;
     let asked = Asked {
-        client: Client::new(&arguments.server.url(settings.listen))?,
+        client: Client::new(&settings.server_url())?,
         path: ["api", "v1", "kelly", "monitoring", "metrics", "detailed"],
         question: question(arguments)?,
     };
@@ -120,19 +120,19 @@ pub async fn run(
         .unwrap_or_else(|_| ProgressStyle::default_spinner());
     let bar = bars.add(ProgressBar::new_spinner().with_style(style).with_message(arguments.metric.clone()));
     bar.enable_steady_tick(Duration::from_millis(100));
-    let told = tokio::select! {
-        told = asked.tell(arguments, file) => Some(told),
+    let message = tokio::select! {
+        message = asked.answer(arguments, file) => Some(message),
         () = stop.cancelled() => None,
     };
     bar.finish_and_clear();
-    let Some(told) = told else { return Ok(INTERRUPTED) };
-    output::line(told?)?;
+    let Some(message) = message else { return Ok(INTERRUPTED) };
+    output::line(message?)?;
     Ok(0)
 }
 
 impl Asked<'_> {
     /// What the command says in the end; a file is written before.
-    async fn tell(
+    async fn answer(
         self,
         arguments: &arguments::Drilldown,
         file: Option<(&Path, FileFormat)>,
@@ -143,7 +143,7 @@ impl Asked<'_> {
             Some((place, FileFormat::Json)) => {
                 let document = client.ask(&path, &question).await?;
                 let answer = understood(&document)?;
-                let mut file = NewFile::beside(place)?;
+                let mut file = NewFile::next_to(place)?;
                 serde_json::to_writer_pretty(&mut file, &document)
                     .map_err(std::io::Error::from)
                     .and_then(|()| file.write_all(b"\n"))
@@ -154,7 +154,7 @@ impl Asked<'_> {
             }
             Some((place, format)) => {
                 question.push(("format", format.parameter().to_owned()));
-                let mut file = NewFile::beside(place)?;
+                let mut file = NewFile::next_to(place)?;
                 let bytes = client.download(&path, &question, &mut file).await?;
                 file.finish()?;
                 Ok(format!("{}: {}", place.display(), HumanBytes(bytes)))
@@ -164,7 +164,7 @@ impl Asked<'_> {
                 if arguments.json {
                     return Ok(format!("{document:#}"));
                 }
-                Ok(told(&understood(&document)?, Paint::stdout()))
+                Ok(report(&understood(&document)?, Paint::stdout()))
             }
         }
     }
@@ -199,8 +199,22 @@ fn understood(document: &Value) -> anyhow::Result<Answer> {
     )
 }
 
+/// How alike the names of two metrics must be, 1 being the same, that one is asked whether the other was meant.
+const ALIKE: f64 = 0.8;
+
+/// That there is nothing, and which metric of the catalogue was meant if the name is near one's.
+fn no_samples(metric: &str) -> String {
+    let known = kelly_schemas::Catalogue::builtin().definitions().map(|definition| &*definition.name);
+    let likeness = |name: &str| strsim::normalized_damerau_levenshtein(metric, name);
+    let near = known.filter(|name| *name != metric && likeness(name) >= ALIKE);
+    match near.max_by(|one, other| likeness(one).total_cmp(&likeness(other))) {
+        Some(name) => format!("no samples in this time; did you mean {name}?"),
+        None => "no samples in this time".to_owned(),
+    }
+}
+
 /// The table and what stands around it.
-fn told(answer: &Answer, paint: Paint) -> String {
+fn report(answer: &Answer, paint: Paint) -> String {
     let unit = answer.definition.unit.as_deref().filter(|unit| !unit.is_empty());
     let mut lines = vec![format!(
         "{}{} by {}, {} to {}, a point is {}",
@@ -213,7 +227,7 @@ fn told(answer: &Answer, paint: Paint) -> String {
     )];
     lines.push(String::new());
     if answer.groups.is_empty() {
-        lines.push("no samples in this time".to_owned());
+        lines.push(no_samples(&answer.metric_name));
     } else {
         lines.push(table(answer, paint));
     }
@@ -330,7 +344,7 @@ mod tests {
 
     #[test]
     fn groups_are_a_table_with_a_line_each() {
-        let told = told(&understood(&answer()).unwrap(), Paint::Plain);
+        let message = report(&understood(&answer()).unwrap(), Paint::Plain);
         let expected = "\
 ai_confidence (ratio) by account, 2026-01-01 00:00 to 2026-01-02 00:00 UTC, a point is 6h
 
@@ -341,7 +355,7 @@ ai_confidence (ratio) by account, 2026-01-01 00:00 to 2026-01-02 00:00 UTC, a po
 3 more with 40 samples; --top shows more of them
 percentiles are within 1 % of the value at their rank
 Something is missing.";
-        assert_eq!(told, expected);
+        assert_eq!(message, expected);
     }
 
     #[test]
@@ -361,6 +375,14 @@ Something is missing.";
             (100.0, "100"),
         ] {
             assert_eq!(figure(value), expected);
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_nearly_one_of_the_catalogue_is_asked_about() {
+        assert_eq!(no_samples("ai_confidance"), "no samples in this time; did you mean ai_confidence?");
+        for other in ["ai_confidence", "taxi_rides"] {
+            assert_eq!(no_samples(other), "no samples in this time", "{other}");
         }
     }
 }

@@ -13,8 +13,8 @@ use super::counted;
 /// Bytes of a file at most: it is in memory while it is read. Some eight million rows.
 const LARGEST_FILE: u64 = 256 << 20;
 
-/// Bad rows told one by one; of more only the number is told.
-const BAD_ROWS_TOLD: usize = 10;
+/// Bad rows described one by one; of more only the number is shown.
+const BAD_ROWS_SHOWN: usize = 10;
 
 /// An Arrow stream to replay.
 #[derive(Debug, Clone)]
@@ -31,10 +31,9 @@ struct Refused {
 }
 
 impl ArrowFile {
-    /// The file of this name, if its name says that it is one.
-    pub fn named(path: &Path) -> Option<Self> {
-        let ending = path.extension()?.to_str()?.to_ascii_lowercase();
-        ["arrow", "arrows"].contains(&ending.as_str()).then(|| Self { path: path.to_owned() })
+    /// The file at this path.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned() }
     }
 
     /// Its name, for messages.
@@ -61,32 +60,42 @@ impl ArrowFile {
                 )])
             );
         }
-        ArrowCutter::new(bytes).map_err(|fault| self.refused(vec![told(&fault)]).into())
+        ArrowCutter::new(bytes).map_err(|fault| self.refused(vec![described(&fault)]).into())
     }
 
-    /// Checks all of it as the log's other side will, and says how many rows it has. One bad row refuses it.
-    pub fn check(&self, now_ms: i64, limits: &Limits) -> anyhow::Result<u64> {
+    /// Checks all of it as the log's other side will, and says how many rows it has. One bad row refuses it. `go_on` is
+    /// asked after each piece, with the bytes that were checked; when it says no, what was checked is all.
+    pub fn check(
+        &self,
+        now_ms: i64,
+        limits: &Limits,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> anyhow::Result<u64> {
         let mut pieces = self.pieces()?;
-        let (mut rows, mut bad, mut faults) = (0, 0, Vec::new());
+        let (mut rows, mut bad, mut faults, mut bytes) = (0, 0, Vec::new(), 0);
         while let Some(piece) = pieces
             .next_piece()
-            .map_err(|fault| self.refused(vec![format!("after row {rows}: {}", told(&fault))]))?
+            .map_err(|fault| self.refused(vec![format!("after row {rows}: {}", described(&fault))]))?
         {
             let message = ArrowMessage::read(&piece.bytes, limits).map_err(|reject| {
-                self.refused(vec![format!("{}: {}", place(&piece), told(&reject.fault))])
+                self.refused(vec![format!("{}: {}", place(&piece), described(&reject.fault))])
             })?;
             let origin = Origin { partition: 0, offset: 0, log_time_ms: now_ms, limits };
             for columns in message.batches() {
                 columns.rows(&origin, &mut Rendering::none(), &mut |row, outcome| {
                     if let Err(reject) = outcome {
                         bad += 1;
-                        if faults.len() < BAD_ROWS_TOLD {
+                        if faults.len() < BAD_ROWS_SHOWN {
                             faults.push(format!("row {}: {}", rows + u64::from(row) + 1, reject.fault));
                         }
                     }
                 });
             }
             rows += message.rows() as u64;
+            bytes += piece.bytes.len() as u64;
+            if !go_on(bytes) {
+                return Ok(rows);
+            }
         }
         if bad > faults.len() {
             faults.push(format!("… and {}", counted((bad - faults.len()) as u64, "more bad row")));
@@ -110,15 +119,15 @@ pub fn place(piece: &ArrowPiece) -> String {
     }
 }
 
-/// What is wrong, and how to mend what is a matter of the program that wrote the file.
-fn told(fault: &Fault) -> String {
-    let mend = match fault {
+/// What is wrong, and how to fix what is a matter of the program that wrote the file.
+fn described(fault: &Fault) -> String {
+    let how_to_fix = match fault {
         Fault::TooManyRows { .. } | Fault::MessageTooLarge { .. } | Fault::TextsTooLarge { .. } => {
             "; write smaller record batches, e.g. write_table(table, max_chunksize=8000)"
         }
         _ => "",
     };
-    format!("{fault}{mend}")
+    format!("{fault}{how_to_fix}")
 }
 
 #[cfg(test)]
@@ -134,30 +143,21 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(name);
         std::fs::write(&path, encoder.finish().unwrap()).unwrap();
-        let file = ArrowFile::named(&path).unwrap();
+        let file = ArrowFile::new(&path);
         (directory, file)
-    }
-
-    #[test]
-    fn a_name_says_what_a_file_is() {
-        for (name, expected) in
-            [("a.arrow", true), ("a.ARROWS", true), ("a.csv", false), ("arrow", false), ("-", false)]
-        {
-            assert_eq!(ArrowFile::named(Path::new(name)).is_some(), expected, "{name}");
-        }
     }
 
     #[test]
     fn a_bad_row_refuses_the_file_and_is_named() {
         let limits = Limits::default();
         let (_kept, good) = file("good.arrow", &[1.0, 2.0]);
-        assert_eq!(good.check(0, &limits).unwrap(), 2);
+        assert_eq!(good.check(0, &limits, &mut |_| true).unwrap(), 2);
         let mut values = vec![1.0; 20];
         values[3..15].fill(f64::NAN);
         let (_kept, bad) = file("bad.arrow", &values);
-        let told = bad.check(0, &limits).unwrap_err().to_string();
-        assert!(told.contains("refused whole") && told.contains("\nrow 4: `value`"), "{told}");
-        assert!(told.ends_with("… and 2 more bad rows"), "{told}");
+        let message = bad.check(0, &limits, &mut |_| true).unwrap_err().to_string();
+        assert!(message.contains("refused whole") && message.contains("\nrow 4: `value`"), "{message}");
+        assert!(message.ends_with("… and 2 more bad rows"), "{message}");
     }
 
     #[test]
@@ -165,10 +165,7 @@ mod tests {
         let (_kept, broken) = file("broken.arrow", &[1.0; 100]);
         let bytes = std::fs::read(&broken.path).unwrap();
         std::fs::write(&broken.path, &bytes[..bytes.len() - 20]).unwrap();
-        let told = broken.check(0, &Limits::default()).unwrap_err().to_string();
-        assert!(told.contains("after row 0") && told.contains("breaks off"), "{told}");
-        std::fs::write(&broken.path, b"ARROW1\0\0").unwrap();
-        let told = broken.check(0, &Limits::default()).unwrap_err().to_string();
-        assert!(told.contains("it is an Arrow file"), "{told}");
+        let message = broken.check(0, &Limits::default(), &mut |_| true).unwrap_err().to_string();
+        assert!(message.contains("after row 0") && message.contains("breaks off"), "{message}");
     }
 }

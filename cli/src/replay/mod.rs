@@ -1,10 +1,8 @@
 //! `kelly replay`: files of metrics or events to a running Kelly or to the log, at a pace.
 
 mod arrow;
-mod elements;
-mod files;
+mod looking;
 mod pace;
-mod read;
 mod send;
 
 use std::borrow::Cow;
@@ -19,18 +17,17 @@ use chrono::Utc;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kelly_schemas::Limits;
 use kelly_stream::Log;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments;
 use crate::client::Client;
+use crate::input::{BadRow, Found, Options, Place, Row, Source, Stream};
 use crate::output::{self, grouped};
 use crate::{Settings, Usage};
 use arrow::ArrowFile;
-use files::{Found, Source};
+use looking::{Looking, blocking};
 use pace::{Clockwork, Pace};
-use read::BadLine;
 use send::{Outgoing, Target};
 
 /// Rows sent at once at most: far under the server's limits, and large enough that the way there
@@ -40,15 +37,15 @@ const ROWS_A_BATCH: usize = 2_000;
 const BYTES_A_BATCH: usize = 1 << 20;
 /// A batch of a paced replay spans this much time at most, so that rows trickle and do not lurch.
 const BATCH_SPAN: Duration = Duration::from_millis(50);
-/// Bad lines told one by one for each kind of fault; of more only the number is told.
-const BAD_LINES_TOLD: u64 = 10;
+/// Bad rows described one by one for each kind of fault; of more only the number is shown.
+const BAD_ROWS_SHOWN: u64 = 10;
 
 /// How a replay ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summary {
     /// Rows that are durable (with `--check`: that would be sent).
     pub rows: u64,
-    /// Lines that were left out.
+    /// Rows that were left out.
     pub bad: u64,
     /// Whether it was stopped before its end.
     pub stopped: bool,
@@ -61,8 +58,9 @@ pub async fn run(
     bars: MultiProgress,
     stop: CancellationToken,
 ) -> anyhow::Result<Summary> {
-    let inputs: Vec<Input> =
-        arguments.files.iter().map(|path| Input::new(path, arguments)).collect::<anyhow::Result<_>>()?;
+    let options = arguments.reading.options(arguments.shift_to_now || arguments.speed.is_some());
+    let open = || arguments.files.iter().map(|path| Input::new(path, arguments, &options)).collect();
+    let inputs: Vec<Input> = blocking(open)?;
     let pace = match (arguments.rate, arguments.speed) {
         (Some(rate), _) => Pace::Rate(rate),
         (None, Some(factor)) => Pace::Speed(factor),
@@ -77,7 +75,14 @@ pub async fn run(
         )
         .into());
     }
-    let span = if needs_span { span(&inputs)? } else { None };
+    let bar = bar(&inputs, &bars);
+    let (inputs, span) = match needs_span {
+        true => {
+            let looking = Looking { bar: bar.clone(), stop: stop.clone() };
+            looking.run(inputs, |looking, inputs| looking.span(inputs)).await?
+        }
+        false => (inputs, None),
+    };
     let clockwork = Clockwork {
         pace: if arguments.check { Pace::Fastest } else { pace },
         shift: arguments.shift_to_now,
@@ -86,10 +91,18 @@ pub async fn run(
         began_ms: Utc::now().timestamp_millis(),
     };
     let limits = settings.limits;
-    for file in inputs.iter().filter_map(Input::arrow) {
-        // A file that is refused is told before the first row of the first one is sent.
-        file.check(clockwork.began_ms, &limits)?;
+    let looking = Looking { bar: bar.clone(), stop: stop.clone() };
+    // A file that is refused is described before the first row of the first one is sent.
+    let began_ms = clockwork.began_ms;
+    let (inputs, ()) =
+        looking.run(inputs, move |looking, inputs| looking.check(inputs, began_ms, &limits)).await?;
+    if stop.is_cancelled() {
+        bar.finish_and_clear();
+        output::line("stopped before anything was sent")?;
+        return Ok(Summary { stopped: true, ..Summary::default() });
     }
+    bar.set_position(0);
+    bar.reset_eta();
     let target = match arguments.check {
         true => None,
         false => Some(target(arguments, settings).await?),
@@ -100,7 +113,8 @@ pub async fn run(
         // The pace's zero.
         began: Instant::now(),
         names: inputs.iter().map(Input::name).collect(),
-        bar: bar(&inputs, &bars),
+        bar,
+        bytes_before: 0,
         bars,
         target,
         batch: Vec::new(),
@@ -115,14 +129,14 @@ pub async fn run(
     replay.bar.finish_and_clear();
     if let Err(error) = outcome {
         // What was recorded stays recorded: whoever goes on must know from where.
-        replay.tell(arguments, Some("broken off"))?;
+        replay.report(arguments, Some("broken off"))?;
         return Err(error);
     }
     if let Some(Target::Log(log)) = &replay.target {
         log.close().await.context("closing the log")?;
     }
     let ended = replay.summary.stopped.then_some("stopped before the end");
-    replay.tell(arguments, ended)?;
+    replay.report(arguments, ended)?;
     Ok(replay.summary)
 }
 
@@ -135,35 +149,17 @@ enum Input {
 }
 
 impl Input {
-    fn new(path: &Path, arguments: &arguments::Replay) -> anyhow::Result<Self> {
-        let Some(file) = ArrowFile::named(path) else {
-            let source = Source::new(path, arguments.metric.as_deref(), arguments.account.as_deref())?;
-            return Ok(Self::Rows(source));
-        };
-        let given = [
-            ("--metric", arguments.metric.is_some()),
-            ("--account", arguments.account.is_some()),
-            ("--rate", arguments.rate.is_some()),
-            ("--speed", arguments.speed.is_some()),
-            ("--shift-to-now", arguments.shift_to_now),
-        ];
-        match given.iter().find(|(_, given)| *given) {
-            None => Ok(Self::Arrow(file)),
-            Some((name, _)) => Err(Usage(format!(
-                "{}: an Arrow stream is sent as it is, as fast as possible: leave {name} out, or replay \
-                 the rows as CSV or NDJSON",
-                path.display()
-            ))
-            .into()),
+    fn new(path: &Path, arguments: &arguments::Replay, options: &Options) -> anyhow::Result<Self> {
+        let source = Source::new(path, options)?;
+        let is_changed = arguments.rate.is_some() || arguments.speed.is_some() || arguments.shift_to_now;
+        if !is_changed && source.is_sendable_arrow()? {
+            return Ok(Self::Arrow(ArrowFile::new(path)));
         }
+        Ok(Self::Rows(source))
     }
 
     fn is_stdin(&self) -> bool {
         matches!(self, Self::Rows(source) if source.is_stdin())
-    }
-
-    fn arrow(&self) -> Option<&ArrowFile> {
-        if let Self::Arrow(file) = self { Some(file) } else { None }
     }
 
     fn name(&self) -> String {
@@ -181,26 +177,12 @@ impl Input {
     }
 }
 
-/// The earliest and latest time of all files of text.
-fn span(inputs: &[Input]) -> anyhow::Result<Option<(i64, i64)>> {
-    let mut span: Option<(i64, i64)> = None;
-    for input in inputs {
-        let Input::Rows(source) = input else { continue };
-        let mut lines = source.open()?;
-        while let Some(found) = lines.next()? {
-            if let Found::Row(row, _) = found
-                && let Some(at) = row.at_ms
-            {
-                span = Some(span.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
-            }
-        }
-    }
-    Ok(span)
-}
-
 async fn target(arguments: &arguments::Replay, settings: &Settings) -> anyhow::Result<Target> {
     if arguments.log.is_none() {
-        return Ok(Target::Server(Client::new(&arguments.server.url(settings.listen))?));
+        return Ok(Target::Server(Client::new(&settings.server_url())?));
+    }
+    if settings.server.is_some() {
+        return Err(Usage("--log and --server name two places to send to: leave one out".to_owned()).into());
     }
     let Some(kafka) = &settings.log.kafka else {
         return Err(Usage(
@@ -225,19 +207,14 @@ fn bar(inputs: &[Input], bars: &MultiProgress) -> ProgressBar {
     bars.add(bar.with_style(style))
 }
 
-/// Where a row is in its file, from 1.
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    Line(u64),
-    Row(u64),
-}
-
 struct Replay {
     limits: Limits,
     clockwork: Clockwork,
     began: Instant,
     names: Vec<String>,
     bar: ProgressBar,
+    /// Of the files before the one at hand.
+    bytes_before: u64,
     bars: MultiProgress,
     /// `None` only checks.
     target: Option<Target>,
@@ -247,7 +224,7 @@ struct Replay {
     /// Rows read.
     seen: u64,
     summary: Summary,
-    /// Bad lines by kind of fault: as many entries as there are kinds.
+    /// Bad rows by kind of fault: as many entries as there are kinds.
     bad_by_code: BTreeMap<Cow<'static, str>, u64>,
     /// File and place of the last row that was sent: it and all before it are recorded or refused.
     came_to: Option<(usize, Place)>,
@@ -269,19 +246,15 @@ impl Replay {
                     continue;
                 }
             };
-            let mut lines = source.stream()?;
-            while let Some(found) = self.next(&mut lines).await? {
+            let mut rows = source.stream()?;
+            while let Some(found) = self.next(&mut rows).await? {
+                self.bar.set_position(self.bytes_before + source.bytes_read());
                 match found {
-                    Found::Bad(bad, bytes) => {
-                        self.bar.inc(bytes);
-                        self.bad(file, &bad);
-                    }
-                    Found::Row(row, bytes) => {
-                        self.bar.inc(bytes);
-                        self.row(file, &row).await?;
-                    }
+                    Found::Bad(bad) => self.bad(file, &bad),
+                    Found::Row(row) => self.row(file, &row).await?,
                 }
             }
+            self.bytes_before += source.bytes().unwrap_or_default();
             if self.summary.stopped {
                 return Ok(());
             }
@@ -308,19 +281,16 @@ impl Replay {
                 }
                 self.came_to = Some((file, Place::Row(piece.first_row as u64 + rows)));
             }
-            self.bar.inc(bytes);
+            self.bytes_before += bytes;
+            self.bar.set_position(self.bytes_before);
             self.sent(rows);
         }
         Ok(())
     }
 
-    /// The next row or bad line; `None` at the end, and when told to stop. Before it waits for input
-    /// it sends what it has.
-    async fn next(
-        &mut self,
-        lines: &mut mpsc::Receiver<anyhow::Result<Found>>,
-    ) -> anyhow::Result<Option<Found>> {
-        if let Ok(found) = lines.try_recv() {
+    /// The next row or bad row; `None` at the end, and after Ctrl-C. Before it waits for input it sends what it has.
+    async fn next(&mut self, rows: &mut Stream) -> anyhow::Result<Option<Found>> {
+        if let Some(found) = rows.try_next() {
             self.summary.stopped |= self.stop.is_cancelled();
             return if self.summary.stopped { Ok(None) } else { found.map(Some) };
         }
@@ -330,11 +300,11 @@ impl Replay {
                 self.summary.stopped = true;
                 Ok(None)
             }
-            found = lines.recv() => found.transpose(),
+            found = rows.next() => found,
         }
     }
 
-    async fn row(&mut self, file: usize, row: &read::Row) -> anyhow::Result<()> {
+    async fn row(&mut self, file: usize, row: &Row) -> anyhow::Result<()> {
         let due = self.began + self.clockwork.due(self.seen, row.at_ms);
         self.seen += 1;
         if self.clockwork.pace != Pace::Fastest && due > Instant::now() + BATCH_SPAN {
@@ -363,7 +333,7 @@ impl Replay {
             self.flush().await?;
         }
         self.batch_bytes += json.len() + 1;
-        self.batch.push(Outgoing { kind: row.kind, json, key, file, line: row.line });
+        self.batch.push(Outgoing { kind: row.kind, json: json.into_owned(), key, file, place: row.place });
         Ok(())
     }
 
@@ -375,7 +345,7 @@ impl Replay {
             return Ok(());
         }
         let rows = batch.len() as u64;
-        let last = batch.last().map(|row| (row.file, Place::Line(row.line)));
+        let last = batch.last().map(|row| (row.file, row.place));
         match target.send(batch, &self.stop).await? {
             Some(refused) => {
                 self.came_to = last;
@@ -396,49 +366,49 @@ impl Replay {
         self.bar.set_message(format!("{} rows · {}/s", grouped(self.summary.rows), grouped(rate)));
     }
 
-    fn bad(&mut self, file: usize, bad: &BadLine) {
+    fn bad(&mut self, file: usize, bad: &BadRow) {
         self.summary.bad += 1;
         let count = self.bad_by_code.entry(bad.code.clone()).or_default();
         *count += 1;
-        if *count <= BAD_LINES_TOLD {
+        if *count <= BAD_ROWS_SHOWN {
             let name = &self.names[file];
             self.bars.suspend(|| eprintln!("{name}: {bad}"));
         }
     }
 
     /// The last words; `ended` when it was before the end.
-    fn tell(&self, arguments: &arguments::Replay, ended: Option<&str>) -> anyhow::Result<()> {
+    fn report(&self, arguments: &arguments::Replay, ended: Option<&str>) -> anyhow::Result<()> {
         for (code, count) in &self.bad_by_code {
-            if let more @ 1.. = count.saturating_sub(BAD_LINES_TOLD) {
-                eprintln!("… and {} more of {code}", counted(more, "line"));
+            if let more @ 1.. = count.saturating_sub(BAD_ROWS_SHOWN) {
+                eprintln!("… and {} more of {code}", counted(more, "row"));
             }
         }
         let Summary { rows, bad, .. } = self.summary;
-        let mut told = counted(rows, "row");
+        let mut message = counted(rows, "row");
         if arguments.check {
-            told.push_str(if rows == 1 { " is right" } else { " are right" });
+            message.push_str(if rows == 1 { " is right" } else { " are right" });
         } else {
-            told.push_str(&format!(" recorded in {:.1} s", self.began.elapsed().as_secs_f64()));
+            message.push_str(&format!(" recorded in {:.1} s", self.began.elapsed().as_secs_f64()));
         }
         if bad > 0 {
             let kinds: Vec<String> =
                 self.bad_by_code.iter().map(|(code, count)| format!("{} {code}", grouped(*count))).collect();
-            told.push_str(&format!(", {} left out: {}", counted(bad, "line"), kinds.join(", ")));
+            message.push_str(&format!(", {} left out: {}", counted(bad, "row"), kinds.join(", ")));
         }
         if let Some(ended) = ended {
-            told.push_str(&format!(", {ended}"));
+            message.push_str(&format!(", {ended}"));
             if let Some((file, place)) = self.came_to {
                 let place = match place {
                     Place::Line(number) => format!("line {}", grouped(number)),
                     Place::Row(number) => format!("row {}", grouped(number)),
                 };
-                told.push_str(&format!("; everything up to {} {place} is done", self.names[file]));
+                message.push_str(&format!("; everything up to {} {place} is done", self.names[file]));
             }
         }
-        output::line(told)?;
+        output::line(message)?;
         if rows == 0 && bad > 0 && self.bad_by_code.get(TOO_OLD) == Some(&bad) && !arguments.shift_to_now {
             eprintln!(
-                "All lines are older than what is kept; --shift-to-now moves them so that the last is now."
+                "All rows are older than what is kept; --shift-to-now moves them so that the last is now."
             );
         }
         Ok(())
@@ -455,18 +425,19 @@ fn counted(number: u64, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kelly_schemas::decode;
 
     #[test]
-    fn one_is_not_told_as_many() {
+    fn one_is_not_counted_as_many() {
         assert_eq!([0, 1, 2_000].map(|number| counted(number, "row")), ["0 rows", "1 row", "2,000 rows"]);
     }
 
     #[test]
     fn the_decoder_calls_old_rows_what_the_hint_looks_for() {
-        let mut reader = read::Reader::new(read::Format::Ndjson, read::Defaults::default());
-        let row = reader.line(br#"{"metric_name":"m","value":1,"timestamp":0}"#).unwrap().unwrap();
         let limits = Limits::with_retention_days(1);
-        let bad = row.check(&row.json(row.at_ms), 7 * 86_400_000, &limits).unwrap_err();
-        assert_eq!(bad.code, TOO_OLD);
+        let origin = decode::Origin { partition: 0, offset: 0, log_time_ms: 7 * 86_400_000, limits: &limits };
+        let bytes = br#"{"metric_name":"m","value":1,"timestamp":0}"#;
+        let bad = decode::metric(&decode::RawRow { index: 0, line: None, bytes }, &origin).unwrap_err();
+        assert_eq!(bad.fault.code(), TOO_OLD);
     }
 }

@@ -10,8 +10,8 @@ use kelly_schemas::decode::ARROW_STREAM;
 use kelly_stream::{Log, LogError, NewRecord};
 use tokio_util::sync::CancellationToken;
 
-use super::read::BadLine;
-use crate::client::{BadRow, Client, Failure, Recorded, RowKind};
+use crate::client::{self, Client, Failure, Recorded, RowKind};
+use crate::input::{BadRow, Place};
 
 /// A row on its way.
 #[derive(Debug, Clone)]
@@ -24,8 +24,8 @@ pub struct Outgoing {
     pub key: String,
     /// Index of its file.
     pub file: usize,
-    /// Its line there.
-    pub line: u64,
+    /// Its place there.
+    pub place: Place,
 }
 
 /// A row the other side refused.
@@ -33,8 +33,8 @@ pub struct Outgoing {
 pub struct Refused {
     /// Index of its file.
     pub file: usize,
-    /// What is wrong with its line.
-    pub bad: BadLine,
+    /// What is wrong with it.
+    pub bad: BadRow,
 }
 
 /// Takes batches of rows.
@@ -53,7 +53,7 @@ const LOG_PAUSE: Duration = Duration::from_secs(1);
 
 impl Target {
     /// Sends rows of one kind, in order. Returns those that were refused; the others are durable.
-    /// `None` when told to stop before they were.
+    /// `None` when stopped before they were.
     pub async fn send(
         &self,
         mut rows: Vec<Outgoing>,
@@ -66,8 +66,8 @@ impl Target {
             }
             match self.attempt(&rows).await? {
                 Attempt::Done => return Ok(Some(refused)),
-                Attempt::Busy(pause, told) => {
-                    if !waited(pause, &told, stop).await {
+                Attempt::Busy(pause, message) => {
+                    if !waited(pause, &message, stop).await {
                         return Ok(None);
                     }
                 }
@@ -81,14 +81,14 @@ impl Target {
         anyhow::bail!("gave up after {TRIES} tries: the other side stays busy")
     }
 
-    /// Sends metrics as one Arrow stream. True when they are durable, false when told to stop before they were. They
+    /// Sends metrics as one Arrow stream. True when they are durable, false when stopped before they were. They
     /// were checked before, so a row that is bad now ends it.
     pub async fn send_arrow(&self, message: Bytes, stop: &CancellationToken) -> anyhow::Result<bool> {
         for _ in 0..TRIES {
             match self.attempt_arrow(&message).await? {
                 Attempt::Done => return Ok(true),
-                Attempt::Busy(pause, told) => {
-                    if !waited(pause, &told, stop).await {
+                Attempt::Busy(pause, message) => {
+                    if !waited(pause, &message, stop).await {
                         return Ok(false);
                     }
                 }
@@ -135,7 +135,7 @@ fn answered(answer: Result<Recorded, Failure>) -> anyhow::Result<Attempt> {
     match answer {
         Ok(_) => Ok(Attempt::Done),
         Err(Failure::Rows(bad)) => Ok(Attempt::Bad(bad)),
-        Err(Failure::Busy { pause, told }) => Ok(Attempt::Busy(pause, told)),
+        Err(Failure::Busy { pause, message }) => Ok(Attempt::Busy(pause, message)),
         Err(Failure::Refused(error) | Failure::Other(error)) => Err(error),
     }
 }
@@ -151,9 +151,9 @@ fn appended(answer: Result<(), LogError>) -> anyhow::Result<Attempt> {
     }
 }
 
-/// Waits as long as the other side asked for; false when told to stop.
-async fn waited(pause: Duration, told: &str, stop: &CancellationToken) -> bool {
-    tracing::info!(pause_s = pause.as_secs_f64(), "the other side is busy: {told}");
+/// Waits as long as the other side asked for; false when stopped.
+async fn waited(pause: Duration, message: &str, stop: &CancellationToken) -> bool {
+    tracing::info!(pause_s = pause.as_secs_f64(), "the other side is busy: {message}");
     tokio::select! {
         () = stop.cancelled() => false,
         () = tokio::time::sleep(pause) => true,
@@ -163,16 +163,16 @@ async fn waited(pause: Duration, told: &str, stop: &CancellationToken) -> bool {
 enum Attempt {
     Done,
     Busy(Duration, String),
-    Bad(Vec<BadRow>),
+    Bad(Vec<client::BadRow>),
 }
 
-fn without(rows: Vec<Outgoing>, bad: &[BadRow], refused: &mut Vec<Refused>) -> Vec<Outgoing> {
+fn without(rows: Vec<Outgoing>, bad: &[client::BadRow], refused: &mut Vec<Refused>) -> Vec<Outgoing> {
     let mut kept = Vec::with_capacity(rows.len());
     for (index, row) in rows.into_iter().enumerate() {
         match bad.iter().find(|bad| bad.row == index as u64) {
             Some(bad) => refused.push(Refused {
                 file: row.file,
-                bad: BadLine { line: row.line, code: bad.code.clone().into(), what: bad.reason.clone() },
+                bad: BadRow { place: row.place, code: bad.code.clone().into(), what: bad.reason.clone() },
             }),
             None => kept.push(row),
         }
@@ -212,19 +212,19 @@ mod tests {
             json: format!("{{\"value\":{line}}}").into_bytes(),
             key: "k".into(),
             file: 0,
-            line,
+            place: Place::Line(line),
         }
     }
 
-    fn bad(row: u64) -> BadRow {
-        BadRow { row, code: "too_old".into(), reason: "too old indeed".into() }
+    fn bad(row: u64) -> client::BadRow {
+        client::BadRow { row, code: "too_old".into(), reason: "too old indeed".into() }
     }
 
     #[test]
     fn refused_rows_are_taken_out_with_their_lines() {
         let mut refused = Vec::new();
         let kept = without(vec![row(10), row(11), row(12)], &[bad(1), bad(9)], &mut refused);
-        assert_eq!(kept.iter().map(|row| row.line).collect::<Vec<_>>(), [10, 12]);
+        assert_eq!(kept.iter().map(|row| row.place).collect::<Vec<_>>(), [10, 12].map(Place::Line));
         assert_eq!(refused.len(), 1);
         assert_eq!(refused[0].bad.to_string(), "line 11: too old indeed");
         assert_eq!(refused[0].bad.code, "too_old");

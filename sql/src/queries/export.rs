@@ -184,11 +184,14 @@ impl Export<'_> {
         if format != ExportFormat::Csv || texts.is_empty() {
             return Ok(text);
         }
-        // Spreadsheets run what begins with one of these, after blanks too.
+        // Spreadsheets run what begins with one of these, after blanks too. What has an apostrophe before it already gets
+        // another, so that taking one away gives every text back.
         let guarded: Vec<String> = texts
             .iter()
             .map(|name| {
-                format!(r"if(match({name}, '^\\s*[=+\\-@\\t\\r]'), concat('\'', {name}), {name}) AS {name}")
+                format!(
+                    r"if(match({name}, '^\'*\\s*[=+\\-@\\t\\r]'), concat('\'', {name}), {name}) AS {name}"
+                )
             })
             .collect();
         Ok(format!("SELECT * REPLACE({}) FROM ({text})", guarded.join(", ")))
