@@ -19,6 +19,7 @@ use kelly_cli::{
     INTERRUPTED, Summary, Usage, completions, dead_letters, doctor, drilldown, output, record, replay, tail,
 };
 use kelly_schemas::error_chain;
+use kelly_sql::engine::EngineError;
 use kelly_stream::LogError;
 use tokio_util::sync::CancellationToken;
 
@@ -64,10 +65,11 @@ fn show(said: &clap::Error) -> ExitCode {
 }
 
 /// Whether only another command line or configuration helps. The log finds a setting of its own that
-/// is wrong later than the configuration's reader could.
+/// is wrong, and log and store find that their directories are in use, later than the configuration's reader could.
 fn is_usage(error: &anyhow::Error) -> bool {
     let is_setting = |cause: &(dyn std::error::Error + 'static)| {
-        matches!(cause.downcast_ref::<LogError>(), Some(LogError::Config { .. }))
+        matches!(cause.downcast_ref::<LogError>(), Some(LogError::Config { .. } | LogError::Locked { .. }))
+            || matches!(cause.downcast_ref::<EngineError>(), Some(EngineError::InUse { .. }))
     };
     error.is::<config::Invalid>() || error.is::<Usage>() || error.chain().any(is_setting)
 }
@@ -142,7 +144,7 @@ async fn command(
             or_interrupted(&stop, work).await
         }
         Command::Tail(arguments) => {
-            let work = tail::run(&arguments, &settings, stop.clone());
+            let work = Box::pin(tail::run(&arguments, &settings, stop.clone()));
             or_interrupted(&stop, async { work.await.map(|()| 0) }).await
         }
         Command::DeadLetters(arguments) => {

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use kelly_cli::doctor::{Configuration, Data, Library, Local};
+use kelly_cli::doctor::{Configuration, Data, Disk, Library, Local};
 use kelly_cli::{LogAddress, Settings, StoreAddress};
+use kelly_directory::Space;
 use kelly_sql::engine::{LibraryPlaces, find_library};
 use serde_json::Value;
 
@@ -99,8 +100,31 @@ fn data(config: &Config) -> Option<Data> {
         directory: config.general.data.display().to_string(),
         exists: config.general.data.is_dir(),
         owner: roles::owner(&config.general.data),
-        disk: roles::room(&config.general.data),
+        disks: disks(config),
     })
+}
+
+/// The disks that hold something embedded, each once.
+fn disks(config: &Config) -> Vec<Disk> {
+    let mut directories = vec![(config.general.data.as_path(), false)];
+    if let LogTarget::Embedded(directory) = &config.log {
+        directories.push((directory, true));
+    }
+    if let StoreTarget::Embedded(directory) = &config.store {
+        directories.push((directory, false));
+    }
+    let mut found: Vec<(u64, Disk)> = Vec::new();
+    for (directory, has_log) in directories {
+        let Ok(Space { id, free, total }) = Space::at_nearest(directory) else { continue };
+        match found.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, disk)) => disk.has_log |= has_log,
+            None => {
+                let directory = directory.display().to_string();
+                found.push((id, Disk { directory, has_log, free, total }));
+            }
+        }
+    }
+    found.into_iter().map(|(_, disk)| disk).collect()
 }
 
 fn library(config: &Config) -> Option<Library> {

@@ -7,8 +7,9 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 /// Crate, and which of ours its code (not its tests) may use.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("kelly-schemas", &[]),
-    ("kelly-stream", &["kelly-schemas"]),
-    ("kelly-sql", &["kelly-schemas"]),
+    ("kelly-directory", &[]),
+    ("kelly-stream", &["kelly-schemas", "kelly-directory"]),
+    ("kelly-sql", &["kelly-schemas", "kelly-directory"]),
     ("kelly-ingest", &["kelly-schemas", "kelly-stream", "kelly-sql"]),
     ("kelly-query", &["kelly-schemas", "kelly-sql"]),
     ("kelly-api", &["kelly-schemas", "kelly-query"]),
@@ -25,6 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "kelly",
         &[
             "kelly-schemas",
+            "kelly-directory",
             "kelly-stream",
             "kelly-sql",
             "kelly-ingest",

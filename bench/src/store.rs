@@ -30,9 +30,9 @@ impl FreshStore {
     pub async fn start(overrides: &Overrides) -> Result<Self> {
         let directory =
             TempDir::with_prefix("kelly-bench-engine-").context("creating the engine's directory")?;
-        lay_over(directory.path(), "engine-config", &overrides.server)?;
+        lay_over(directory.path(), "kelly-config", &overrides.server)?;
         let profile = format!("<profiles><default>{}</default></profiles>", overrides.profile);
-        lay_over(directory.path(), "engine-users", if overrides.profile.is_empty() { "" } else { &profile })?;
+        lay_over(directory.path(), "kelly-users", if overrides.profile.is_empty() { "" } else { &profile })?;
         let engine = Engine::start(spec(directory.path())?).await?;
         let store = Store::new(engine.store_config())?;
         store.migrate(&MigrationParams::default()).await?;
@@ -93,7 +93,7 @@ fn lay_over(directory: &Path, name: &str, elements: &str) -> Result<()> {
     if elements.is_empty() {
         return Ok(());
     }
-    let directory = directory.join("secrets").join(format!("{name}.d"));
+    let directory = directory.join("engine").join(format!("{name}.d"));
     std::fs::create_dir_all(&directory).context("creating a directory for configuration")?;
     std::fs::write(directory.join("bench.xml"), format!("<clickhouse>{elements}</clickhouse>\n"))
         .context("writing configuration")

@@ -1,11 +1,14 @@
 //! The one client of the store: a ClickHouse server, or the embedded engine, which is one too.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clickhouse::{Client, Compression};
+use kelly_directory::Identity;
 
 use crate::error::{Result, StoreError};
+use crate::pulse::Pulse;
 use crate::queries::ViewTexts;
 
 /// How long a query may run on the server before it is refused there.
@@ -66,6 +69,9 @@ pub struct Store {
     /// The views' own texts, read when the first question is asked.
     pub(crate) views: Arc<ViewTexts>,
     question_bounds: QuestionBounds,
+    pub(crate) pulse: Arc<Pulse>,
+    /// The directory of an embedded store.
+    directory: Option<Arc<Identity>>,
 }
 
 impl Store {
@@ -94,6 +100,8 @@ impl Store {
             config: Arc::new(config),
             views: Arc::default(),
             question_bounds: QuestionBounds::default(),
+            pulse: Arc::default(),
+            directory: None,
         })
     }
 
@@ -101,6 +109,28 @@ impl Store {
     #[must_use]
     pub fn with_question_bounds(self, question_bounds: QuestionBounds) -> Self {
         Self { question_bounds, ..self }
+    }
+
+    /// The same store, whose files lie in this directory of this machine.
+    pub(crate) fn with_directory(self, directory: Arc<Identity>) -> Self {
+        Self { directory: Some(directory), ..self }
+    }
+
+    /// Whether the files of an embedded store are still there. A store that lost its directory goes on answering, from files
+    /// that are gone at the next start.
+    ///
+    /// # Errors
+    /// When they are not.
+    pub fn verify_files(&self) -> Result<()> {
+        match &self.directory {
+            Some(directory) => directory.verify().map_err(StoreError::Removed),
+            None => Ok(()),
+        }
+    }
+
+    /// Where an embedded store lies.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref().map(Identity::path)
     }
 
     /// What the store may spend on one question.
@@ -136,14 +166,19 @@ impl Store {
     }
 
     /// Awaits an answer of the client, `action` (an infinitive: "read the feed") saying what it is for.
-    /// The server ends a query at [`QUERY_DEADLINE`]; a server that does not even do that is given up on here.
+    /// The server ends a query at [`QUERY_DEADLINE`]; a server that does not even do that is given up on here, and one that
+    /// responds to nothing much earlier.
     pub(crate) async fn ask<T>(
         &self,
         action: &str,
         answer: impl Future<Output = clickhouse::error::Result<T>>,
     ) -> Result<T> {
-        match tokio::time::timeout(QUERY_DEADLINE + ANSWER_GRACE, answer).await {
-            Ok(answer) => answer.map_err(|error| StoreError::query(action, error)),
+        self.verify_files()?;
+        let answer = async { answer.await.map_err(|error| StoreError::query(action, error)) };
+        match tokio::time::timeout(QUERY_DEADLINE + ANSWER_GRACE, self.while_it_responds(action, answer))
+            .await
+        {
+            Ok(answer) => answer,
             Err(_) => Err(StoreError::TimedOut { action: action.to_owned() }),
         }
     }

@@ -27,6 +27,23 @@ pub enum StoreError {
         /// What was attempted.
         action: String,
     },
+    /// It responds to nothing, be it as simple as can be; whether the call took effect is unknown.
+    #[error(
+        "the store does not respond (not to the simplest question within {seconds} s), so it could not {action}; look whether \
+         its process is stopped or its machine or disk stands still"
+    )]
+    NotResponding {
+        /// What was attempted.
+        action: String,
+        /// How long a trivial answer was awaited.
+        seconds: u64,
+    },
+    /// The files of the embedded store were deleted, moved or replaced under it.
+    #[error(
+        "the store's directory {0}; rows wait on the log. Stop Kelly, put the directory back (without a backup the next start \
+         makes an empty one), and start it again"
+    )]
+    Removed(kelly_directory::Removed),
     /// The server answered with an exception.
     #[error("the store refused to {action}: {message} (ClickHouse error {code})")]
     Refused {
@@ -110,9 +127,11 @@ impl StoreError {
     /// whatever became of the first attempt.
     pub fn is_retryable(&self) -> bool {
         match self {
-            StoreError::Unreachable { .. } | StoreError::TimedOut { .. } | StoreError::DiskFull { .. } => {
-                true
-            }
+            StoreError::Unreachable { .. }
+            | StoreError::TimedOut { .. }
+            | StoreError::NotResponding { .. }
+            | StoreError::Removed(_)
+            | StoreError::DiskFull { .. } => true,
             StoreError::Refused { code, .. } => PASSING.contains(code),
             StoreError::Unexpected { .. }
             | StoreError::WrongBatch { .. }
@@ -125,6 +144,11 @@ impl StoreError {
     pub fn is_out_of_time(&self) -> bool {
         // TIMEOUT_EXCEEDED, TOO_SLOW
         matches!(self, StoreError::Refused { code: 159 | 160, .. })
+    }
+
+    /// Whether the store responds to nothing, whatever it is asked.
+    pub fn is_not_responding(&self) -> bool {
+        matches!(self, StoreError::NotResponding { .. })
     }
 
     /// Whether the server said that the user may not do that.

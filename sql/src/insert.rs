@@ -35,7 +35,10 @@ impl Store {
         if batch.num_rows() == 0 {
             return Ok(());
         }
+        self.verify_files()?;
         match self.send(table, batch, token).await {
+            // Into a directory that is gone: nothing of it is there at the next start.
+            Ok(()) => self.verify_files(),
             Err(fault) if fault.is_disk_full() => Err(self.name_the_disk(fault).await),
             sent => sent,
         }
@@ -44,6 +47,9 @@ impl Store {
     /// Says where the disk is that has no room: the server's refusal does not.
     async fn name_the_disk(&self, fault: StoreError) -> StoreError {
         let StoreError::Refused { action, message, .. } = fault else { return fault };
+        if let Some(directory) = self.directory() {
+            return StoreError::DiskFull { action, path: directory.display().to_string(), message };
+        }
         let fullest = self
             .outside_database()
             .query("SELECT path FROM system.disks ORDER BY free_space LIMIT 1")

@@ -10,6 +10,7 @@ mod error;
 pub mod evidence;
 mod insert;
 pub mod migrate;
+mod pulse;
 pub mod queries;
 mod retention;
 pub mod tables;

@@ -44,6 +44,87 @@ async fn a_second_start_finds_the_same_users_ports_and_data() {
     second.shutdown().await;
 }
 
+/// The names go into the engine's configuration and command line, where they must mean what they are.
+#[tokio::test]
+async fn a_directory_may_have_any_name() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = TempDir::new().unwrap();
+    let names: [&[u8]; 4] =
+        [br#"a & <b> "c" 'd' \e %41 ?#"#, b"${path} {x} $(y) `z`", b"two\nlines", b"--query \xff\xfe"];
+    for name in names {
+        let directory = place.path().join(std::ffi::OsStr::from_bytes(name));
+        for _ in 0..2 {
+            let engine = Engine::start(spec(&directory).unwrap()).await.unwrap();
+            let store = engine.store().unwrap();
+            store.migrate(&MigrationParams::default()).await.unwrap();
+            let config = engine.store_config();
+            query(&config, "kelly", "CREATE TABLE IF NOT EXISTS t (a UInt8) ENGINE = MergeTree ORDER BY a")
+                .await
+                .unwrap();
+            query(&config, "kelly", "INSERT INTO t VALUES (1)").await.unwrap();
+            assert_eq!(kelly_sql::engine::running(&directory).unwrap(), config);
+            kill(pid(&engine));
+            let mut state = engine.state();
+            state.wait_for(|state| matches!(state, EngineState::Restarting { .. })).await.unwrap();
+            state.wait_for(|state| matches!(state, EngineState::Ready { .. })).await.unwrap();
+            store.verify_schema().await.unwrap();
+            engine.shutdown().await;
+        }
+        assert!(directory.join("engine/store").is_dir(), "the data lies where it should: {directory:?}");
+        let engine = Engine::start(spec(&directory).unwrap()).await.unwrap();
+        assert_eq!(query(&engine.store_config(), "kelly", "SELECT count() FROM t").await.unwrap(), "2");
+        engine.shutdown().await;
+    }
+}
+
+/// A store whose directory is gone goes on answering, from files that nobody finds again.
+#[tokio::test]
+async fn a_directory_that_is_deleted_is_an_error_and_not_made_again() {
+    let place = TempDir::new().unwrap();
+    let directory = place.path().join("data");
+    let engine = Engine::start(spec(&directory).unwrap()).await.unwrap();
+    let store = engine.store().unwrap();
+    store.migrate(&MigrationParams::default()).await.unwrap();
+    std::fs::rename(&directory, place.path().join("aside")).unwrap();
+    let error = store.version().await.unwrap_err();
+    assert!(error.to_string().contains("was deleted, moved or replaced"), "{error}");
+    assert!(error.is_retryable(), "rows wait on the log");
+    kill(pid(&engine));
+    let mut state = engine.state();
+    let refused = |state: &EngineState| matches!(state, EngineState::Restarting { reason, .. } if reason.contains("not started on another"));
+    state.wait_for(refused).await.unwrap();
+    assert!(!directory.exists());
+    // What comes back is the store again.
+    std::fs::rename(place.path().join("aside"), &directory).unwrap();
+    state.wait_for(|state| matches!(state, EngineState::Ready { .. })).await.unwrap();
+    store.verify_schema().await.unwrap();
+    engine.shutdown().await;
+}
+
+/// Not blamed on the question, and early: a question that takes long is told apart from a store that stands still.
+#[tokio::test]
+async fn an_engine_that_stands_still_is_told_from_a_question_that_takes_long() {
+    let directory = TempDir::new().unwrap();
+    let engine = Engine::start(spec(directory.path()).unwrap()).await.unwrap();
+    let store = engine.store().unwrap();
+    store.migrate(&MigrationParams::default()).await.unwrap();
+    // SAFETY: takes no pointers; the process is one this test started.
+    let signal = |signal| assert_eq!(unsafe { libc::kill(pid(&engine) as i32, signal) }, 0);
+    signal(libc::SIGSTOP);
+    let (one, other) = tokio::join!(store.version(), store.storage());
+    for error in [one.unwrap_err(), other.unwrap_err()] {
+        assert!(error.is_not_responding() && error.is_retryable(), "{error}");
+        assert!(!error.is_out_of_time(), "{error}");
+    }
+    signal(libc::SIGCONT);
+    let mut answered = store.version().await;
+    while answered.as_ref().is_err_and(|error| error.is_not_responding()) {
+        answered = store.version().await;
+    }
+    answered.unwrap();
+    engine.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_killed_engine_comes_back_where_it_was() {
     let directory = TempDir::new().unwrap();
@@ -69,17 +150,25 @@ async fn a_killed_engine_comes_back_where_it_was() {
 }
 
 /// Starts the engine of the test below when somebody else has its port: tells which, and waits until it is taken.
-const RACING_PROGRAM: &str = "echo $5 > $0/port.new; mv $0/port.new $0/port; until [ -e $0/taken ]; do read -t 0.02 nothing <> $0/never; done; exec \"$@\"";
+const RACING_PROGRAM: &str = "echo ${PORT} > $0/port.new; mv $0/port.new $0/port; until [ -e $0/taken ]; do read -t 0.02 nothing <> $0/never; done; exec \"$@\"";
 
 #[tokio::test]
 async fn an_engine_that_lost_its_port_takes_another() {
+    // The HTTP interface's, and the native protocol's.
+    for number in [5, 6] {
+        lose_a_port(number).await;
+    }
+}
+
+async fn lose_a_port(number: u32) {
     let directory = TempDir::new().unwrap();
     let own = TempDir::new().unwrap();
     let mut spec = spec(directory.path()).unwrap();
     let status = std::process::Command::new("mkfifo").arg(own.path().join("never")).status().unwrap();
     assert!(status.success());
     let program = std::mem::replace(&mut spec.program, "/bin/bash".into());
-    spec.args = vec!["-c".into(), RACING_PROGRAM.into(), own.path().into(), program.into()];
+    let script = RACING_PROGRAM.replace("${PORT}", &format!("${number}"));
+    spec.args = vec!["-c".into(), script.into(), own.path().into(), program.into()];
     let thief = async {
         let port = loop {
             match std::fs::read_to_string(own.path().join("port")) {
@@ -94,8 +183,10 @@ async fn an_engine_that_lost_its_port_takes_another() {
     let (engine, thief) = tokio::join!(Engine::start(spec), thief);
     let engine = engine.unwrap();
     let port = engine.url().rsplit(':').next().unwrap().parse::<u16>().unwrap();
-    assert_ne!(port, thief.local_addr().unwrap().port());
+    let stolen = thief.local_addr().unwrap().port();
+    assert!(port != stolen && engine.tcp_port() != stolen);
     assert_eq!(engine_file(directory.path())["http_port"], port);
+    assert_eq!(engine_file(directory.path())["tcp_port"], engine.tcp_port());
     Store::new(engine.store_config()).unwrap().ping().await.unwrap();
     engine.shutdown().await;
 }

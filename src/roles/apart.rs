@@ -83,7 +83,7 @@ async fn start_migrate(process: &Process, parts: &Parts) -> anyhow::Result<Migra
     let config = &process.loaded.config;
     // The embedded store belongs to one process; a running `kelly up` has migrated it already.
     if let StoreTarget::Embedded(directory) = &config.store {
-        parts.add(directory::claim(directory)?.into_part());
+        parts.add(directory::claim(directory).await?.into_part());
     }
     let store = parts.start(open::store(config)).await?;
     tracing::info!("bringing the store's tables up to date");

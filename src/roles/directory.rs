@@ -1,12 +1,13 @@
 //! The data directory: it is there, it can be written, and one process has it.
 
-use std::fs::{DirBuilder, File, TryLockError};
-use std::io::Write;
+use std::fs::DirBuilder;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
+use kelly_cli::Usage;
+use kelly_directory::{Lock, LockError};
 
 use super::parts::Part;
 
@@ -16,7 +17,7 @@ const LOCK_FILE: &str = "kelly.lock";
 /// Holds the directory until it is dropped or the process ends in whatever way.
 #[derive(Debug)]
 pub struct Claim {
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Claim {
@@ -29,57 +30,39 @@ impl Claim {
     }
 }
 
-/// Creates the directory when it is missing and claims it.
-pub fn claim(directory: &Path) -> anyhow::Result<Claim> {
+/// Creates the directory when it is missing and claims it. A Kelly that was killed and has not ended yet is waited for.
+pub async fn claim(directory: &Path) -> anyhow::Result<Claim> {
+    let directory = directory.to_owned();
+    tokio::task::spawn_blocking(move || claim_now(&directory)).await.context("claiming the data directory")?
+}
+
+fn claim_now(directory: &Path) -> anyhow::Result<Claim> {
     let shown = directory.display();
     if directory.is_file() {
-        bail!("the data directory {shown} is a file; choose a directory with --data");
+        return Err(usage(format!("the data directory {shown} is a file; choose a directory with --data")));
     }
     create(directory).with_context(|| {
         format!("the data directory {shown} cannot be created; choose another with --data")
     })?;
     let path = directory.join(LOCK_FILE);
-    let mut lock =
-        File::options().create(true).truncate(false).write(true).open(&path).with_context(|| {
+    match Lock::acquire(&path) {
+        Ok(lock) => Ok(Claim { _lock: lock }),
+        Err(error @ LockError::File { .. }) => Err(error).with_context(|| {
             format!("the data directory {shown} cannot be written; choose another with --data")
-        })?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let owner = std::fs::read_to_string(&path).unwrap_or_default();
-            let owner = match owner.trim() {
-                "" => String::new(),
-                process => format!(" (process {process})"),
-            };
-            bail!(
-                "the data directory {shown} is in use by another kelly{owner}: stop that one, or \
-                 choose another directory with --data"
-            );
-        }
-        Err(TryLockError::Error(error)) => {
-            return Err(error).with_context(|| format!("locking {}", path.display()));
-        }
+        }),
+        Err(error) => Err(usage(format!(
+            "the data directory {shown} is {error}: stop that one, or choose another directory with --data"
+        ))),
     }
-    // Only for the message above: a failure to write it takes nothing away.
-    let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
-    if let Err(error) = written {
-        tracing::debug!(%error, "the lock file does not name its owner");
-    }
-    Ok(Claim { _lock: lock })
+}
+
+fn usage(what: String) -> anyhow::Error {
+    Usage(what).into()
 }
 
 /// The process that has the directory, if one has: its id, as far as it wrote it down. Changes nothing.
 pub fn owner(directory: &Path) -> Option<String> {
-    let path = directory.join(LOCK_FILE);
-    let lock = File::open(&path).ok()?;
-    // Shared, so that two who look do not take each other for the owner.
-    match lock.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => {
-            let owner = std::fs::read_to_string(&path).unwrap_or_default();
-            Some(if owner.trim().is_empty() { "unknown".to_owned() } else { owner.trim().to_owned() })
-        }
-        Ok(()) | Err(TryLockError::Error(_)) => None,
-    }
+    kelly_directory::holder(&directory.join(LOCK_FILE))
 }
 
 /// Name of the file with the address of the HTTP interface, for the tools.
@@ -117,12 +100,14 @@ mod tests {
     fn a_directory_has_one_owner_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("a/b");
-        let first = claim(&data).unwrap();
+        let first = claim_now(&data).unwrap();
         let mode = std::fs::metadata(&data).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700, "its owner's alone");
-        let told = claim(&data).unwrap_err().to_string();
-        assert!(told.contains("is in use by another kelly"), "{told}");
-        assert!(told.contains(&std::process::id().to_string()), "{told}");
+        let refused = claim_now(&data).unwrap_err();
+        assert!(refused.is::<Usage>(), "only another command line helps");
+        let words = refused.to_string();
+        assert!(words.contains("is in use by another Kelly"), "{words}");
+        assert!(words.contains(&std::process::id().to_string()), "{words}");
         assert_eq!(owner(&data), Some(std::process::id().to_string()));
         let address = SocketAddr::from(([127, 0, 0, 1], 9_000));
         note_address(&data, address).unwrap();
@@ -130,7 +115,7 @@ mod tests {
         drop(first);
         assert_eq!(noted_address(&data), None, "nobody listens there any more");
         assert_eq!((owner(&data), owner(Path::new("/nowhere"))), (None, None));
-        claim(&data).unwrap();
+        claim_now(&data).unwrap();
     }
 
     #[test]
@@ -138,9 +123,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file");
         std::fs::write(&file, "x").unwrap();
-        let told = claim(&file).unwrap_err().to_string();
-        assert!(told.contains("is a file; choose a directory with --data"), "{told}");
-        let told = format!("{:#}", claim(&file.join("data")).unwrap_err());
-        assert!(told.contains("cannot be created; choose another with --data"), "{told}");
+        let words = claim_now(&file).unwrap_err().to_string();
+        assert!(words.contains("is a file; choose a directory with --data"), "{words}");
+        let words = format!("{:#}", claim_now(&file.join("data")).unwrap_err());
+        assert!(words.contains("cannot be created; choose another with --data"), "{words}");
     }
 }

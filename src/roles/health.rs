@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use kelly_api::{Health, Part, PartStatus};
 use kelly_ingest::PartitionPosition;
 use kelly_schemas::error_chain;
-use kelly_sql::Store;
+use kelly_sql::{Store, StoreError};
 use kelly_stream::{Log, LogError, LogKind};
 use serde_json::json;
 
@@ -52,12 +52,35 @@ impl Trouble {
     }
 }
 
-/// What `/health` says of the log. A full disk is named, since only the operator can free space.
+/// What `/health` says of the log. A full disk and deleted files are named, since only the operator can do something.
 fn log_summary(kind: LogKind, outcome: Result<&(), &LogError>) -> Result<String, String> {
     match outcome {
         Ok(()) => Ok(format!("{kind} answers")),
         Err(LogError::Full { what }) => Err(format!("{kind} takes nothing: {what}")),
+        Err(LogError::Removed { .. }) => Err(format!(
+            "{kind} takes nothing: its directory or a file of it was deleted, moved or replaced; stop Kelly and put it back"
+        )),
         Err(_) => Err(format!("{kind} does not answer; Kelly's own log says why")),
+    }
+}
+
+/// How long the store may take for its version until it is said not to respond. Below the time of a whole health report.
+const STORE_DEADLINE: Duration = Duration::from_secs(3);
+
+/// What `/health` says of the store.
+fn store_summary(outcome: Result<&String, &StoreError>) -> Result<String, String> {
+    match outcome {
+        Ok(version) => Ok(format!("ClickHouse {version} answers")),
+        Err(StoreError::Removed(_)) => {
+            Err("its directory was deleted, moved or replaced; stop Kelly and put it back. Recording still works while the \
+                 log is there, queries do not"
+                .to_owned())
+        }
+        Err(StoreError::NotResponding { seconds, .. }) => Err(format!(
+            "ClickHouse does not respond within {seconds} s, its process or its machine stands still; recording still works, \
+             queries do not"
+        )),
+        Err(_) => Err("ClickHouse does not answer; recording still works, queries do not".to_owned()),
     }
 }
 
@@ -93,16 +116,15 @@ impl PartsHealth {
 
     async fn store(&self) -> Part {
         let began = Instant::now();
-        let outcome = self.store.version().await;
+        let asked = tokio::time::timeout(STORE_DEADLINE, self.store.version()).await;
+        let outcome = asked.unwrap_or_else(|_| {
+            Err(StoreError::NotResponding {
+                action: "tell its version".to_owned(),
+                seconds: STORE_DEADLINE.as_secs(),
+            })
+        });
         self.store_trouble.note(outcome.as_ref().err().map(|error| error as _));
-        part(
-            "store",
-            began,
-            match outcome {
-                Ok(version) => Ok(format!("ClickHouse {version} answers")),
-                Err(_) => Err("ClickHouse does not answer; recording still works, queries do not".to_owned()),
-            },
-        )
+        part("store", began, store_summary(outcome.as_ref()))
     }
 
     async fn ingest(&self) -> Option<Part> {

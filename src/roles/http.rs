@@ -4,9 +4,10 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use chrono::Utc;
 use kelly_api::{AppState, Drained, LatencyBook, Settings};
+use kelly_cli::Usage;
 use kelly_ingest::accept::Acceptor;
 use kelly_query::{QueryService, QueryServiceParts, Retention};
 use kelly_schemas::Catalogue;
@@ -54,13 +55,15 @@ impl Claimed {
 
 fn not_listening(address: SocketAddr, error: std::io::Error) -> anyhow::Error {
     match error.kind() {
-        ErrorKind::AddrInUse => anyhow!(
-            "{address} is in use, perhaps by another kelly: stop that one, or choose another \
+        ErrorKind::AddrInUse => Usage(format!(
+            "{address} is in use, perhaps by another Kelly: stop that one, or choose another \
              address with --listen, e.g. --listen 127.0.0.1:{}",
             address.port().wrapping_add(1).max(1024)
-        ),
+        ))
+        .into(),
         ErrorKind::PermissionDenied => {
-            anyhow!("this user may not listen on {address}: choose a port above 1023 with --listen")
+            Usage(format!("this user may not listen on {address}: choose a port above 1023 with --listen"))
+                .into()
         }
         _ => anyhow::Error::new(error)
             .context(format!("listening on {address}; choose another address with --listen")),

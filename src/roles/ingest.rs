@@ -40,12 +40,23 @@ pub async fn start(
             pipeline.shutdown().await
         }
     });
-    let part = Part::new("ingest", "batches that are being written", move || async move {
-        stop.cancel();
-        let counts = running.await.context("ingest ended with a defect")?.context("ingest failed")?;
-        tracing::info!(rows = counts.rows, batches = counts.batches, "ingest has drained");
-        Ok(())
-    })
+    let left = progress.clone();
+    let part = Part::new(
+        "ingest",
+        "the store to take what was read; what it does not take within 30 s waits on the log",
+        move || async move {
+            stop.cancel();
+            let counts = running.await.context("ingest ended with a defect")?.context("ingest failed")?;
+            if let Ok(left @ 1..) = left.lag().await {
+                tracing::warn!(
+                    records = left,
+                    "the store did not take everything; the rest waits on the log"
+                );
+            }
+            tracing::info!(rows = counts.rows, batches = counts.batches, "ingest has drained");
+            Ok(())
+        },
+    )
     .ends_when(async move { drop(has_ended.await) });
     Ok((progress, part))
 }

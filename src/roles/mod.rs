@@ -22,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 
 pub use apart::{ingest, migrate, serve};
 pub use directory::{noted_address, owner};
-pub use monitor::room;
 pub use open::{check_thresholds, kafka_config, limits, store_config};
 pub use parts::Part;
 pub use shutdown::listen;

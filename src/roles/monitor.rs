@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use chrono::Utc;
 use kelly_api::{Latencies, LatencyBook};
+use kelly_directory::Space;
 use kelly_ingest::IngestCounts;
 use kelly_schemas::error_chain;
 use kelly_stream::Log;
-use sysinfo::{Disk, Disks, Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System};
+use sysinfo::{Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +40,6 @@ pub struct Sources {
 /// The machine, read again at each sample. What a platform does not tell is left out.
 pub struct Machine {
     system: Option<System>,
-    disks: Option<Disks>,
     process: Pid,
 }
 
@@ -175,7 +175,7 @@ impl Machine {
         if let Some(system) = &mut system {
             system.refresh_cpu_usage();
         }
-        Self { system, disks: Disks::new().ok(), process: Pid::from_u32(std::process::id()) }
+        Self { system, process: Pid::from_u32(std::process::id()) }
     }
 
     /// Busy share of all cores since the last reading, percent.
@@ -214,30 +214,10 @@ impl Machine {
     }
 
     /// Used share of the directory's disk.
-    fn disk(&mut self, data: &Path) -> Option<f64> {
-        let disks = self.disks.as_mut()?;
-        disks.refresh(true);
-        let disk = disk_of(disks, data)?;
-        percent(disk.total_space().saturating_sub(disk.available_space()), disk.total_space())
+    fn disk(&self, data: &Path) -> Option<f64> {
+        let Space { free, total, .. } = Space::at(data).ok()?;
+        percent(total.saturating_sub(free), total)
     }
-}
-
-/// Bytes left and bytes in all on the disk of a directory, or of where it would be made.
-pub fn room(directory: &Path) -> Option<(u64, u64)> {
-    let mut disks = Disks::new().ok()?;
-    disks.refresh(true);
-    let absolute = std::path::absolute(directory).ok()?;
-    let there = absolute.ancestors().find(|place| place.exists())?;
-    disk_of(&disks, there).map(|disk| (disk.available_space(), disk.total_space()))
-}
-
-/// The disk whose mount point is the longest prefix of the directory.
-fn disk_of<'d>(disks: &'d Disks, directory: &Path) -> Option<&'d Disk> {
-    let directory = directory.canonicalize().ok()?;
-    disks
-        .iter()
-        .filter(|disk| directory.starts_with(disk.mount_point()))
-        .max_by_key(|disk| disk.mount_point().as_os_str().len())
 }
 
 fn percent(part: u64, whole: u64) -> Option<f64> {

@@ -120,10 +120,12 @@ pub async fn store(config: &Config) -> anyhow::Result<(Store, Part)> {
                 ..EngineSpec::new(directory.clone(), library, program, vec!["engine".into()])
             };
             let engine = Engine::start(spec).await.context("starting the embedded store")?;
-            let store = Store::new(engine.store_config()).context("preparing the store's client")?;
+            let store = engine.store().context("preparing the store's client")?;
+            let files = store.clone();
             let part = Part::new("store", "the engine to end", move || async move {
+                let found = files.verify_files().context("closing the store");
                 engine.shutdown().await;
-                Ok(())
+                found
             });
             Ok((store, part))
         }

@@ -166,7 +166,7 @@ async fn named_when_slow<T>(name: &str, waits_for: &str, stopping: impl Future<O
         stopped = &mut stopping => return stopped,
         () = tokio::time::sleep(TELL_AFTER) => {}
     }
-    tracing::info!(part = name, waits_for, "still stopping; Ctrl-C ends at once");
+    tracing::warn!(part = name, waits_for, "still stopping; Ctrl-C ends at once");
     stopping.await
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kelly_api::LatencyBook;
 use kelly_cli::output;
+use kelly_schemas::error_chain;
 use kelly_stream::Log;
 
 use super::http::{self, Backends};
@@ -23,8 +24,9 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
     let machine = Machine::new();
     let config = &process.loaded.config;
     let catalogue = open::catalogue(&process.loaded)?;
-    parts.add(directory::claim(&config.general.data)?.into_part());
+    // The port first: where it is taken, no directory is made.
     let address = http::claim(config.general.listen)?;
+    parts.add(directory::claim(&config.general.data).await?.into_part());
     let store = parts.start(open::store(config));
     let log = parts.start(open::log(config));
     let store = async {
@@ -53,11 +55,18 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
     })));
     let line = parts.start(status::start(progress.clone(), process.bars.clone()));
     let banner = banner(config, &*log);
-    let backends = Backends { config, catalogue, log, store, ingest: Some(progress), latencies };
+    let backends = Backends { config, catalogue, log: log.clone(), store, ingest: Some(progress), latencies };
     parts.start(http::start(address, backends)).await?;
     directory::note_address(&config.general.data, config.general.listen)?;
     output::line(banner)?;
-    tracing::info!(listen = %config.general.listen, "kelly is ready");
+    match log.check().await {
+        Ok(()) => tracing::info!(listen = %config.general.listen, "kelly is ready"),
+        Err(error) => tracing::warn!(
+            listen = %config.general.listen,
+            "kelly runs and is not ready, it records nothing: {}",
+            error_chain(&error)
+        ),
+    }
     line.await?;
     demo.await
 }

@@ -88,12 +88,24 @@ pub enum LogError {
     },
     /// Another process has the directory open.
     #[error(
-        "the log in {dir} is in use by another process; stop that one first, or choose another directory",
-        dir = dir.display()
+        "the log in {dir} is in use by another process{owner}; stop that one first, or choose another directory",
+        dir = dir.display(),
+        owner = owner.map_or_else(String::new, |id| format!(" ({id})"))
     )]
     Locked {
         /// The directory.
         dir: PathBuf,
+        /// The process, where it is known.
+        owner: Option<u32>,
+    },
+    /// Its files were deleted, moved or replaced under it.
+    #[error(
+        "{what} was deleted, moved or replaced while the log was in use, so nothing more is recorded; stop Kelly, put the \
+         directory back (or take away what is left of it to begin with an empty log), and start it again"
+    )]
+    Removed {
+        /// Which of them.
+        what: String,
     },
     /// What lies on the disk, or what a position says, contradicts itself.
     #[error("the log is damaged: {what}; {fix}")]

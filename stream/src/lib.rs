@@ -12,7 +12,7 @@ pub mod kafka;
 pub mod partitioner;
 pub mod port;
 
-pub use embedded::{EmbeddedConfig, EmbeddedLog};
+pub use embedded::{EmbeddedConfig, EmbeddedLog, MIN_FREE_BYTES};
 pub use error::LogError;
 pub use kafka::{KafkaConfig, KafkaLog};
 pub use port::*;

@@ -65,8 +65,21 @@ pub struct Data {
     pub exists: bool,
     /// Process that has it, when one has.
     pub owner: Option<String>,
-    /// Bytes left and bytes in all on its disk.
-    pub disk: Option<(u64, u64)>,
+    /// The disks of the directory, the log and the store, where they are embedded; one that several share stands once.
+    pub disks: Vec<Disk>,
+}
+
+/// A disk something embedded lies on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// The directory on it.
+    pub directory: String,
+    /// Whether the log lies on it, which keeps some room free.
+    pub has_log: bool,
+    /// Bytes left.
+    pub free: u64,
+    /// Bytes in all.
+    pub total: u64,
 }
 
 /// The embedded engine's library.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::arguments;
 use crate::output::{self, Paint, Tone};
 use crate::{INTERRUPTED, Settings};
-pub use facts::{Configuration, Data, Library, Local};
+pub use facts::{Configuration, Data, Disk, Library, Local};
 use judge::{Finding, Status};
 
 /// Exit code when something wants attention and nothing is broken.

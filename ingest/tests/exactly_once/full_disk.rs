@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use kelly_harness::engine::spec;
 use kelly_ingest::Pipeline;
+use kelly_sql::MigrationParams;
 use kelly_sql::engine::{Engine, EngineState};
-use kelly_sql::{MigrationParams, Store};
 use tempfile::TempDir;
 
 use crate::messages::{config, filled_log};
@@ -23,8 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Room for an engine, its tables and little more.
 const DISK: &str = "64m";
 
-/// Runs the engine with its data (`$4`) on that disk. Its own user and mount namespace need no rights of the caller's.
-const ON_A_SMALL_DISK: &str = "mount -t tmpfs -o size=$0 tmpfs \"$4\" && exec \"$@\"";
+/// Runs the engine with its data, in its working directory, on that disk. Its own user and mount namespace need no rights of
+/// the caller's.
+const ON_A_SMALL_DISK: &str = "aside=$(mktemp -d) && cp -p ./*.xml \"$aside\" && mount -t tmpfs -o size=$0 tmpfs \"$PWD\" && \
+     cd \"$PWD\" && cp -p \"$aside\"/*.xml . && rm -r \"$aside\" && exec \"$@\"";
 
 async fn engine_on_a_small_disk(directory: &Path) -> Engine {
     let mut spec = spec(directory).unwrap();
@@ -56,7 +58,7 @@ fn fill(path: &Path) {
 async fn ingest_waits_for_room_and_loses_nothing() {
     let directory = TempDir::new().unwrap();
     let engine = engine_on_a_small_disk(directory.path()).await;
-    let store = Store::new(engine.store_config()).unwrap();
+    let store = engine.store().unwrap();
     let params = MigrationParams { metrics_retention_hours: 60 * 24, ..MigrationParams::default() };
     store.migrate(&params).await.unwrap();
     let filler = disk(&engine, directory.path()).join("filler");

@@ -25,9 +25,10 @@ const EXIT_ENGINE: i32 = 70;
 pub(super) struct ChildArgs {
     /// libchdb.
     pub(super) library: PathBuf,
-    /// `config.xml`.
+    /// `config.xml`. A name that is relative to the working directory, as is the next: the engine's library takes a backslash
+    /// for a slash and `${...}` for a reference, and a directory may be called so.
     pub(super) config: PathBuf,
-    /// Data directory.
+    /// Data directory. `./` and nothing else that is relative: the library puts it before a path twice.
     pub(super) data: PathBuf,
     /// Port of the HTTP interface.
     pub(super) http_port: u16,

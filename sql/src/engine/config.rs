@@ -32,9 +32,13 @@ const DASHBOARD_SECONDS: u32 = 60;
 /// record's acknowledgement. The engine leaves them where they are if it lacks `CAP_SYS_NICE` (see `child`).
 const MERGES_NICE: i32 = 10;
 
+/// Name of `users.xml` as the server's configuration has it: relative to its own directory, so that no path stands in it. A
+/// path would have to be written so that XML, and the engine's own references (`${...}`), leave it as it is.
+pub(super) const USERS_FILE: &str = "kelly-users.xml";
+
 /// `config.xml`. The system's own log tables are off: a section of that name would turn one on. Its pool of two threads
 /// warns of every short wait, some thirty times a second under inserts; that would leave no room in the log for anything else.
-pub(super) fn server(users_file: &str, memory_limit_bytes: u64) -> String {
+pub(super) fn server(memory_limit_bytes: u64) -> String {
     format!(
         "<!-- Written by Kelly at each start. -->
 <clickhouse>
@@ -48,7 +52,7 @@ pub(super) fn server(users_file: &str, memory_limit_bytes: u64) -> String {
         </levels>
     </logger>
     <timezone>UTC</timezone>
-    <users_config>{users_file}</users_config>
+    <users_config>{USERS_FILE}</users_config>
     <max_server_memory_usage>{memory_limit_bytes}</max_server_memory_usage>
     <max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
     <mark_cache_size>67108864</mark_cache_size>

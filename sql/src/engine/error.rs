@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-/// A failed start: what was wrong, where, and how to mend it.
+use kelly_directory::LockError;
+
+/// A failed start: what was wrong, where, and how to fix it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
@@ -27,13 +29,13 @@ pub enum EngineError {
         /// Operating system, processor and C library.
         platform: String,
     },
-    /// Another engine has the directory.
-    #[error("{} is in use by another Kelly (process {owner}); stop it, or choose another directory with --data", .dir.display())]
+    /// Another engine has the directory, or one that is ending does not let go of it.
+    #[error("{} is {source}; stop that one, or choose another directory with --data", .dir.display())]
     InUse {
         /// The directory.
         dir: PathBuf,
-        /// Its process, as far as it is known.
-        owner: String,
+        /// Who has it.
+        source: LockError,
     },
     /// Something with the directory's files.
     #[error("cannot {action} {}: {source}", .path.display())]
@@ -71,7 +73,10 @@ pub enum EngineError {
         /// Where the rest is.
         log: PathBuf,
     },
-    /// The child lives and does not answer.
+    /// The files of an engine that runs are not where they were.
+    #[error("the embedded store's directory {0}; it is not started on another")]
+    Removed(kelly_directory::Removed),
+    /// The child runs and does not answer.
     #[error("the embedded engine did not answer within {seconds} s; its log is {}", .log.display())]
     NotReady {
         /// How long it was given.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::config::USERS_FILE;
 use super::error::EngineError;
 use super::{APPLICATION_USER, Credentials, DATABASE, GRAFANA_USER};
 use crate::client::StoreConfig;
@@ -35,6 +36,9 @@ pub(super) struct EngineUsers {
     pub(super) grafana: String,
 }
 
+/// Name of the engine's configuration.
+pub(super) const SERVER_CONFIG: &str = "kelly-config.xml";
+
 /// Paths in an engine's directory.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
@@ -54,7 +58,7 @@ impl Layout {
                 .mode(0o700)
                 .create(&dir)
                 .map_err(EngineError::files("create the directory", &dir))?;
-            // The child works in it: that it may not would else be told as a fault of the program.
+            // The child works in it: that it may not would else look like a fault of the program.
             fs::read_dir(&dir)
                 .and_then(|_| fs::metadata(dir.join(".")))
                 .map_err(EngineError::files("read the directory", &dir))?;
@@ -66,6 +70,7 @@ impl Layout {
         &self.root
     }
 
+    /// The engine's data and its configuration: the directory it works in.
     pub(super) fn data(&self) -> PathBuf {
         self.root.join("engine")
     }
@@ -79,11 +84,11 @@ impl Layout {
     }
 
     pub(super) fn server_config(&self) -> PathBuf {
-        self.root.join("secrets/engine-config.xml")
+        self.data().join(SERVER_CONFIG)
     }
 
     pub(super) fn users_config(&self) -> PathBuf {
-        self.root.join("secrets/engine-users.xml")
+        self.data().join(USERS_FILE)
     }
 
     fn engine_file(&self) -> PathBuf {
@@ -112,7 +117,7 @@ impl Layout {
     }
 
     /// `engine.json` with ports that are free now: those of the last run where they are, so that dashboards which
-    /// were told them go on working.
+    /// know them go on working.
     pub(super) fn choose_ports(&self) -> Result<EngineFile, EngineError> {
         self.choose(fs::read(self.engine_file()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
@@ -225,7 +230,8 @@ fn port(listener: &TcpListener) -> Result<u16, EngineError> {
     })
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
+/// The path as it is from any working directory.
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
     std::path::absolute(path).map_err(EngineError::files("find", path))
 }
 

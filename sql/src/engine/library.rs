@@ -55,13 +55,13 @@ fn candidates(places: &LibraryPlaces) -> Vec<PathBuf> {
     if let Some(configured) = &places.configured {
         return vec![configured.clone()];
     }
-    let beside = places.program_dir.iter().map(|dir| dir.join(LIBRARY));
+    let near_program = places.program_dir.iter().map(|dir| dir.join(LIBRARY));
     let cached = places
         .cache_dir
         .iter()
         .zip(package())
         .map(|(dir, package)| dir.join("engine/node_modules/@chdb").join(package).join(LIBRARY));
-    beside.chain(cached).collect()
+    near_program.chain(cached).collect()
 }
 
 /// The package that carries libchdb for this platform.
@@ -88,9 +88,10 @@ mod tests {
     fn a_configured_path_is_the_only_one_tried() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(LIBRARY), "").unwrap();
-        let beside = LibraryPlaces { program_dir: Some(dir.path().to_owned()), ..LibraryPlaces::default() };
-        assert_eq!(find_library(&beside).unwrap(), dir.path().join(LIBRARY));
-        let configured = LibraryPlaces { configured: Some("/nowhere/libchdb.so".into()), ..beside };
+        let near_program =
+            LibraryPlaces { program_dir: Some(dir.path().to_owned()), ..LibraryPlaces::default() };
+        assert_eq!(find_library(&near_program).unwrap(), dir.path().join(LIBRARY));
+        let configured = LibraryPlaces { configured: Some("/nowhere/libchdb.so".into()), ..near_program };
         let message = find_library(&configured).unwrap_err().to_string();
         assert!(message.contains("looked at /nowhere/libchdb.so."), "{message}");
         assert!(message.contains("KELLY_STORE=http"), "{message}");

@@ -18,8 +18,10 @@ mod process;
 mod supervisor;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use kelly_directory::Identity;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -28,7 +30,7 @@ pub use error::EngineError;
 pub use files::running;
 pub use library::{LibraryPlaces, find_library};
 
-use crate::client::StoreConfig;
+use crate::client::{Store, StoreConfig};
 use files::EngineFile;
 use supervisor::Supervisor;
 
@@ -61,7 +63,7 @@ pub struct EngineSpec {
     pub args: Vec<std::ffi::OsString>,
     /// Database the dashboards' user may read.
     pub database: String,
-    /// Memory the engine may take; a query beyond it is refused, the engine lives on. Half of the machine's memory
+    /// Memory the engine may take; a query beyond it is refused, the engine itself goes on. Half of the machine's memory
     /// is a further bound.
     pub memory_limit_bytes: u64,
 }
@@ -123,6 +125,7 @@ pub struct Engine {
     grafana: Credentials,
     database: String,
     state: watch::Receiver<EngineState>,
+    directory: Arc<Identity>,
     stop: Option<oneshot::Sender<()>>,
     supervision: JoinHandle<()>,
 }
@@ -141,9 +144,10 @@ impl Engine {
         let (state_sender, state) = watch::channel(EngineState::Ready { pid: child.pid() });
         let (stop, stopped) = oneshot::channel();
         let file = supervisor.file().clone();
+        let directory = supervisor.directory();
         let (application, grafana) = supervisor.credentials();
         let supervision = tokio::spawn(supervisor.supervise(child, state_sender, stopped));
-        Ok(Engine { file, application, grafana, database, state, stop: Some(stop), supervision })
+        Ok(Engine { file, application, grafana, database, state, directory, stop: Some(stop), supervision })
     }
 
     /// `http://127.0.0.1:port` of its HTTP interface.
@@ -175,6 +179,14 @@ impl Engine {
             password: self.application.password.clone(),
             inserts_yield: true,
         }
+    }
+
+    /// The client of Kelly's own parts. It knows the engine's directory, and answers with an error once that is gone.
+    ///
+    /// # Errors
+    /// When the database's name is none.
+    pub fn store(&self) -> crate::Result<Store> {
+        Ok(Store::new(self.store_config())?.with_directory(Arc::clone(&self.directory)))
     }
 
     /// What it is doing; the receiver sees every change.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -30,19 +31,27 @@ pub(super) struct EngineProcess {
     pump: JoinHandle<()>,
 }
 
+/// What a child is given of its parent's.
+pub(super) struct Held<'a> {
+    /// The directory it works in: its paths are relative to it.
+    pub(super) directory: &'a Path,
+    /// The lock of that directory.
+    pub(super) lock: &'a File,
+}
+
 impl EngineProcess {
-    /// Starts it. `lock` stays locked as long as the child lives.
+    /// Starts it. The lock stays locked as long as the child runs.
     pub(super) fn spawn(
         spec: &EngineSpec,
         args: &ChildArgs,
-        lock: &File,
+        held: Held<'_>,
         log: Arc<Mutex<LogFile>>,
     ) -> io::Result<Self> {
         let mut command = Command::new(&spec.program);
         command
             .args(&spec.args)
             .args(args.to_args())
-            .current_dir(&args.data)
+            .current_dir(held.directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -55,7 +64,7 @@ impl EngineProcess {
                 command.env(name, value);
             }
         }
-        let lock = lock.as_raw_fd();
+        let lock = held.lock.as_raw_fd();
         // SAFETY: between fork and exec only fcntl is called, which is async-signal-safe; the descriptor is open in
         // the parent for as long as this command is.
         unsafe {

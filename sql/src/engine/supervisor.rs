@@ -1,21 +1,21 @@
 //! Keeps an engine running: starts it, waits until it answers, starts it again when it dies.
 
-use std::fs::File;
 use std::io;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use kelly_directory::{Identity, Lock};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::child::ChildArgs;
 use super::config::{self, UserLimits};
 use super::error::EngineError;
-use super::files::{EngineFile, Layout, write_secret};
+use super::files::{EngineFile, Layout, SERVER_CONFIG, absolute, write_secret};
 use super::lock;
 use super::log_file::LogFile;
-use super::process::EngineProcess;
+use super::process::{EngineProcess, Held};
 use super::{
     APPLICATION_USER, Credentials, EngineSpec, EngineState, GRAFANA_USER, READY_DEADLINE, SHUTDOWN_DEADLINE,
 };
@@ -46,7 +46,9 @@ const PORT_CHOICES: u32 = 4;
 pub(super) struct Supervisor {
     spec: EngineSpec,
     layout: Layout,
-    lock: File,
+    lock: Lock,
+    /// Of the engine's own files: a child is never started on another.
+    directory: Arc<Identity>,
     file: EngineFile,
     application: Credentials,
     grafana: Credentials,
@@ -59,21 +61,26 @@ impl Supervisor {
     pub(super) async fn prepare(spec: EngineSpec) -> Result<Self, EngineError> {
         let layout = Layout::create(&spec.data_dir)?;
         let lock = lock::acquire(&layout).await?;
+        let directory = Identity::of(&layout.data()).map_err(EngineError::files("open", &layout.data()))?;
         let application = layout.credentials(APPLICATION_USER)?;
         let grafana = layout.credentials(GRAFANA_USER)?;
         let file = layout.choose_ports()?;
         let log = LogFile::open(layout.log()).map_err(EngineError::files("open", &layout.log()))?;
         let limits = UserLimits { database: &spec.database, query_memory_bytes: spec.memory_limit_bytes / 2 };
         write_secret(&layout.users_config(), &config::users(&application, &grafana, &limits))?;
-        let users_file = layout.users_config().display().to_string();
-        write_secret(&layout.server_config(), &config::server(&users_file, spec.memory_limit_bytes))?;
+        write_secret(&layout.server_config(), &config::server(spec.memory_limit_bytes))?;
         let store = client(&spec, &file, &application)?;
         let log = Arc::new(Mutex::new(log));
-        Ok(Supervisor { spec, layout, lock, file, application, grafana, log, store })
+        let directory = Arc::new(directory);
+        Ok(Supervisor { spec, layout, lock, directory, file, application, grafana, log, store })
     }
 
     pub(super) fn file(&self) -> &EngineFile {
         &self.file
+    }
+
+    pub(super) fn directory(&self) -> Arc<Identity> {
+        Arc::clone(&self.directory)
     }
 
     pub(super) fn credentials(&self) -> (Credentials, Credentials) {
@@ -101,26 +108,28 @@ impl Supervisor {
 
     /// Starts a child and returns when it answers.
     pub(super) async fn launch(&mut self) -> Result<EngineProcess, EngineError> {
+        self.directory.verify().map_err(EngineError::Removed)?;
         let args = ChildArgs {
-            library: self.spec.library.clone(),
-            config: self.layout.server_config(),
-            data: self.layout.data(),
+            library: absolute(&self.spec.library)?,
+            config: SERVER_CONFIG.into(),
+            data: "./".into(),
             http_port: self.file.http_port,
             tcp_port: self.file.tcp_port,
         };
-        let mut process = EngineProcess::spawn(&self.spec, &args, &self.lock, Arc::clone(&self.log))
+        let held = Held { directory: &self.layout.data(), lock: self.lock.file() };
+        let mut process = EngineProcess::spawn(&self.spec, &args, held, Arc::clone(&self.log))
             .map_err(EngineError::files("start", &self.spec.program))?;
         self.wait_ready(&mut process).await?;
         self.file.pid = Some(process.pid());
         Ok(process)
     }
 
-    /// Tells where the engine is.
+    /// Writes down where the engine is.
     pub(super) fn publish(&self) -> Result<(), EngineError> {
         self.layout.publish(&self.file)
     }
 
-    /// Watches `process` until it is told to stop.
+    /// Watches `process` until it is asked to stop.
     pub(super) async fn supervise(
         mut self,
         mut process: EngineProcess,
@@ -170,7 +179,7 @@ impl Supervisor {
                 }
             };
             tracing::info!(pid = process.pid(), "the embedded engine answers again");
-            // It answers at the ports that were told before: a disk without room must not take it away.
+            // It answers at the ports that were published before: a disk without room must not take it away.
             if let Err(error) = self.publish() {
                 tracing::warn!(%error, "engine.json still names the engine before this one");
             }

@@ -78,6 +78,7 @@ pub struct ActivityExport<'a> {
 
 /// The bytes of an export on their way. Reading slowly holds the store back; dropping this ends the question.
 pub struct ExportBytes {
+    store: Store,
     cursor: BytesCursor,
 }
 
@@ -89,8 +90,10 @@ impl ExportBytes {
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         let action = "export rows";
         // A store that is alive sends something now and then; one that died with its connection open sends nothing.
-        match tokio::time::timeout(QUERY_DEADLINE, self.cursor.next()).await {
-            Ok(next) => next.map_err(|error| StoreError::query(action, error)),
+        let Self { store, cursor } = self;
+        let next = async { cursor.next().await.map_err(|error| StoreError::query(action, error)) };
+        match tokio::time::timeout(QUERY_DEADLINE, store.while_it_responds(action, next)).await {
+            Ok(next) => next,
             Err(_) => Err(StoreError::TimedOut { action: action.to_owned() }),
         }
     }
@@ -136,7 +139,7 @@ impl Store {
         }
         let cursor =
             query.fetch_bytes(format.name()).map_err(|error| StoreError::query("export rows", error))?;
-        Ok(ExportBytes { cursor })
+        Ok(ExportBytes { store: self.clone(), cursor })
     }
 }
 

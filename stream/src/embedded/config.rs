@@ -10,6 +10,9 @@ use crate::port::Result;
 
 const MIB: u64 = 1024 * 1024;
 
+/// Free bytes of the disk below which the log takes nothing more, unless configured otherwise.
+pub const MIN_FREE_BYTES: u64 = 256 * MIB;
+
 /// The least the store accepts.
 const MIN_JOURNAL_BYTES: u64 = 64 * MIB;
 
@@ -50,7 +53,7 @@ impl EmbeddedConfig {
             cache_bytes: 16 * MIB,
             memtable_bytes: 64 * MIB,
             journal_bytes: 128 * MIB,
-            min_free_bytes: 256 * MIB,
+            min_free_bytes: MIN_FREE_BYTES,
             retention_interval: Duration::from_secs(60),
             max_poll_interval: Duration::from_secs(300),
             clock: Arc::new(system_time_ms),

@@ -31,7 +31,7 @@ pub(super) fn cut_torn_tail(dir: &Path) -> Result<()> {
         fix: "check the disk and the rights of the directory".into(),
         source: Some(Box::new(source)),
     };
-    let Some(path) = newest(dir).map_err(|error| fail(dir, error))? else { return Ok(()) };
+    let Some((_, path)) = newest(dir).map_err(|error| fail(dir, error))? else { return Ok(()) };
     let bytes = read_used(&path).map_err(|error| fail(&path, error))?;
     match judge(&bytes) {
         Tail::Whole => Ok(()),
@@ -163,20 +163,32 @@ impl Cursor<'_> {
     }
 }
 
-/// The journal with the highest number; older ones were synced whole when the next was begun.
-fn newest(dir: &Path) -> std::io::Result<Option<PathBuf>> {
-    let mut newest: Option<(u64, PathBuf)> = None;
+/// The journal with the highest number, and that number; older ones were synced whole when the next was begun.
+pub(super) fn newest(dir: &Path) -> std::io::Result<Option<(u64, PathBuf)>> {
+    Ok(numbered(dir)?.into_iter().max())
+}
+
+/// Every journal.
+pub(super) fn all(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+    Ok(numbered(dir)?.into_iter().map(|(_, path)| path).collect())
+}
+
+/// Whether nothing was ever written into a journal.
+pub(super) fn is_unused(path: &Path) -> std::io::Result<bool> {
+    Ok(read_used(path)?.is_empty())
+}
+
+fn numbered(dir: &Path) -> std::io::Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         let is_journal = path.extension().is_some_and(|extension| extension == "jnl");
         let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-        if let (true, Some(number)) = (is_journal, number)
-            && newest.as_ref().is_none_or(|(highest, _)| number > *highest)
-        {
-            newest = Some((number, path));
+        if let (true, Some(number)) = (is_journal, number) {
+            found.push((number, path));
         }
     }
-    Ok(newest.map(|(_, path)| path))
+    Ok(found)
 }
 
 #[cfg(test)]

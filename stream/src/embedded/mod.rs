@@ -6,7 +6,8 @@
 //! retention ─► low marks ─► tables below them are dropped
 //! ```
 //! Invariants:
-//! - what was answered is on the disk: one writer thread, one sync before the answers;
+//! - what was answered is on the disk, in files that are still there: one writer thread, one sync and one look at the
+//!   directory before the answers;
 //! - a consumer sees only what is durable;
 //! - an assignment's end and a commit exclude each other (the group's lock is held over the write);
 //! - offsets have no holes except where retention, or damage the open reports, took records away.
@@ -15,6 +16,8 @@
 
 mod config;
 mod consumer;
+mod damage;
+mod files;
 mod frame;
 mod group;
 mod groups;
@@ -32,7 +35,7 @@ use std::thread::{self, JoinHandle};
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
-pub use config::{Clock, EmbeddedConfig};
+pub use config::{Clock, EmbeddedConfig, MIN_FREE_BYTES};
 
 use crate::bounds;
 use crate::error::LogError;
@@ -174,6 +177,7 @@ impl Log for EmbeddedLog {
 
     async fn check(&self) -> Result<()> {
         self.shared.store().map(drop)?;
+        self.shared.files.verify()?;
         self.shared.refuse_when_disk_is_full()
     }
 
@@ -207,15 +211,21 @@ impl Drop for EmbeddedLog {
     }
 }
 
-/// Writes what is in the queue, ends the threads and lets go of the directory.
+/// Writes what is in the queue, ends the threads and lets go of the directory. An error when its files were deleted: what
+/// was written is not there at the next start.
 fn close(shared: &Shared, threads: &Mutex<Vec<JoinHandle<()>>>) -> Result<()> {
     shared.begin_closing();
     let threads = std::mem::take(&mut *threads.lock().unwrap_or_else(PoisonError::into_inner));
+    if threads.is_empty() {
+        // It was closed before.
+        return Ok(());
+    }
     let mut panicked = false;
     for thread in threads {
         panicked |= thread.join().is_err();
     }
-    shared.discard_store();
+    let found = shared.files.verify();
+    shared.let_go();
     if panicked {
         return Err(LogError::Unavailable {
             doing: "write everything before closing".into(),
@@ -224,7 +234,7 @@ fn close(shared: &Shared, threads: &Mutex<Vec<JoinHandle<()>>>) -> Result<()> {
             source: None,
         });
     }
-    Ok(())
+    found
 }
 
 async fn run_blocking<T, F>(work: F) -> Result<T>

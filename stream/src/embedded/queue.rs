@@ -16,7 +16,7 @@ use crate::port::{Commit, NewRecord, Position, Result};
 /// Most bytes of appends written and synced at once: bounds how long a commit behind them waits.
 const MAX_GROUP_BYTES: usize = 8 * 1024 * 1024;
 
-/// What a record costs in the queue beside its key and payload.
+/// What a record costs in the queue besides its key and payload.
 const RECORD_OVERHEAD_BYTES: usize = 128;
 
 /// Something to be written.

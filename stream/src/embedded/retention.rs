@@ -13,7 +13,7 @@ pub(super) fn run(shared: &Shared) {
         if shared.is_closed() {
             return;
         }
-        match shared.store() {
+        match shared.files.verify().and_then(|()| shared.store()) {
             Ok(store) => {
                 if let Err(error) = enforce(&store, (shared.config.clock)()) {
                     tracing::error!(%error, "removing old records failed; tried again at the next interval");

@@ -6,8 +6,6 @@
 //! of them are gone, offsets go on where they were.
 
 use std::collections::HashMap;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -21,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::EmbeddedConfig;
 use super::frame::Frame;
-use super::journal;
+use super::{damage, journal};
 use crate::bounds;
 use crate::error::LogError;
 use crate::port::{Committed, Result, Retention, TopicId, TopicPartition, TopicSpec, Watermarks};
@@ -91,24 +89,9 @@ struct StoredTopic {
     retention_bytes: Option<u64>,
 }
 
-/// What the log holds is its owner's alone. A directory that is there keeps its rights.
-fn make_directory(dir: &Path) -> std::io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    if let Some(parent) = dir.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    DirBuilder::new().mode(0o700).create(dir)
-}
-
 impl Store {
     pub(super) fn open(config: &EmbeddedConfig) -> Result<Self> {
-        make_directory(&config.dir).map_err(|source| LogError::Unavailable {
-            doing: format!("make the directory {}", config.dir.display()),
-            fix: "check that its parent exists and may be written".into(),
-            source: Some(Box::new(source)),
-        })?;
+        damage::prepare(&config.dir)?;
         journal::cut_torn_tail(&config.dir)?;
         let doing = || format!("open the log in {}", config.dir.display());
         let fail = |error| failure(&config.dir, doing(), error);
@@ -438,25 +421,41 @@ impl From<LogError> for LoadError {
 /// The store's errors in the words of the port.
 pub(super) fn failure(dir: &Path, doing: String, error: fjall::Error) -> LogError {
     match error {
-        fjall::Error::Locked => LogError::Locked { dir: dir.into() },
+        fjall::Error::Locked => LogError::Locked { dir: dir.into(), owner: None },
         fjall::Error::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
             LogError::Full { what: format!("no space is left on the disk of {}", dir.display()) }
         }
-        fjall::Error::InvalidVersion(_) => LogError::Corrupt {
-            what: format!("{} was written by another version of the store", dir.display()),
-            fix: "use the version of Kelly that wrote it, or another directory".into(),
-        },
-        fjall::Error::JournalRecovery(_) | fjall::Error::Unrecoverable | fjall::Error::InvalidTrailer => {
-            LogError::Corrupt {
-                what: format!("{}: {error}", dir.display()),
-                fix: "restore the directory from a backup".into(),
-            }
-        }
+        fjall::Error::InvalidVersion(version) => damage::of_version(dir, version.is_some()),
+        error if is_of_damage(&error) => damage::of_files(dir, &cause(&error)),
         error => LogError::Unavailable {
             doing,
             fix: format!("check the disk and the rights of {}", dir.display()),
             source: Some(Box::new(error)),
         },
+    }
+}
+
+/// Whether no repetition helps: the files are not what the store wrote.
+fn is_of_damage(error: &fjall::Error) -> bool {
+    use fjall::LsmError::{ChecksumMismatch, InvalidHeader, InvalidTag, InvalidTrailer, Io, Unrecoverable};
+    match error {
+        fjall::Error::JournalRecovery(_) | fjall::Error::Unrecoverable | fjall::Error::InvalidTrailer => true,
+        fjall::Error::Storage(
+            ChecksumMismatch { .. } | InvalidHeader(_) | InvalidTag(_) | InvalidTrailer | Unrecoverable,
+        ) => true,
+        // Seeking before the beginning of a file, or reading past its end.
+        fjall::Error::Storage(Io(error)) | fjall::Error::Io(error) => {
+            matches!(error.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::UnexpectedEof)
+        }
+        _ => false,
+    }
+}
+
+/// What the store said, without the names of its types.
+fn cause(error: &fjall::Error) -> String {
+    match error {
+        fjall::Error::Storage(error) => error.to_string().replace("LsmTreeError: ", ""),
+        error => error.to_string().replace("FjallError: ", ""),
     }
 }
 

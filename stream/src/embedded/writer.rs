@@ -52,7 +52,7 @@ pub(super) fn run(shared: &Shared) {
 /// passes, and is no reason to end as another process's hold is at the start.
 fn of_opening_anew(error: LogError) -> LogError {
     match error {
-        LogError::Locked { dir } => LogError::Unavailable {
+        LogError::Locked { dir, .. } => LogError::Unavailable {
             doing: "open the embedded log anew".into(),
             fix: format!(
                 "{} is still held, by a reader that is about to let go of it; if this stays, see whether \
@@ -89,7 +89,7 @@ fn write(shared: &Shared, store: Arc<Store>, jobs: Vec<Job>) {
     let (mut appends, commits) = sort(jobs);
     // Commits need no room to speak of, and refusing them would stop what empties the log.
     if !appends.is_empty()
-        && let Err(error) = shared.refuse_when_disk_is_full()
+        && let Err(error) = shared.files.verify().and_then(|()| shared.refuse_when_disk_is_full())
     {
         refuse(std::mem::take(&mut appends), Vec::new(), &error);
     }
@@ -127,6 +127,9 @@ fn write(shared: &Shared, store: Arc<Store>, jobs: Vec<Job>) {
 
     let outcome = batch.commit();
     drop(locked);
+    // Right before the answers: what lies in a file that was deleted is not there at the next start. Readers still have it,
+    // and with the commits they save it into the store, so it is shown to them and the commits are answered.
+    let found = shared.files.verify();
     match outcome {
         Ok(()) => {
             for (topic, index, ends) in advanced {
@@ -136,13 +139,23 @@ fn write(shared: &Shared, store: Arc<Store>, jobs: Vec<Job>) {
             }
             let woken = !accepted_appends.is_empty();
             for (append, positions) in accepted_appends {
-                answer(append, Ok(positions));
+                answer(append, if found.is_ok() { Ok(positions) } else { Err(written_to_deleted_files()) });
             }
             for commit in accepted_commits {
                 reply(commit, Ok(()));
             }
             if woken {
                 shared.wakers.wake();
+            }
+        }
+        Err(error) if found.is_err() => {
+            // It cannot be opened anew, and what it still has may be read. No position in it is ever needed again.
+            tracing::error!(%error, "writing to the embedded log failed after its files were deleted");
+            for (append, _) in accepted_appends {
+                answer(append, Err(written_to_deleted_files()));
+            }
+            for commit in accepted_commits {
+                reply(commit, Ok(()));
             }
         }
         Err(error) => {
@@ -268,6 +281,14 @@ fn perhaps_written(cause: &str) -> LogError {
     }
 }
 
+/// For an append whose files were gone when it was to be answered: readers may still save it.
+fn written_to_deleted_files() -> LogError {
+    LogError::Unknown {
+        doing: "append records to the embedded log, whose files were deleted meanwhile".into(),
+        source: None,
+    }
+}
+
 /// For what is known not to be written, or may be repeated whether it is or not.
 fn refused_for_now(cause: &str) -> LogError {
     LogError::Unavailable {
@@ -282,6 +303,7 @@ fn again(error: &LogError) -> LogError {
     match error {
         LogError::Full { what } => LogError::Full { what: what.clone() },
         LogError::Closed => LogError::Closed,
+        LogError::Removed { what } => LogError::Removed { what: what.clone() },
         LogError::Corrupt { what, fix } => LogError::Corrupt { what: what.clone(), fix: fix.clone() },
         LogError::Unavailable { doing, fix, .. } => {
             LogError::Unavailable { doing: doing.clone(), fix: fix.clone(), source: None }
@@ -325,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_told_when_it_changes() {
+    fn a_reason_is_reported_when_it_changes() {
         let full = |what: &str| LogError::Full { what: what.into() };
         let mut reported = None;
         let news: Vec<bool> =

@@ -123,11 +123,30 @@ impl Kelly {
         self.end(true);
     }
 
+    /// SIGKILL, and goes on at once: neither the process nor its engine needs to have ended when this returns.
+    pub fn kill_at_once(&mut self) {
+        let _ = self.child.kill();
+    }
+
     /// SIGKILL to the engine child alone. False when there is none just now.
     pub fn kill_engine(&self) -> bool {
+        self.signal_engine(libc::SIGKILL)
+    }
+
+    /// SIGSTOP to the engine child: it stands still until [`Kelly::wake_engine`]. False when there is none just now.
+    pub fn suspend_engine(&self) -> bool {
+        self.signal_engine(libc::SIGSTOP)
+    }
+
+    /// SIGCONT to the engine child. False when there is none just now.
+    pub fn wake_engine(&self) -> bool {
+        self.signal_engine(libc::SIGCONT)
+    }
+
+    fn signal_engine(&self, signal: i32) -> bool {
         let Some(engine) = children(self.pid()).into_iter().next() else { return false };
         // SAFETY: kill takes two integers; a process that is gone already is an error we ignore.
-        unsafe { libc::kill(engine as i32, libc::SIGKILL) };
+        unsafe { libc::kill(engine as i32, signal) };
         true
     }
 
@@ -154,6 +173,11 @@ impl Kelly {
     /// Whether its log has a line with these words so far.
     pub fn has_told(&self, words: &str) -> bool {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|line| line.contains(words))
+    }
+
+    /// SIGTERM, and goes on at once.
+    pub fn ask_to_stop(&self) {
+        self.signal(libc::SIGTERM);
     }
 
     /// SIGTERM, waits for the drain, and gives the exit code.

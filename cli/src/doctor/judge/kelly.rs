@@ -1,13 +1,12 @@
 //! This binary and its surroundings: configuration, files, engine library, the running process.
 
-use super::super::facts::{Configuration, Facts, Library, Running};
+use kelly_stream::MIN_FREE_BYTES;
+
+use super::super::facts::{Configuration, Disk, Facts, Library, Running};
 use super::{Finding, bytes};
 
 /// Open files below which the engine or the log run out of them under load.
 const LEAST_OPEN_FILES: u64 = 4_096;
-
-/// Free bytes of the data directory's disk below which the embedded log takes nothing more.
-const LEAST_FREE_BYTES: u64 = 256 << 20;
 
 /// Free bytes below which somebody should look for room.
 const FEW_FREE_BYTES: u64 = 2 << 30;
@@ -90,22 +89,29 @@ fn data(facts: &Facts) -> Vec<Finding> {
         (None, _) if data.exists => Finding::ok("data", format!("{directory}, held by no process")),
         (None, _) => Finding::ok("data", format!("{directory} does not exist yet; `kelly up` makes it")),
     }];
-    if let Some((free, total)) = data.disk {
-        let told = format!("{} of {} free where {directory} lies", bytes(free as f64), bytes(total as f64));
-        let mend = "free room on it, or move the directory and name it with --data";
-        findings.push(if free < LEAST_FREE_BYTES {
-            Finding::problem("data", told)
-                .means("the embedded log takes nothing more; recording is refused")
-                .mend(mend)
-        } else if free < FEW_FREE_BYTES {
-            Finding::warning("data", told)
-                .means("below 256 MiB the embedded log takes nothing more")
-                .mend(mend)
-        } else {
-            Finding::ok("data", told)
-        });
-    }
+    findings.extend(data.disks.iter().map(disk));
     findings
+}
+
+fn disk(disk: &Disk) -> Finding {
+    let Disk { directory, has_log, free, total } = disk;
+    let found = format!("{} of {} free where {directory} lies", bytes(*free as f64), bytes(*total as f64));
+    let how_to_fix = "free room on it, or move the directory and name it with --data (--log, --store)";
+    if *has_log && *free < MIN_FREE_BYTES {
+        return Finding::problem("data", found)
+            .means("the embedded log takes nothing more; recording is refused")
+            .mend(how_to_fix);
+    }
+    if *free >= FEW_FREE_BYTES {
+        return Finding::ok("data", found);
+    }
+    Finding::warning("data", found)
+        .means(if *has_log {
+            format!("below {} MiB the embedded log takes nothing more", MIN_FREE_BYTES >> 20)
+        } else {
+            "when it is full the store takes nothing more, and rows wait on the log".to_owned()
+        })
+        .mend(how_to_fix)
 }
 
 fn running(facts: &Facts) -> Vec<Finding> {
@@ -156,12 +162,16 @@ mod tests {
     use super::super::tests::{complaints, healthy};
     use super::*;
 
+    fn disk(has_log: bool, free: u64) -> Disk {
+        Disk { directory: "/d".into(), has_log, free, total: 200 << 30 }
+    }
+
     fn data() -> Data {
         Data {
             directory: "/d".into(),
             exists: true,
             owner: Some("7".into()),
-            disk: Some((100 << 30, 200 << 30)),
+            disks: vec![disk(true, 100 << 30)],
         }
     }
 
@@ -197,11 +207,15 @@ mod tests {
             ),
             (
                 "data Warning: 1.1 GB of",
-                with(&|f| f.data = Some(Data { disk: Some((1 << 30, 9 << 30)), ..data() })),
+                with(&|f| f.data = Some(Data { disks: vec![disk(true, 1 << 30)], ..data() })),
             ),
             (
-                "data Problem: 1.0 MB of",
-                with(&|f| f.data = Some(Data { disk: Some((1 << 20, 9 << 30)), ..data() })),
+                "data Problem: 268.4 MB of",
+                with(&|f| f.data = Some(Data { disks: vec![disk(true, MIN_FREE_BYTES - 1)], ..data() })),
+            ),
+            (
+                "data Warning: 268.4 MB of",
+                with(&|f| f.data = Some(Data { disks: vec![disk(false, MIN_FREE_BYTES - 1)], ..data() })),
             ),
             (
                 "kelly Warning: 127.0.0.1:8000 runs version 0.0.9",
