@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 
 use crate::answers::{self, Question};
+use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::state::HandlerState;
 
@@ -18,6 +19,7 @@ pub(crate) type Answered = Result<Response, Problem>;
 pub(crate) struct Client {
     pub(crate) shared: HandlerState,
     pub(crate) headers: HeaderMap,
+    pub(crate) caller: Caller,
 }
 
 impl Client {
@@ -31,6 +33,7 @@ impl FromRequestParts<HandlerState> for Client {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, shared: &HandlerState) -> Result<Self, Infallible> {
-        Ok(Self { shared: shared.clone(), headers: parts.headers.clone() })
+        let caller = Caller::of(&parts.extensions);
+        Ok(Self { shared: shared.clone(), headers: parts.headers.clone(), caller })
     }
 }

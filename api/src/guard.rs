@@ -5,7 +5,7 @@
 use axum::extract::Request;
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, Method, Uri, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -16,14 +16,14 @@ const LOOPBACK_NAME: &str = "localhost";
 
 /// Refuses requests that a foreign page may have made.
 pub(crate) async fn guard(request: Request, next: Next) -> Response {
-    match check(request.method(), request.uri(), request.headers()) {
+    match check(request.method(), request.version(), request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
 }
 
-fn check(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
-    let host = host_of(uri, headers)?;
+fn check(method: &Method, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    let host = host_of(version, uri, headers)?;
     if !is_allowed(host.host()) {
         return Err(Problem::new(
             Code::HostNotAllowed,
@@ -44,10 +44,14 @@ fn check(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem>
     Ok(())
 }
 
-/// The one host a request is for: of an absolute URI if there is one (RFC 9112, 3.2.2), else Host.
-fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Problem> {
+/// The one host a request is for: of an absolute URI if there is one (RFC 9112, 3.2.2), else Host. HTTP/1.0 knows no Host;
+/// who leaves it out there (old health checks, `ab`) is no browser, which all send one, and is on this machine.
+fn host_of(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<Authority, Problem> {
     if let Some(authority) = uri.authority() {
         return Ok(authority.clone());
+    }
+    if version <= Version::HTTP_10 && !headers.contains_key(HOST) {
+        return Ok(Authority::from_static(LOOPBACK_NAME));
     }
     let mut hosts = headers.get_all(HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
@@ -88,11 +92,20 @@ mod tests {
     use super::*;
 
     fn verdict(method: Method, uri: &str, headers: &[(&'static str, &str)]) -> &'static str {
+        verdict_of(Version::HTTP_11, method, uri, headers)
+    }
+
+    fn verdict_of(
+        version: Version,
+        method: Method,
+        uri: &str,
+        headers: &[(&'static str, &str)],
+    ) -> &'static str {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        match check(&method, &uri.parse().unwrap(), &map) {
+        match check(&method, version, &uri.parse().unwrap(), &map) {
             Ok(()) => "pass",
             Err(problem) => problem.code().name(),
         }
@@ -129,6 +142,18 @@ mod tests {
         assert_eq!(verdict(Method::GET, "/", &two), "invalid_host");
         let absolute = verdict(Method::GET, "http://evil.example/", &[("host", "localhost")]);
         assert_eq!(absolute, "host_not_allowed");
+    }
+
+    #[test]
+    fn the_oldest_http_needs_no_host() {
+        let old =
+            |method, headers: &[(&'static str, &str)]| verdict_of(Version::HTTP_10, method, "/", headers);
+        assert_eq!(old(Method::GET, &[]), "pass");
+        assert_eq!(old(Method::POST, &[]), "pass");
+        assert_eq!(old(Method::GET, &[("host", "evil.example")]), "host_not_allowed");
+        assert_eq!(old(Method::GET, &[("host", "")]), "invalid_host");
+        assert_eq!(old(Method::POST, &[("origin", "http://evil.example")]), "origin_not_allowed");
+        assert_eq!(old(Method::POST, &[("sec-fetch-site", "cross-site")]), "origin_not_allowed");
     }
 
     #[test]

@@ -7,9 +7,12 @@
 //! server must listen on loopback only.
 
 mod answers;
+mod caller;
 mod client;
 mod conditional;
+mod connection;
 mod edge;
+mod exports;
 mod files;
 mod guard;
 mod latency;
@@ -28,8 +31,9 @@ mod state;
 mod trace;
 
 pub use edge::{OTHER_METHOD, UNMATCHED_ROUTE};
+pub use exports::ReadingPace;
 pub use latency::{Latencies, LatencyBook, MAX_SAMPLES, RequestClass, Sample};
-pub use limits::{DRAIN_TIME, IDLE_CONNECTION, Limits, MAX_CONNECTIONS, MAX_ROW_FAULTS};
+pub use limits::{DRAIN_TIME, HEAD_TIME, IDLE_CONNECTION, Limits, MAX_CONNECTIONS, MAX_ROW_FAULTS};
 pub use ports::{
     Accept, Accepted, BodyForm, Health, IngestPerformance, Measure, NotAccepted, Observation, Observe, Part,
     PartStatus, RowFault, RowKind, Submission,

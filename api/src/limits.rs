@@ -2,17 +2,22 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kelly_query::cache::CacheBounds;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::caller::Caller;
+use crate::exports::{Exports, NoPlace, Place, ReadingPace};
 use crate::problem::{Code, Problem};
 
 /// Open connections; the next one waits in the kernel's backlog until one closes.
 pub const MAX_CONNECTIONS: usize = 2_048;
 /// A connection on which nothing was read or written for so long is closed.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(75);
+/// A request's head, from its first byte to its last. At it the connection is closed.
+pub const HEAD_TIME: Duration = Duration::from_secs(20);
 /// How long requests in flight may go on after shutdown began; then their connections are cut.
 pub const DRAIN_TIME: Duration = Duration::from_secs(10);
 /// Bad rows shown in one problem document; the total is always named.
@@ -32,6 +37,10 @@ pub struct Limits {
     pub query_timeout: Duration,
     /// Exports on their way. At it: 503 `server_busy` with Retry-After.
     pub max_exports: usize,
+    /// Of these, exports of one caller. At it: the same.
+    pub max_exports_of_a_caller: usize,
+    /// How slowly an export may be read. Below it: the connection is cut.
+    pub export_pace: ReadingPace,
     /// Answers kept for equal questions. At it: the one that ends first makes room.
     pub kept_answers: CacheBounds,
     /// Size of one recorded body. At it: 413 `body_too_large`, unread where Content-Length tells.
@@ -54,6 +63,12 @@ impl Default for Limits {
             max_waiting_queries: 128,
             query_timeout: Duration::from_secs(30),
             max_exports: 4,
+            max_exports_of_a_caller: 3,
+            // A slow line takes more; the leeway is what the system may keep of a connection.
+            export_pace: ReadingPace {
+                bytes_per_second: 32.0 * 1_024.0,
+                leeway_bytes: 4.0 * 1_024.0 * 1_024.0,
+            },
             kept_answers: CacheBounds::default(),
             max_body_bytes: 4 << 20,
             max_buffered_bytes: 64 << 20,
@@ -74,7 +89,7 @@ pub(crate) struct Gates {
     /// Turns there are; a question never waits for more.
     all_turns: u32,
     buffered: Arc<Semaphore>,
-    exports: Arc<Semaphore>,
+    exports: Arc<Exports>,
 }
 
 /// Bodies are accounted for in units of this size: a semaphore counts in u32.
@@ -87,7 +102,7 @@ impl Gates {
             queries_admitted: Semaphore::new(limits.max_running_queries + limits.max_waiting_queries),
             queries_running: Semaphore::new(limits.max_running_queries),
             all_turns: u32::try_from(limits.max_running_queries).unwrap_or(u32::MAX),
-            exports: Arc::new(Semaphore::new(limits.max_exports)),
+            exports: Arc::new(Exports::new(limits.max_exports, limits.max_exports_of_a_caller)),
             buffered: Arc::new(Semaphore::new(limits.max_buffered_bytes / BUFFER_UNIT)),
             limits,
         }
@@ -105,8 +120,11 @@ impl Gates {
     }
 
     /// A place among the exports on their way, for as long as bytes are to come.
-    pub(crate) fn export(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.exports).try_acquire_owned().map_err(|_| busy("too many exports are on their way"))
+    pub(crate) fn export(&self, caller: Caller) -> Result<Place, Problem> {
+        self.exports.take(caller).map_err(|reason| match reason {
+            NoPlace::AllTaken => busy("too many exports are on their way"),
+            NoPlace::ShareTaken => busy("too many exports of yours are on their way"),
+        })
     }
 
     /// Room for a body of at most `bytes`.
@@ -123,12 +141,17 @@ impl Gates {
         let _admitted =
             self.queries_admitted.try_acquire().map_err(|_| busy("too many queries are waiting"))?;
         let turns = u32::try_from(turns).unwrap_or(u32::MAX).min(self.all_turns);
+        let has_begun = AtomicBool::new(false);
         let in_turn = async {
             // The semaphore is never closed; without a permit the query would only run unbounded.
             let _running = self.queries_running.acquire_many(turns).await.ok();
+            has_begun.store(true, Ordering::Relaxed);
             query.await
         };
         tokio::time::timeout(self.limits.query_timeout, in_turn).await.map_err(|_| {
+            if !has_begun.load(Ordering::Relaxed) {
+                return busy("the queries that came before took all the time");
+            }
             Problem::new(
                 Code::QueryTimeout,
                 format!(

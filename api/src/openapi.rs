@@ -70,11 +70,11 @@ problem_sets! {
     /// Queries with parameters.
     QueryProblems = [
         InvalidParameter, RangeTooLong, QueryTooLarge, InvalidCursor, InvalidHost, HostNotAllowed, Internal,
-        ServerBusy, StoreUnavailable, QueryTimeout,
+        ServerBusy, StoreUnavailable, StoreNotResponding, QueryTimeout,
     ];
     /// Queries without parameters.
     PlainQueryProblems = [
-        InvalidParameter, InvalidHost, HostNotAllowed, Internal, ServerBusy, StoreUnavailable, QueryTimeout,
+        InvalidParameter, InvalidHost, HostNotAllowed, Internal, ServerBusy, StoreUnavailable, StoreNotResponding, QueryTimeout,
     ];
     /// Recording.
     RecordProblems = [

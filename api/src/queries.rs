@@ -100,6 +100,15 @@ impl From<QueryError> for Problem {
                 .retry_after(RETRY_STORE)
                 .because(format!("asking for {question}: {source}"));
             }
+            QueryError::StoreNotResponding { question, source } => {
+                return Self::new(
+                    Code::StoreNotResponding,
+                    "The store does not respond at all, not to the simplest question: its process or its machine stands \
+                     still. Asking for less does not help; try again after the seconds of Retry-After.",
+                )
+                .retry_after(RETRY_STORE)
+                .because(format!("asking for {question}: {source}"));
+            }
             QueryError::StoreRefused { question, source } => {
                 return Self::internal(format!("asking for {question}: {source}"));
             }

@@ -3,19 +3,18 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, Sleep};
+use axum::extract::connect_info::Connected;
+use axum::middleware::from_fn;
+use axum::serve::{IncomingStream, Listener};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
 
-use crate::limits::{DRAIN_TIME, IDLE_CONNECTION, MAX_CONNECTIONS};
+use crate::connection::{Connection, ConnectionInfo, Patience, note_phase};
+use crate::limits::{DRAIN_TIME, HEAD_TIME, IDLE_CONNECTION, MAX_CONNECTIONS};
 
 /// How serving ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,14 +35,15 @@ pub async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Drained {
-    let bounds = Bounds { connections: MAX_CONNECTIONS, idle: IDLE_CONNECTION, drain: DRAIN_TIME };
+    let patience = Patience { idle: IDLE_CONNECTION, head: HEAD_TIME };
+    let bounds = Bounds { connections: MAX_CONNECTIONS, patience, drain: DRAIN_TIME };
     serve_bounded(listener, router, shutdown, bounds).await
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     connections: usize,
-    idle: Duration,
+    patience: Patience,
     drain: Duration,
 }
 
@@ -55,15 +55,20 @@ async fn serve_bounded(
 ) -> Drained {
     let free = Arc::new(Semaphore::new(bounds.connections));
     let (cut, cut_seen) = watch::channel(false);
-    let listener =
-        BoundedListener { inner: listener, free: Arc::clone(&free), cut: cut_seen, idle: bounds.idle };
+    let listener = BoundedListener {
+        inner: listener,
+        free: Arc::clone(&free),
+        cut: cut_seen,
+        patience: bounds.patience,
+    };
     let (began, mut draining) = watch::channel(false);
     let announced = async move {
         shutdown.await;
         // A receiver is held below for as long as this can run.
         began.send_replace(true);
     };
-    let serving = axum::serve(listener, router).with_graceful_shutdown(announced);
+    let service = router.layer(from_fn(note_phase)).into_make_service_with_connect_info::<ConnectionInfo>();
+    let serving = axum::serve(listener, service).with_graceful_shutdown(announced);
     let mut serving = std::pin::pin!(serving.into_future());
     let overdue = async {
         // An error means that the sender is gone, after it said `true`.
@@ -87,7 +92,7 @@ struct BoundedListener {
     inner: TcpListener,
     free: Arc<Semaphore>,
     cut: watch::Receiver<bool>,
-    idle: Duration,
+    patience: Patience,
 }
 
 impl Listener for BoundedListener {
@@ -102,17 +107,11 @@ impl Listener for BoundedListener {
         // Small answers must not wait for more bytes; a socket that refuses the option still works.
         let _ = stream.set_nodelay(true);
         let mut cut = self.cut.clone();
-        let connection = Connection {
-            stream,
-            idle: self.idle,
-            idle_at: Box::pin(tokio::time::sleep(self.idle)),
-            cut: Box::pin(async move {
-                // The sender outlives every connection it could cut.
-                let _ = cut.wait_for(|cut| *cut).await;
-            }),
-            is_cut: false,
-            _permit: permit,
+        let cut = async move {
+            // The sender outlives every connection it could cut.
+            let _ = cut.wait_for(|cut| *cut).await;
         };
+        let connection = Connection::new((stream, address), self.patience, cut, permit);
         (connection, address)
     }
 
@@ -121,100 +120,9 @@ impl Listener for BoundedListener {
     }
 }
 
-/// A stream that fails once it is cut or idle for too long. The failure ends the connection's task,
-/// and the handler with it: the server polls for the client's hang-up while a handler runs.
-struct Connection {
-    stream: TcpStream,
-    idle: Duration,
-    idle_at: Pin<Box<Sleep>>,
-    cut: Pin<Box<dyn Future<Output = ()> + Send>>,
-    is_cut: bool,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Connection {
-    fn poll_alive(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        // A future must not be polled again after it is ready.
-        self.is_cut = self.is_cut || self.cut.as_mut().poll(context).is_ready();
-        if self.is_cut {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the server is stopping"));
-        }
-        if self.idle_at.as_mut().poll(context).is_ready() {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the connection was idle"));
-        }
-        Ok(())
-    }
-
-    fn touch(&mut self) {
-        self.idle_at.as_mut().reset(Instant::now() + self.idle);
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if result.is_ready() {
-            self.touch();
-            return result;
-        }
-        match self.poll_alive(context) {
-            Ok(()) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error)),
-        }
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.after_write(context, result)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.after_write(context, result)
-    }
-}
-
-impl Connection {
-    /// A client that stops reading counts as idle, too.
-    fn after_write(
-        &mut self,
-        context: &mut Context<'_>,
-        result: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        if result.is_ready() {
-            self.touch();
-            return result;
-        }
-        match self.poll_alive(context) {
-            Ok(()) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error)),
-        }
+impl Connected<IncomingStream<'_, BoundedListener>> for ConnectionInfo {
+    fn connect_info(stream: IncomingStream<'_, BoundedListener>) -> Self {
+        stream.io().info()
     }
 }
 
@@ -224,12 +132,14 @@ mod tests {
 
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
     use tokio::sync::{Notify, oneshot};
     use tokio::task::JoinHandle;
 
     use super::*;
 
     const LONG: Duration = Duration::from_secs(3_600);
+    const PATIENT: Patience = Patience { idle: LONG, head: LONG };
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
     struct Server {
@@ -271,7 +181,7 @@ mod tests {
             wait.notified().await;
             "done"
         };
-        let bounds = Bounds { connections: 8, idle: LONG, drain: LONG };
+        let bounds = Bounds { connections: 8, patience: PATIENT, drain: LONG };
         let server = start(Router::new().route("/", get(handler)), bounds).await;
         let client = request(server.address).await;
         entered.notified().await;
@@ -301,7 +211,7 @@ mod tests {
             enter.notify_one();
             std::future::pending::<()>().await;
         };
-        let bounds = Bounds { connections: 8, idle: LONG, drain: Duration::ZERO };
+        let bounds = Bounds { connections: 8, patience: PATIENT, drain: Duration::ZERO };
         let server = start(Router::new().route("/", get(handler)), bounds).await;
         let client = request(server.address).await;
         entered.notified().await;
@@ -313,7 +223,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_idle_connection_is_closed() {
-        let bounds = Bounds { connections: 8, idle: Duration::from_millis(1), drain: LONG };
+        let patience = Patience { idle: Duration::from_millis(1), ..PATIENT };
+        let bounds = Bounds { connections: 8, patience, drain: LONG };
         let server = start(Router::new(), bounds).await;
         let client = TcpStream::connect(server.address).await.unwrap();
         assert_eq!(read_all(client).await, "");
@@ -323,7 +234,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_beyond_the_bound_wait_for_their_turn() {
-        let bounds = Bounds { connections: 1, idle: LONG, drain: LONG };
+        let bounds = Bounds { connections: 1, patience: PATIENT, drain: LONG };
         let server = start(Router::new().route("/", get(async || "done")), bounds).await;
         let first = TcpStream::connect(server.address).await.unwrap();
         let second = tokio::spawn(read_all(request(server.address).await));
@@ -335,6 +246,63 @@ mod tests {
         assert!(!second.is_finished());
         drop(first);
         assert!(second.await.unwrap().ends_with("done"));
+        server.stop.send(()).unwrap();
+        assert_eq!(server.ended.await.unwrap(), Drained::Complete);
+    }
+
+    /// Each byte comes before the connection is idle, and the head never ends.
+    #[tokio::test]
+    async fn a_head_that_drips_is_ended() {
+        let patience = Patience { head: Duration::from_millis(50), ..PATIENT };
+        let bounds = Bounds { connections: 8, patience, drain: LONG };
+        let server = start(Router::new().route("/", get(async || "done")), bounds).await;
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        // A whole request before it takes nothing from the bound on the next.
+        client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"done") {
+            answer.push(client.read_u8().await.unwrap());
+        }
+        client.write_all(b"GET / HTTP/1.1\r\nx: ").await.unwrap();
+        let (mut reading, mut writing) = client.into_split();
+        let mut end = std::pin::pin!(reading.read_u8());
+        loop {
+            tokio::select! {
+                ended = &mut end => break assert!(ended.is_err(), "there is no answer"),
+                () = tokio::time::sleep(Duration::from_millis(5)) => {}
+            }
+            // Once it is ended this fails.
+            let _ = writing.write_all(b"x").await;
+        }
+        server.stop.send(()).unwrap();
+        assert_eq!(server.ended.await.unwrap(), Drained::Complete);
+    }
+
+    /// The bound is on the head alone: a body and an answer may take longer, and so may the pause before the next request.
+    #[tokio::test]
+    async fn a_slow_answer_and_a_pause_are_no_slow_head() {
+        let head = Duration::from_millis(20);
+        let bounds = Bounds { connections: 8, patience: Patience { head, ..PATIENT }, drain: LONG };
+        let handler = move |body: String| async move {
+            tokio::time::sleep(2 * head).await;
+            body
+        };
+        let server = start(Router::new().route("/", axum::routing::post(handler)), bounds).await;
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        for _ in 0..2 {
+            client
+                .write_all(b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\n\r\nbo")
+                .await
+                .unwrap();
+            tokio::time::sleep(2 * head).await;
+            client.write_all(b"dy").await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"body") {
+                answer.push(client.read_u8().await.unwrap());
+            }
+            tokio::time::sleep(2 * head).await;
+        }
+        drop(client);
         server.stop.send(()).unwrap();
         assert_eq!(server.ended.await.unwrap(), Drained::Complete);
     }

@@ -89,6 +89,15 @@ pub enum QueryError {
         #[source]
         source: StoreError,
     },
+    /// The store responds to nothing, whatever is asked.
+    #[error("the metrics store does not respond at all; this is no matter of the question")]
+    StoreNotResponding {
+        /// What was being asked.
+        question: &'static str,
+        /// The store's own words, for the log.
+        #[source]
+        source: StoreError,
+    },
     /// The store refused the question: a defect of Kelly or of the schema, not of the asker.
     #[error("the metrics store refused the question; the log of this instance says why")]
     StoreRefused {
@@ -118,6 +127,7 @@ impl QueryError {
             Self::BadCursor => "bad_cursor",
             Self::CursorOfOtherFilters => "cursor_of_other_filters",
             Self::StoreUnavailable { .. } => "store_unavailable",
+            Self::StoreNotResponding { .. } => "store_not_responding",
             Self::StoreRefused { .. } => "store_refused",
         }
     }
@@ -149,6 +159,7 @@ impl QueryError {
             Self::TookTooLong { .. }
             | Self::TooManySamples { .. }
             | Self::StoreUnavailable { .. }
+            | Self::StoreNotResponding { .. }
             | Self::StoreRefused { .. } => None,
         }
     }
@@ -159,6 +170,8 @@ impl QueryError {
                 Self::TooManySamples { question, source }
             } else if source.is_out_of_time() {
                 Self::TookTooLong { question, source }
+            } else if source.is_not_responding() {
+                Self::StoreNotResponding { question, source }
             } else if source.is_retryable() {
                 Self::StoreUnavailable { question, source }
             } else {

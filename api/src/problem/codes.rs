@@ -50,6 +50,8 @@ pub enum Code {
     RecordOutcomeUnknown,
     /// The store cannot be reached.
     StoreUnavailable,
+    /// The store responds to nothing.
+    StoreNotResponding,
     /// The query took too long.
     QueryTimeout,
     /// A part this process needs is not ready.
@@ -71,7 +73,7 @@ pub struct Definition {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidParameter,
         Self::RangeTooLong,
         Self::QueryTooLarge,
@@ -94,6 +96,7 @@ impl Code {
         Self::LogUnavailable,
         Self::RecordOutcomeUnknown,
         Self::StoreUnavailable,
+        Self::StoreNotResponding,
         Self::QueryTimeout,
         Self::NotReady,
     ];
@@ -229,6 +232,12 @@ impl Code {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The store cannot answer",
                 "Recording still works. Try again after a moment; /health/database tells how the store is.",
+            ),
+            Self::StoreNotResponding => (
+                "store_not_responding",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The store does not respond",
+                "Recording still works. Nothing is wrong with the question: look whether the store's process is stopped, or its machine or disk stands still.",
             ),
             Self::QueryTimeout => (
                 "query_timeout",

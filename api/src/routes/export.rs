@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use kelly_query::{ActivityExportRequest, ExportFormat, ExportRequest, ExportStream};
 
 use crate::client::{Answered, Client};
+use crate::exports::paced;
 use crate::files::FileForm;
 use crate::openapi::{ExportedFile, QueryProblems};
 use crate::parameters::{FileFormat, InPath, MetricName, Parameters, parameters};
@@ -54,7 +55,7 @@ impl FileParameters {
 ///
 /// Every sample of a range as it was recorded, oldest first, for as long as samples are kept
 /// (MONITORING_METRICS_RETENTION_HOURS). The form is `format`, or what Accept names first, or CSV. The store sorts the samples, then
-/// writes them as they are read; after 300 seconds it ends an export whose reader is slower, and a connection that ends without its last chunk means that the export failed on the way and is not whole. At most
+/// writes them as they are read. An export ends after 300 seconds, or when its reader takes less than 32 KiB a second for long; a connection that ends without its last chunk means that the export failed on the way and is not whole. At most
 /// two million rows; a range with more is refused with one that has fewer. In CSV a text that a spreadsheet would run as a formula
 /// (it begins with = + - @) has an apostrophe before it.
 #[utoipa::path(
@@ -103,14 +104,11 @@ impl Client {
     /// Begins an export and passes its bytes on. What fails before the first byte is a problem; what fails later cuts the
     /// connection, so that nobody takes a part for the whole.
     pub(crate) async fn export(&self, request: ExportRequest, format: ExportFormat, name: &str) -> Answered {
-        let place = self.shared.gates.export()?;
+        let place = self.shared.gates.export(self.caller.clone())?;
         let ExportStream { bytes, window } =
             self.shared.gates.query(1, self.shared.app.queries.export(request, format)).await??;
-        let bytes = bytes.map(move |piece| {
-            // Held for as long as bytes are to come.
-            let _ = &place;
-            piece.inspect_err(|error| tracing::warn!(%error, "an export ended before its end"))
-        });
+        let bytes = paced(bytes, self.shared.gates.limits().export_pace, place)
+            .map(|piece| piece.inspect_err(|error| tracing::warn!(%error, "an export ended before its end")));
         let FileForm { media_type, ending, .. } = FileForm::of(format);
         let file = file_name(name, window.from, window.to, ending);
         let mut response = Body::from_stream(bytes).into_response();

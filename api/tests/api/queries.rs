@@ -62,6 +62,12 @@ pub(crate) mod answers {
         ExportStream { bytes, window: Window { from: now(), to: now() } }
     }
 
+    /// Bytes that never end.
+    pub(crate) fn endless_export() -> ExportStream {
+        let bytes = futures_util::stream::repeat_with(|| Ok(vec![b'x'; 1 << 16].into())).boxed();
+        ExportStream { bytes, window: Window { from: now(), to: now() } }
+    }
+
     pub(crate) fn store_performance() -> StorePerformance {
         StorePerformance {
             round_trip_ms: 0.5,

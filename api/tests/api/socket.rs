@@ -1,11 +1,12 @@
-//! What only shows over a real connection: bodies that come slowly or are announced too large.
+//! What only shows over a real connection: bodies that come slowly or are announced too large, answers that are read slowly,
+//! callers at different addresses, old versions of HTTP.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use kelly_api::{Drained, Limits, serve};
+use kelly_api::{Drained, Limits, ReadingPace, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -40,6 +41,26 @@ impl Server {
         answer
     }
 
+    /// Sends a request as it stands from an address of loopback; gives the connection and the first line of the answer.
+    async fn send(&self, from: &str, request: &str) -> (TcpStream, String) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        let mut client = socket.connect(self.address).await.unwrap();
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            line.push(client.read_u8().await.unwrap());
+        }
+        (client, String::from_utf8(line).unwrap())
+    }
+
+    /// Asks for an export without end, and reads nothing of it.
+    async fn slow_export(&self, from: &str) -> (TcpStream, String) {
+        let request = "GET /api/v1/kelly/monitoring/activity/export?event_type=endless HTTP/1.1\r\n\
+                       host: localhost\r\n\r\n";
+        self.send(from, request).await
+    }
+
     async fn stop(self) -> Drained {
         self.stop.send(()).unwrap();
         self.ended.await.unwrap()
@@ -65,5 +86,74 @@ async fn an_announced_body_beyond_the_limit_is_refused_before_it_is_sent() {
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     let taken = server.record("content-length: 2", "{}").await;
     assert!(taken.starts_with("HTTP/1.1 202 "), "{taken}");
+    assert_eq!(server.stop().await, Drained::Complete);
+}
+
+#[tokio::test]
+async fn http_1_0_needs_no_host_and_http_1_1_does() {
+    let api = Api::new(Setup::default());
+    let server = Server::start(&api).await;
+    let (_, old) = server.send("127.0.0.1", "GET /livez HTTP/1.0\r\n\r\n").await;
+    assert!(old.contains(" 200 "), "{old}");
+    let (_, new) = server.send("127.0.0.1", "GET /livez HTTP/1.1\r\n\r\n").await;
+    assert!(new.contains(" 400 "), "{new}");
+    let foreign = "GET /livez HTTP/1.0\r\nhost: evil.example\r\n\r\n";
+    let (_, foreign) = server.send("127.0.0.1", foreign).await;
+    assert!(foreign.contains(" 403 "), "{foreign}");
+    assert_eq!(server.stop().await, Drained::Complete);
+}
+
+#[tokio::test]
+async fn one_caller_does_not_hold_every_export() {
+    let api = Api::new(Setup::default());
+    let server = Server::start(&api).await;
+    let mut held = Vec::new();
+    for _ in 0..Limits::default().max_exports_of_a_caller {
+        let (connection, line) = server.slow_export("127.0.0.1").await;
+        assert!(line.contains(" 200 "), "{line}");
+        held.push(connection);
+    }
+    let (mut refused, line) = server.slow_export("127.0.0.1").await;
+    assert!(line.contains(" 503 "), "{line}");
+    let mut answer = vec![0; 2_048];
+    let length = refused.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+    assert!(answer.contains("too many exports of yours"), "{answer}");
+    let (other, line) = server.slow_export("127.0.0.2").await;
+    assert!(line.contains(" 200 "), "another caller has a place: {line}");
+    drop((held, other, refused));
+    assert_eq!(server.stop().await, Drained::Complete);
+}
+
+#[tokio::test]
+async fn readers_that_fall_behind_give_their_places_back() {
+    let limits = Limits {
+        max_exports: 4,
+        max_exports_of_a_caller: 4,
+        export_pace: ReadingPace { bytes_per_second: 1e8, leeway_bytes: 1e6 },
+        ..Limits::default()
+    };
+    let api = Api::new(Setup { limits, ..Setup::default() });
+    let server = Server::start(&api).await;
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let (connection, line) = server.slow_export("127.0.0.1").await;
+        assert!(line.contains(" 200 "), "{line}");
+        slow.push(connection);
+    }
+    // The four stay connected and read nothing.
+    loop {
+        let (connection, line) = server.slow_export("127.0.0.1").await;
+        slow.push(connection);
+        if line.contains(" 200 ") {
+            break;
+        }
+        assert!(line.contains(" 503 "), "{line}");
+    }
+    // Who goes on reading meets a connection that breaks off, not an end.
+    let mut read = Vec::new();
+    let end = slow[0].read_to_end(&mut read).await;
+    assert!(end.is_err() || !read.ends_with(b"0\r\n\r\n"), "a part was taken for the whole");
+    drop(slow);
     assert_eq!(server.stop().await, Drained::Complete);
 }

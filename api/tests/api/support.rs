@@ -108,9 +108,14 @@ impl Queries for FakeQueries {
     }
 
     async fn export(&self, request: ExportRequest, format: ExportFormat) -> Result<ExportStream, QueryError> {
-        let stream = answers::export(
-            matches!(&request, ExportRequest::Activity(events) if events.event_type.as_deref() == Some("cut_off")),
-        );
+        let event_type = match &request {
+            ExportRequest::Activity(events) => events.event_type.as_deref(),
+            _ => None,
+        };
+        let stream = match event_type {
+            Some("endless") => answers::endless_export(),
+            other => answers::export(other == Some("cut_off")),
+        };
         self.answer(format!("{format:?} {request:?}"), stream).await
     }
 
