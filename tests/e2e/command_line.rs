@@ -12,8 +12,10 @@ fn a_taken_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("its address").to_string();
     let (code, _, told) = run(&["up", "--listen", &address], &[], directory.path());
-    assert_ne!(code, Some(0));
+    assert_eq!(code, Some(2), "only another command line helps: {told}");
     assert!(told.contains(&address) && told.contains("--listen"), "{told}");
+    let left: Vec<_> = std::fs::read_dir(directory.path()).expect("the directory").collect();
+    assert!(left.is_empty(), "nothing is left behind: {left:?}");
 }
 
 #[test]
@@ -65,8 +67,12 @@ async fn a_second_kelly_on_the_same_directory_is_refused() {
     let elsewhere = tempfile::tempdir().expect("a directory");
     let (code, _, told) =
         run(&["up", "--data", data, "--listen", "127.0.0.1:0"], &environment, elsewhere.path());
-    assert_ne!(code, Some(0), "{told}");
+    assert_eq!(code, Some(2), "only another command line helps: {told}");
     assert!(told.contains(data), "the directory is named: {told}");
+    let owner = format!("process {}", first.pid());
+    assert!(told.contains(&owner), "and who has it: {told}");
+    let left: Vec<_> = std::fs::read_dir(elsewhere.path()).expect("the directory").collect();
+    assert!(left.is_empty(), "nothing is left behind: {left:?}");
     assert!(!first.get("/livez").await["status"].is_null(), "the first goes on");
     assert_eq!(first.terminate(), Some(0));
 }

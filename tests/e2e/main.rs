@@ -4,9 +4,11 @@
 mod apart;
 mod broker_faults;
 mod command_line;
+mod directories;
 mod doctor;
 mod files;
 mod first_minutes;
+mod frozen_engine;
 mod groups;
 mod instances;
 mod kills;

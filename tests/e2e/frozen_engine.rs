@@ -1,0 +1,57 @@
+//! The engine's process stands still. Nothing is blamed on the question, recording goes on, and the end has a bound.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::kelly_process::{Kelly, PATIENCE, Start};
+use crate::tools::{BASE, QUIET, record};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_stands_still_is_named_and_holds_nothing_up() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut kelly =
+        Kelly::start(Start { arguments: &["up"], environment: &QUIET, data: directory.path() }).await;
+    record(&kelly, json!({"metric_name": "before", "value": 1})).await;
+    kelly.until_drained().await;
+    assert!(kelly.suspend_engine());
+
+    let (status, problem) =
+        kelly.look(&format!("{BASE}/metrics/detailed/before?timeframe=30d")).await.expect("an answer");
+    assert_eq!((status, &problem["code"]), (503, &json!("store_not_responding")), "{problem}");
+    let detail = problem["detail"].as_str().expect("a detail");
+    assert!(!detail.contains("timeframe") && detail.contains("does not respond"), "{detail}");
+    let (status, problem) = kelly.look("/readyz").await.expect("an answer");
+    let errors = problem["errors"].as_array().expect("errors");
+    assert_eq!((status, errors.len(), &errors[0]["part"]), (503, 1, &json!("store")), "{problem}");
+    assert!(errors[0]["reason"].as_str().expect("a reason").contains("does not respond"), "{problem}");
+    record(&kelly, json!({"metric_name": "meanwhile", "value": 1})).await;
+
+    // It goes on where it was.
+    assert!(kelly.wake_engine());
+    kelly.until_ready().await;
+    kelly.until_drained().await;
+    assert_eq!(kelly.sql("SELECT count() FROM system_metrics").await, "2");
+
+    assert!(kelly.suspend_engine());
+    record(&kelly, json!({"metric_name": "last", "value": 1})).await;
+    let begun = Instant::now();
+    while kelly.part("ingest").await.is_none_or(|part| part["details"]["buffered_bytes"] == 0) {
+        assert!(begun.elapsed() < PATIENCE, "the row is not read");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    kelly.ask_to_stop();
+    let code = loop {
+        if let Some(code) = kelly.ended() {
+            break code;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it does not end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(code, Some(0), "what the store did not take waits on the log");
+    assert!(kelly.has_told("the store to take what was read"), "it says what it waits for");
+    let kelly = Kelly::start(Start { arguments: &["up"], environment: &QUIET, data: directory.path() }).await;
+    kelly.until_drained().await;
+    assert_eq!(kelly.sql("SELECT count() FROM system_metrics").await, "3");
+    assert_eq!(kelly.terminate(), Some(0));
+}
