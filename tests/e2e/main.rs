@@ -4,6 +4,7 @@
 mod apart;
 mod broker_faults;
 mod command_line;
+mod data_frames;
 mod directories;
 mod doctor;
 mod files;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use clickhouse::query::{BytesCursor, Query};
 
+use super::csv_floats::CsvFloats;
 use super::export_groups::GroupsExport;
 use super::series::SeriesQuestion;
 use crate::client::{QUERY_DEADLINE, Store};
@@ -23,7 +24,8 @@ const ROW_GROUP_ROWS: u64 = 65_536;
 /// In which form rows leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ExportFormat {
-    /// CSV with names in the first row. A text that a spreadsheet would run as a formula has an apostrophe before it.
+    /// CSV with names in the first row. A text that a spreadsheet would run as a formula has an apostrophe before it. A float has
+    /// a point or an exponent, so that who guesses the type of its column does not take it for one of integers.
     Csv,
     /// Apache Parquet.
     Parquet,
@@ -80,6 +82,8 @@ pub struct ActivityExport<'a> {
 pub struct ExportBytes {
     store: Store,
     cursor: BytesCursor,
+    /// Of CSV.
+    floats: Option<CsvFloats>,
 }
 
 impl ExportBytes {
@@ -90,10 +94,13 @@ impl ExportBytes {
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         let action = "export rows";
         // A store that is alive sends something now and then; one that died with its connection open sends nothing.
-        let Self { store, cursor } = self;
+        let Self { store, cursor, floats } = self;
         let next = async { cursor.next().await.map_err(|error| StoreError::query(action, error)) };
         match tokio::time::timeout(QUERY_DEADLINE, store.while_it_responds(action, next)).await {
-            Ok(next) => next,
+            Ok(next) => Ok(next?.map(|piece| match floats {
+                Some(floats) => floats.pass(&piece).into(),
+                None => piece,
+            })),
             Err(_) => Err(StoreError::TimedOut { action: action.to_owned() }),
         }
     }
@@ -139,7 +146,8 @@ impl Store {
         }
         let cursor =
             query.fetch_bytes(format.name()).map_err(|error| StoreError::query("export rows", error))?;
-        Ok(ExportBytes { store: self.clone(), cursor })
+        let floats = (format == ExportFormat::Csv).then(|| CsvFloats::new(&export.float_columns()));
+        Ok(ExportBytes { store: self.clone(), cursor, floats })
     }
 }
 
@@ -156,6 +164,18 @@ impl ExportFormat {
 }
 
 impl Export<'_> {
+    /// The places of the columns of floats.
+    fn float_columns(&self) -> Vec<usize> {
+        match self {
+            // timestamp, value, count, min, max, p50, p95, p99
+            Self::Series(_) => vec![1, 3, 4, 5, 6, 7],
+            Self::Groups(_) => GroupsExport::float_columns(),
+            // timestamp, metric_name, metric_type, value, …
+            Self::Samples(_) => vec![3],
+            Self::Activity(_) => Vec::new(),
+        }
+    }
+
     async fn text(&self, store: &Store, format: ExportFormat) -> Result<String> {
         let texts: &[&str] = match self {
             Self::Series(_) => &[],

@@ -69,7 +69,16 @@ const COLUMNS: [(&str, &str); 13] = [
     ("percentage_change", "Nullable(Float64)"),
 ];
 
+/// Columns before those: metric_name, from, to, group_by.
+const COLUMNS_BEFORE: usize = 4;
+
 impl GroupsExport<'_> {
+    /// The places of its columns of floats.
+    pub(super) fn float_columns() -> Vec<usize> {
+        let columns = (COLUMNS_BEFORE..).zip(COLUMNS);
+        columns.filter(|(_, (_, kind))| kind.contains("Float64")).map(|(place, _)| place).collect()
+    }
+
     /// The query that yields them. The groups stand in its text: as a parameter they would be part of an address, which is
     /// shorter than they may be.
     pub(super) fn text(&self) -> Result<String> {

@@ -2,6 +2,7 @@
 //! may use too, and a typed function here. Parameters go to the server as parameters, never into the text.
 
 mod activity;
+mod csv_floats;
 mod dead_letters;
 mod diagnosis;
 mod export;

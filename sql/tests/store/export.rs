@@ -77,7 +77,7 @@ async fn every_format_holds_every_row() {
     // What a spreadsheet would run has an apostrophe before it.
     let expected = [
         r#""timestamp","metric_name","metric_type","value","account_id","conversation_id","user_id","metadata""#,
-        r#""2024-05-06T07:08:09.000Z","m","gauge",0,"'=1+1","c","","{""a"":""b,c""}""#,
+        r#""2024-05-06T07:08:09.000Z","m","gauge",0.0,"'=1+1","c","","{""a"":""b,c""}""#,
     ];
     assert_eq!((csv.lines().count(), lines), (1_001, expected.to_vec()));
 
@@ -107,7 +107,7 @@ async fn a_series_is_its_points_and_an_event_is_there_once() {
     });
     let csv = String::from_utf8(read(&database, &series, ExportFormat::Csv).await.unwrap()).unwrap();
     assert_eq!(csv.lines().next(), Some(r#""timestamp","value","count","min","max","p50","p95","p99""#));
-    assert_eq!(csv.lines().nth(1), Some(r#""2024-05-06T07:00:00.000Z",5,1,5,5,5,5,5"#));
+    assert_eq!(csv.lines().nth(1), Some(r#""2024-05-06T07:00:00.000Z",5.0,1,5.0,5.0,5.0,5.0,5.0"#));
     assert_eq!(csv.lines().count(), 7);
 
     // One event recorded twice: its earliest row is it.

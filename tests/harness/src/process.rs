@@ -203,6 +203,17 @@ impl Kelly {
         serde_json::from_str(&body).unwrap_or_else(|fault| panic!("GET {path}: {fault}: {body}"))
     }
 
+    /// GET a file.
+    ///
+    /// # Panics
+    /// When the answer is another or none.
+    pub async fn text(&self, path: &str) -> String {
+        let answer = self.client.get(format!("{}{path}", self.url)).send().await.expect("an answer");
+        let (status, body) = (answer.status(), answer.text().await.expect("a body"));
+        assert!(status.is_success(), "GET {path}: {status} {body}");
+        body
+    }
+
     /// GET whatever the status; `None` when the connection broke.
     pub async fn look(&self, path: &str) -> Option<(u16, Value)> {
         let answer = self.client.get(format!("{}{path}", self.url)).send().await.ok()?;
