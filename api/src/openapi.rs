@@ -99,7 +99,11 @@ pub(crate) struct ExportedFile;
 
 impl IntoResponses for ExportedFile {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let mut response = ResponseBuilder::new().description("The rows as a file.");
+        let kept_from = "Only where the range that is asked for begins before what the store keeps: since when it keeps everything. \
+                         The file and its name begin there.";
+        let mut response = ResponseBuilder::new()
+            .description("The rows as a file.")
+            .header("kelly-kept-from", header(kept_from, Type::String));
         for form in FILE_FORMS {
             let text = Object::with_type(Type::String);
             response = response.content(form.media_type, ContentBuilder::new().schema(Some(text)).build());

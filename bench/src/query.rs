@@ -11,7 +11,7 @@ use clap::Args;
 use comfy_table::Table as TextTable;
 use hdrhistogram::Histogram;
 use kelly_ingest::{IngestConfig, Pipeline, Rules};
-use kelly_query::{DetailedRequest, QueryService, QueryServiceParts, RangeRequest, Retention};
+use kelly_query::{DetailedRequest, QueryService, QueryServiceParts, RangeRequest};
 use kelly_schemas::{Catalogue, Limits, Stream};
 use kelly_sql::Store;
 use kelly_stream::{self as stream, EmbeddedConfig, EmbeddedLog, Log, NewRecord, TopicSpec};
@@ -154,7 +154,6 @@ async fn ask_service(store: &Store, options: &Options, beside: &str, answers: &m
     let service = QueryService::new(QueryServiceParts {
         store: store.clone(),
         catalogue: Arc::new(Catalogue::builtin().clone()),
-        retention: Retention { metrics_hours: 72, days: 90 },
         clock: chrono::Utc::now,
     });
     for timeframe in TIMEFRAMES {

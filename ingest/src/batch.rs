@@ -3,6 +3,9 @@
 //! Which rows a range becomes depends on the records and the [`Rules`] alone, never on a clock:
 //! whoever replays the range builds the same blocks.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use kelly_schemas::decode::{self, ARROW_STREAM, ArrowMessage, Origin};
 use kelly_schemas::{Limits, Stream};
 use kelly_sql::evidence;
@@ -20,6 +23,27 @@ use crate::shape::{Nonce, Range};
 /// Bytes at which a batch is closed whatever is configured: the texts of a column are numbered in 31 bits, and one more
 /// message, which is never cut, must still fit.
 pub(crate) const MAX_BATCH_BYTES: usize = 1 << 30;
+
+/// How long raw metrics are kept, as the batches to come are to know it: another role may change it. Clones share it.
+#[derive(Debug, Clone)]
+pub struct RawRetention(Arc<AtomicI64>);
+
+impl RawRetention {
+    /// So many milliseconds, until it is set again.
+    pub fn new(milliseconds: i64) -> Self {
+        Self(Arc::new(AtomicI64::new(milliseconds)))
+    }
+
+    /// From now on so many milliseconds. A batch that is open stays as it was begun.
+    pub fn set(&self, milliseconds: i64) {
+        self.0.store(milliseconds, Ordering::Relaxed);
+    }
+
+    /// As it was set last, ms.
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// What decides over rows beside the records themselves.
 #[derive(Debug, Clone, Copy)]

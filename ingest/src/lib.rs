@@ -32,7 +32,7 @@ mod tables;
 mod unpositioned;
 mod writer;
 
-pub use batch::{Batch, BatchBuilder, Rules, Size};
+pub use batch::{Batch, BatchBuilder, RawRetention, Rules, Size};
 pub use block::Block;
 pub use bounds::BatchBounds;
 pub use dead_letters::MAX_KEPT_BYTES;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
-use kelly_schemas::{INGEST_GROUP, Stream};
+use kelly_schemas::{INGEST_GROUP, Limits, Stream};
 use kelly_stream::{ConsumerSpec, Log, LogError, Start};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
-use crate::batch::Rules;
+use crate::batch::{RawRetention, Rules};
 use crate::bounds::BatchBounds;
 use crate::moment::Moment;
 use crate::reader::{Lanes, ReadError, ReadingThread};
@@ -27,8 +27,10 @@ pub struct IngestConfig {
     pub streams: Vec<Stream>,
     /// When batches are closed.
     pub bounds: BatchBounds,
-    /// What decides over rows.
-    pub rules: Rules,
+    /// What a row may be.
+    pub limits: Limits,
+    /// How long the store keeps raw metrics.
+    pub raw_retention: RawRetention,
     /// Blocks being inserted at once, over all partitions: more than cores, for an insert waits for the disk.
     pub concurrent_inserts: usize,
     /// How long a shutdown waits for batches under way; what is left is finished at the next start.
@@ -38,11 +40,13 @@ pub struct IngestConfig {
 impl IngestConfig {
     /// Every stream that is kept in the store, under the group every instance uses.
     pub fn new(rules: Rules) -> Self {
+        let Rules { limits, raw_retention_ms } = rules;
         Self {
             group: INGEST_GROUP.to_owned(),
             streams: Stream::ALL.to_vec(),
             bounds: BatchBounds::default(),
-            rules,
+            limits,
+            raw_retention: RawRetention::new(raw_retention_ms),
             concurrent_inserts: 4,
             drain_within: Duration::from_secs(30),
         }
@@ -114,7 +118,8 @@ impl Pipeline {
                 log: Arc::clone(&log),
                 group: config.group.clone(),
                 runtime: Handle::current(),
-                rules: config.rules,
+                limits: config.limits,
+                raw_retention: config.raw_retention.clone(),
                 bounds: config.bounds,
                 lanes: Vec::new(),
                 last: 0,

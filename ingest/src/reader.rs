@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use kelly_schemas::{Stream, UnknownTopic, error_chain};
+use kelly_schemas::{Limits, Stream, UnknownTopic, error_chain};
 use kelly_stream::{Assignment, Begin, Consumer, Log, LogError, Record, Sink, TopicPartition, Unpositioned};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::batch::Rules;
+use crate::batch::{RawRetention, Rules};
 use crate::bounds::BatchBounds;
 use crate::journal::JournalError;
 use crate::lane::{Closing, Lane};
@@ -168,7 +168,8 @@ pub(crate) struct Lanes {
     /// The consumer group, likewise.
     pub group: String,
     pub runtime: Handle,
-    pub rules: Rules,
+    pub limits: Limits,
+    pub raw_retention: RawRetention,
     pub bounds: BatchBounds,
     pub lanes: Vec<Lane>,
     /// The lane of the last record: records come in runs of one partition.
@@ -197,7 +198,7 @@ impl Sink for Lanes {
                     stats: Arc::clone(&self.context.stats),
                     stream,
                     at: at.clone(),
-                    horizon: self.rules.horizon(),
+                    horizon: self.rules().horizon(),
                     log: Arc::clone(&self.log),
                     group: self.group.clone(),
                 };
@@ -249,14 +250,16 @@ impl Sink for Lanes {
 
     fn passed(&mut self, partition: &TopicPartition, next: u64) {
         if let Some(at) = self.find(&partition.topic, partition.partition) {
-            self.lanes[at].passed(next, self.rules, &self.context);
+            let rules = self.rules();
+            self.lanes[at].passed(next, rules, &self.context);
         }
     }
 
     fn record(&mut self, record: Record<'_>) {
         // Without a lane it is of a partition that was refused: the reader is about to stop.
         if let Some(at) = self.find(record.topic, record.partition) {
-            self.lanes[at].push(&record, self.rules, &self.bounds, &self.context);
+            let rules = self.rules();
+            self.lanes[at].push(&record, rules, &self.bounds, &self.context);
         }
     }
 
@@ -268,6 +271,11 @@ impl Sink for Lanes {
 }
 
 impl Lanes {
+    /// Those of a batch that is begun now.
+    fn rules(&self) -> Rules {
+        Rules { limits: self.limits, raw_retention_ms: self.raw_retention.get() }
+    }
+
     fn find(&mut self, topic: &str, partition: u32) -> Option<usize> {
         let is_it = |lane: &Lane| lane.partition.partition == partition && &*lane.partition.topic == topic;
         if !self.lanes.get(self.last).is_some_and(is_it) {

@@ -37,8 +37,11 @@ pub(crate) fn answer(
         tier: plan.tier,
         freshness: Freshness::of(newest_sample, now),
         comparison: None,
+        window_kept: plan.window_kept,
+        notes: Vec::new(),
         sample_count: series.window.map_or(0, |window| window.count),
         percentile_error_bound: plan::percentile_error_bound(plan),
+        percentile_least_magnitude: plan::percentile_least_magnitude(plan),
         definition: MetricDefinition::from(definition),
     }
 }
@@ -136,8 +139,8 @@ mod tests {
     use kelly_sql::queries::Compared;
 
     use super::*;
-    use crate::plan::Retention;
     use crate::range::RangeRequest;
+    use crate::retention::Retention;
     use crate::timeframe::Timeframe;
 
     fn asked(account_id: Option<&str>, series: &Series) -> Detailed {
@@ -154,7 +157,7 @@ mod tests {
             step_seconds: None,
             compare: None,
         };
-        let retention = Retention { metrics_hours: 72, days: 90 };
+        let retention = Retention::of(72, 90);
         let plan = plan::plan(&request.asked(), &retention, now).unwrap();
         answer(request, &plan, &Catalogue::builtin().get(metric), series, now)
     }

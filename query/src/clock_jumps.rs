@@ -6,17 +6,17 @@ use proptest::prelude::*;
 
 use crate::cache::{AnswerCache, Bucket, CacheBounds, LONG_LIFETIME, SHORT_LIFETIME};
 use crate::error::QueryError;
-use crate::plan::{Asked, Plan, Retention, Scope, plan};
+use crate::plan::{Asked, Plan, Scope, plan};
 use crate::range::RangeRequest;
+use crate::retention::Retention;
 use crate::tier::Tier;
 use crate::timeframe::Timeframe;
 
-const KEPT: Retention = Retention { metrics_hours: 72, days: 90 };
 const HOUR_MS: i64 = 3_600_000;
 const MONTH_MS: i64 = 31 * 24 * HOUR_MS;
 
 fn planned(range: RangeRequest, scope: Scope, now: DateTime<Utc>) -> Result<Plan, QueryError> {
-    plan(&Asked { range, scope, step_seconds: None }, &KEPT, now)
+    plan(&Asked { range, scope, step_seconds: None }, &Retention::of(72, 90), now)
 }
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -119,12 +119,12 @@ proptest! {
             match planned(range, scope, now) {
                 Ok(plan) => {
                     prop_assert!(plan.compared.to <= now || plan.compared.from == plan.compared.to);
-                    prop_assert!(!plan.previous_is_kept || plan.previous.from >= KEPT.kept_from(plan.tier, now));
+                    prop_assert!(!plan.previous_is_kept || plan.previous.from >= Retention::of(72, 90).kept_from(plan.tier, now));
                     if let RangeRequest::Last(timeframe) = range {
                         prop_assert!(plan.window.to > now && plan.window.from <= now - timeframe.length());
                     }
                     if plan.tier == Tier::Raw {
-                        prop_assert!(plan.window.from + TimeDelta::minutes(1) > KEPT.kept_from(Tier::Raw, now));
+                        prop_assert!(plan.window.from + TimeDelta::minutes(1) > Retention::of(72, 90).kept_from(Tier::Raw, now));
                     }
                 }
                 Err(error) => {

@@ -5,15 +5,16 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use kelly_sql::queries::{Compared, Counted, Series};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::QueryError;
 use crate::percentiles::Percentiles;
-use crate::plan::{self, Plan, Retention};
-use crate::tier::Tier;
+use crate::plan::{self, Plan};
+pub use crate::retention::Kept;
+use crate::retention::{Retention, readable};
 use crate::window::Window;
 
 /// What a window is compared with.
@@ -63,18 +64,6 @@ pub struct ComparedWindows {
     pub note: Option<String>,
 }
 
-/// How much of a window is still kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Kept {
-    /// All of it.
-    Whole,
-    /// Its end: too little to compare with.
-    Partly,
-    /// Nothing.
-    None,
-}
-
 /// Two values and their difference. Nothing is told of a window that has no samples or is not wholly kept.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, ToSchema)]
 pub struct Change {
@@ -118,15 +107,11 @@ impl ComparedWindows {
         let back = |instant: DateTime<Utc>| (instant - distance).max(DateTime::UNIX_EPOCH);
         let previous_window = Window { from: back(current_window.from), to: back(current_window.to) };
         let kept_from = retention.kept_from(plan.tier, now);
-        let previous_kept = match () {
-            () if previous_window.from >= kept_from => Kept::Whole,
-            () if previous_window.to > kept_from => Kept::Partly,
-            () => Kept::None,
-        };
+        let previous_kept = Kept::of(previous_window.from, previous_window.to, kept_from);
         let note = if length_ms == 0 {
             Some("Nothing of the window is over yet, so there is nothing to compare.".to_owned())
         } else {
-            note(previous_kept, plan.tier, retention, kept_from)
+            note(previous_kept, &retention.describe(plan.tier, now), kept_from)
         };
         Self { current_window, previous_window, previous_kept, note }
     }
@@ -146,19 +131,15 @@ impl ComparedWindows {
     }
 }
 
-fn note(kept: Kept, tier: Tier, retention: &Retention, kept_from: DateTime<Utc>) -> Option<String> {
-    let kept_for = match tier {
-        Tier::Raw => format!("samples are kept for {} hours", retention.metrics_hours),
-        _ => format!("rollups are kept for {} days", retention.days),
-    };
-    let since = kept_from.to_rfc3339_opts(SecondsFormat::Secs, true);
+fn note(kept: Kept, kept_for: &str, kept_from: DateTime<Utc>) -> Option<String> {
+    let since = readable(kept_from);
     match kept {
         Kept::Whole => None,
         Kept::Partly => Some(format!(
-            "Of the previous window only what is later than {since} is still there ({kept_for}): too little to compare with."
+            "Of the previous window only what is later than {since} is still there for certain ({kept_for}): too little to compare with."
         )),
         Kept::None => Some(format!(
-            "Nothing of the previous window, which ends before {since}, is still there ({kept_for})."
+            "Nothing of the previous window, which ends before {since}, is still there for certain ({kept_for})."
         )),
     }
 }
@@ -220,7 +201,9 @@ mod tests {
     use crate::range::RangeRequest;
     use crate::timeframe::Timeframe;
 
-    const KEPT: Retention = Retention { metrics_hours: 72, days: 90 };
+    fn kept() -> Retention {
+        Retention::of(72, 90)
+    }
 
     fn at(text: &str) -> DateTime<Utc> {
         DateTime::parse_from_rfc3339(text).unwrap().to_utc()
@@ -228,7 +211,7 @@ mod tests {
 
     fn windows(range: RangeRequest, scope: Scope, now: DateTime<Utc>) -> ComparedWindows {
         let asked = Asked { range, scope, step_seconds: None };
-        ComparedWindows::of(&plan(&asked, &KEPT, now).unwrap(), &KEPT, now)
+        ComparedWindows::of(&plan(&asked, &kept(), now).unwrap(), &kept(), now)
     }
 
     #[test]
@@ -295,8 +278,8 @@ mod tests {
             let now = DateTime::from_timestamp_millis(now_ms).unwrap();
             let from = now - TimeDelta::milliseconds(age_ms);
             let range = RangeRequest::Between { from, to: Some(from + TimeDelta::milliseconds(length_ms)) };
-            let plan = plan(&Asked { range, scope, step_seconds: None }, &KEPT, now).unwrap();
-            let windows = ComparedWindows::of(&plan, &KEPT, now);
+            let plan = plan(&Asked { range, scope, step_seconds: None }, &kept(), now).unwrap();
+            let windows = ComparedWindows::of(&plan, &kept(), now);
             let (current, previous) = (windows.current_window, windows.previous_window);
             prop_assert_eq!(current.to - current.from, previous.to - previous.from);
             prop_assert!(previous.to <= current.from);

@@ -15,6 +15,7 @@ use crate::comparison::{Compare, Comparison};
 use crate::error::QueryError;
 use crate::plan::{Asked, Scope};
 use crate::range::RangeRequest;
+use crate::retention::Kept;
 
 /// What to answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -61,6 +62,8 @@ pub struct Detailed {
     pub conversation_id: Option<String>,
     /// The time answered: the range asked for, widened to whole units of the tier.
     pub window: Window,
+    /// How much of `window` the store still keeps; `notes` says since when.
+    pub window_kept: Kept,
     /// The length of the intervals of `historical_data`.
     pub resolution: Resolution,
     /// The table that answered.
@@ -69,11 +72,16 @@ pub struct Detailed {
     pub freshness: Freshness,
     /// Samples in the window.
     pub sample_count: u64,
-    /// Largest relative error of a percentile: 0.01 from histograms, 0 where samples were sorted, null where
-    /// there are no percentiles whatever the samples.
+    /// Largest relative error of a percentile, of magnitudes from `percentile_least_magnitude` on: 0.01 from histograms, 0
+    /// where samples were sorted, null where there are no percentiles whatever the samples.
     pub percentile_error_bound: Option<f64>,
+    /// Samples of a smaller magnitude count as 0 in percentiles, so that these are off by less than it: 1e-130 from
+    /// histograms, 0 where samples were sorted, null where there are no percentiles.
+    pub percentile_least_magnitude: Option<f64>,
     /// What the metric means.
     pub definition: MetricDefinition,
+    /// What the answer lacks and why, for people; empty when it lacks nothing.
+    pub notes: Vec<String>,
 }
 
 /// One interval of a series.

@@ -17,7 +17,9 @@ use crate::groups::{GroupsRequest, MetricGroup};
 use crate::limits::TooLarge;
 use crate::plan::window_asked;
 use crate::range::RangeRequest;
-use crate::service::{QueryService, series_question};
+use crate::retention::Kept;
+use crate::service::{Context, QueryService, series_question};
+use crate::tier::Tier;
 use crate::window::Window;
 
 /// What to export.
@@ -50,8 +52,10 @@ pub struct ActivityExportRequest {
 pub struct ExportStream {
     /// The bytes.
     pub bytes: BoxStream<'static, Result<Bytes, QueryError>>,
-    /// The time the rows are of.
+    /// The time the rows are of. Of samples and events, only the part of what was asked for that is kept.
     pub window: Window,
+    /// Since when everything is kept, where that is later than the time that was asked for begins.
+    pub kept_from: Option<DateTime<Utc>>,
 }
 
 impl QueryService {
@@ -65,14 +69,17 @@ impl QueryService {
         format: ExportFormat,
     ) -> Result<ExportStream, QueryError> {
         let now = self.now();
-        let retention = &self.parts().retention;
+        let retention = self.retention().await?;
         match request {
             ExportRequest::Series(request) => {
                 request.check()?;
                 let definition = self.parts().catalogue.get(&request.metric_name);
-                let (plan, _) = self.planned(request, &definition, now).await?;
+                let context = Context { definition: &definition, retention: &retention, now };
+                let (plan, _) = self.planned(request, &context).await?;
                 let export = Export::Series(series_question(request, &plan, &definition));
-                self.begin(&export, format, plan.window).await
+                let range =
+                    Range::of_tier(plan.window, plan.window_kept, retention.kept_from(plan.tier, now));
+                self.begin(&export, format, range).await
             }
             ExportRequest::Groups(request) => {
                 let answer = self.groups(request.clone()).await?;
@@ -84,32 +91,36 @@ impl QueryService {
                     to_ms: answer.window.to.timestamp_millis(),
                     groups: &groups,
                 });
-                self.begin(&export, format, answer.window).await
+                let kept_from = retention.kept_from(answer.tier, now);
+                let range = Range::of_tier(answer.window, answer.window_kept, kept_from);
+                self.begin(&export, format, range).await
             }
             ExportRequest::Samples(request) => {
                 request.check()?;
-                let window = window_asked(&request.range, retention, now)?;
+                let asked = window_asked(&request.range, &retention, now)?;
+                let range = Range::kept(asked, retention.kept_from(Tier::Raw, now));
                 let export = Export::Samples(SamplesExport {
                     metric: &request.metric_name,
                     account: request.account_id.as_deref(),
                     conversation: request.conversation_id.as_deref(),
-                    from_ms: window.from.timestamp_millis(),
-                    to_ms: window.to.timestamp_millis(),
+                    from_ms: range.window.from.timestamp_millis(),
+                    to_ms: range.window.to.timestamp_millis(),
                 });
-                self.begin_counted(&export, format, window).await
+                self.begin_counted(&export, format, range).await
             }
             ExportRequest::Activity(request) => {
                 check_text("event_type", request.event_type.as_deref(), limits::EVENT_TYPE_CHARACTERS)?;
                 check_text("account_id", request.account_id.as_deref(), limits::ACCOUNT_ID_CHARACTERS)?;
-                let window = window_asked(&request.range, retention, now)?;
+                let asked = window_asked(&request.range, &retention, now)?;
+                let range = Range::kept(asked, retention.events_kept_from(now));
                 let export = Export::Activity(ActivityExport {
                     severity: request.severity.as_deref(),
                     event_type: request.event_type.as_deref(),
                     account: request.account_id.as_deref(),
-                    from_ms: window.from.timestamp_millis(),
-                    to_ms: window.to.timestamp_millis(),
+                    from_ms: range.window.from.timestamp_millis(),
+                    to_ms: range.window.to.timestamp_millis(),
                 });
-                self.begin_counted(&export, format, window).await
+                self.begin_counted(&export, format, range).await
             }
         }
     }
@@ -118,20 +129,20 @@ impl QueryService {
         &self,
         export: &Export<'_>,
         format: ExportFormat,
-        window: Window,
+        range: Range,
     ) -> Result<ExportStream, QueryError> {
         let rows = self.parts().store.export_rows(export).await.map_err(QueryError::from_store("export"))?;
         if rows > MAX_EXPORT_ROWS {
-            return Err(too_many(rows, window).into());
+            return Err(too_many(rows, range.window).into());
         }
-        self.begin(export, format, window).await
+        self.begin(export, format, range).await
     }
 
     async fn begin(
         &self,
         export: &Export<'_>,
         format: ExportFormat,
-        window: Window,
+        range: Range,
     ) -> Result<ExportStream, QueryError> {
         let failed = || QueryError::from_store("export");
         let mut rest = self.parts().store.export(export, format).await.map_err(failed())?;
@@ -139,7 +150,27 @@ impl QueryService {
         let first = rest.next().await.map_err(failed())?;
         let rest = stream::unfold(Some(rest), next);
         let bytes = stream::iter(first.map(Ok)).chain(rest).boxed();
-        Ok(ExportStream { bytes, window })
+        Ok(ExportStream { bytes, window: range.window, kept_from: range.kept_from })
+    }
+}
+
+/// The time of an export's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Range {
+    window: Window,
+    kept_from: Option<DateTime<Utc>>,
+}
+
+impl Range {
+    /// Of rows that come as they are: what is no longer kept for certain is left out, so that the rest is whole.
+    fn kept(asked: Window, kept_from: DateTime<Utc>) -> Self {
+        let window = Window { from: asked.from.max(kept_from).min(asked.to), to: asked.to };
+        Self { window, kept_from: (asked.from < kept_from).then_some(kept_from) }
+    }
+
+    /// Of rollups: all that there are, as in the answer they are a part of.
+    fn of_tier(window: Window, kept: Kept, kept_from: DateTime<Utc>) -> Self {
+        Self { window, kept_from: (kept != Kept::Whole).then_some(kept_from) }
     }
 }
 
@@ -184,6 +215,19 @@ fn too_many(rows: u64, window: Window) -> TooLarge {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_that_may_be_gone_are_outside_the_range_of_a_file() {
+        let at = |seconds: i64| DateTime::from_timestamp(1_773_144_000 + seconds, 0).unwrap();
+        let asked = Window { from: at(0), to: at(60) };
+        for (kept_from, from, is_cut) in
+            [(at(-9), at(0), false), (at(0), at(0), false), (at(20), at(20), true), (at(99), at(60), true)]
+        {
+            let range = Range::kept(asked, kept_from);
+            let told = is_cut.then_some(kept_from);
+            assert_eq!(range, Range { window: Window { from, to: at(60) }, kept_from: told });
+        }
+    }
 
     #[test]
     fn a_refusal_says_what_would_be_allowed() {

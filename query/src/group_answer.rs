@@ -8,12 +8,11 @@ use kelly_sql::queries::{self, GroupFigures, GroupSeries, Ranking};
 
 use crate::comparison::{Change, ComparedWindows};
 use crate::detailed::{Freshness, MetricDefinition, Thresholds};
-use crate::groups::{
-    GroupBy, GroupPoint, GroupTotal, GroupsRequest, MetricGroup, MetricGroups, Remainder, Share,
-};
+use crate::groups::{GroupPoint, GroupTotal, GroupsRequest, MetricGroup, MetricGroups, Remainder, Share};
+use crate::notes;
 use crate::percentiles::Percentiles;
-use crate::plan::{self, Plan, Retention};
-use crate::tier::Tier;
+use crate::plan::{self, Plan};
+use crate::retention::Retention;
 use crate::window::Resolution;
 
 /// What the store found.
@@ -37,7 +36,6 @@ pub(crate) fn answer(request: GroupsRequest, context: Context<'_>, found: Found)
     let Found { ranking, mut series } = found;
     let (order_by, order) = request.ranking(definition);
     let whole = Whole::of(definition, ranking.total.as_ref());
-    let notes = notes(&request, &context);
     let groups: Vec<MetricGroup> = (1..)
         .zip(&ranking.groups)
         .map(|(rank, group)| {
@@ -71,7 +69,9 @@ pub(crate) fn answer(request: GroupsRequest, context: Context<'_>, found: Found)
         tier: plan.tier,
         freshness: Freshness::of(newest_sample, now),
         percentile_error_bound: plan::percentile_error_bound(plan),
-        notes,
+        percentile_least_magnitude: plan::percentile_least_magnitude(plan),
+        notes: notes::of_plan(plan, context.retention, now),
+        window_kept: plan.window_kept,
     }
 }
 
@@ -166,21 +166,4 @@ fn total(figures: GroupFigures) -> GroupTotal {
         max: figures.max,
         last: figures.last,
     }
-}
-
-fn notes(request: &GroupsRequest, context: &Context<'_>) -> Vec<String> {
-    let without = plan::percentile_error_bound(context.plan).is_none();
-    let hours = context.retention.metrics_hours;
-    let note = match (context.plan.tier, request.group_by) {
-        (Tier::ConversationDay, _) => format!(
-            "There are no percentiles: samples are kept for {hours} hours, older ones are answered from days of \
-             conversations, which keep none. A range within the last {hours} hours has them."
-        ),
-        (_, GroupBy::Account) => format!(
-            "There are no percentiles: samples are kept for {hours} hours, older ones are answered from histograms of \
-             whole days (UTC). A range of whole days has them."
-        ),
-        (_, GroupBy::Conversation) => return Vec::new(),
-    };
-    if without { vec![note] } else { Vec::new() }
 }

@@ -9,6 +9,7 @@ use crate::groups::{GroupsRequest, MetricGroups, Order};
 use crate::limits::MAX_GROUP_POINTS;
 use crate::plan::{percentile_error_bound, plan};
 use crate::service::QueryService;
+use crate::tier::Tier;
 use crate::window::Window;
 
 impl QueryService {
@@ -20,25 +21,25 @@ impl QueryService {
     pub async fn groups(&self, request: GroupsRequest) -> Result<MetricGroups, QueryError> {
         request.check()?;
         let (now, parts) = (self.now(), self.parts());
-        let plan = plan(&request.asked(), &parts.retention, now)?.with_points(MAX_GROUP_POINTS);
+        let retention = self.retention().await?;
+        let plan = plan(&request.asked(), &retention, now)?.with_points(MAX_GROUP_POINTS);
         let definition = parts.catalogue.get(&request.metric_name);
         let (order_by, order) = request.ranking(&definition);
         if order_by.is_percentile() && percentile_error_bound(&plan).is_none() {
             return Err(QueryError::bad(
                 "order_by",
                 format!(
-                    "is {}, and groups have no percentiles over this range (samples are kept for {} hours, histograms by whole \
+                    "is {}, and groups have no percentiles over this range ({}, histograms by whole \
                      days (UTC) of accounts only); order by count, sum, mean, min, max or last, or ask for a range that \
                      has them",
                     order_by.name(),
-                    parts.retention.metrics_hours
+                    retention.describe(Tier::Raw, now)
                 ),
             ));
         }
         let (from_ms, to_ms) = (plan.window.from.timestamp_millis(), plan.window.to.timestamp_millis());
         let source = request.source(plan.tier);
-        let compared =
-            request.compare.map(|Compare::Previous| ComparedWindows::of(&plan, &parts.retention, now));
+        let compared = request.compare.map(|Compare::Previous| ComparedWindows::of(&plan, &retention, now));
         // Nothing is read of a window that cannot be compared with.
         let previous = compared
             .as_ref()
@@ -73,8 +74,7 @@ impl QueryService {
             aggregate,
         };
         let series = parts.store.group_series(&series).await.map_err(failed())?;
-        let context =
-            Context { plan: &plan, definition: &definition, retention: &parts.retention, compared, now };
+        let context = Context { plan: &plan, definition: &definition, retention: &retention, compared, now };
         Ok(answer(request, context, Found { ranking, series }))
     }
 }

@@ -16,6 +16,7 @@ use crate::limits::{MAX_TOP, TooLarge};
 use crate::percentiles::Percentiles;
 use crate::plan::{Asked, Scope};
 use crate::range::RangeRequest;
+use crate::retention::Kept;
 use crate::tier::Tier;
 use crate::window::{Resolution, Window};
 
@@ -123,15 +124,20 @@ pub struct MetricGroups {
     pub definition: MetricDefinition,
     /// The time answered: the range asked for, widened to whole units of the tier.
     pub window: Window,
+    /// How much of `window` the store still keeps; `notes` says since when.
+    pub window_kept: Kept,
     /// The length of the intervals of the groups' series.
     pub resolution: Resolution,
     /// The table that answered.
     pub tier: Tier,
     /// How old the newest sample is.
     pub freshness: Freshness,
-    /// Largest relative error of a group's percentile: 0.01 from histograms, 0 where samples were sorted, null where
-    /// there are no percentiles whatever the samples.
+    /// Largest relative error of a group's percentile, of magnitudes from `percentile_least_magnitude` on: 0.01 from
+    /// histograms, 0 where samples were sorted, null where there are no percentiles whatever the samples.
     pub percentile_error_bound: Option<f64>,
+    /// Samples of a smaller magnitude count as 0 in percentiles, so that these are off by less than it: 1e-130 from
+    /// histograms, 0 where samples were sorted, null where there are no percentiles.
+    pub percentile_least_magnitude: Option<f64>,
     /// What the answer lacks and why, for people; empty when it lacks nothing.
     pub notes: Vec<String>,
 }

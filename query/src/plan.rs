@@ -15,18 +15,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::QueryError;
 use crate::range::RangeRequest;
+use crate::retention::{Kept, Retention};
 use crate::step::{MAX_POINTS, step, step_asked};
 use crate::tier::{DAY, HOUR, Tier, counting_unit};
 use crate::window::Window;
-
-/// How long the store keeps what, as configured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
-    /// `MONITORING_METRICS_RETENTION_HOURS`: raw metrics.
-    pub metrics_hours: u32,
-    /// `MONITORING_DB_RETENTION_DAYS`: rollups and events.
-    pub days: u32,
-}
 
 /// Which samples of a metric are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +36,8 @@ pub(crate) enum Scope {
 pub(crate) struct Plan {
     pub(crate) tier: Tier,
     pub(crate) window: Window,
+    /// How much of it the tier still keeps.
+    pub(crate) window_kept: Kept,
     /// The window's part that is compared: its whole units that are over. A unit that has only begun would make every
     /// sum look as if it fell. It may be empty.
     pub(crate) compared: Window,
@@ -52,6 +46,8 @@ pub(crate) struct Plan {
     /// Whether the tier still keeps all of `previous`. What has partly expired is no fair comparison.
     pub(crate) previous_is_kept: bool,
     pub(crate) step_seconds: u32,
+    /// Whether the range that is asked for ends in the future.
+    pub(crate) ends_in_future: bool,
 }
 
 /// The longest range answered from minutes, and for an account from raw.
@@ -66,16 +62,6 @@ pub(crate) struct Asked {
     pub(crate) scope: Scope,
     /// The length of a point; `None` for what suits the range.
     pub(crate) step_seconds: Option<u32>,
-}
-
-impl Retention {
-    /// Since when a tier keeps everything, at `now`.
-    pub(crate) fn kept_from(&self, tier: Tier, now: DateTime<Utc>) -> DateTime<Utc> {
-        now - match tier {
-            Tier::Raw => TimeDelta::hours(i64::from(self.metrics_hours)),
-            _ => TimeDelta::days(i64::from(self.days)),
-        }
-    }
 }
 
 /// Plans a question asked at `now`.
@@ -111,6 +97,9 @@ pub(crate) fn plan(asked: &Asked, retention: &Retention, now: DateTime<Utc>) -> 
     };
     let compared = Window { from: window.from, to: window.to.min(over).max(window.from) };
     let previous = previous(compared);
+    let kept_from = retention.kept_from(tier, now);
+    // Of samples, what the window was widened by was not asked for. A rollup goes as a whole.
+    let needed_from = if tier == Tier::Raw { asked.from } else { window.from };
     let step_seconds = match step_seconds {
         Some(step_seconds) => step_asked(*step_seconds, tier, length)?,
         None => step(tier, length, MAX_POINTS),
@@ -118,10 +107,12 @@ pub(crate) fn plan(asked: &Asked, retention: &Retention, now: DateTime<Utc>) -> 
     Ok(Plan {
         tier,
         window,
+        window_kept: Kept::of(needed_from, window.to, kept_from),
         compared,
         previous,
-        previous_is_kept: previous.from >= retention.kept_from(tier, now),
+        previous_is_kept: previous.from >= kept_from,
         step_seconds,
+        ends_in_future: asked.to > now,
     })
 }
 
@@ -140,8 +131,10 @@ impl Plan {
         retention: &Retention,
         now: DateTime<Utc>,
     ) -> Option<Self> {
-        let is_kept = oldest_day >= now - TimeDelta::hours(i64::from(retention.metrics_hours));
-        (self.tier == Tier::ConversationDay && is_kept).then(|| Self {
+        let is_kept = oldest_day >= retention.kept_from(Tier::Raw, now);
+        // Where days are missing too, an older sample may be among them.
+        let is_all = self.window_kept == Kept::Whole;
+        (self.tier == Tier::ConversationDay && is_kept && is_all).then(|| Self {
             tier: Tier::Raw,
             step_seconds: step(Tier::Raw, self.window.to - self.window.from, MAX_POINTS),
             ..*self
@@ -159,6 +152,14 @@ pub(crate) fn percentile_error_bound(plan: &Plan) -> Option<f64> {
         Tier::Minute | Tier::Hour | Tier::AccountHour => Some(kelly_schemas::histogram::RELATIVE_ERROR),
         Tier::ConversationDay => None,
     }
+}
+
+/// The magnitude from which on that bound holds; `None` where there are no percentiles.
+pub(crate) fn percentile_least_magnitude(plan: &Plan) -> Option<f64> {
+    percentile_error_bound(plan).map(|_| match plan.tier {
+        Tier::Raw => 0.0,
+        _ => kelly_schemas::histogram::SMALLEST_MAGNITUDE,
+    })
 }
 
 /// Whether part of the interval that starts there lies outside a plan's window or in the time to come.
@@ -189,8 +190,8 @@ pub(crate) fn window_asked(
     if from >= to {
         return Err(QueryError::bad("from", "is not before `to` (which is now when it is not given)"));
     }
-    if to - from > TimeDelta::days(i64::from(retention.days)) {
-        let limit_days = retention.days;
+    let limit_days = retention.days();
+    if to - from > TimeDelta::days(i64::from(limit_days)) {
         return Err(match *range {
             RangeRequest::Last(timeframe) => QueryError::TimeframeTooLong { timeframe, limit_days },
             RangeRequest::Between { .. } => QueryError::RangeTooLong { from, to, limit_days },
@@ -238,10 +239,12 @@ mod tests {
     use crate::timeframe::Timeframe;
     use crate::window::Resolution;
 
-    const KEPT: Retention = Retention { metrics_hours: 72, days: 90 };
+    fn kept() -> Retention {
+        Retention::of(72, 90)
+    }
 
     fn planned(range: RangeRequest, scope: Scope, now: DateTime<Utc>) -> Result<Plan, QueryError> {
-        plan(&Asked { range, scope, step_seconds: None }, &KEPT, now)
+        plan(&Asked { range, scope, step_seconds: None }, &kept(), now)
     }
 
     fn at(text: &str) -> DateTime<Utc> {
@@ -283,9 +286,7 @@ mod tests {
         let now = at("2026-03-10T12:34:56.789Z");
         let mut table = Vec::new();
         for scope in [Scope::Everything, Scope::Account, Scope::Conversation] {
-            for (kept, retention) in
-                [("raw 72 h", KEPT), ("raw 6 h", Retention { metrics_hours: 6, days: 30 })]
-            {
+            for (kept, retention) in [("raw 72 h", kept()), ("raw 6 h", Retention::of(6, 30))] {
                 for timeframe in Timeframe::ALL {
                     for step_seconds in [None, Some(MINUTE), Some(HOUR), Some(DAY)] {
                         let asked = Asked { range: RangeRequest::Last(timeframe), scope, step_seconds };
@@ -371,12 +372,12 @@ mod tests {
     fn a_young_conversation_is_asked_of_its_samples() {
         let now = at("2026-03-10T12:34:56.789Z");
         let days = planned(RangeRequest::Last(Timeframe::SevenDays), Scope::Conversation, now).unwrap();
-        let samples = days.of_samples(at("2026-03-08T00:00:00Z"), &KEPT, now).unwrap();
+        let samples = days.of_samples(at("2026-03-08T00:00:00Z"), &kept(), now).unwrap();
         assert_eq!((samples.tier, samples.step_seconds), (Tier::Raw, 10_800));
         assert_eq!((samples.window, samples.compared), (days.window, days.compared));
-        assert_eq!(days.of_samples(at("2026-03-07T00:00:00Z"), &KEPT, now), None);
+        assert_eq!(days.of_samples(at("2026-03-07T00:00:00Z"), &kept(), now), None);
         let hours = planned(RangeRequest::Last(Timeframe::SevenDays), Scope::Everything, now).unwrap();
-        assert_eq!(hours.of_samples(at("2026-03-10T00:00:00Z"), &KEPT, now), None);
+        assert_eq!(hours.of_samples(at("2026-03-10T00:00:00Z"), &kept(), now), None);
     }
 
     #[test]
@@ -419,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_timeframe_longer_than_what_is_kept_is_refused_by_its_name() {
-        let kept = Retention { metrics_hours: 24, days: 5 };
+        let kept = Retention::of(24, 5);
         let ask = |timeframe| {
             let asked =
                 Asked { range: RangeRequest::Last(timeframe), scope: Scope::Everything, step_seconds: None };

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use kelly_schemas::catalogue::{Catalogue, Definition};
-use kelly_sql::Store;
 use kelly_sql::queries::{Series, SeriesQuestion};
+use kelly_sql::{RetentionReader, Store};
 
 use crate::comparison::{Compare, ComparedWindows, Comparison};
 use crate::detailed::{Detailed, DetailedRequest};
@@ -14,7 +14,8 @@ use crate::error::QueryError;
 use crate::feed::{FeedPage, FeedRequest};
 use crate::health::DatabaseHealth;
 use crate::overview::Overview;
-use crate::plan::{Plan, Retention, plan};
+use crate::plan::{Plan, plan};
+use crate::retention::Retention;
 use crate::tier::Tier;
 use crate::window::Window;
 
@@ -30,8 +31,6 @@ pub struct QueryServiceParts {
     pub store: Store,
     /// What metrics mean.
     pub catalogue: Arc<Catalogue>,
-    /// How long rows are kept, as configured.
-    pub retention: Retention,
     /// Tells the time.
     pub clock: fn() -> DateTime<Utc>,
 }
@@ -40,13 +39,14 @@ pub struct QueryServiceParts {
 #[derive(Debug, Clone)]
 pub struct QueryService {
     parts: Arc<QueryServiceParts>,
+    retention: Arc<RetentionReader>,
 }
 
 impl QueryService {
     /// A service of these parts.
     #[must_use]
     pub fn new(parts: QueryServiceParts) -> Self {
-        Self { parts: Arc::new(parts) }
+        Self { parts: Arc::new(parts), retention: Arc::default() }
     }
 
     /// The figures of the whole house.
@@ -73,35 +73,38 @@ impl QueryService {
         request.check()?;
         let now = self.now();
         let definition = self.parts.catalogue.get(&request.metric_name);
-        let (plan, series) = match self.planned(&request, &definition, now).await? {
+        let retention = self.retention().await?;
+        let context = Context { definition: &definition, retention: &retention, now };
+        let (plan, series) = match self.planned(&request, &context).await? {
             (plan, Some(series)) => (plan, series),
             (plan, None) => (plan, self.series(&request, &plan, &definition).await?),
         };
-        let comparison = self.comparison(&request, &plan, &series, now).await?;
+        let comparison = self.comparison(&request, &plan, &series, &context).await?;
+        let notes = crate::notes::of_plan(&plan, &retention, now);
         let answer = crate::answer::answer(request, &plan, &definition, &series, now);
-        Ok(Detailed { comparison, ..answer })
+        Ok(Detailed { comparison, notes, ..answer })
     }
 
     /// The plan that a question is answered by in every form, and the series where it was needed to find the plan.
     pub(crate) async fn planned(
         &self,
         request: &DetailedRequest,
-        definition: &Definition,
-        now: DateTime<Utc>,
+        context: &Context<'_>,
     ) -> Result<(Plan, Option<Series>), QueryError> {
-        let plan = plan(&request.asked(), &self.parts.retention, now)?;
+        let Context { definition, retention, now } = *context;
+        let plan = plan(&request.asked(), retention, now)?;
         if plan.tier != Tier::ConversationDay {
             return Ok((plan, None));
         }
         let days = self.series(request, &plan, definition).await?;
-        let Some(samples_plan) = self.plan_of_samples(&plan, &days, now) else {
+        let Some(samples_plan) = plan_of_samples(&plan, &days, retention, now) else {
             return Ok((plan, Some(days)));
         };
         let step_seconds = request.step_seconds.unwrap_or(samples_plan.step_seconds);
         let samples_plan = Plan { step_seconds, ..samples_plan };
         let samples = self.series(request, &samples_plan, definition).await?;
         let count = |found: &Series| found.window.map_or(0, |window| window.count);
-        // Raw may have been kept for a shorter time until lately; then the days know more.
+        // Samples may be gone for other reasons than their age; then the days know more.
         let (plan, found) =
             if count(&samples) < count(&days) { (plan, days) } else { (samples_plan, samples) };
         Ok((plan, Some(found)))
@@ -113,16 +116,15 @@ impl QueryService {
         request: &DetailedRequest,
         plan: &Plan,
         current: &Series,
-        now: DateTime<Utc>,
+        context: &Context<'_>,
     ) -> Result<Option<Comparison>, QueryError> {
         let Some(Compare::Previous) = request.compare else { return Ok(None) };
-        let windows = ComparedWindows::of(plan, &self.parts.retention, now);
+        let windows = ComparedWindows::of(plan, context.retention, context.now);
         let previous = if windows.has_previous() {
-            let definition = self.parts.catalogue.get(&request.metric_name);
             let before = windows.previous_window;
             let empty = Window { from: before.from, to: before.from };
             let plan = Plan { window: before, compared: before, previous: empty, ..*plan };
-            self.series(request, &plan, &definition).await?
+            self.series(request, &plan, context.definition).await?
         } else {
             Series::default()
         };
@@ -191,13 +193,10 @@ impl QueryService {
         self.parts.store.series(&question).await.map_err(QueryError::from_store("detailed metric"))
     }
 
-    /// The plan that asks a conversation's samples after its days showed that all of them are young.
-    fn plan_of_samples(&self, plan: &Plan, days: &Series, now: DateTime<Utc>) -> Option<Plan> {
-        if days.previous.is_some() {
-            return None;
-        }
-        let oldest_day = DateTime::from_timestamp_millis(days.points.first()?.start_ms)?;
-        plan.of_samples(oldest_day, &self.parts.retention, now)
+    /// What the store keeps.
+    pub(crate) async fn retention(&self) -> Result<Retention, QueryError> {
+        let read = self.retention.get(&self.parts.store).await;
+        read.map(Retention).map_err(QueryError::from_store("what is kept"))
     }
 
     /// The time, to the millisecond as every time of the store is.
@@ -205,6 +204,23 @@ impl QueryService {
         let now = (self.parts.clock)();
         now.duration_trunc(TimeDelta::milliseconds(1)).unwrap_or(now)
     }
+}
+
+/// What a question is answered by, besides the request.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) definition: &'a Definition,
+    pub(crate) retention: &'a Retention,
+    pub(crate) now: DateTime<Utc>,
+}
+
+/// The plan that asks a conversation's samples after its days showed that all of them are young.
+fn plan_of_samples(plan: &Plan, days: &Series, retention: &Retention, now: DateTime<Utc>) -> Option<Plan> {
+    if days.previous.is_some() {
+        return None;
+    }
+    let oldest_day = DateTime::from_timestamp_millis(days.points.first()?.start_ms)?;
+    plan.of_samples(oldest_day, retention, now)
 }
 
 /// What is asked of the store for a series that is planned.

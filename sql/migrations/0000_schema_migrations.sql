@@ -4,8 +4,8 @@ CREATE TABLE IF NOT EXISTS ${database}.schema_migrations ${on_cluster}
     kind          LowCardinality(String), -- 'migration', 'view' or 'retention'
     number        UInt32,
     name          String,
-    checksum      String,
-    state         LowCardinality(String), -- 'started' or 'applied'
+    checksum      String,                 -- of its text; of a retention the interval itself
+    state         LowCardinality(String), -- 'started', 'applied', or of a retention 'complete'
     at            DateTime64(6, 'UTC') DEFAULT now64(6),
     kelly_version String
 )

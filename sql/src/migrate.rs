@@ -162,7 +162,7 @@ impl Store {
             .await?;
             report.views.push(file.name);
         }
-        report.retention = retention::follow(self, &values, &journal.retention).await?;
+        report.retention = retention::follow(self, &values).await?;
         Ok(report)
     }
 
@@ -281,7 +281,7 @@ impl Store {
                 client
                     .query(&format!(
                         "SELECT toString(kind) AS kind, number, name, checksum, toString(state) AS state \
-                         FROM {database}.schema_migrations ORDER BY at"
+                         FROM {database}.schema_migrations WHERE kind != 'retention' ORDER BY at"
                     ))
                     .fetch_all(),
             )
@@ -337,7 +337,7 @@ pub(crate) struct Record<'a> {
     pub(crate) name: &'a str,
     /// Of its text; of a retention the interval itself.
     pub(crate) checksum: &'a str,
-    /// `started` or `applied`.
+    /// `started`, `applied`, or of a retention `complete`.
     pub(crate) state: &'a str,
 }
 
@@ -356,8 +356,6 @@ struct Journal {
     migrations: BTreeMap<u32, MigrationState>,
     /// File name of a view -> checksum of the text it was last created with.
     views: BTreeMap<String, String>,
-    /// Tables whose retention was last begun to be changed, and not finished.
-    retention: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -376,14 +374,6 @@ impl Journal {
                 continue;
             }
             let applied = record.state == "applied";
-            if record.kind == "retention" {
-                if applied {
-                    journal.retention.remove(&record.name);
-                } else {
-                    journal.retention.insert(record.name);
-                }
-                continue;
-            }
             let state = journal.migrations.entry(record.number).or_insert_with(|| MigrationState {
                 name: record.name,
                 checksum: String::new(),

@@ -5,17 +5,161 @@
 //! time with the amount of data. It is left to the engine to do beside everything else: a start-up does not wait. It
 //! reads what the TTL depends on and rewrites no rows; a part that has expired is dropped whole by the next merge.
 //! Between the change and that order a process can die: the journal of migrations tells that a change was begun.
+//!
+//! The journal keeps every change with its time, so it is known what a table really holds ([`history`]). A change has three
+//! entries: 'started', 'applied' when its statements are sent, and 'complete' ([`Store::complete_retention`]) when every
+//! part follows it and every process that writes has had time to learn of it.
 
-use std::collections::BTreeSet;
+mod history;
+mod reader;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use clickhouse::Row;
 use serde::Deserialize;
 
 use crate::client::Store;
 use crate::error::Result;
-use crate::migrate::Record;
+use crate::migrate::{Record, SchemaError};
 use crate::tables::{ExpiryBound, Table};
 use crate::template::Values;
+
+pub use history::RetentionHistory;
+use history::{Change, Stage, length_ms};
+pub use reader::{RETENTION_READ_EVERY, RetentionReader};
+
+/// A change is complete no sooner than this after it was applied. Every process that writes has read it by then (see
+/// [`RETENTION_READ_EVERY`]), and closed the batches that it had begun before: one is open for a minute at most.
+const NOTICE: Duration = Duration::from_secs(90);
+
+/// How long the store keeps what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retentions {
+    /// Raw metrics.
+    pub samples: RetentionHistory,
+    /// Their rollups.
+    pub rollups: RetentionHistory,
+    /// Activity events.
+    pub events: RetentionHistory,
+}
+
+impl Retentions {
+    /// Whether a change is not complete, so that [`Store::complete_retention`] may have something to do.
+    #[must_use]
+    pub fn are_changing(&self) -> bool {
+        [&self.samples, &self.rollups, &self.events].into_iter().any(RetentionHistory::is_changing)
+    }
+}
+
+impl Store {
+    /// How long the store keeps what, and kept it before, by its own journal and tables.
+    ///
+    /// # Errors
+    /// When it does not answer or lacks the tables.
+    pub async fn retentions(&self) -> Result<Retentions> {
+        let (journal, tables) = tokio::try_join!(self.retention_journal(), self.table_intervals())?;
+        let of = |some: &[Table]| {
+            let histories = some.iter().map(|table| {
+                history_of(*table, &journal, &tables).ok_or_else(|| {
+                    let database = self.config().database.clone();
+                    SchemaError::Missing { database, missing: format!("of table {}", table.name()) }
+                })
+            });
+            let together = histories.reduce(|one, other| Ok(one?.and(&other?)));
+            together.expect("no group of tables is empty")
+        };
+        Ok(Retentions { samples: of(&SAMPLES)?, rollups: of(&ROLLUPS)?, events: of(&EVENTS)? })
+    }
+
+    /// Writes down which of the changes that were applied are complete by now; the names of their tables. Any process may do
+    /// it; until one does, the retention before counts as in force.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn complete_retention(&self, cluster: Option<&str>) -> Result<Vec<&'static str>> {
+        let (journal, tables) = tokio::try_join!(self.retention_journal(), self.table_intervals())?;
+        let applied: Vec<(Table, &Entry)> = Table::ALL
+            .into_iter()
+            .filter_map(|table| Some((table, journal.get(table.name())?.last()?)))
+            .filter(|(table, last)| {
+                last.stage() == Some(Stage::Applied) && tables.get(table.name()) == Some(&last.interval)
+            })
+            .collect();
+        let mut completed = Vec::new();
+        if applied.is_empty() {
+            return Ok(completed);
+        }
+        let now_ms = self.server_time_ms().await?;
+        let behind = self.tables_behind(cluster).await?;
+        for (table, last) in applied {
+            let is_noticed = now_ms.saturating_sub(last.at_ms) >= NOTICE.as_millis() as i64;
+            if is_noticed && !behind.iter().any(|name| name == table.name()) {
+                self.record(entry(table, &last.interval, "complete")).await?;
+                completed.push(table.name());
+            }
+        }
+        Ok(completed)
+    }
+
+    /// The tables that have parts which do not follow a changed retention yet.
+    async fn tables_behind(&self, cluster: Option<&str>) -> Result<Vec<String>> {
+        let mutations = match cluster {
+            Some(cluster) => format!("clusterAllReplicas('{cluster}', system.mutations)"),
+            None => "system.mutations".to_owned(),
+        };
+        let client = self.outside_database();
+        let query = client
+            .query(&format!(
+                "SELECT DISTINCT table FROM {mutations} \
+                 WHERE database = {{database:String}} AND NOT is_done AND command LIKE '%MATERIALIZE TTL%'"
+            ))
+            .param("database", &self.config().database);
+        self.ask("look whether its parts follow the retention", query.fetch_all()).await
+    }
+
+    /// What the journal has of each table, oldest first.
+    pub(crate) async fn retention_journal(&self) -> Result<BTreeMap<String, Vec<Entry>>> {
+        let client = self.outside_database();
+        let entries: Vec<Entry> = self
+            .ask(
+                "read the journal of its retentions",
+                client
+                    .query(&format!(
+                        "SELECT name, checksum AS interval, toString(state) AS state, toUnixTimestamp64Milli(at) + 1 AS at_ms \
+                         FROM {}.schema_migrations WHERE kind = 'retention' ORDER BY at",
+                        self.config().database
+                    ))
+                    .fetch_all(),
+            )
+            .await?;
+        let mut journal: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+        for entry in entries {
+            journal.entry(entry.name.clone()).or_default().push(entry);
+        }
+        Ok(journal)
+    }
+
+    /// The interval in the TTL of each table that has one.
+    async fn table_intervals(&self) -> Result<BTreeMap<String, String>> {
+        let client = self.outside_database();
+        let tables: Vec<TableText> = self
+            .ask(
+                "read the retention of its tables",
+                client
+                    .query("SELECT name, engine_full AS engine FROM system.tables WHERE database = {database:String}")
+                    .param("database", &self.config().database)
+                    .fetch_all(),
+            )
+            .await?;
+        let interval = |table: TableText| Some((table.name, ttl_interval(&table.engine)?.to_owned()));
+        Ok(tables.into_iter().filter_map(interval).collect())
+    }
+}
+
+const SAMPLES: [Table; 1] = [Table::SystemMetrics];
+const ROLLUPS: [Table; 1] = [Table::MetricRollups];
+const EVENTS: [Table; 2] = [Table::ActivityEvents, Table::ActivityFirstSeen];
 
 #[derive(Row, Deserialize)]
 struct TableText {
@@ -23,28 +167,67 @@ struct TableText {
     engine: String,
 }
 
+/// An entry of the journal about a retention.
+#[derive(Row, Deserialize)]
+pub(crate) struct Entry {
+    /// The table.
+    name: String,
+    /// As the TTL has it.
+    interval: String,
+    state: String,
+    /// Rounded up.
+    at_ms: i64,
+}
+
+impl Entry {
+    fn stage(&self) -> Option<Stage> {
+        match self.state.as_str() {
+            "started" => Some(Stage::Started),
+            "applied" => Some(Stage::Applied),
+            "complete" => Some(Stage::Complete),
+            _ => None,
+        }
+    }
+
+    fn change(&self) -> Option<Change> {
+        Some(Change { at_ms: self.at_ms, length_ms: length_ms(&self.interval)?, stage: self.stage()? })
+    }
+}
+
+fn history_of(
+    table: Table,
+    journal: &BTreeMap<String, Vec<Entry>>,
+    tables: &BTreeMap<String, String>,
+) -> Option<RetentionHistory> {
+    let entries = journal.get(table.name()).map(Vec::as_slice).unwrap_or_default();
+    let changes: Vec<Change> = entries.iter().filter_map(Entry::change).collect();
+    let set_to = tables.get(table.name()).and_then(|interval| length_ms(interval));
+    RetentionHistory::of(&changes, set_to)
+}
+
+fn entry<'a>(table: Table, interval: &'a str, state: &'a str) -> Record<'a> {
+    Record { kind: "retention", number: table as u32, name: table.name(), checksum: interval, state }
+}
+
 /// Alters the TTLs that differ from `values` or were begun to be altered; the names of the tables it altered.
-pub(crate) async fn follow(
-    store: &Store,
-    values: &Values<'_>,
-    begun: &BTreeSet<String>,
-) -> Result<Vec<&'static str>> {
-    let client = store.outside_database();
-    let texts: Vec<TableText> = store
-        .ask(
-            "read the retention of its tables",
-            client
-                .query("SELECT name, engine_full AS engine FROM system.tables WHERE database = {database:String}")
-                .param("database", values.database)
-                .fetch_all(),
-        )
-        .await?;
+pub(crate) async fn follow(store: &Store, values: &Values<'_>) -> Result<Vec<&'static str>> {
+    let (journal, tables) = tokio::try_join!(store.retention_journal(), store.table_intervals())?;
     let mut changed = Vec::new();
     for table in Table::ALL {
         let wanted = interval(table, values);
-        let current =
-            texts.iter().find(|text| text.name == table.name()).and_then(|text| ttl_interval(&text.engine));
-        if current == Some(wanted.as_str()) && !begun.contains(table.name()) {
+        let current = tables.get(table.name()).map(String::as_str);
+        let entries = journal.get(table.name()).map(Vec::as_slice).unwrap_or_default();
+        let mut is_begun = entries.last().is_some_and(|last| last.stage() == Some(Stage::Started));
+        if let Some(current) = current {
+            // What a table was made with is where its history begins; what was set by hand is a part of it.
+            if entries.is_empty() {
+                store.record(entry(table, current, "complete")).await?;
+            } else if !entries.iter().any(|entry| entry.interval == current) {
+                store.record(entry(table, current, "started")).await?;
+                is_begun = true;
+            }
+        }
+        if current == Some(wanted.as_str()) && !is_begun {
             continue;
         }
         let on_cluster = values.cluster.map(|cluster| format!("ON CLUSTER '{cluster}'")).unwrap_or_default();
@@ -64,13 +247,11 @@ pub(crate) async fn follow(
             ),
             format!("{alter} MATERIALIZE TTL SETTINGS mutations_sync = 0"),
         ];
-        let record =
-            |state| Record { kind: "retention", number: table as u32, name, checksum: &wanted, state };
-        store.record(record("started")).await?;
+        store.record(entry(table, &wanted, "started")).await?;
         for statement in &statements {
             store.execute(&format!("change the retention of {name}"), statement).await?;
         }
-        store.record(record("applied")).await?;
+        store.record(entry(table, &wanted, "applied")).await?;
         changed.push(name);
     }
     Ok(changed)

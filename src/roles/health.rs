@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use kelly_api::{Health, Part, PartStatus};
 use kelly_ingest::PartitionPosition;
 use kelly_schemas::error_chain;
-use kelly_sql::{Store, StoreError};
+use kelly_sql::{RetentionReader, Store, StoreError};
 use kelly_stream::{Log, LogError, LogKind};
 use serde_json::json;
 
 use super::progress::Progress;
+use super::retention::Configured;
 
 /// [`Health`] of the parts a role has.
 pub struct PartsHealth {
@@ -23,6 +24,8 @@ pub struct PartsHealth {
     pub store: Store,
     /// Ingest, where this process has it.
     pub ingest: Option<Arc<Progress>>,
+    configured: Configured,
+    retentions: RetentionReader,
     log_trouble: Trouble,
     store_trouble: Trouble,
 }
@@ -97,9 +100,15 @@ impl Health for PartsHealth {
 
 impl PartsHealth {
     /// The parts of a role.
-    pub fn new(log: Arc<dyn Log>, store: Store, ingest: Option<Arc<Progress>>) -> Self {
+    pub fn new(
+        log: Arc<dyn Log>,
+        store: Store,
+        ingest: Option<Arc<Progress>>,
+        configured: Configured,
+    ) -> Self {
         let (log_trouble, store_trouble) = (Trouble::new("log"), Trouble::new("store"));
-        Self { log, store, ingest, log_trouble, store_trouble }
+        let retentions = RetentionReader::default();
+        Self { log, store, ingest, configured, retentions, log_trouble, store_trouble }
     }
 
     /// Looks at the log once, so that trouble which is there from the start is logged then.
@@ -124,7 +133,15 @@ impl PartsHealth {
             })
         });
         self.store_trouble.note(outcome.as_ref().err().map(|error| error as _));
-        part("store", began, store_summary(outcome.as_ref()))
+        let found = part("store", began, store_summary(outcome.as_ref()));
+        if outcome.is_err() {
+            return found;
+        }
+        let stored = tokio::time::timeout(STORE_DEADLINE, self.retentions.get(&self.store)).await;
+        match stored.ok().and_then(Result::ok).and_then(|stored| self.configured.difference(&stored)) {
+            Some(summary) => Part { status: PartStatus::Degraded, summary, ..found },
+            None => found,
+        }
     }
 
     async fn ingest(&self) -> Option<Part> {

@@ -9,7 +9,7 @@ use chrono::Utc;
 use kelly_api::{AppState, Drained, LatencyBook, Settings};
 use kelly_cli::Usage;
 use kelly_ingest::accept::Acceptor;
-use kelly_query::{QueryService, QueryServiceParts, Retention};
+use kelly_query::{QueryService, QueryServiceParts};
 use kelly_schemas::Catalogue;
 use kelly_sql::Store;
 use kelly_stream::Log;
@@ -22,6 +22,7 @@ use super::open;
 use super::parts::Part;
 use super::progress::Progress;
 use super::record::LogAcceptor;
+use super::retention::Configured;
 use crate::config::Config;
 
 /// Connections the system keeps waiting until they are accepted.
@@ -94,15 +95,11 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
     let queries = QueryService::new(QueryServiceParts {
         store: store.clone(),
         catalogue: Arc::clone(&catalogue),
-        retention: Retention {
-            metrics_hours: config.monitoring.metrics_retention_hours,
-            days: config.monitoring.retention_days,
-        },
         clock: Utc::now,
     });
     let stop = CancellationToken::new();
     let measure = IngestRates::start(ingest.clone(), stop.clone());
-    let health = PartsHealth::new(log, store, ingest);
+    let health = PartsHealth::new(log, store, ingest, Configured::of(config));
     health.look().await;
     let router = kelly_api::router(AppState {
         queries: Arc::new(queries),

@@ -9,9 +9,9 @@ use kelly_stream::Log;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::open;
 use super::parts::Part;
 use super::progress::Progress;
+use super::{open, retention};
 use crate::config::Config;
 
 /// Starts it. Its stop writes what was read, commits and leaves the group; where it ended by itself, that says why.
@@ -20,11 +20,14 @@ pub async fn start(
     log: &Arc<dyn Log>,
     store: &Store,
 ) -> anyhow::Result<(Arc<Progress>, Part)> {
-    let settings = open::ingest_config(config);
+    let stored = store.retentions().await.context("reading how long the store keeps rows")?;
+    let settings = open::ingest_config(config, &stored);
     let pipeline =
         Pipeline::start(log.clone(), Arc::new(store.clone()), settings.clone()).context("starting ingest")?;
     let progress = Arc::new(Progress::new(pipeline.stats(), log.clone(), &settings));
     let (stop, (ended, has_ended)) = (CancellationToken::new(), oneshot::channel::<()>());
+    let cluster = config.store_access.cluster.as_ref().map(|cluster| cluster.0.clone());
+    tokio::spawn(retention::follow(store.clone(), cluster, settings.raw_retention.clone(), stop.clone()));
     let running = tokio::spawn({
         let (stop, progress) = (stop.clone(), progress.clone());
         async move {

@@ -13,6 +13,7 @@ mod open;
 mod parts;
 mod progress;
 mod record;
+mod retention;
 mod shutdown;
 mod status;
 mod up;

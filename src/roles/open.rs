@@ -7,7 +7,7 @@ use anyhow::Context;
 use kelly_ingest::{BatchBounds, IngestConfig, Rules};
 use kelly_schemas::{Catalogue, Limits, Stream, error_chain};
 use kelly_sql::engine::{Engine, EngineSpec, LibraryPlaces, find_library};
-use kelly_sql::{MigrationParams, MigrationReport, Store, StoreConfig};
+use kelly_sql::{MigrationParams, MigrationReport, Retentions, Store, StoreConfig};
 use kelly_stream::{EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log, LogError, Retention, TopicSpec};
 
 use super::parts::Part;
@@ -187,11 +187,9 @@ pub fn limits(config: &Config) -> Limits {
 }
 
 /// How ingest runs.
-pub fn ingest_config(config: &Config) -> IngestConfig {
-    let mut ingest = IngestConfig::new(Rules {
-        limits: limits(config),
-        raw_retention_ms: i64::from(config.monitoring.metrics_retention_hours) * 3_600_000,
-    });
+pub fn ingest_config(config: &Config, stored: &Retentions) -> IngestConfig {
+    let mut ingest =
+        IngestConfig::new(Rules { limits: limits(config), raw_retention_ms: stored.samples.longest_ms() });
     ingest.bounds = BatchBounds {
         max_rows: config.ingest.batch_rows,
         max_bytes: config.ingest.batch_bytes,

@@ -12,6 +12,7 @@ mod first_minutes;
 mod frozen_engine;
 mod groups;
 mod instances;
+mod kept;
 mod kills;
 mod other_producers;
 mod python;

@@ -2,9 +2,9 @@
 
 use axum::body::Body;
 use axum::http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, VARY};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::IntoResponse;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::StreamExt;
 use kelly_query::{ActivityExportRequest, ExportFormat, ExportRequest, ExportStream};
 
@@ -15,6 +15,9 @@ use crate::openapi::{ExportedFile, QueryProblems};
 use crate::parameters::{FileFormat, InPath, MetricName, Parameters, parameters};
 use crate::routes::activity::EventFilter;
 use crate::routes::question::{RangeParameters, SubjectParameters, samples_of};
+
+/// Since when the store keeps everything, where an export was asked for from an earlier time on.
+const KEPT_FROM: HeaderName = HeaderName::from_static("kelly-kept-from");
 
 parameters! {
     /// Of the samples of one metric.
@@ -54,7 +57,8 @@ impl FileParameters {
 /// Samples of one metric as a file
 ///
 /// Every sample of a range as it was recorded, oldest first, for as long as samples are kept
-/// (MONITORING_METRICS_RETENTION_HOURS). The form is `format`, or what Accept names first, or CSV. The store sorts the samples, then
+/// (MONITORING_METRICS_RETENTION_HOURS). Where the range begins before that, the file and the range in its name begin where everything
+/// is kept, and the header Kelly-Kept-From says so. The form is `format`, or what Accept names first, or CSV. The store sorts the samples, then
 /// writes them as they are read. An export ends after 300 seconds, or when its reader takes less than 32 KiB a second for long; a connection that ends without its last chunk means that the export failed on the way and is not whole. At most
 /// two million rows; a range with more is refused with one that has fewer. In CSV a text that a spreadsheet would run as a formula
 /// (it begins with = + - @) has an apostrophe before it.
@@ -105,7 +109,7 @@ impl Client {
     /// connection, so that nobody takes a part for the whole.
     pub(crate) async fn export(&self, request: ExportRequest, format: ExportFormat, name: &str) -> Answered {
         let place = self.shared.gates.export(self.caller.clone())?;
-        let ExportStream { bytes, window } =
+        let ExportStream { bytes, window, kept_from } =
             self.shared.gates.query(1, self.shared.app.queries.export(request, format)).await??;
         let bytes = paced(bytes, self.shared.gates.limits().export_pace, place)
             .map(|piece| piece.inspect_err(|error| tracing::warn!(%error, "an export ended before its end")));
@@ -117,6 +121,10 @@ impl Client {
         headers.insert(VARY, HeaderValue::from_static("accept"));
         if let Ok(disposition) = HeaderValue::try_from(format!("attachment; filename=\"{file}\"")) {
             headers.insert(CONTENT_DISPOSITION, disposition);
+        }
+        if let Some(kept_from) = kept_from {
+            let time = kept_from.to_rfc3339_opts(SecondsFormat::Millis, true);
+            headers.extend(HeaderValue::try_from(time).map(|time| (KEPT_FROM, time)));
         }
         Ok(response)
     }

@@ -91,7 +91,9 @@ parameters! {
     get, path = "/api/v1/kelly/monitoring/metrics/detailed/{metric_type}", tag = "metrics",
     operation_id = "metric_detailed", params(DetailedParameters),
     responses(
-        (status = 200, description = "The drill-down; with `group_by` the groups.", content(
+        (status = 200, description = "The drill-down; with `group_by` the groups.", headers(
+            ("kelly-kept-from" = String, description = "Only with a file, where the range that is asked for begins before what the store keeps: since when it keeps everything. Earlier rows may be missing."),
+        ), content(
             (DrillDown = "application/json", examples(
                 ("whole" = (summary = "One series", value = json!(examples::one_series()))),
                 ("groups" = (summary = "group_by=account&top=1", value = json!(examples::groups()))),

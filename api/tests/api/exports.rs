@@ -54,6 +54,15 @@ async fn a_series_and_samples_are_files_in_the_form_asked_for() {
 }
 
 #[tokio::test]
+async fn a_file_that_begins_later_than_was_asked_for_says_since_when() {
+    let api = Api::new(Setup::default());
+    let cut = api.get(&format!("{SAMPLES}?timeframe=7d")).await;
+    assert_eq!((cut.status, cut.header("kelly-kept-from")), (StatusCode::OK, "2024-09-11T15:30:45.000Z"));
+    let whole = api.get(SAMPLES).await;
+    assert_eq!((whole.status, whole.header("kelly-kept-from")), (StatusCode::OK, ""));
+}
+
+#[tokio::test]
 async fn what_cannot_be_exported_is_refused_by_name() {
     let api = Api::new(Setup::default());
     for path in [

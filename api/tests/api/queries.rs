@@ -59,13 +59,13 @@ pub(crate) mod answers {
             false => Ok("b\n".into()),
         };
         let bytes = futures_util::stream::iter([Ok("a\n".into()), second]).boxed();
-        ExportStream { bytes, window: Window { from: now(), to: now() } }
+        ExportStream { bytes, window: Window { from: now(), to: now() }, kept_from: None }
     }
 
     /// Bytes that never end.
     pub(crate) fn endless_export() -> ExportStream {
         let bytes = futures_util::stream::repeat_with(|| Ok(vec![b'x'; 1 << 16].into())).boxed();
-        ExportStream { bytes, window: Window { from: now(), to: now() } }
+        ExportStream { bytes, window: Window { from: now(), to: now() }, kept_from: None }
     }
 
     pub(crate) fn store_performance() -> StorePerformance {
@@ -127,10 +127,12 @@ pub(crate) mod answers {
             conversation_id: None,
             window,
             resolution: Resolution { seconds: 60, label: "1m".to_owned() },
+            window_kept: Kept::Whole,
             tier: Tier::Minute,
             freshness: Freshness { newest_sample: Some(now()), age_seconds: Some(0.5), computed_at: now() },
             sample_count: 6,
             percentile_error_bound: Some(0.01),
+            percentile_least_magnitude: Some(1e-130),
             definition: MetricDefinition {
                 unit: String::new(),
                 kind: "gauge".to_owned(),
@@ -138,6 +140,7 @@ pub(crate) mod answers {
                 bad_direction: "down".to_owned(),
                 description: "How sure the AI is.".to_owned(),
             },
+            notes: Vec::new(),
         }
     }
 
@@ -234,10 +237,12 @@ pub(crate) mod answers {
             thresholds: whole.thresholds,
             definition: whole.definition,
             window: whole.window,
+            window_kept: whole.window_kept,
             resolution: whole.resolution,
             tier: Tier::AccountHour,
             freshness: whole.freshness,
             percentile_error_bound: Some(0.01),
+            percentile_least_magnitude: Some(1e-130),
             notes: vec!["What is lacking and why.".to_owned()],
         }
     }

@@ -15,8 +15,8 @@ use kelly_api::{
 };
 use kelly_query::{
     DatabaseHealth, Detailed, DetailedRequest, ExportFormat, ExportRequest, ExportStream, FeedPage,
-    FeedRequest, GroupsRequest, MetricGroups, Overview, QueryError, Several, SeveralRequest,
-    StorePerformance,
+    FeedRequest, GroupsRequest, MetricGroups, Overview, QueryError, RangeRequest, Several, SeveralRequest,
+    StorePerformance, Timeframe,
 };
 use kelly_schemas::Catalogue;
 use serde_json::Value;
@@ -116,6 +116,10 @@ impl Queries for FakeQueries {
             Some("endless") => answers::endless_export(),
             other => answers::export(other == Some("cut_off")),
         };
+        // Of the seven days asked for of samples, the fake keeps what it has by now.
+        let is_cut = matches!(&request, ExportRequest::Samples(samples)
+            if samples.range == RangeRequest::Last(Timeframe::SevenDays));
+        let stream = ExportStream { kept_from: is_cut.then(now), ..stream };
         self.answer(format!("{format:?} {request:?}"), stream).await
     }
 

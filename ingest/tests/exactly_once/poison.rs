@@ -17,7 +17,7 @@ const MAX_MESSAGE_BYTES: usize = 4_096;
 
 fn small_messages() -> IngestConfig {
     let mut config = config(7);
-    config.rules.limits = Limits { max_message_bytes: MAX_MESSAGE_BYTES, ..config.rules.limits };
+    config.limits = Limits { max_message_bytes: MAX_MESSAGE_BYTES, ..config.limits };
     config
 }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kelly_harness::TestDatabase;
 use kelly_query::QueryServiceParts;
 use kelly_query::detailed::Detailed;
-use kelly_query::{DetailedRequest, QueryService, RangeRequest, Retention};
+use kelly_query::{DetailedRequest, QueryService, RangeRequest};
 use kelly_schemas::Catalogue;
 use kelly_sql::Store;
 use serde_json::{Value, json};
@@ -44,7 +44,6 @@ pub(crate) fn service_over(store: Store) -> QueryService {
     QueryService::new(QueryServiceParts {
         store,
         catalogue: Arc::new(Catalogue::builtin().clone()),
-        retention: Retention { metrics_hours: 72, days: 90 },
         clock: now,
     })
 }

@@ -4,6 +4,7 @@ mod compare;
 mod events;
 mod fixture;
 mod groups;
+mod kept;
 mod samples;
 mod series;
 mod whole;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{NaiveTime, TimeDelta};
 use kelly_query::QueryServiceParts;
-use kelly_query::{FeedRequest, QueryService, Retention};
+use kelly_query::{FeedRequest, QueryService};
 use kelly_schemas::Catalogue;
 use kelly_sql::{Store, StoreConfig};
 
@@ -71,7 +71,6 @@ async fn times_are_told_to_the_millisecond() {
     let service = QueryService::new(QueryServiceParts {
         store: fixture.database.store().clone(),
         catalogue: Arc::new(Catalogue::builtin().clone()),
-        retention: Retention { metrics_hours: 72, days: 90 },
         clock: || now() + TimeDelta::nanoseconds(123_456),
     });
     assert_eq!(service.overview().await.unwrap().timestamp, now());

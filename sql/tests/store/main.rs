@@ -6,6 +6,7 @@ mod evidence;
 mod export;
 mod following;
 mod inserts;
+mod kept;
 mod letters;
 mod migrations;
 mod series;

@@ -13,7 +13,7 @@ pub mod process;
 pub mod proxy;
 pub mod truth;
 
-pub use engine::{Engine, TestDatabase};
+pub use engine::{Engine, TestDatabase, query};
 pub use kafka::{BrokerOptions, KafkaBroker};
 
 /// A port of 127.0.0.1 that was free a moment ago.
