@@ -61,6 +61,15 @@ pub struct Recorded {
     pub accepted: u64,
 }
 
+/// A file that was written.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Downloaded {
+    /// Its length.
+    pub bytes: u64,
+    /// Since when the server keeps everything, where the range that was asked for begins earlier.
+    pub kept_from: Option<String>,
+}
+
 /// Why a body was not taken.
 #[derive(Debug)]
 pub enum Failure {
@@ -189,14 +198,13 @@ impl Client {
         self.document(self.question(path, parameters)).await
     }
 
-    /// Asks a question whose answer is a file, and writes it as it comes. Says how many bytes it has; after an error what was
-    /// written is not whole.
+    /// Asks a question whose answer is a file, and writes it as it comes. After an error what was written is not whole.
     pub async fn download(
         &self,
         path: &[&str],
         parameters: &[(&str, String)],
         out: &mut impl Write,
-    ) -> anyhow::Result<u64> {
+    ) -> anyhow::Result<Downloaded> {
         let request = self.http.get(self.question(path, parameters));
         let mut response = request.send().await.map_err(|error| self.unreachable(error, ""))?;
         let broke_off = || format!("the connection to {} broke off before the file's end", self.shown);
@@ -205,12 +213,14 @@ impl Client {
             let body = response.bytes().await.with_context(broke_off)?;
             return Err(self.refused(status, serde_json::from_slice(&body).ok()));
         }
+        let kept_from = response.headers().get("kelly-kept-from");
+        let kept_from = kept_from.and_then(|time| time.to_str().ok()).map(str::to_owned);
         let mut bytes = 0;
         while let Some(piece) = response.chunk().await.with_context(broke_off)? {
             out.write_all(&piece).context("writing what was answered")?;
             bytes += piece.len() as u64;
         }
-        Ok(bytes)
+        Ok(Downloaded { bytes, kept_from })
     }
 
     fn question(&self, path: &[&str], parameters: &[(&str, String)]) -> reqwest::Url {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{self, By, FileFormat};
-use crate::client::Client;
+use crate::client::{Client, Downloaded};
 use crate::output::{self, Paint, Tone, grouped, printable};
 use crate::{INTERRUPTED, Settings, Usage};
 use file::NewFile;
@@ -35,6 +35,7 @@ struct Answer {
     definition: Definition,
     window: Span,
     resolution: Resolution,
+    freshness: Freshness,
     percentile_error_bound: Option<f64>,
     notes: Vec<String>,
 }
@@ -49,6 +50,11 @@ struct Definition {
 struct Span {
     from: DateTime<Utc>,
     to: DateTime<Utc>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Freshness {
+    computed_at: DateTime<Utc>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -150,14 +156,16 @@ impl Asked<'_> {
                     .with_context(|| format!("writing {}", place.display()))?;
                 file.finish()?;
                 let (shown, all) = (grouped(answer.groups.len() as u64), grouped(answer.group_count));
-                Ok(format!("{}: {shown} groups of {all}", place.display()))
+                let written = format!("{}: {shown} groups of {all}", place.display());
+                let notes = answer.notes.iter().map(|note| printable(note));
+                Ok(std::iter::once(written).chain(notes).collect::<Vec<_>>().join("\n"))
             }
             Some((place, format)) => {
                 question.push(("format", format.parameter().to_owned()));
                 let mut file = NewFile::next_to(place)?;
-                let bytes = client.download(&path, &question, &mut file).await?;
+                let Downloaded { bytes, kept_from } = client.download(&path, &question, &mut file).await?;
                 file.finish()?;
-                Ok(format!("{}: {}", place.display(), HumanBytes(bytes)))
+                Ok(written(place, bytes, kept_from.as_deref()))
             }
             None => {
                 let document = client.ask(&path, &question).await?;
@@ -199,6 +207,18 @@ fn understood(document: &Value) -> anyhow::Result<Answer> {
     )
 }
 
+/// What is said of a file that was written.
+fn written(place: &Path, bytes: u64, kept_from: Option<&str>) -> String {
+    let written = format!("{}: {}", place.display(), HumanBytes(bytes));
+    match kept_from {
+        Some(since) => format!(
+            "{written}\nthe range begins before {}, since when everything is kept: earlier rows may be missing",
+            printable(since)
+        ),
+        None => written,
+    }
+}
+
 /// How alike the names of two metrics must be, 1 being the same, that one is asked whether the other was meant.
 const ALIKE: f64 = 0.8;
 
@@ -217,12 +237,13 @@ fn no_samples(metric: &str) -> String {
 fn report(answer: &Answer, paint: Paint) -> String {
     let unit = answer.definition.unit.as_deref().filter(|unit| !unit.is_empty());
     let mut lines = vec![format!(
-        "{}{} by {}, {} to {}, a point is {}",
+        "{}{} by {}, {} to {}{}, a point is {}",
         printable(&answer.metric_name),
         unit.map_or_else(String::new, |unit| format!(" ({unit})")),
         answer.group_by,
         answer.window.from.format("%Y-%m-%d %H:%M"),
         answer.window.to.format("%Y-%m-%d %H:%M UTC"),
+        if answer.window.to > answer.freshness.computed_at { " (not over yet)" } else { "" },
         answer.resolution.label,
     )];
     lines.push(String::new());
@@ -285,8 +306,17 @@ fn table(answer: &Answer, paint: Paint) -> String {
     });
     let group = answer.group_by.to_uppercase();
     let value = answer.definition.aggregate.to_uppercase();
-    let header = ["", &group, "COUNT", &value, "MEAN", "P50", "P95", "P99", "CHANGE", "COURSE"];
-    let text = output::table(header, rows);
+    let text = if value == "MEAN" {
+        // Then the two are one.
+        let header = ["", &group, "COUNT", "MEAN", "P50", "P95", "P99", "CHANGE", "COURSE"];
+        let once = rows.map(|[rank, id, count, _, mean, p50, p95, p99, change, course]| {
+            [rank, id, count, mean, p50, p95, p99, change, course]
+        });
+        output::table(header, once)
+    } else {
+        let header = ["", &group, "COUNT", &value, "MEAN", "P50", "P95", "P99", "CHANGE", "COURSE"];
+        output::table(header, rows)
+    };
     match text.split_once('\n') {
         Some((header, rows)) => format!("{}\n{rows}", paint.tint(Tone::Faint, header)),
         None => text,
@@ -337,6 +367,7 @@ mod tests {
             "definition": {"aggregate": "mean", "unit": "ratio"},
             "window": {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"},
             "resolution": {"seconds": 21_600, "label": "6h"},
+            "freshness": {"newest_sample": null, "age_seconds": null, "computed_at": "2026-01-01T20:00:00Z"},
             "percentile_error_bound": 0.01,
             "notes": ["Something is missing."],
         })
@@ -346,16 +377,37 @@ mod tests {
     fn groups_are_a_table_with_a_line_each() {
         let message = report(&understood(&answer()).unwrap(), Paint::Plain);
         let expected = "\
-ai_confidence (ratio) by account, 2026-01-01 00:00 to 2026-01-02 00:00 UTC, a point is 6h
+ai_confidence (ratio) by account, 2026-01-01 00:00 to 2026-01-02 00:00 UTC (not over yet), a point is 6h
 
-   ACCOUNT    COUNT  MEAN  MEAN  P50   P95  P99  CHANGE   COURSE
-1  acme       1,200  0.5   0.5   0.51  0.8  -    +25.0 %  ▁··█
-2  =1+1,\"x\"\u{fffd}  1,200  0.5   0.5   0.51  0.8  -    -        ▁··█
+   ACCOUNT    COUNT  MEAN  P50   P95  P99  CHANGE   COURSE
+1  acme       1,200  0.5   0.51  0.8  -    +25.0 %  ▁··█
+2  =1+1,\"x\"\u{fffd}  1,200  0.5   0.51  0.8  -    -        ▁··█
 
 3 more with 40 samples; --top shows more of them
 percentiles are within 1 % of the value at their rank
 Something is missing.";
         assert_eq!(message, expected);
+    }
+
+    #[test]
+    fn another_aggregate_stands_before_the_mean_and_a_window_that_is_over_is_no_news() {
+        let mut answer = answer();
+        answer["definition"]["aggregate"] = "sum".into();
+        answer["freshness"]["computed_at"] = "2026-01-02T00:00:00Z".into();
+        let message = report(&understood(&answer).unwrap(), Paint::Plain);
+        assert!(message.contains("   ACCOUNT    COUNT  SUM  MEAN  P50"), "{message}");
+        assert!(message.contains("2026-01-02 00:00 UTC, a point is 6h"), "{message}");
+    }
+
+    #[test]
+    fn a_file_that_begins_later_than_was_asked_for_says_so() {
+        let place = Path::new("a.csv");
+        assert_eq!(written(place, 2_048, None), "a.csv: 2.00 KiB");
+        assert_eq!(
+            written(place, 2_048, Some("2026-01-01T00:00:00.000Z")),
+            "a.csv: 2.00 KiB\nthe range begins before 2026-01-01T00:00:00.000Z, since when everything is kept: earlier rows may \
+             be missing"
+        );
     }
 
     #[test]
