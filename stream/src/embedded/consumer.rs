@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::group::MemberId;
 use super::groups::SharedGroup;
+use super::open_log::OpenLog;
 use super::queue::{Committing, Job};
-use super::shared::Shared;
 use super::store::{Partition, Store, StoredFrame};
 use super::wake::Waker;
 use crate::bounds;
@@ -22,7 +22,7 @@ const LIFE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Reads what its group gives it.
 pub(super) struct EmbeddedConsumer {
-    shared: Arc<Shared>,
+    log: Arc<OpenLog>,
     group: Arc<SharedGroup>,
     waker: Arc<Waker>,
     spec: ConsumerSpec,
@@ -55,13 +55,13 @@ struct Waiting {
 }
 
 impl EmbeddedConsumer {
-    pub(super) fn open(shared: Arc<Shared>, spec: ConsumerSpec) -> Result<Self> {
+    pub(super) fn open(log: Arc<OpenLog>, spec: ConsumerSpec) -> Result<Self> {
         bounds::verify_group(&spec.group)?;
-        let group = shared.groups.get(&spec.group);
-        let waker = shared.wakers.add();
-        let member = join(&shared, &group, &spec)?;
+        let group = log.groups.get(&spec.group);
+        let waker = log.wakers.add();
+        let member = join(&log, &group, &spec)?;
         Ok(Self {
-            shared,
+            log,
             group,
             waker,
             spec,
@@ -86,7 +86,7 @@ impl EmbeddedConsumer {
         let mut group = self.group.lock();
         group.polled(self.member, now);
         self.last_sign_of_life = now;
-        let mut others_concerned = group.put_out_silent(now, self.shared.config.max_poll_interval);
+        let mut others_concerned = group.put_out_silent(now, self.log.config.max_poll_interval);
         if !group.has(self.member) {
             // Put out for its silence: everything is lost, and it begins anew.
             drop(group);
@@ -96,7 +96,7 @@ impl EmbeddedConsumer {
             if !lost.is_empty() {
                 sink.revoked(&lost);
             }
-            self.member = join(&self.shared, &self.group, &self.spec)?;
+            self.member = join(&self.log, &self.group, &self.spec)?;
             return Ok(true);
         }
         let change = group.reconcile(self.member);
@@ -115,7 +115,7 @@ impl EmbeddedConsumer {
         }
         if others_concerned {
             self.group.changed();
-            self.shared.wakers.wake();
+            self.log.wakers.wake();
         }
         Ok(happened)
     }
@@ -123,7 +123,7 @@ impl EmbeddedConsumer {
     fn take_over(&mut self, partitions: Vec<(TopicPartition, u64)>, sink: &mut dyn Sink) -> Result<()> {
         let (mut beginnings, mut waiting) = (Vec::new(), Vec::new());
         let read = || -> Result<()> {
-            let store = self.shared.store()?;
+            let store = self.log.store()?;
             for (partition, epoch) in partitions {
                 let topic = store.topic(&partition.topic)?;
                 let ends = topic.partition(partition.partition)?.watermarks();
@@ -190,7 +190,7 @@ impl EmbeddedConsumer {
 
     /// Hands over what is there. Returns the number of records, and whether a gap was met.
     fn read(&mut self, max_records: usize, sink: &mut dyn Sink) -> Result<(usize, bool)> {
-        let store = self.shared.store()?;
+        let store = self.log.store()?;
         let mut handed_over = 0;
         let mut gaps = false;
         for step in 0..self.assigned.len() {
@@ -220,7 +220,7 @@ impl Consumer for EmbeddedConsumer {
         let deadline = Instant::now() + max_wait;
         loop {
             let calls = self.waker.calls();
-            if self.shared.is_closed() {
+            if self.log.is_closed() {
                 return Err(LogError::Closed);
             }
             let mut happened = self.follow_group(sink)?;
@@ -245,7 +245,7 @@ impl Consumer for EmbeddedConsumer {
     }
 
     fn committer(&self) -> Arc<dyn Committer> {
-        Arc::new(EmbeddedCommitter { shared: self.shared.clone(), group: self.group.clone() })
+        Arc::new(EmbeddedCommitter { log: self.log.clone(), group: self.group.clone() })
     }
 
     fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()> {
@@ -278,7 +278,7 @@ impl Drop for EmbeddedConsumer {
     fn drop(&mut self) {
         self.group.lock().leave(self.member);
         self.group.changed();
-        self.shared.wakers.wake();
+        self.log.wakers.wake();
     }
 }
 
@@ -369,8 +369,8 @@ impl Assigned {
     }
 }
 
-fn join(shared: &Shared, group: &SharedGroup, spec: &ConsumerSpec) -> Result<MemberId> {
-    let store = shared.store()?;
+fn join(log: &OpenLog, group: &SharedGroup, spec: &ConsumerSpec) -> Result<MemberId> {
+    let store = log.store()?;
     let mut partitions = Vec::new();
     for name in &spec.topics {
         let topic = store.topic(name)?;
@@ -379,13 +379,13 @@ fn join(shared: &Shared, group: &SharedGroup, spec: &ConsumerSpec) -> Result<Mem
     }
     let member = group.lock().join(spec.topics.clone(), &partitions, Instant::now());
     group.changed();
-    shared.wakers.wake();
+    log.wakers.wake();
     Ok(member)
 }
 
 /// Commits from any thread; the epochs say whose.
 struct EmbeddedCommitter {
-    shared: Arc<Shared>,
+    log: Arc<OpenLog>,
     group: Arc<SharedGroup>,
 }
 
@@ -396,7 +396,7 @@ impl Committer for EmbeddedCommitter {
         }
         commits.iter().try_for_each(bounds::verify_commit)?;
         let (reply, answer) = mpsc::sync_channel(1);
-        self.shared.queue.push(Job::Commit(Committing {
+        self.log.queue.push(Job::Commit(Committing {
             group: self.group.clone(),
             commits: commits.to_vec(),
             reply,

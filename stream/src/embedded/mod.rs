@@ -22,9 +22,9 @@ mod frame;
 mod group;
 mod groups;
 mod journal;
+mod open_log;
 mod queue;
 mod retention;
-mod shared;
 mod store;
 mod wake;
 mod writer;
@@ -44,35 +44,35 @@ use crate::port::{
     Committed, Consumer, ConsumerSpec, Log, LogKind, NewRecord, Position, Result, SetTo, TopicPartition,
     TopicSpec, Watermarks,
 };
+use open_log::OpenLog;
 use queue::{Append, Job};
-use shared::Shared;
 
 /// The log in a directory of this machine.
 pub struct EmbeddedLog {
-    shared: Arc<Shared>,
+    log: Arc<OpenLog>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 impl EmbeddedLog {
     /// Opens the directory, or makes it. [`LogError::Locked`] when another process has it.
     pub fn open(config: EmbeddedConfig) -> Result<Self> {
-        let shared = Arc::new(Shared::open(config)?);
-        let log = Self { shared, threads: Arc::default() };
-        log.spawn("kelly-log-writer", writer::run)?;
-        log.spawn("kelly-log-retention", retention::run)?;
-        Ok(log)
+        let log = Arc::new(OpenLog::open(config)?);
+        let embedded = Self { log, threads: Arc::default() };
+        embedded.spawn("kelly-log-writer", writer::run)?;
+        embedded.spawn("kelly-log-retention", retention::run)?;
+        Ok(embedded)
     }
 
     /// Applies retention now instead of at the next interval. Blocks.
     pub fn enforce_retention(&self) -> Result<()> {
-        let store = self.shared.store()?;
-        retention::enforce(&store, (self.shared.config.clock)())
+        let store = self.log.store()?;
+        retention::enforce(&store, (self.log.config.clock)())
     }
 
-    fn spawn(&self, name: &str, work: fn(&Shared)) -> Result<()> {
-        let shared = self.shared.clone();
+    fn spawn(&self, name: &str, work: fn(&OpenLog)) -> Result<()> {
+        let log = self.log.clone();
         let thread =
-            thread::Builder::new().name(name.into()).spawn(move || work(&shared)).map_err(|source| {
+            thread::Builder::new().name(name.into()).spawn(move || work(&log)).map_err(|source| {
                 LogError::Unavailable {
                     doing: format!("start the thread {name}"),
                     fix: "raise the limit on threads".into(),
@@ -87,15 +87,15 @@ impl EmbeddedLog {
     async fn blocking<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Shared) -> Result<T> + Send + 'static,
+        F: FnOnce(&OpenLog) -> Result<T> + Send + 'static,
     {
-        let shared = self.shared.clone();
-        run_blocking(move || work(&shared)).await
+        let log = self.log.clone();
+        run_blocking(move || work(&log)).await
     }
 
     /// Gives every record its partition.
     fn place(&self, records: &mut [NewRecord]) -> Result<()> {
-        let store = self.shared.store()?;
+        let store = self.log.store()?;
         let mut last: Option<(Arc<store::Topic>, u32)> = None;
         for record in records {
             bounds::verify_record(record)?;
@@ -125,15 +125,15 @@ impl EmbeddedLog {
 impl Log for EmbeddedLog {
     async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<()> {
         let topics = topics.to_vec();
-        self.blocking(move |shared| {
-            let store = shared.store()?;
+        self.blocking(move |log| {
+            let store = log.store()?;
             topics.iter().try_for_each(|topic| store.ensure_topic(topic))
         })
         .await
     }
 
     async fn partitions(&self, topic: &str) -> Result<u32> {
-        Ok(self.shared.store()?.topic(topic)?.count())
+        Ok(self.log.store()?.topic(topic)?.count())
     }
 
     async fn append(&self, mut records: Vec<NewRecord>) -> Result<Vec<Position>> {
@@ -142,25 +142,25 @@ impl Log for EmbeddedLog {
         }
         self.place(&mut records)?;
         let (reply, answer) = oneshot::channel();
-        self.shared.queue.push(Job::Append(Append { records, reply }))?;
+        self.log.queue.push(Job::Append(Append { records, reply }))?;
         answer.await.unwrap_or_else(|_| {
             Err(LogError::Unknown { doing: "append records to the embedded log".into(), source: None })
         })
     }
 
     async fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks> {
-        Ok(self.shared.store()?.topic(&partition.topic)?.partition(partition.partition)?.watermarks())
+        Ok(self.log.store()?.topic(&partition.topic)?.partition(partition.partition)?.watermarks())
     }
 
     async fn ends(&self, topic: &str) -> Result<Vec<Watermarks>> {
-        let topic = self.shared.store()?.topic(topic)?;
+        let topic = self.log.store()?.topic(topic)?;
         Ok(topic.partitions.iter().map(|partition| partition.watermarks()).collect())
     }
 
     async fn committed(&self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>> {
         let (group, topic) = (group.to_owned(), topic.to_owned());
-        self.blocking(move |shared| {
-            let store = shared.store()?;
+        self.blocking(move |log| {
+            let store = log.store()?;
             let topic = store.topic(&topic)?;
             (0..topic.count())
                 .map(|partition| {
@@ -172,18 +172,18 @@ impl Log for EmbeddedLog {
     }
 
     fn consumer(&self, spec: ConsumerSpec) -> Result<Box<dyn Consumer>> {
-        Ok(Box::new(consumer::EmbeddedConsumer::open(self.shared.clone(), spec)?))
+        Ok(Box::new(consumer::EmbeddedConsumer::open(self.log.clone(), spec)?))
     }
 
     async fn check(&self) -> Result<()> {
-        self.shared.store().map(drop)?;
-        self.shared.files.verify()?;
-        self.shared.refuse_when_disk_is_full()
+        self.log.store().map(drop)?;
+        self.log.files.verify()?;
+        self.log.refuse_when_disk_is_full()
     }
 
     async fn close(&self) -> Result<()> {
-        let (shared, threads) = (self.shared.clone(), self.threads.clone());
-        run_blocking(move || close(&shared, &threads)).await
+        let (log, threads) = (self.log.clone(), self.threads.clone());
+        run_blocking(move || close(&log, &threads)).await
     }
 
     fn kind(&self) -> LogKind {
@@ -191,21 +191,21 @@ impl Log for EmbeddedLog {
     }
 
     fn describe(&self) -> String {
-        format!("{} at {}", self.kind(), self.shared.config.dir.display())
+        format!("{} at {}", self.kind(), self.log.config.dir.display())
     }
 
     fn how_to_set_position(&self, _: &str, _: &TopicPartition, _: SetTo) -> String {
         format!(
             "an embedded log keeps its positions with its records: restore {dir} from a backup as old as the store's, or \
              move it away to begin a new log beside what the store has",
-            dir = self.shared.config.dir.display()
+            dir = self.log.config.dir.display()
         )
     }
 }
 
 impl Drop for EmbeddedLog {
     fn drop(&mut self) {
-        if let Err(error) = close(&self.shared, &self.threads) {
+        if let Err(error) = close(&self.log, &self.threads) {
             tracing::error!(%error, "closing the embedded log failed");
         }
     }
@@ -213,8 +213,8 @@ impl Drop for EmbeddedLog {
 
 /// Writes what is in the queue, ends the threads and lets go of the directory. An error when its files were deleted: what
 /// was written is not there at the next start.
-fn close(shared: &Shared, threads: &Mutex<Vec<JoinHandle<()>>>) -> Result<()> {
-    shared.begin_closing();
+fn close(log: &OpenLog, threads: &Mutex<Vec<JoinHandle<()>>>) -> Result<()> {
+    log.begin_closing();
     let threads = std::mem::take(&mut *threads.lock().unwrap_or_else(PoisonError::into_inner));
     if threads.is_empty() {
         // It was closed before.
@@ -224,8 +224,8 @@ fn close(shared: &Shared, threads: &Mutex<Vec<JoinHandle<()>>>) -> Result<()> {
     for thread in threads {
         panicked |= thread.join().is_err();
     }
-    let found = shared.files.verify();
-    shared.let_go();
+    let found = log.files.verify();
+    log.let_go();
     if panicked {
         return Err(LogError::Unavailable {
             doing: "write everything before closing".into(),

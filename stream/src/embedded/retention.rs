@@ -2,26 +2,26 @@
 
 use std::time::Instant;
 
-use super::shared::Shared;
+use super::open_log::OpenLog;
 use super::store::{Partition, Store, failure};
 use crate::port::{Result, Retention};
 
 /// Runs at the configured interval until the log is closed.
-pub(super) fn run(shared: &Shared) {
+pub(super) fn run(log: &OpenLog) {
     loop {
-        let seen = shared.retention.calls();
-        if shared.is_closed() {
+        let seen = log.retention.calls();
+        if log.is_closed() {
             return;
         }
-        match shared.files.verify().and_then(|()| shared.store()) {
+        match log.files.verify().and_then(|()| log.store()) {
             Ok(store) => {
-                if let Err(error) = enforce(&store, (shared.config.clock)()) {
+                if let Err(error) = enforce(&store, (log.config.clock)()) {
                     tracing::error!(%error, "removing old records failed; tried again at the next interval");
                 }
             }
             Err(error) => tracing::debug!(%error, "retention has no store to work on"),
         }
-        shared.retention.wait(seen, Instant::now() + shared.config.retention_interval);
+        log.retention.wait(seen, Instant::now() + log.config.retention_interval);
     }
 }
 

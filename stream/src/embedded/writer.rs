@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::frame::FrameBuilder;
 use super::group::Group;
+use super::open_log::OpenLog;
 use super::queue::{Append, Committing, Job};
-use super::shared::Shared;
 use super::store::{Ends, Store, Topic};
 use crate::error::LogError;
 use crate::port::{Position, Result};
@@ -24,16 +24,16 @@ const FRAME_BYTES: usize = 1024 * 1024;
 const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Writes until the queue is closed and empty. Opens the store anew when a failed write closed it.
-pub(super) fn run(shared: &Shared) {
+pub(super) fn run(log: &OpenLog) {
     let mut try_again = None;
     let mut reported = None;
-    while let Some(jobs) = shared.queue.take_group(try_again) {
-        try_again = match shared.store_for_writing() {
+    while let Some(jobs) = log.queue.take_group(try_again) {
+        try_again = match log.store_for_writing() {
             Ok(store) => {
                 reported = None;
-                write(shared, store, jobs);
+                write(log, store, jobs);
                 // A failed write has closed it: that is tried at once.
-                (!shared.has_store()).then(Instant::now)
+                (!log.has_store()).then(Instant::now)
             }
             Err(error) => {
                 let error = of_opening_anew(error);
@@ -85,16 +85,16 @@ fn sort(jobs: Vec<Job>) -> (Vec<Append>, Vec<Committing>) {
     (appends, commits)
 }
 
-fn write(shared: &Shared, store: Arc<Store>, jobs: Vec<Job>) {
+fn write(log: &OpenLog, store: Arc<Store>, jobs: Vec<Job>) {
     let (mut appends, commits) = sort(jobs);
     // Commits need no room to speak of, and refusing them would stop what empties the log.
     if !appends.is_empty()
-        && let Err(error) = shared.files.verify().and_then(|()| shared.refuse_when_disk_is_full())
+        && let Err(error) = log.files.verify().and_then(|()| log.refuse_when_disk_is_full())
     {
         refuse(std::mem::take(&mut appends), Vec::new(), &error);
     }
 
-    let now_ms = (shared.config.clock)();
+    let now_ms = (log.config.clock)();
     let mut batch = store.batch();
     let mut frames = Frames { now_ms, partitions: BTreeMap::new() };
     let mut accepted_appends = Vec::with_capacity(appends.len());
@@ -129,7 +129,7 @@ fn write(shared: &Shared, store: Arc<Store>, jobs: Vec<Job>) {
     drop(locked);
     // Right before the answers: what lies in a file that was deleted is not there at the next start. Readers still have it,
     // and with the commits they save it into the store, so it is shown to them and the commits are answered.
-    let found = shared.files.verify();
+    let found = log.files.verify();
     match outcome {
         Ok(()) => {
             for (topic, index, ends) in advanced {
@@ -145,7 +145,7 @@ fn write(shared: &Shared, store: Arc<Store>, jobs: Vec<Job>) {
                 reply(commit, Ok(()));
             }
             if woken {
-                shared.wakers.wake();
+                log.wakers.wake();
             }
         }
         Err(error) if found.is_err() => {
@@ -169,7 +169,7 @@ fn write(shared: &Shared, store: Arc<Store>, jobs: Vec<Job>) {
             // The store takes no more writes after a failed one; what it had is read back.
             // The topics hold handles that must go before it can be opened anew.
             drop((advanced, store));
-            shared.discard_store();
+            log.discard_store();
             for (append, _) in accepted_appends {
                 answer(append, Err(if began { perhaps_written(&cause) } else { refused_for_now(&cause) }));
             }
@@ -333,17 +333,17 @@ mod tests {
     #[test]
     fn a_reader_that_holds_the_store_delays_its_opening_anew_and_ends_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let shared = Shared::open(EmbeddedConfig::new(directory.path().join("log"))).unwrap();
-        let held = shared.store().unwrap();
-        shared.discard_store();
+        let log = OpenLog::open(EmbeddedConfig::new(directory.path().join("log"))).unwrap();
+        let held = log.store().unwrap();
+        log.discard_store();
         let (reply, mut answer) = tokio::sync::oneshot::channel();
-        shared.queue.push(Job::Append(Append { records: Vec::new(), reply })).unwrap();
-        shared.queue.close();
-        run(&shared);
+        log.queue.push(Job::Append(Append { records: Vec::new(), reply })).unwrap();
+        log.queue.close();
+        run(&log);
         let refused = answer.try_recv().unwrap();
         assert!(matches!(refused, Err(LogError::Unavailable { .. })), "{refused:?}");
         drop(held);
-        shared.store_for_writing().unwrap();
+        log.store_for_writing().unwrap();
     }
 
     #[test]

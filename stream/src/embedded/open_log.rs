@@ -1,4 +1,4 @@
-//! What the parts of an embedded log share.
+//! One open log: what its consumers, its writer and its retention thread share.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -25,7 +25,7 @@ const LOCK_FILE: &str = "log.lock";
 const STORE_LOCK_DEADLINE: Duration = Duration::from_secs(5);
 
 /// One open log.
-pub(super) struct Shared {
+pub(super) struct OpenLog {
     pub(super) config: EmbeddedConfig,
     pub(super) queue: Queue,
     pub(super) groups: Groups,
@@ -40,7 +40,7 @@ pub(super) struct Shared {
     closed: AtomicBool,
 }
 
-impl Shared {
+impl OpenLog {
     pub(super) fn open(config: EmbeddedConfig) -> Result<Self> {
         config.verify()?;
         make_directory(&config.dir).map_err(|source| LogError::Unavailable {
