@@ -34,7 +34,7 @@ def main():
     bootstrap, messages, rows = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     refused = []
 
-    def told(error, _message):
+    def delivered(error, _message):
         if error is not None:
             refused.append(str(error))
 
@@ -59,7 +59,7 @@ def main():
             "kelly.metrics",
             payload,
             headers={"content-type": "application/vnd.apache.arrow.stream"},
-            on_delivery=told,
+            on_delivery=delivered,
         )
         producer.poll(0)
     producer.flush(60)

@@ -1,4 +1,4 @@
-//! Who may know whom. The table is the one of ARCHITECTURE.md.
+//! Which crate may use which. The table is the one of ARCHITECTURE.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,7 +67,7 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn crates_know_only_whom_they_may() {
+fn crates_use_only_those_they_may() {
     let allowed: BTreeMap<_, _> = ALLOWED.iter().copied().collect();
     for (name, uses) in dependencies() {
         let may = allowed

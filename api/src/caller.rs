@@ -7,7 +7,7 @@ use axum::http::Extensions;
 
 use crate::connection::ConnectionInfo;
 
-/// Whom a share belongs to. There is no sign-in yet, so it is an address; a user takes its place where one is signed in.
+/// The caller a share belongs to. There is no sign-in yet, so it is an address; a user takes its place where one is signed in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Caller {
     /// Everybody at one address.

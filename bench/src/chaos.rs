@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::ingest::{Source, progress};
 use crate::{Report, machine};
 
-/// What to do to whom.
+/// How often to kill, at which points, and over which log.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Deaths of kelly, over both logs; the engine and the broker die beside it

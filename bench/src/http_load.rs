@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 
-/// Longest latency that is told apart: a minute.
+/// Longest latency that is distinguished: a minute.
 const LONGEST_MICROSECONDS: u64 = 60_000_000;
 /// Requests are due in bursts this far apart: one wake-up for many requests, and harder on the server
 /// than an even spread.
@@ -106,20 +106,20 @@ pub async fn closed_loop(load: Load) -> Result<Outcome> {
 }
 
 async fn on_own_thread(load: Load, per_second: Option<u64>) -> Result<Outcome> {
-    let (tell, told) = tokio::sync::oneshot::channel();
+    let (sender, outcome) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("load".to_owned()).spawn(move || {
-        let outcome = tokio::runtime::Builder::new_current_thread()
+        let result = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("starting a runtime for the load")
             .and_then(|runtime| LocalSet::new().block_on(&runtime, run(load, per_second)));
         // Whoever asked may have given up.
-        let _ = tell.send(outcome);
+        let _ = sender.send(result);
     })?;
-    told.await.context("the load broke off")?
+    outcome.await.context("the load broke off")?
 }
 
-struct Shared {
+struct Run {
     load: Load,
     next: Cell<usize>,
     /// When requests that no connection took yet were due; at most those of the whole run.
@@ -145,7 +145,7 @@ async fn run(load: Load, per_second: Option<u64>) -> Result<Outcome> {
     let begun = Instant::now();
     let counts_from = begun + load.warm_up;
     let ends = counts_from + load.measured;
-    let shared = Rc::new(Shared {
+    let shared = Rc::new(Run {
         next: Cell::new(0),
         due: RefCell::default(),
         more: Notify::new(),
@@ -224,7 +224,7 @@ fn bursts(begun: Instant, ends: Instant, per_second: u64) -> Result<mpsc::Receiv
     Ok(receive)
 }
 
-async fn work(shared: Rc<Shared>, mut connection: Connection) -> Result<()> {
+async fn work(shared: Rc<Run>, mut connection: Connection) -> Result<()> {
     while let Some(due) = shared.next_due().await {
         let index = shared.next.get();
         shared.next.set((index + 1) % shared.load.requests.len());
@@ -243,7 +243,7 @@ async fn work(shared: Rc<Shared>, mut connection: Connection) -> Result<()> {
     Ok(())
 }
 
-impl Shared {
+impl Run {
     /// When the next request was or is due; `None` when there is none any more.
     async fn next_due(&self) -> Option<Instant> {
         if !self.open {

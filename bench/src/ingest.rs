@@ -200,7 +200,7 @@ pub struct Drain {
     pub batch_rows: Option<usize>,
 }
 
-/// What is told of a drain.
+/// What is reported of a drain.
 #[derive(Debug, Clone, Copy)]
 pub enum Seen {
     /// The pipeline is started next.

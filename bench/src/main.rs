@@ -100,7 +100,7 @@ async fn main() -> Result<ExitCode> {
     Ok(show(&report, cli.json))
 }
 
-/// One after the other. One that fails is told and does not keep the others from running.
+/// One after the other. One that fails is reported and does not keep the others from running.
 async fn all(options: &All, only_json: bool) -> Result<ExitCode> {
     let stamp = results::Stamp::take().await?;
     let mut code = ExitCode::SUCCESS;

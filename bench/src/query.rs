@@ -27,7 +27,7 @@ use crate::{Report, machine, traffic};
 const METRICS: u64 = 60;
 const ACCOUNTS: u64 = 200;
 const DAYS: u64 = 30;
-/// Longest latency that is told apart: a minute.
+/// Longest latency that is distinguished: a minute.
 const LONGEST_MICROSECONDS: u64 = 60_000_000;
 /// How long ingest runs before questions beside it count.
 const WARM_UP: Duration = Duration::from_secs(3);

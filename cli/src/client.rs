@@ -45,7 +45,7 @@ impl RowKind {
     }
 }
 
-/// Whom the client asks, and how.
+/// The server that is asked, and how.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_never_arrived_was_refused_and_no_secret_is_told() {
+    async fn what_never_arrived_was_refused_and_no_secret_is_shown() {
         let address = "http://user:hunter2@127.0.0.1:1";
         let client = Client::new(address).unwrap();
         let message = match client.send(RowKind::Metrics, b"{}".to_vec()).await.unwrap_err() {

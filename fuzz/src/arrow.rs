@@ -60,8 +60,8 @@ fn outcomes(message: &ArrowMessage, limits: &Limits) -> Vec<Result<String, Strin
             });
             // The row as JSON decodes to the very same.
             check_outcome::<Metrics>(&outcome, limits);
-            let told = outcome.map(|metric| format!("{metric:?}"));
-            outcomes.push(told.map_err(|reject| reject.fault.to_string()));
+            let shown = outcome.map(|metric| format!("{metric:?}"));
+            outcomes.push(shown.map_err(|reject| reject.fault.to_string()));
         });
     }
     outcomes

@@ -173,16 +173,16 @@ pub(crate) fn check_outcome<K: Kind>(outcome: &Result<K::Row<'_>, Reject<'_>>, l
 }
 
 pub(crate) fn check_reject(reject: &Reject<'_>) {
-    let told = reject.fault.to_string();
-    assert!(!told.is_empty() && !reject.fault.code().is_empty());
+    let shown = reject.fault.to_string();
+    assert!(!shown.is_empty() && !reject.fault.code().is_empty());
     let kept = reject.kept_bytes();
     if names_a_field_of_content(&reject.bytes) || matches!(reject.fault, Fault::ConversationContent { .. }) {
         check_kept(&kept);
-        // Short strings are in any message by chance, and a name may be told.
+        // Short strings are in any message by chance, and a name may be shown.
         let Ok(value) = serde_json::from_slice(&reject.bytes) else { return };
         let said = strings_of(&value);
         for text in said.values.iter().filter(|text| text.len() > 20 && !said.names.contains(*text)) {
-            assert!(!told.contains(text.as_str()), "{told:?} says {text:?}");
+            assert!(!shown.contains(text.as_str()), "{shown:?} says {text:?}");
         }
     } else {
         assert!(reject.redact || kept == reject.bytes);

@@ -2,7 +2,7 @@
 //!
 //! A directory with known records is made once. Each input is a list of injuries to a copy of it, which is then
 //! opened. Opening or reading may fail, and says so. What is handed over was written, at that very place and in that
-//! order, without a hole nobody was told of; and a log that opened goes on: what is appended to it is there when it is
+//! order, without an unreported hole; and a log that opened goes on: what is appended to it is there when it is
 //! opened again, and so is all that it had handed over.
 
 use std::collections::BTreeMap;
@@ -165,13 +165,13 @@ impl Sink for Reading {
     fn revoked(&mut self, _: &[TopicPartition]) {}
     fn gap(&mut self, partition: &TopicPartition, expected: u64, found: u64) {
         let next = self.next.entry(partition.partition).or_default();
-        assert_eq!(*next, expected, "a gap is told where it begins");
+        assert_eq!(*next, expected, "a gap is reported where it begins");
         assert!(found > expected, "a gap has a length");
         *next = found;
     }
     fn record(&mut self, record: Record<'_>) {
         let next = self.next.entry(record.partition).or_default();
-        assert_eq!(*next, record.offset, "records come in order, and no hole goes untold");
+        assert_eq!(*next, record.offset, "records come in order, and no hole goes unreported");
         *next += 1;
         self.records.insert((record.partition, record.offset), record.payload.to_vec());
     }

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_is_told_of_the_newest_whole_interval() {
+    fn a_sum_is_given_for_the_newest_whole_interval() {
         // The window is 11:34 to 12:35; it is 12:34:56.
         let minute = |minute: i64, value| interval(1_773_144_000_000 + minute * 60_000, 6, value);
         let full = [minute(32, 5.0), minute(33, 6.0), minute(34, 1.0)];

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_lives_until_its_bucket_ends() {
+    fn an_answer_is_kept_until_its_bucket_ends() {
         let mut cache = cache(9, 9);
         let bucket = Bucket::of(at(300), SHORT_LIFETIME);
         cache.keep("a", 1, 1, bucket, at(300));

@@ -24,7 +24,7 @@ fn at(text: &str) -> DateTime<Utc> {
 }
 
 /// What a reader of a page sees of a plan.
-fn told(range: RangeRequest, scope: Scope, now: DateTime<Utc>) -> String {
+fn outcome(range: RangeRequest, scope: Scope, now: DateTime<Utc>) -> String {
     planned(range, scope, now).map_or_else(
         |error| format!("{} {}", error.code(), error.parameter().unwrap_or("-")),
         |plan| format!("{:?} {} {}", plan.tier, plan.window.from.to_rfc3339(), plan.window.to.to_rfc3339()),
@@ -79,7 +79,7 @@ fn the_same_question_an_hour_earlier_and_a_month_later() {
         (last_half_hour, Scope::Everything, now + TimeDelta::days(91), "range_too_long from".to_owned()),
     ];
     for (range, scope, now, expected) in cases {
-        assert_eq!(told(range, scope, now), expected, "{range:?} {scope:?} at {now}");
+        assert_eq!(outcome(range, scope, now), expected, "{range:?} {scope:?} at {now}");
     }
 }
 
@@ -128,8 +128,8 @@ proptest! {
                     }
                 }
                 Err(error) => {
-                    let told = (error.code(), error.parameter());
-                    prop_assert!([("bad_parameter", Some("from")), ("range_too_long", Some("from"))].contains(&told), "{told:?}");
+                    let refusal = (error.code(), error.parameter());
+                    prop_assert!([("bad_parameter", Some("from")), ("range_too_long", Some("from"))].contains(&refusal), "{refusal:?}");
                     prop_assert!(matches!(range, RangeRequest::Between { to: None, .. }), "{range:?} at {now}");
                 }
             }

@@ -64,7 +64,7 @@ pub struct ComparedWindows {
     pub note: Option<String>,
 }
 
-/// Two values and their difference. Nothing is told of a window that has no samples or is not wholly kept.
+/// Two values and their difference. Nothing is said of a window that has no samples or is not wholly kept.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, ToSchema)]
 pub struct Change {
     /// The metric's aggregate over the current window.

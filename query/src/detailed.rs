@@ -137,12 +137,12 @@ pub struct TrendAnalysis {
     /// Change in percent of the previous value's size; null with too little data and when that value is 0.
     pub percentage_change: Option<f64>,
     /// Whether somebody should look: the whole window's value is past the critical threshold, or went the way that is bad for the
-    /// metric (`definition.bad_direction`) far or near the warning threshold. Past critical is told without a window
+    /// metric (`definition.bad_direction`) far or near the warning threshold. Past critical is reported without a window
     /// before too, when the window itself has `samples_needed`.
     pub is_concerning: bool,
     /// Whether one of the two windows has fewer samples than `samples_needed`.
     pub insufficient_data: bool,
-    /// Samples each window needs before a trend is told.
+    /// Samples each window needs before a trend is given.
     pub samples_needed: u64,
     /// The metric's aggregate over `current_window`.
     pub current: Option<f64>,

@@ -7,7 +7,7 @@ use crate::limits::TooLarge;
 use crate::timeframe::Timeframe;
 
 /// Why a question has no answer. Its `Display` is fit for the person who asked: it names the parameter,
-/// what was wrong with it and how to mend it, and never a detail of the store.
+/// what was wrong with it and how to fix it, and never a detail of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
     /// A parameter is malformed or contradicts another.
@@ -15,7 +15,7 @@ pub enum QueryError {
     BadParameter {
         /// The parameter as the asker wrote its name.
         parameter: &'static str,
-        /// What is wrong and how to mend it, ready to follow the parameter's name.
+        /// What is wrong and how to fix it, ready to follow the parameter's name.
         problem: String,
     },
     /// The range is longer than what is kept.
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stores_refusals_are_told_apart() {
+    fn the_stores_refusals_are_distinguished() {
         let refused = |code| StoreError::Refused { action: "ask".to_owned(), code, message: String::new() };
         let codes = [
             (241, "range_too_long"),

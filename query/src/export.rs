@@ -146,7 +146,7 @@ impl QueryService {
     ) -> Result<ExportStream, QueryError> {
         let failed = || QueryError::from_store("export");
         let mut rest = self.parts().store.export(export, format).await.map_err(failed())?;
-        // What the store refuses at once can still be told as a problem.
+        // What the store refuses at once can still be answered with a problem.
         let first = rest.next().await.map_err(failed())?;
         let rest = stream::unfold(Some(rest), next);
         let bytes = stream::iter(first.map(Ok)).chain(rest).boxed();
@@ -224,8 +224,8 @@ mod tests {
             [(at(-9), at(0), false), (at(0), at(0), false), (at(20), at(20), true), (at(99), at(60), true)]
         {
             let range = Range::kept(asked, kept_from);
-            let told = is_cut.then_some(kept_from);
-            assert_eq!(range, Range { window: Window { from, to: at(60) }, kept_from: told });
+            let noted = is_cut.then_some(kept_from);
+            assert_eq!(range, Range { window: Window { from, to: at(60) }, kept_from: noted });
         }
     }
 

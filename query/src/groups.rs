@@ -204,7 +204,7 @@ pub struct GroupPoint {
 pub struct Remainder {
     /// How many.
     pub groups: u64,
-    /// Their samples together. Only what adds up is told: there is no minimum, maximum or percentile of the rest.
+    /// Their samples together. Only what adds up is given: there is no minimum, maximum or percentile of the rest.
     #[serde(flatten)]
     pub share: Share,
 }

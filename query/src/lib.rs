@@ -5,7 +5,7 @@
 //! what a window is compared), `answer` and `group_answer` (rows into an answer), `cursor` (where a feed goes on),
 //! [`cache`] (how long an answer holds).
 //! I/O: [`QueryService`], which hands plans to the typed queries of `kelly_sql` and puts their rows into
-//! the answers of [`detailed`], [`groups`], [`overview`], [`feed`] and [`health`]. No SQL lives here and no HTTP.
+//! the answers of [`detailed`], [`groups`], [`overview`], [`feed`] and [`health`]. There is no SQL here and no HTTP.
 
 mod answer;
 pub mod cache;

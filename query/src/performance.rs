@@ -17,7 +17,7 @@ const GROWTH_DAYS: u32 = 7;
 const NEWEST_WITHIN: TimeDelta = TimeDelta::days(7);
 /// Questions [`QueryService::store_performance`] asks the store at once.
 pub const PERFORMANCE_AT_ONCE: usize = 3;
-/// Days of a month, as growth is told.
+/// Days of a month, as growth is reported.
 const MONTH_DAYS: f64 = 30.0;
 
 /// The store's figures.
@@ -144,16 +144,16 @@ mod tests {
         };
         let now = DateTime::from_timestamp_millis(1_773_146_096_789).unwrap();
         let newest = NewestRows { metric: Some(1_773_146_095_789), event: None };
-        let told = |growths: [TableGrowth; 2]| {
-            // The last is Kelly's own book, of which no growth is told.
+        let figures_of = |growths: [TableGrowth; 2]| {
+            // The last is Kelly's own book, of which no growth is reported.
             let held = vec![held("system_metrics"), held("metric_rollups"), held("schema_migrations")];
             figures(1.5, held, &growths, newest, now)
         };
-        let whole = told([growth("system_metrics", Some(50.0)), growth("metric_rollups", Some(5.0))]);
+        let whole = figures_of([growth("system_metrics", Some(50.0)), growth("metric_rollups", Some(5.0))]);
         assert_eq!((whole.bytes_on_disk, whole.rows, whole.parts), (300, 30, 6));
         assert_eq!((whole.growth_bytes_a_day, whole.growth_bytes_a_month), (Some(55.0), Some(1_650.0)));
         assert_eq!((whole.newest_metric_age_seconds, whole.newest_event), (Some(1.0), None));
-        let part = told([growth("system_metrics", Some(50.0)), growth("metric_rollups", None)]);
+        let part = figures_of([growth("system_metrics", Some(50.0)), growth("metric_rollups", None)]);
         assert_eq!((part.growth_bytes_a_day, part.growth_bytes_a_month), (None, None));
         assert_eq!((part.tables[0].bytes_a_day, part.tables[1].bytes_a_day), (Some(50.0), None));
         let empty = figures(1.5, Vec::new(), &[], NewestRows { metric: None, event: None }, now);

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_another_unit_is_told_so() {
+    fn a_number_of_another_unit_is_named_as_such() {
         for (text, unit) in [
             ("1772366400", "seconds"),
             ("1772366400.5", "seconds"),

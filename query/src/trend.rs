@@ -4,7 +4,7 @@ use kelly_schemas::catalogue::Bad;
 
 use crate::detailed::{Direction, Thresholds};
 
-/// Samples each of the two windows needs before a trend is told.
+/// Samples each of the two windows needs before a trend is given.
 pub(crate) const SAMPLES_NEEDED: u64 = 5;
 /// A change of at most this many percent is flat.
 pub(crate) const FLAT_PERCENT: f64 = 1.0;
@@ -36,7 +36,7 @@ pub(crate) struct Verdict {
 
 /// Judges a comparison. It is concerning when the whole window's value is past the critical threshold, which takes no
 /// window before but enough samples; or when it went the bad way and is past the warning threshold, or would be after one
-/// more such step, or changed by [`CONCERNING_PERCENT`] or more. With too few samples on either side nothing is told
+/// more such step, or changed by [`CONCERNING_PERCENT`] or more. With too few samples on either side nothing is said
 /// of a change.
 pub(crate) fn judge(comparison: &Comparison, bad: Bad, thresholds: &Thresholds) -> Verdict {
     let past = |value: f64, threshold: Option<f64>| match (bad, threshold) {

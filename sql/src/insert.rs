@@ -17,7 +17,7 @@ use crate::tables::Table;
 /// It must stay well below the consumer's `max.poll.interval.ms`.
 pub const INSERT_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Rows a batch may have. The server is told to take blocks of this size, so that it never cuts one. A metric may become a
+/// Rows a batch may have. The server is set to take blocks of this size, so that it never cuts one. A metric may become a
 /// row in each of the five tiers of the rollups, so this is three million metrics, thrice what closes a batch at the most.
 pub const MAX_BATCH_ROWS: usize = 1 << 24;
 
@@ -92,7 +92,7 @@ impl Store {
 /// Priority of an insert's thread: behind questions and acknowledgements, for which somebody waits, and before merges.
 const INSERTS_NICE: i32 = 5;
 
-/// What every insert is told, whatever the server's profile says.
+/// The settings of every insert, whatever the server's profile says.
 fn settings() -> [(&'static str, String); 14] {
     [
         ("async_insert", "0".into()),

@@ -3,7 +3,7 @@
 //! A migration is one idempotent statement. The journal gets a 'started' record before it and an 'applied' record
 //! after it, so a half-applied one is seen, and run again. Several instances may migrate at once: each statement
 //! holds when it is run twice. Views are re-created when their text changed; TTLs follow the configuration, and a change of
-//! one is journalled like a migration: the table says what its TTL is, not whether the parts there were told.
+//! one is journalled like a migration: the table says what its TTL is, not whether the parts there follow it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -101,9 +101,9 @@ async fn a_directory_that_is_deleted_is_an_error_and_not_made_again() {
     engine.shutdown().await;
 }
 
-/// Not blamed on the question, and early: a question that takes long is told apart from a store that stands still.
+/// Not blamed on the question, and early: a question that takes long is distinguished from a store that stands still.
 #[tokio::test]
-async fn an_engine_that_stands_still_is_told_from_a_question_that_takes_long() {
+async fn an_engine_that_stands_still_is_distinguished_from_a_question_that_takes_long() {
     let directory = TempDir::new().unwrap();
     let engine = Engine::start(spec(directory.path()).unwrap()).await.unwrap();
     let store = engine.store().unwrap();
@@ -322,7 +322,7 @@ async fn nothing_but_loopback_is_listened_on_and_no_system_log_grows() {
     engine.shutdown().await;
 }
 
-/// A server of its own keeps what it is told in `deploy/clickhouse`: a log table has a TTL there, or is off.
+/// A server of its own follows the settings in `deploy/clickhouse`: a log table has a TTL there, or is off.
 #[test]
 fn the_deployed_servers_logs_are_bounded() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/clickhouse/system-logs.xml");

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn it_strikes_only_whom_and_when_it_should() {
+    fn it_strikes_only_where_and_when_it_should() {
         let incident =
             Incident { from_ms: 1_000, until_ms: 2_000, trouble: Trouble::Unsure, account: 2, strength: 0.8 };
         let cases = [

@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_ends_when_it_is_told_and_a_panic_of_it_is_an_error() {
+    async fn a_task_ends_when_it_is_asked_to_and_a_panic_of_it_is_an_error() {
         let (book, stop) = (Book::default(), CancellationToken::new());
         let noted = book.clone();
         let outcome = run(&stop, async |parts| {

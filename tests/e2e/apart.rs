@@ -65,8 +65,8 @@ impl Apart {
         }
         let log = KafkaLog::connect(KafkaConfig::new(&bootstrap)).expect("the broker");
         let stage = Self { broker, log, bootstrap, database, directory, environment };
-        let (code, _, told) = run(&["migrate"], &stage.environment(), stage.directory.path());
-        assert_eq!(code, Some(0), "{told}");
+        let (code, _, stderr) = run(&["migrate"], &stage.environment(), stage.directory.path());
+        assert_eq!(code, Some(0), "{stderr}");
         stage
     }
 

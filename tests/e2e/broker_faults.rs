@@ -44,7 +44,7 @@ async fn record(serve: &Kelly, rows: &[Sample]) -> (u16, Option<Value>, Option<S
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_away_for_a_minute_is_told_and_waited_for() {
+async fn a_broker_away_for_a_minute_is_reported_and_waited_for() {
     const AWAY: Duration = Duration::from_secs(60);
     let stage = Apart::set(Changes::default()).await;
     let mut ingest = stage.spawn(&["ingest"]);
@@ -80,7 +80,7 @@ async fn a_broker_away_for_a_minute_is_told_and_waited_for() {
     // Readiness names the part; recording refuses, or says that it does not know.
     let (mut refused, mut named) = (0, false);
     while gone.elapsed() < AWAY || refused == 0 || !named {
-        assert!(gone.elapsed() < PATIENCE + AWAY, "{refused} refused, readiness told: {named}");
+        assert!(gone.elapsed() < PATIENCE + AWAY, "{refused} refused, readiness said: {named}");
         if let Some((503, body)) = serve.look("/readyz").await {
             named |= body["errors"]
                 .as_array()

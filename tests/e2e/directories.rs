@@ -80,7 +80,7 @@ async fn a_data_directory_that_is_deleted_ends_recording() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     assert_eq!(code, Some(1), "the end is no good one");
-    assert!(kelly.has_told("was deleted, moved or replaced"), "and says why");
+    assert!(kelly.has_logged("was deleted, moved or replaced"), "and says why");
     assert!(!data.exists(), "nothing of it was made again");
 }
 

@@ -43,16 +43,16 @@ impl Diagnosis {
     fn of(arguments: &[&str], environment: &[(&str, &str)], directory: &std::path::Path) -> Self {
         let mut line = vec!["doctor", "--json"];
         line.extend(arguments);
-        let (code, out, told) = run(&line, environment, directory);
-        let report: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{told}"));
+        let (code, out, stderr) = run(&line, environment, directory);
+        let report: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{stderr}"));
         let text = |finding: &Value, name: &str| finding[name].as_str().unwrap_or_default().to_owned();
         let findings = report["findings"].as_array().expect("findings").iter();
-        let told = |finding: &Value| {
+        let summary = |finding: &Value| {
             let is_ok = finding["status"] == "ok";
-            assert_eq!(finding["mend"].is_null(), is_ok, "what is not well can be mended: {finding}");
+            assert_eq!(finding["fix"].is_null(), is_ok, "what is not well can be fixed: {finding}");
             format!("{} {}: {}", text(finding, "area"), text(finding, "status"), text(finding, "found"))
         };
-        Self { code, findings: findings.map(told).collect() }
+        Self { code, findings: findings.map(summary).collect() }
     }
 
     /// Whether a finding begins so.
@@ -123,10 +123,10 @@ async fn the_doctor_knows_health_and_its_absence() {
         "log warning: ",
         "store problem: ",
     ]);
-    let (code, told, _) = run(&["doctor", "--server", NO_SERVER], &[("KELLY_LISTN", "x")], directory.path());
+    let (code, text, _) = run(&["doctor", "--server", NO_SERVER], &[("KELLY_LISTN", "x")], directory.path());
     assert_eq!(code, Some(5));
-    assert!(told.contains("PROBLEM  configuration  KELLY_LISTN: no such variable; did you mean"), "{told}");
-    assert!(!told.contains('\u{1b}'), "no colours where nobody sees them");
+    assert!(text.contains("PROBLEM  configuration  KELLY_LISTN: no such variable; did you mean"), "{text}");
+    assert!(!text.contains('\u{1b}'), "no colours where nobody sees them");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -165,8 +165,8 @@ async fn the_doctor_examines_roles_apart() {
         "schema problem: database kelly_ill lacks migration 0000",
     ]);
 
-    let (code, _, told) = run(&["migrate"], &environment, directory.path());
-    assert_eq!(code, Some(0), "{told}");
+    let (code, _, stderr) = run(&["migrate"], &environment, directory.path());
+    assert_eq!(code, Some(0), "{stderr}");
     let start = |role| Start { arguments: role, environment: &environment, data: directory.path() };
     // It makes the topics, and nobody reads them.
     let serve = Kelly::start(start(&["serve"])).await;

@@ -125,12 +125,12 @@ async fn what_was_exported_comes_out_of_another_kelly_as_it_was() {
     std::fs::write(directory.path().join("metrics.ndjson"), metrics.join("\n")).expect("a file");
     let lines: Vec<String> = activity.iter().map(Value::to_string).collect();
     std::fs::write(directory.path().join("events.ndjson"), lines.join("\n")).expect("a file");
-    let (code, out, told) = run(
+    let (code, out, stderr) = run(
         &["record", "file", "metrics.ndjson", "events.ndjson", "--server", &first.url],
         &QUIET,
         directory.path(),
     );
-    assert_eq!(code, Some(0), "{out}{told}");
+    assert_eq!(code, Some(0), "{out}{stderr}");
     until_there(&first, counts).await;
     what_is_in_doubt_is_refused(&first, directory.path()).await;
     let wanted = (sorted(&samples(&first, "jsonl").await), sorted(&events(&first, "jsonl").await));
@@ -141,8 +141,8 @@ async fn what_was_exported_comes_out_of_another_kelly_as_it_was() {
         std::fs::write(directory.path().join(&activity), events(&first, format).await).expect("a file");
         let second = start(&directory.path().join(format)).await;
         let line = ["replay", &metrics, &activity, "--server", &second.url];
-        let (code, out, told) = run(&line, &QUIET, directory.path());
-        assert_eq!(code, Some(0), "{format}: {out}{told}");
+        let (code, out, stderr) = run(&line, &QUIET, directory.path());
+        assert_eq!(code, Some(0), "{format}: {out}{stderr}");
         until_there(&second, counts).await;
         let found = (sorted(&samples(&second, "jsonl").await), sorted(&events(&second, "jsonl").await));
         assert_eq!(found, wanted, "{format}");

@@ -49,7 +49,7 @@ async fn an_engine_that_stands_still_is_named_and_holds_nothing_up() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert_eq!(code, Some(0), "what the store did not take waits on the log");
-    assert!(kelly.has_told("the store to take what was read"), "it says what it waits for");
+    assert!(kelly.has_logged("the store to take what was read"), "it says what it waits for");
     let kelly = Kelly::start(Start { arguments: &["up"], environment: &QUIET, data: directory.path() }).await;
     kelly.until_drained().await;
     assert_eq!(kelly.sql("SELECT count() FROM system_metrics").await, "3");

@@ -113,8 +113,8 @@ async fn roles_that_are_configured_otherwise_follow_the_store() {
         ];
         [&environment(hours, "90")[..], &shared[..]].concat()
     };
-    let (code, _, told) = run(&["migrate"], &role("1"), directory.path());
-    assert_eq!(code, Some(0), "{told}");
+    let (code, _, stderr) = run(&["migrate"], &role("1"), directory.path());
+    assert_eq!(code, Some(0), "{stderr}");
     let otherwise = role("72");
     let start = |role| Start { arguments: role, environment: &otherwise, data: directory.path() };
     let serve = Kelly::start(start(&["serve"])).await;
@@ -128,8 +128,8 @@ async fn roles_that_are_configured_otherwise_follow_the_store() {
     let summary = part["summary"].as_str().expect("a summary");
     assert!(summary.contains("MONITORING_METRICS_RETENTION_HOURS is 72 here"), "{summary}");
     // Raised by another role while they run: what comes then is kept.
-    let (code, _, told) = run(&["migrate"], &otherwise, directory.path());
-    assert_eq!(code, Some(0), "{told}");
+    let (code, _, stderr) = run(&["migrate"], &otherwise, directory.path());
+    assert_eq!(code, Some(0), "{stderr}");
     let raw = "SELECT count() FROM kelly_kept.system_metrics WHERE metric_name = 'later' AND timestamp < now() - INTERVAL 2 HOUR";
     let begun = std::time::Instant::now();
     loop {

@@ -76,11 +76,11 @@ async fn percentiles_stay_within_the_stated_bound() {
         let metric = format!("series_{number}");
         let path = file.to_str().expect("a plain path");
         let arguments = ["replay", path, "--metric", &metric, "--shift-to-now", "--log", &log_url];
-        let (code, summary, told) = run(&arguments, &[], directory.path());
+        let (code, summary, stderr) = run(&arguments, &[], directory.path());
         // Rows older than what is kept are refused by their time, and only those.
         let left_out = summary.split_once("left out: ").map_or("", |(_, reasons)| reasons.trim());
         let only_old = code == Some(3) && left_out.ends_with("too_old") && !left_out.contains(", ");
-        assert!(code == Some(0) || only_old, "replay of {path}: {summary}{told}");
+        assert!(code == Some(0) || only_old, "replay of {path}: {summary}{stderr}");
     }
     for (number, file) in files.iter().enumerate() {
         let metric = format!("series_{number}");

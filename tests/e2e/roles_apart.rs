@@ -45,8 +45,8 @@ async fn instances_share_the_partitions_and_survive_each_other() {
         ("KELLY_INGEST_BATCH_ROWS", "300"),
         ("KELLY_INGEST_BATCH_MILLISECONDS", "20"),
     ];
-    let (code, _, told) = run(&["migrate"], &environment, directory.path());
-    assert_eq!(code, Some(0), "{told}");
+    let (code, _, stderr) = run(&["migrate"], &environment, directory.path());
+    assert_eq!(code, Some(0), "{stderr}");
     let start = |role| Start { arguments: role, environment: &environment, data: directory.path() };
     let serve = Kelly::start(start(&["serve"])).await;
     let log = KafkaLog::connect(KafkaConfig::new(broker.bootstrap())).expect("the broker");

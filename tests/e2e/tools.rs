@@ -108,12 +108,12 @@ async fn tail_shows_each_row_once_as_it_comes() {
     assert_eq!(kelly.terminate(), Some(0));
 
     let nowhere = tempfile::tempdir().expect("a directory");
-    let (code, _, told) = run(&["tail"], &[], nowhere.path());
+    let (code, _, stderr) = run(&["tail"], &[], nowhere.path());
     assert_eq!(code, Some(1));
-    assert!(told.contains("start `kelly up`") && told.contains("--data"), "{told}");
+    assert!(stderr.contains("start `kelly up`") && stderr.contains("--data"), "{stderr}");
 }
 
-/// From the log to the table of dead letters and, once the cause is mended, back on the log.
+/// From the log to the table of dead letters and, once the cause is fixed, back on the log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_letter_is_found_shown_and_replayed_once() {
     let broker = KafkaBroker::start().expect("a Kafka broker");
@@ -147,8 +147,8 @@ async fn a_dead_letter_is_found_shown_and_replayed_once() {
         let mut line = vec!["dead-letters"];
         line.extend(arguments);
         line.extend(["--data", data, "--json"]);
-        let (code, out, told) = run(&line, &narrow, directory.path());
-        (code, serde_json::from_str::<Value>(&out).unwrap_or_else(|_| panic!("{out}{told}")))
+        let (code, out, stderr) = run(&line, &narrow, directory.path());
+        (code, serde_json::from_str::<Value>(&out).unwrap_or_else(|_| panic!("{out}{stderr}")))
     };
     let (code, listed) = tool(&["list", "--since", "1h"]);
     assert_eq!(code, Some(0));
@@ -159,7 +159,10 @@ async fn a_dead_letter_is_found_shown_and_replayed_once() {
         .filter_map(|letter| letter["reason_code"].as_str())
         .collect();
     assert_eq!(codes, ["missing_field", "conversation_content", "too_old"], "newest first: {listed}");
-    assert!(!listed.to_string().contains("canary") && !kelly.has_told("canary"), "no reason sings: {listed}");
+    assert!(
+        !listed.to_string().contains("canary") && !kelly.has_logged("canary"),
+        "no reason sings: {listed}"
+    );
     let (_, reasons) = tool(&["list", "--by-reason", "--reason", "too_old"]);
     assert_eq!((&reasons[0]["count"], &reasons[1]), (&json!(1), &Value::Null), "{reasons}");
 
@@ -172,7 +175,7 @@ async fn a_dead_letter_is_found_shown_and_replayed_once() {
     assert_eq!(shown[1]["redacted"], true);
     assert!(!shown.to_string().contains("canary"), "{shown}");
 
-    // Nothing is mended yet.
+    // Nothing is fixed yet.
     let (code, replay) = tool(&["replay", message_place, "--yes", "--server", &kelly.url]);
     assert_eq!((code, &replay["sent"]), (Some(3), &json!(0)), "{replay}");
     assert_eq!(kelly.terminate(), Some(0));
@@ -182,22 +185,22 @@ async fn a_dead_letter_is_found_shown_and_replayed_once() {
     let replay = |arguments: &[&str]| {
         let mut line = vec!["dead-letters", "replay", "--data", data, "--json", "--server", &kelly.url];
         line.extend(arguments);
-        let (code, out, told) = run(&line, &wide, directory.path());
-        (code, serde_json::from_str::<Value>(&out).unwrap_or_else(|_| panic!("{out}{told}")))
+        let (code, out, stderr) = run(&line, &wide, directory.path());
+        (code, serde_json::from_str::<Value>(&out).unwrap_or_else(|_| panic!("{out}{stderr}")))
     };
-    let (code, told) = replay(&["--reason", "too_old"]);
-    assert_eq!((code, &told["dry_run"], &told["sent"]), (Some(0), &json!(true), &json!(1)), "{told}");
-    let (code, told) = replay(&["--all", "--yes"]);
-    assert_eq!((code, &told["sent"], &told["left_out"]), (Some(3), &json!(1), &json!(2)), "{told}");
-    let outcomes: Vec<&str> = told["letters"]
+    let (code, report) = replay(&["--reason", "too_old"]);
+    assert_eq!((code, &report["dry_run"], &report["sent"]), (Some(0), &json!(true), &json!(1)), "{report}");
+    let (code, report) = replay(&["--all", "--yes"]);
+    assert_eq!((code, &report["sent"], &report["left_out"]), (Some(3), &json!(1), &json!(2)), "{report}");
+    let outcomes: Vec<&str> = report["letters"]
         .as_array()
         .expect("letters")
         .iter()
         .filter_map(|letter| letter["code"].as_str())
         .collect();
     assert_eq!(outcomes, ["redacted", "still_refused"]);
-    let (code, told) = replay(&["--all", "--yes"]);
-    assert_eq!((code, &told["sent"]), (Some(3), &json!(0)), "once is enough: {told}");
+    let (code, report) = replay(&["--all", "--yes"]);
+    assert_eq!((code, &report["sent"]), (Some(3), &json!(0)), "once is enough: {report}");
 
     let of_that_day = "SELECT sum(count) FROM metric_rollups WHERE tier = 'hour' AND metric_name = 'replayed' AND t < now() - 86400";
     let begun = std::time::Instant::now();
@@ -235,22 +238,22 @@ async fn a_replay_goes_on_where_the_last_one_ended_and_two_at_once_send_nothing_
         let arguments =
             ["--all", "--yes", "--limit", limit, "--data", data, "--json", "--server", &kelly.url];
         let line = [&["dead-letters", "replay"][..], &arguments].concat();
-        let (_, out, told) = run(&line, &QUIET, directory.path());
-        serde_json::from_str::<Value>(&out).unwrap_or_else(|_| panic!("{out}{told}"))
+        let (_, out, stderr) = run(&line, &QUIET, directory.path());
+        serde_json::from_str::<Value>(&out).unwrap_or_else(|_| panic!("{out}{stderr}"))
     };
     letters(0, 3).await;
     for (offset, more) in [(0, true), (1, true), (2, false)] {
-        let told = replay("1");
+        let report = replay("1");
         let place = format!("kelly.metrics/0/{offset}/0");
         assert_eq!(
-            (&told["sent"], &told["letters"][0]["place"], &told["more"]),
+            (&report["sent"], &report["letters"][0]["place"], &report["more"]),
             (&json!(1), &json!(place), &json!(more)),
-            "{told}"
+            "{report}"
         );
     }
 
     letters(3, AT_ONCE).await;
-    let sent = |told: &Value| told["sent"].as_u64().expect("a number");
+    let sent = |report: &Value| report["sent"].as_u64().expect("a number");
     let at_once: u64 = std::thread::scope(|scope| {
         let runs = [(); 2].map(|()| scope.spawn(|| sent(&replay("1000"))));
         runs.into_iter().map(|run| run.join().expect("a replay")).sum()
@@ -288,18 +291,18 @@ async fn an_arrow_file_is_recorded_or_refused_whole() {
     let tool =
         |arguments: &[&str]| run(&[arguments, &["--server", &kelly.url]].concat(), &QUIET, directory.path());
     // The other files are not begun either.
-    let (code, out, told) = tool(&["replay", "rows.ndjson", "good.arrow", "bad.arrow"]);
-    assert_eq!((code, out.as_str()), (Some(1), ""), "{told}");
-    assert!(told.contains("bad.arrow is refused whole") && told.contains("row 2: `value`"), "{told}");
+    let (code, out, stderr) = tool(&["replay", "rows.ndjson", "good.arrow", "bad.arrow"]);
+    assert_eq!((code, out.as_str()), (Some(1), ""), "{stderr}");
+    assert!(stderr.contains("bad.arrow is refused whole") && stderr.contains("row 2: `value`"), "{stderr}");
     // Its rows have no times to be moved.
-    let (code, _, told) = tool(&["replay", "good.arrow", "--shift-to-now"]);
-    assert!(code == Some(3) && told.contains("row 1: `timestamp` is empty"), "{told}");
+    let (code, _, stderr) = tool(&["replay", "good.arrow", "--shift-to-now"]);
+    assert!(code == Some(3) && stderr.contains("row 1: `timestamp` is empty"), "{stderr}");
     let (code, out, _) = tool(&["replay", "good.arrow", "--check"]);
     assert_eq!((code, out.trim()), (Some(0), "3 rows are right"));
-    let (code, out, told) = tool(&["record", "file", "good.arrow"]);
-    assert!(code == Some(0) && out.starts_with("3 rows recorded"), "{out}{told}");
-    let (code, out, told) = tool(&["replay", "rows.ndjson", "good.arrow"]);
-    assert!(code == Some(0) && out.starts_with("4 rows recorded"), "{out}{told}");
+    let (code, out, stderr) = tool(&["record", "file", "good.arrow"]);
+    assert!(code == Some(0) && out.starts_with("3 rows recorded"), "{out}{stderr}");
+    let (code, out, stderr) = tool(&["replay", "rows.ndjson", "good.arrow"]);
+    assert!(code == Some(0) && out.starts_with("4 rows recorded"), "{out}{stderr}");
     until(&kelly, &format!("{BASE}/metrics/detailed/columns"), |answer| answer["sample_count"] == 7).await;
     assert_eq!(
         kelly.sql("SELECT sum(value), count() FROM system_metrics WHERE metric_name = 'columns'").await,
@@ -321,8 +324,8 @@ async fn a_drilldown_is_a_table_or_a_file() {
     let tool = |arguments: &[&str]| {
         let mut line = vec!["drilldown", "drilled/down", "--timeframe", "1h", "--server", &kelly.url];
         line.extend(arguments);
-        let (code, out, told) = run(&line, &QUIET, directory.path());
-        assert_eq!(code, Some(0), "{told}");
+        let (code, out, stderr) = run(&line, &QUIET, directory.path());
+        assert_eq!(code, Some(0), "{stderr}");
         out
     };
     let table = tool(&["--order-by", "mean", "--order", "desc"]);
@@ -365,8 +368,8 @@ async fn a_drilldown_is_a_table_or_a_file() {
     assert_eq!(document["groups"].as_array().map(Vec::len), Some(3));
     for wrong in [&["-o", "out.xls"], &["--by=account", "--account=a"], &["--format", "parquet"]] {
         let line: Vec<&str> = ["drilldown", "m"].into_iter().chain(*wrong).collect();
-        let (code, _, told) = run(&line, &QUIET, directory.path());
-        assert_eq!(code, Some(2), "{told}");
+        let (code, _, stderr) = run(&line, &QUIET, directory.path());
+        assert_eq!(code, Some(2), "{stderr}");
     }
     assert_eq!(kelly.terminate(), Some(0));
 }

@@ -52,7 +52,7 @@ pub(crate) struct Metric {
     /// `gauge` or `counter`, or a word of yours; absent: what the catalogue says of the name.
     #[schema(example = "gauge", max_length = 50, pattern = "^[A-Za-z0-9_.:/-]*$")]
     metric_type: Option<String>,
-    /// The value; finite, and of a magnitude that percentiles can be told of.
+    /// The value; finite, and of a magnitude that percentiles can be given for.
     #[schema(example = 145.2, minimum = -1e130, maximum = 1e130)]
     value: f64,
     /// When; absent: when the log took the row.

@@ -43,7 +43,7 @@ impl From<RangeParameters> for RangeRequest {
 }
 
 parameters! {
-    /// Of whom.
+    /// Whose metrics: those of all, of one account or of one conversation.
     #[derive(Debug, Clone)]
     pub(crate) struct SubjectParameters {
         /// Only this account.

@@ -234,7 +234,7 @@ async fn several_metrics_take_as_many_turns_as_they_ask_at_once() {
 }
 
 #[tokio::test]
-async fn an_error_is_told_to_all_who_wait_and_not_kept() {
+async fn an_error_is_given_to_all_who_wait_and_not_kept() {
     let away = || QueryError::StoreUnavailable {
         question: "detailed metric",
         source: StoreError::TimedOut { action: "read".to_owned() },
@@ -274,26 +274,26 @@ async fn performance_tells_what_was_measured_and_null_for_the_rest() {
     for _ in 0..6 {
         api.get(METRICS).await;
     }
-    let mut told = api.get(path).await.json();
-    assert_eq!(told["http"]["routes"], serde_json::json!([]), "the first ten seconds are not over");
+    let mut before = api.get(path).await.json();
+    assert_eq!(before["http"]["routes"], serde_json::json!([]), "the first ten seconds are not over");
     LATER_MS.store(15_000, Ordering::Relaxed);
     let after = api.get(path).await.json();
     let routes = after["http"]["routes"].as_array().unwrap();
     let metrics = routes.iter().find(|route| route["route"] == METRICS).unwrap();
     assert_eq!((&metrics["requests"], &metrics["requests_per_second"]), (&6.into(), &0.1.into()));
     assert!(metrics["p50_ms"].as_f64().unwrap() > 0.0);
-    told["http"]["routes"] = serde_json::json!([]);
-    insta::assert_json_snapshot!(told);
+    before["http"]["routes"] = serde_json::json!([]);
+    insta::assert_json_snapshot!(before);
 
     let away = || QueryError::StoreUnavailable {
         question: "performance",
         source: StoreError::TimedOut { action: "read".to_owned() },
     };
     let api = Api::new(Setup { queries: Fate::Fail(away), ..Setup::default() });
-    let told = api.get(path).await;
-    assert_eq!((told.status, &told.json()["store"]), (StatusCode::OK, &serde_json::Value::Null));
+    let answer = api.get(path).await;
+    assert_eq!((answer.status, &answer.json()["store"]), (StatusCode::OK, &serde_json::Value::Null));
     // Neither here nor by the client: a store that is back is seen at once.
-    assert_eq!(told.header("cache-control"), "no-store");
+    assert_eq!(answer.header("cache-control"), "no-store");
     api.get(path).await;
     assert_eq!(asked(&api), 2);
 }

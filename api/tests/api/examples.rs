@@ -132,10 +132,10 @@ async fn figures_are_described_and_answered_as_the_catalogue_defines_them() {
 }
 
 #[test]
-fn the_limits_are_told_where_rows_are_recorded() {
+fn the_limits_are_named_where_rows_are_recorded() {
     let (rows, http) = (Limits::default(), kelly_api::Limits::default());
     let mebibytes = |bytes: usize| format!("{} MiB", bytes >> 20);
-    let told = [
+    let limits = [
         "10,000 rows".to_owned(),
         mebibytes(http.max_body_bytes),
         format!("a row {}", mebibytes(rows.max_message_bytes)),
@@ -148,7 +148,7 @@ fn the_limits_are_told_where_rows_are_recorded() {
     assert_eq!(rows.max_rows, 10_000);
     for (path, _, operation) in operations().into_iter().filter(|(path, ..)| path.ends_with("/record")) {
         let text = operation["description"].as_str().unwrap();
-        for limit in &told {
+        for limit in &limits {
             assert!(text.contains(limit.as_str()), "{path} does not tell {limit:?}: {text}");
         }
     }

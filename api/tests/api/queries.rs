@@ -147,9 +147,9 @@ pub(crate) mod answers {
     /// The same data, asked for later.
     pub(crate) fn detailed_at(computed_at: DateTime<Utc>) -> Detailed {
         let age = (computed_at - now()).as_seconds_f64() + 0.5;
-        let told = detailed();
-        let freshness = Freshness { age_seconds: Some(age), computed_at, ..told.freshness };
-        Detailed { freshness, ..told }
+        let answer = detailed();
+        let freshness = Freshness { age_seconds: Some(age), computed_at, ..answer.freshness };
+        Detailed { freshness, ..answer }
     }
 
     pub(crate) fn compared() -> Detailed {

@@ -123,7 +123,7 @@ fn fault(row: u64) -> RowFault {
 }
 
 #[tokio::test]
-async fn the_list_of_bad_rows_is_bounded_and_the_total_told() {
+async fn the_list_of_bad_rows_is_bounded_and_the_total_given() {
     let refusal = || NotAccepted::Refused { rows: (0..500).map(fault).collect(), total: 9_000 };
     let api = Api::new(Setup { accept: Fate::Fail(refusal), ..Setup::default() });
     let problem = api.post(METRICS, "application/json", "[]").await.json();

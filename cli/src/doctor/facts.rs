@@ -92,7 +92,7 @@ pub enum Library {
         /// Version of the package it came in, where it says so.
         package: Option<String>,
     },
-    /// It is not; why, and how to mend it.
+    /// It is not; why, and how to fix it.
     Missing(String),
 }
 
@@ -129,7 +129,7 @@ pub enum Log {
         /// Where it is.
         place: String,
     },
-    /// It does not answer; why, and how to mend it.
+    /// It does not answer; why, and how to fix it.
     Away {
         /// Where it is.
         place: String,

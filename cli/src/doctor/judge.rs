@@ -1,4 +1,4 @@
-//! From facts to findings: what is well, what is not, what it means, and what mends it. Pure.
+//! From facts to findings: what is well, what is not, what it means, and what fixes it. Pure.
 
 mod kelly;
 mod log;
@@ -32,14 +32,14 @@ pub struct Finding {
     /// What that means; nothing when all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub means: Option<String>,
-    /// The command or setting that mends it.
+    /// The command or setting that fixes it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<String>,
+    pub fix: Option<String>,
 }
 
 impl Finding {
     fn ok(area: &'static str, found: impl Into<String>) -> Self {
-        Self { area, status: Status::Ok, found: found.into(), means: None, mend: None }
+        Self { area, status: Status::Ok, found: found.into(), means: None, fix: None }
     }
 
     fn warning(area: &'static str, found: impl Into<String>) -> Self {
@@ -54,8 +54,8 @@ impl Finding {
         Self { means: Some(words.into()), ..self }
     }
 
-    fn mend(self, words: impl Into<String>) -> Self {
-        Self { mend: Some(words.into()), ..self }
+    fn fix(self, words: impl Into<String>) -> Self {
+        Self { fix: Some(words.into()), ..self }
     }
 }
 
@@ -75,7 +75,7 @@ pub fn of_configuration(found: &Configuration, open_files: Option<(u64, u64)>) -
             "the rest",
             "log, store and Kelly were not looked at: where they are is not certain",
         )
-        .mend("mend the configuration, then run `kelly doctor` again"),
+        .fix("correct the configuration, then run `kelly doctor` again"),
     );
     findings
 }
@@ -205,10 +205,10 @@ pub(super) mod tests {
         let findings = judge(facts);
         for finding in &findings {
             let is_ok = finding.status == Status::Ok;
-            assert_eq!(finding.mend.is_none(), is_ok, "what is not well can be mended: {finding:?}");
+            assert_eq!(finding.fix.is_none(), is_ok, "what is not well can be fixed: {finding:?}");
         }
-        let told = |finding: &Finding| format!("{} {:?}: {}", finding.area, finding.status, finding.found);
-        findings.iter().filter(|finding| finding.status != Status::Ok).map(told).collect()
+        let summary = |finding: &Finding| format!("{} {:?}: {}", finding.area, finding.status, finding.found);
+        findings.iter().filter(|finding| finding.status != Status::Ok).map(summary).collect()
     }
 
     /// The facts with the store's answers changed.
@@ -230,7 +230,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_well_is_told_as_well() {
+    fn what_is_well_is_reported_as_well() {
         assert_eq!(complaints(&healthy()), Vec::<String>::new());
         assert_eq!(worst(&judge(&healthy())), Status::Ok);
         let areas: Vec<&str> = judge(&healthy()).iter().map(|finding| finding.area).collect();
@@ -257,7 +257,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn quantities_are_told_in_words() {
+    fn quantities_are_written_in_words() {
         assert_eq!([512.0, 1_500.0, 2.5e9].map(bytes), ["512 bytes", "1.5 kB", "2.5 GB"]);
         let spans = [900, 2_000, 119_000, 120_000, 172_800_000].map(span);
         assert_eq!(spans, ["900 ms", "2 s", "119 s", "2 minutes", "2 days"]);

@@ -83,15 +83,15 @@ fn running(report: &Value) -> Running {
 }
 
 /// Ingest's positions by the account of the process that has them.
-fn told_positions(report: &Value) -> Option<Vec<PartitionPosition>> {
+fn reported_positions(report: &Value) -> Option<Vec<PartitionPosition>> {
     let ingest = report["parts"].as_array()?.iter().find(|part| part["name"] == "ingest")?;
-    let position = |told: &Value| {
+    let position = |reported: &Value| {
         Some(PartitionPosition {
-            stream: told["topic"].as_str()?.parse().ok()?,
-            partition: told["partition"].as_u64()?.try_into().ok()?,
-            low: told["low"].as_u64()?,
-            high: told["high"].as_u64()?,
-            committed: told["committed"].as_u64(),
+            stream: reported["topic"].as_str()?.parse().ok()?,
+            partition: reported["partition"].as_u64()?.try_into().ok()?,
+            low: reported["low"].as_u64()?,
+            high: reported["high"].as_u64()?,
+            committed: reported["committed"].as_u64(),
         })
     };
     ingest["details"]["positions"].as_array()?.iter().map(position).collect()
@@ -101,13 +101,13 @@ fn told_positions(report: &Value) -> Option<Vec<PartitionPosition>> {
 async fn embedded_log(log: &LogAddress, health: Option<&(Client, Value)>, bar: &ProgressBar) -> Log {
     let place = log.shown.clone();
     let Some((client, report)) = health else { return Log::NotAsked { place } };
-    let Some(positions) = told_positions(report) else {
+    let Some(positions) = reported_positions(report) else {
         return Log::Away { place, why: "Kelly does not tell how far its ingest is".to_owned() };
     };
     let mut later = None;
     if positions.iter().any(|position| position.behind() > 0) {
         wait_for_progress(bar).await;
-        later = client.get(HEALTH).await.ok().as_ref().and_then(told_positions);
+        later = client.get(HEALTH).await.ok().as_ref().and_then(reported_positions);
     }
     let topics = by_topic(&positions, |_| None);
     Log::Answers { place, topics, later, newest_ms: None }
@@ -180,7 +180,7 @@ async fn ask_kafka(place: &str, log: &KafkaLog) -> Result<(Vec<PartitionPosition
         held_back.insert(stream, log.held_back(stream.topic()).await?.iter().sum());
         newest_ms = newest_ms.max(log.newest_record_ms(stream.topic()).await?);
     }
-    // Who may not read them is told nothing of them.
+    // A user without the right to read them gets none.
     let settings = log.topic_settings(&Stream::ALL.map(Stream::topic)).await.unwrap_or_default();
     let mut topics = by_topic(&positions, |stream| {
         let index = Stream::ALL.iter().position(|known| *known == stream)?;
@@ -256,7 +256,7 @@ async fn ask_store(store: &kelly_sql::Store) -> Result<Answers, StoreError> {
     let before = Utc::now().timestamp_millis();
     let theirs = store.server_time_ms().await?;
     let ours = i64::midpoint(before, Utc::now().timestamp_millis());
-    // Before the tables are looked at: who may not read them is told that.
+    // Before the tables are looked at: a user without the right to read them learns that first.
     let mut rights = Vec::new();
     for right in StoreRight::ALL {
         if let Ok(has) = store.has_right(right).await {

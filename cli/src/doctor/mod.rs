@@ -1,4 +1,4 @@
-//! `kelly doctor`: looks at everything Kelly stands on, and says what is wrong and how to mend it.
+//! `kelly doctor`: looks at everything Kelly stands on, and says what is wrong and how to fix it.
 //!
 //! `look` collects facts and never fails: what does not answer is a fact too. `judge` makes findings of them and is pure.
 
@@ -22,7 +22,7 @@ const EXIT_WARNINGS: u8 = 4;
 /// Exit code when something is broken.
 const EXIT_PROBLEMS: u8 = 5;
 
-/// Looks, tells, and gives the exit code.
+/// Looks, reports, and gives the exit code.
 pub async fn run(
     arguments: &arguments::Doctor,
     settings: &Settings,
@@ -40,18 +40,18 @@ pub async fn run(
     };
     bar.finish_and_clear();
     match looked {
-        Some(facts) => tell(arguments, &judge::judge(&facts)),
+        Some(facts) => report(arguments, &judge::judge(&facts)),
         None => Ok(INTERRUPTED),
     }
 }
 
-/// Tells of a configuration that cannot be used: nothing else can be looked at with it.
+/// Reports a configuration that cannot be used: nothing else can be looked at with it.
 pub fn of_invalid(arguments: &arguments::Doctor, faults: Vec<String>) -> anyhow::Result<u8> {
     let found = facts::Configuration { faults, ..facts::Configuration::default() };
-    tell(arguments, &judge::of_configuration(&found, look::open_files()))
+    report(arguments, &judge::of_configuration(&found, look::open_files()))
 }
 
-fn tell(arguments: &arguments::Doctor, findings: &[Finding]) -> anyhow::Result<u8> {
+fn report(arguments: &arguments::Doctor, findings: &[Finding]) -> anyhow::Result<u8> {
     let worst = judge::worst(findings);
     if arguments.json {
         output::json(&json!({
@@ -61,7 +61,7 @@ fn tell(arguments: &arguments::Doctor, findings: &[Finding]) -> anyhow::Result<u
             "findings": findings,
         }))?;
     } else {
-        output::line(told(findings, Paint::stdout()))?;
+        output::line(as_text(findings, Paint::stdout()))?;
     }
     Ok(match worst {
         Status::Ok => 0,
@@ -70,18 +70,18 @@ fn tell(arguments: &arguments::Doctor, findings: &[Finding]) -> anyhow::Result<u
     })
 }
 
-/// The findings for people: a line each, and below what is not well what it means and what mends it.
-fn told(findings: &[Finding], paint: Paint) -> String {
+/// The findings for people: a line each, and below what is not well what it means and what fixes it.
+fn as_text(findings: &[Finding], paint: Paint) -> String {
     let width = findings.iter().map(|finding| finding.area.len()).max().unwrap_or_default();
     let mut lines = Vec::new();
-    for Finding { area, status, found, means, mend } in findings {
+    for Finding { area, status, found, means, fix } in findings {
         let status = match status {
             Status::Ok => "ok     ".to_owned(),
             Status::Warning => paint.tint(Tone::Warning, "warning"),
             Status::Problem => paint.tint(Tone::Bad, "PROBLEM"),
         };
         lines.push(format!("{status}  {area:<width$}  {}", output::printable(found)));
-        for (what, text) in [("it means", means), ("mend it", mend)] {
+        for (what, text) in [("it means", means), ("fix it", fix)] {
             if let Some(text) = text {
                 let indent = " ".repeat("warning".len() + 2 + width + 2);
                 lines.push(format!(
@@ -110,15 +110,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn findings_are_told_to_people() {
+    fn findings_are_written_for_people() {
         let facts = judge::tests::with_answers(|answers| answers.letters = judge::tests::letters(1));
         let findings = judge::judge(&facts);
-        let told = told(&findings, Paint::Plain);
-        let lines: Vec<&str> = told.lines().collect();
+        let text = as_text(&findings, Paint::Plain);
+        let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "ok       version        kelly 0.1.0");
         let letter = lines.iter().position(|line| line.starts_with("warning  dead letters")).unwrap();
-        assert!(lines[letter + 1].starts_with("                        it means:  rows"), "{told}");
-        assert!(lines[letter + 2].contains("mend it:  kelly dead-letters list --since 24h"), "{told}");
+        assert!(lines[letter + 1].starts_with("                        it means:  rows"), "{text}");
+        assert!(lines[letter + 2].contains("fix it:  kelly dead-letters list --since 24h"), "{text}");
         assert_eq!(lines.last(), Some(&"0 problems, 1 warning"));
     }
 }

@@ -415,7 +415,7 @@ fn kellys_own_exports_come_out_as_they_were() {
 }
 
 #[test]
-fn bad_rows_are_told_with_their_places_and_the_others_pass() {
+fn bad_rows_are_reported_with_their_places_and_the_others_pass() {
     let text = "timestamp,value\nnever,1\n2026-01-01,much\n2026-01-01,NaN\n2026-01-01\n2026-01-01,5\n\"x,1\n2026-01-01,6";
     let (found, bad) = read("m.csv", text).unwrap();
     assert_eq!(found.len(), 1);
@@ -446,7 +446,7 @@ fn a_header_that_is_none_says_so() {
 }
 
 #[test]
-fn no_sentence_is_told() {
+fn no_sentence_is_shown() {
     let sung = "the canary sang";
     let lines = [
         format!("\"{sung}\""),

@@ -68,7 +68,7 @@ fn check(target: &Target, input: &[u8], origin: &str) {
     let kept = std::env::temp_dir().join(format!("kelly-fuzz-{}-{}", target.name, std::process::id()));
     fs::write(&kept, input).unwrap();
     panic!(
-        "{} does not hold for {origin}: {:?}; the input is kept in {}. Mend it, and put the input into fuzz/corpus/{}",
+        "{} does not hold for {origin}: {:?}; the input is kept in {}. Fix it, and put the input into fuzz/corpus/{}",
         target.name,
         String::from_utf8_lossy(input),
         kept.display(),

@@ -62,7 +62,7 @@ fn assert_change(change: &Change, current: &[&Sample], previous: &[&Sample], wha
 }
 
 #[tokio::test]
-async fn the_period_before_is_told_on_every_tier_and_lies_under_the_answer() {
+async fn the_period_before_is_given_on_every_tier_and_lies_under_the_answer() {
     let fixture = Fixture::create().await;
     let long = history("long", 8_000, TimeDelta::minutes(12));
     let short = history("short", 8_000, TimeDelta::seconds(30));

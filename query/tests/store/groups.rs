@@ -191,14 +191,14 @@ async fn assert_exported_alike(fixture: &Fixture, asked: GroupsRequest, answer: 
         assert_eq!((row["id"].as_str(), row["rank"].as_u64()), (Some(&*group.id), Some(group.rank.into())));
         assert_eq!(row["count"].as_u64(), Some(group.count));
         let percentiles = &group.percentiles;
-        let told = [Some(group.mean), percentiles.p50, percentiles.p95, percentiles.p99];
-        for (name, told) in ["mean", "p50", "p95", "p99"].into_iter().zip(told) {
+        let answered = [Some(group.mean), percentiles.p50, percentiles.p95, percentiles.p99];
+        for (name, answered) in ["mean", "p50", "p95", "p99"].into_iter().zip(answered) {
             // The last digits depend on the order in which the store adds and the text in which it tells.
-            let alike = match (row[name].as_f64(), told) {
-                (Some(written), Some(told)) => (written - told).abs() <= 1e-12 * told.abs(),
-                (written, told) => written == told,
+            let alike = match (row[name].as_f64(), answered) {
+                (Some(written), Some(answered)) => (written - answered).abs() <= 1e-12 * answered.abs(),
+                (written, answered) => written == answered,
             };
-            assert!(alike, "{name} is {} in the file and {told:?} in the answer", row[name]);
+            assert!(alike, "{name} is {} in the file and {answered:?} in the answer", row[name]);
         }
     }
 }
@@ -321,9 +321,9 @@ async fn samples_and_rollups_add_up_alike_whatever_names_no_group() {
                     .filter(|sample| account_id.as_deref().is_none_or(|own| sample.account == own));
                 let (all, without): (Vec<&Sample>, Vec<&Sample>) =
                     (own.clone().collect(), own.filter(|sample| id(sample, group_by).is_empty()).collect());
-                let told = |share: Option<u64>| share.unwrap_or_default() as usize;
-                assert_eq!(told(of_rollups.total.map(|total| total.count)), all.len());
-                assert_eq!(told(of_rollups.unassigned.map(|share| share.count)), without.len());
+                let count_of = |share: Option<u64>| share.unwrap_or_default() as usize;
+                assert_eq!(count_of(of_rollups.total.map(|total| total.count)), all.len());
+                assert_eq!(count_of(of_rollups.unassigned.map(|share| share.count)), without.len());
             }
         }
     }

@@ -66,7 +66,7 @@ async fn the_overview_follows_the_catalogue() {
 
 /// Every clock reading of an answer ends in milliseconds, whatever the clock can do.
 #[tokio::test]
-async fn times_are_told_to_the_millisecond() {
+async fn times_are_given_to_the_millisecond() {
     let fixture = Fixture::create().await;
     let service = QueryService::new(QueryServiceParts {
         store: fixture.database.store().clone(),

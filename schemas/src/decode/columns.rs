@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_told_apart() {
+    fn columns_are_distinguished() {
         assert!(has_bits_of_their_own(MetricColumn::ALL));
         assert!(has_bits_of_their_own(ActivityColumn::ALL));
     }

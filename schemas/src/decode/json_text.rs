@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_values_and_the_rest_are_told_apart() {
+    fn keys_values_and_the_rest_are_distinguished() {
         let found: Vec<_> = tokens(br#"{"a" : ["b\"]", 1.5e3],"c":null"#).collect();
         assert_eq!(
             found,

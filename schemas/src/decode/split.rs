@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_beyond_the_limit_is_told_as_a_row() {
+    fn a_row_beyond_the_limit_is_reported_as_a_row() {
         let limits = Limits { max_message_bytes: 10, ..Limits::default() };
         let row = RawRow { index: 0, line: None, bytes: b"{\"value\":12}" };
         assert_eq!(fault_of(row, &limits), Fault::RowTooLarge { bytes: 12, limit: 10 });

@@ -78,7 +78,7 @@ fn a_stream_without_rows_is_one_piece_so_that_its_schema_is_read() {
 }
 
 #[test]
-fn what_is_no_stream_is_told_as_what_it_is() {
+fn what_is_no_stream_is_reported_as_what_it_is() {
     for (bytes, expected) in [
         (&b"ARROW1\0\0"[..], "it is an Arrow file"),
         (b"[{}]", "it seems to be JSON"),

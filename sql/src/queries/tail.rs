@@ -6,7 +6,7 @@
 //! a look does not read the table; they are asked for with some slack, since instances commit side by side.
 //!
 //! A topic that is made anew begins its offsets again. That shows in blocks that come after all that were seen and hold lower
-//! offsets than were seen: from there on the place is followed anew, see [`Life`].
+//! offsets than were seen: from there on the place is followed anew, see [`Generation`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,7 @@ pub struct TailCursor {
     /// What the newest block of a place and log partition left behind: a look that takes several pages is in between.
     reached: BTreeMap<(String, u16), Reached>,
     /// Where places and log partitions began anew.
-    lives: BTreeMap<(String, u16), Life>,
+    generations: BTreeMap<(String, u16), Generation>,
 }
 
 /// How far a place and log partition was followed when all its blocks were.
@@ -47,7 +47,7 @@ struct Reached {
 /// with those of before, where nothing but their time tells them apart: of such a part those count that
 /// happened after the newest of before. So a row that comes late and is merged before it is looked for is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Life {
+struct Generation {
     /// The first block.
     floor: i64,
     /// Time of the newest row before, in milliseconds since 1970.
@@ -193,7 +193,7 @@ impl TailCursor {
                 continue;
             }
             let floor = self.blocks.get(place).map_or(0, |block| block + 1);
-            self.lives.insert(key.clone(), Life { floor, end_ms: reached.newest_ms });
+            self.generations.insert(key.clone(), Generation { floor, end_ms: reached.newest_ms });
             *reached = Reached::default();
             self.next.insert(key, (0, 0));
             made_anew.insert(*log_partition);
@@ -210,7 +210,9 @@ impl TailCursor {
         let (floors, ends): (Vec<i64>, Vec<i64>) = self
             .next
             .keys()
-            .map(|key| self.lives.get(key).map_or((0, 0), |life| (life.floor, life.end_ms)))
+            .map(|key| {
+                self.generations.get(key).map_or((0, 0), |generation| (generation.floor, generation.end_ms))
+            })
             .unzip();
         query
             .param("places", places)
@@ -448,7 +450,10 @@ mod tests {
         assert_eq!(cursor, before);
         assert_eq!(cursor.begin_anew(&[Head { lowest: Some(40), ..head("p", 0, 9, 50) }]), [0].into());
         let key = ("p".to_owned(), 0);
-        assert_eq!((cursor.next[&key], cursor.lives[&key]), ((0, 0), Life { floor: 9, end_ms: 99 }));
+        assert_eq!(
+            (cursor.next[&key], cursor.generations[&key]),
+            ((0, 0), Generation { floor: 9, end_ms: 99 })
+        );
         assert_eq!(cursor.next[&("p".to_owned(), 1)], (6, 0), "the other partition goes on");
     }
 }

@@ -151,12 +151,12 @@ async fn a_change_of_retention_cut_off_at_every_statement_is_finished() {
     assert!(runs > Table::ALL.len() * 2, "cut off only {runs} times");
     for table in Table::ALL {
         let name = table.name();
-        let told = database
+        let was_ordered = database
             .query(&format!(
                 "SELECT count() > 0 FROM system.mutations WHERE database = currentDatabase() AND table = '{name}' AND command LIKE '%MATERIALIZE TTL%'"
             ))
             .await;
-        assert_eq!(told, "1", "the parts of {name} were never told");
+        assert_eq!(was_ordered, "1", "the parts of {name} were never ordered to follow");
     }
     assert_eq!(database.store().migrate(&params).await.unwrap(), MigrationReport::default());
 }

@@ -154,7 +154,7 @@ async fn markers_tell_the_newest_range_of_each_life() {
         (1, "00000007aaaaaaaa", monday, (0u64, 10u64), 10),
         (1, "00000007aaaaaaaa", monday + WEEK_S, (10, NEWEST), NEWEST),
         (1, "00000007aaaaaaaa", monday, (3, 9), 9),
-        // As they were before they told the start.
+        // As they were before they held the start.
         (1, "00c0ffee", monday, (0, 20), 0),
         (11, "00000007bbbbbbbb", monday, (0, 99), 99),
     ] {

@@ -60,13 +60,13 @@ async fn every_format_holds_every_row() {
 
     for (format, name) in [(ExportFormat::Parquet, "Parquet"), (ExportFormat::Arrow, "ArrowStream")] {
         let bytes = read(&database, &export, format).await.unwrap();
-        let told = database
+        let read_back = database
             .query(&format!(
                 "SELECT count(), sum(value), min(toUnixTimestamp64Milli(timestamp)), any(account_id), any(metadata) FROM format({name}, unhex('{}'))",
                 hex(&bytes)
             ))
             .await;
-        assert_eq!(told, format!("1000\t124875\t{BASE_MS}\t=1+1\t{{\"a\":\"b,c\"}}"), "{name}");
+        assert_eq!(read_back, format!("1000\t124875\t{BASE_MS}\t=1+1\t{{\"a\":\"b,c\"}}"), "{name}");
     }
     let json = String::from_utf8(read(&database, &export, ExportFormat::JsonLines).await.unwrap()).unwrap();
     let rows: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -170,7 +170,7 @@ async fn groups_are_a_row_each_whatever_they_are_called() {
         groups: &rows,
     };
     let json = read(&database, &Export::Groups(groups), ExportFormat::JsonLines).await.unwrap();
-    let told: Vec<serde_json::Value> =
+    let written: Vec<serde_json::Value> =
         String::from_utf8(json).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let expected: Vec<serde_json::Value> = rows
         .iter()
@@ -183,17 +183,17 @@ async fn groups_are_a_row_each_whatever_they_are_called() {
             row
         })
         .collect();
-    assert_eq!(numbers_alike(told), numbers_alike(expected));
+    assert_eq!(numbers_alike(written), numbers_alike(expected));
 
     for (format, name) in [(ExportFormat::Parquet, "Parquet"), (ExportFormat::Arrow, "ArrowStream")] {
         let bytes = read(&database, &Export::Groups(groups), format).await.unwrap();
-        let told = database
+        let read_back = database
             .query(&format!(
                 "SELECT groupArray(id)[5], sum(count), any(mean), countIf(p95 IS NULL), any(percentage_change) FROM format({name}, unhex('{}'))",
                 hex(&bytes)
             ))
             .await;
-        assert_eq!(told, "会\t15\t0.30000000000000004\t5\t-12.5", "{name}");
+        assert_eq!(read_back, "会\t15\t0.30000000000000004\t5\t-12.5", "{name}");
     }
     let csv = String::from_utf8(read(&database, &Export::Groups(groups), ExportFormat::Csv).await.unwrap());
     assert!(csv.as_ref().is_ok_and(|csv| csv.contains("2,\"'=1+1\"")), "{csv:?}");

@@ -97,7 +97,7 @@ async fn a_topic_made_anew_is_followed_from_its_beginning() {
     for cursor in [&mut cursor, &mut since_now] {
         let rows = vec![(0, 0, 0), (0, 0, 1), (0, 1, 0)];
         assert_eq!(look_anew(&database, cursor, 2).await, (rows, vec![0]));
-        assert_eq!(look_anew(&database, cursor, 2).await, (vec![], vec![]), "it is told once");
+        assert_eq!(look_anew(&database, cursor, 2).await, (vec![], vec![]), "it is reported once");
     }
     // Merged with those of before, and beyond their offsets; the other partition goes on all the while.
     put(&database, &[(0, 2, 0, 0), (1, 8, 0, 0)]).await;

@@ -47,9 +47,9 @@ async fn letters_are_found_with_their_bytes() {
         );
     }
     let reasons = database.store().dead_letter_reasons(&every).await.unwrap();
-    let told: Vec<(&str, u64)> =
+    let counts: Vec<(&str, u64)> =
         reasons.iter().map(|reason| (reason.reason_code.as_str(), reason.count)).collect();
-    assert_eq!(told, [("too_old", 2), ("invalid_utf8", 1)]);
+    assert_eq!(counts, [("too_old", 2), ("invalid_utf8", 1)]);
     assert_eq!((reasons[0].newest, reasons[0].newest_reason.as_str()), (NOW_MS + 5, "because 5"));
 }
 
@@ -79,7 +79,7 @@ async fn a_replay_is_marked() {
 }
 
 #[tokio::test]
-async fn what_two_runs_began_is_told_apart() {
+async fn what_two_runs_began_is_distinguished() {
     let database = database().await;
     let store = database.store();
     let one = LetterFilter { offset: Some(5), row: Some(3), ..LetterFilter::default() };

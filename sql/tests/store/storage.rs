@@ -17,7 +17,7 @@ fn of(growth: &[TableGrowth], table: Table) -> &TableGrowth {
 }
 
 #[tokio::test]
-async fn growth_is_told_a_day_over_whole_days() {
+async fn growth_is_reported_a_day_over_whole_days() {
     let database = TestDatabase::create_empty();
     let store = database.store();
     store.migrate(&long_retention()).await.unwrap();

@@ -66,7 +66,7 @@ pub(super) fn of_version(dir: &Path, is_other: bool) -> LogError {
     }
 }
 
-/// The error for files of the store that cannot be read, by name where they can be told from the others.
+/// The error for files of the store that cannot be read, by name where they can be distinguished from the others.
 pub(super) fn of_files(dir: &Path, cause: &str) -> LogError {
     let broken = unreadable_archives(dir);
     let what = match broken.as_slice() {

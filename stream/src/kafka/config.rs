@@ -188,7 +188,7 @@ impl KafkaConfig {
     }
 
     /// Why librdkafka made no client: but for a lack of threads it is a property, or several that
-    /// contradict each other, which no time mends.
+    /// contradict each other, which waiting does not fix.
     pub(super) fn not_created(&self, doing: impl Into<String>, error: KafkaError) -> LogError {
         let KafkaError::ClientCreation(words) = &error else {
             return match error {

@@ -41,7 +41,7 @@ conformance! {
     a_group_without_position_starts_where_it_says
     a_partition_without_position_is_begun_where_it_is_said_later
     a_partition_that_waits_for_its_position_can_be_taken_away
-    a_gap_left_by_retention_is_told
+    a_gap_left_by_retention_is_reported
     a_pause_loses_and_repeats_nothing
     a_partition_revoked_while_paused_is_read_again_when_it_comes_back
     a_sink_without_room_loses_and_repeats_nothing
@@ -220,7 +220,7 @@ async fn a_group_without_position_starts_where_it_says(stage: Stage) {
     assert_eq!(diary.texts(), numbered(3..5));
 }
 
-async fn a_gap_left_by_retention_is_told(stage: Stage) {
+async fn a_gap_left_by_retention_is_reported(stage: Stage) {
     let topic = stage.topic(1).await;
     let group = group_of(&topic, Start::Earliest);
     append_texts(&stage, &topic, 0, numbered(0..10)).await;

@@ -211,7 +211,7 @@ async fn with_records(dir: &Path, count: u64) {
 }
 
 #[tokio::test]
-async fn a_torn_tail_costs_only_the_batch_nobody_was_told_of() {
+async fn a_torn_tail_costs_only_the_batch_that_was_never_confirmed() {
     type Tear = fn(&Path, u64);
     // What a crash can leave of the last batch: cut short, half unwritten, other bits.
     let tear: [(&str, Tear); 4] = [
@@ -301,7 +301,7 @@ async fn a_second_process_gets_a_clear_error() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_before_anything_is_written() {
+async fn a_full_disk_is_reported_before_anything_is_written() {
     let directory = tempfile::tempdir().unwrap();
     with_records(directory.path(), 1).await;
     let full = EmbeddedConfig { min_free_bytes: u64::MAX, ..config(directory.path()) };

@@ -182,15 +182,16 @@ impl OwnBroker {
                 }
             });
         }
-        // Two things are told at most: that it started, and that it ended. Nobody waits for more.
-        let (tell, told) = mpsc::sync_channel(2);
+        // Two things are reported at most: that it started, and that it ended. Nobody waits for more.
+        let (report, reports) = mpsc::sync_channel(2);
         let state = self.state.clone();
         // The signal comes when the *thread* that started the child ends, and a test's thread ends
         // long before its process: so a thread of the child's own starts it and stays.
-        let keeper =
-            thread::Builder::new().name("kafka-keeper".into()).spawn(move || keep(command, &state, &tell))?;
+        let keeper = thread::Builder::new()
+            .name("kafka-keeper".into())
+            .spawn(move || keep(command, &state, &report))?;
         self.lock().keeper = Some(keeper);
-        match told.recv_timeout(START_TIMEOUT) {
+        match reports.recv_timeout(START_TIMEOUT) {
             Ok(outcome) => outcome,
             Err(_) => {
                 self.kill();

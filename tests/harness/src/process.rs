@@ -23,7 +23,7 @@ pub struct Kelly {
     pub url: String,
     data: PathBuf,
     client: reqwest::Client,
-    told: Arc<Mutex<VecDeque<String>>>,
+    log_lines: Arc<Mutex<VecDeque<String>>>,
 }
 
 /// Lines of its standard error that are kept; older ones are dropped.
@@ -58,7 +58,7 @@ impl Kelly {
         Self::spawn_at(&free_address(), start)
     }
 
-    /// The same at an address of the caller's choice, so that several lives answer at one.
+    /// The same at an address of the caller's choice, so that several processes answer at one, one after the other.
     ///
     /// # Panics
     /// When the program is not there.
@@ -77,8 +77,8 @@ impl Kelly {
         let mut child = command.spawn().expect("the kelly binary starts");
         let stderr = child.stderr.take().expect("stderr is piped");
         // Its words belong to the test's own output, which is shown when the test fails.
-        let told = Arc::new(Mutex::new(VecDeque::new()));
-        let keep = told.clone();
+        let log_lines = Arc::new(Mutex::new(VecDeque::new()));
+        let keep = log_lines.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 eprintln!("kelly: {line}");
@@ -90,7 +90,7 @@ impl Kelly {
             }
         });
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("an HTTP client");
-        Self { child, url: format!("http://{listen}"), data: start.data.to_owned(), client, told }
+        Self { child, url: format!("http://{listen}"), data: start.data.to_owned(), client, log_lines }
     }
 
     /// Waits until `/readyz` says 200.
@@ -171,8 +171,8 @@ impl Kelly {
     }
 
     /// Whether its log has a line with these words so far.
-    pub fn has_told(&self, words: &str) -> bool {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|line| line.contains(words))
+    pub fn has_logged(&self, words: &str) -> bool {
+        self.log_lines.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|line| line.contains(words))
     }
 
     /// SIGTERM, and goes on at once.

@@ -42,7 +42,7 @@ impl Proxy {
     pub async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let (answers, told) = watch::channel(Answers::Pass);
+        let (answers, mode) = watch::channel(Answers::Pass);
         let withheld = Arc::new(AtomicU64::new(0));
         let count = withheld.clone();
         let (server, where_to) = watch::channel(None::<String>);
@@ -51,13 +51,13 @@ impl Proxy {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 while connections.try_join_next().is_some() {}
-                let (mut where_to, told, count) = (where_to.clone(), told.clone(), count.clone());
+                let (mut where_to, mode, count) = (where_to.clone(), mode.clone(), count.clone());
                 connections.spawn(async move {
                     let Ok(server) = where_to.wait_for(Option::is_some).await.map(|to| to.clone()) else {
                         return;
                     };
                     // An end that breaks is what this is for.
-                    let _ = lead(client, &server.unwrap_or_default(), told, &count).await;
+                    let _ = lead(client, &server.unwrap_or_default(), mode, &count).await;
                 });
             }
         });

@@ -10,9 +10,9 @@ const REQUESTS: usize = 12;
 const ROWS: u64 = 30;
 
 /// Everything that was acknowledged, and the requests with the other fates.
-fn told() -> (Truth, Vec<Sample>, Vec<Event>) {
+fn acknowledged() -> (Truth, Vec<Sample>, Vec<Event>) {
     let now_ms = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
-    let mut truth = Truth::new("told", now_ms, ROWS);
+    let mut truth = Truth::new("truth", now_ms, ROWS);
     let mut rows = Vec::new();
     for number in 0..REQUESTS {
         let (request, samples) = truth.next_request();
@@ -136,7 +136,7 @@ async fn roll_up(database: &TestDatabase) {
     database
         .query(
             "INSERT INTO metric_rollups (tier, metric_name, t, count, max) \
-             SELECT 'marker', 'told.0', max(timestamp), 9, 77 FROM system_metrics",
+             SELECT 'marker', 'truth.0', max(timestamp), 9, 77 FROM system_metrics",
         )
         .await;
 }
@@ -156,7 +156,7 @@ async fn verdict(truth: &Truth, database: &TestDatabase) -> Verdict {
 
 /// A store that says exactly what was acknowledged, then what `spoil` makes of it.
 async fn spoiled(spoil: &str) -> Verdict {
-    let (truth, rows, events) = told();
+    let (truth, rows, events) = acknowledged();
     let database = TestDatabase::create().await;
     insert(&database, &rows).await;
     roll_up(&database).await;
@@ -187,8 +187,8 @@ async fn a_lost_row_is_found() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_event_is_found_and_one_whose_place_is_lost() {
     for (table, condition) in [
-        ("activity_events", "title = 'told 7'"),
-        ("activity_first_seen", "id = (SELECT any(id) FROM activity_events WHERE title = 'told 7')"),
+        ("activity_events", "title = 'truth 7'"),
+        ("activity_first_seen", "id = (SELECT any(id) FROM activity_events WHERE title = 'truth 7')"),
     ] {
         let spoil = format!("ALTER TABLE {table} DELETE WHERE {condition} SETTINGS mutations_sync = 2");
         let verdict = spoiled(&spoil).await;
@@ -237,9 +237,9 @@ async fn what_else_is_wrong_is_found() {
             "INSERT INTO system_metrics ({same}) SELECT metric_name, 1000000, timestamp, account_id, conversation_id, 0, 1, 0 FROM system_metrics LIMIT 1"
         ),
         // An event that was refused; one nobody sent; one that says something else; another row that counts.
-        "INSERT INTO activity_events (id, title, created_at) SELECT generateUUIDv4(), 'told 13', now()".to_owned(),
-        "INSERT INTO activity_events (id, title, created_at) SELECT generateUUIDv4(), 'told 999', now()".to_owned(),
-        "ALTER TABLE activity_events UPDATE severity = 'other' WHERE title = 'told 1' SETTINGS mutations_sync = 2".to_owned(),
+        "INSERT INTO activity_events (id, title, created_at) SELECT generateUUIDv4(), 'truth 13', now()".to_owned(),
+        "INSERT INTO activity_events (id, title, created_at) SELECT generateUUIDv4(), 'truth 999', now()".to_owned(),
+        "ALTER TABLE activity_events UPDATE severity = 'other' WHERE title = 'truth 1' SETTINGS mutations_sync = 2".to_owned(),
         "INSERT INTO activity_first_seen SELECT id, (created_at, 0, 0, 0) FROM activity_events LIMIT 1".to_owned(),
         // As many rows, and another sum.
         updated("hour", "sum = sum + 1"),

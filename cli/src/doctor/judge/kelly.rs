@@ -30,13 +30,13 @@ pub(super) fn of_configuration(found: &Configuration, open_files: Option<(u64, u
 fn configuration(found: &Configuration) -> Vec<Finding> {
     const AREA: &str = "configuration";
     let faults = found.faults.iter().map(|fault| {
-        Finding::problem(AREA, fault.clone()).means("no role of Kelly starts with it").mend(
-            "mend it where it is named; `kelly config` then shows what is in force and where it came from",
+        Finding::problem(AREA, fault.clone()).means("no role of Kelly starts with it").fix(
+            "correct it where it is named; `kelly config` then shows what is in force and where it came from",
         )
     });
     let remarks = found.remarks.iter().map(|remark| {
-        let (what, mend) = remark.split_once("; ").unwrap_or((remark, "remove it, or see `kelly config`"));
-        Finding::warning(AREA, what).mend(mend)
+        let (what, fix) = remark.split_once("; ").unwrap_or((remark, "remove it, or see `kelly config`"));
+        Finding::warning(AREA, what).fix(fix)
     });
     let mut findings: Vec<Finding> = faults.chain(remarks).collect();
     if findings.is_empty() {
@@ -50,7 +50,7 @@ fn judge_open_files(soft: u64, hard: u64) -> Finding {
     if soft >= LEAST_OPEN_FILES {
         return Finding::ok(AREA, format!("a process may have {soft}"));
     }
-    let mend = if hard >= LEAST_OPEN_FILES {
+    let fix = if hard >= LEAST_OPEN_FILES {
         format!("ulimit -n {hard} before starting Kelly; under systemd LimitNOFILE={hard}")
     } else {
         "raise the hard limit: LimitNOFILE=65536 under systemd, or nofile in /etc/security/limits.conf"
@@ -58,7 +58,7 @@ fn judge_open_files(soft: u64, hard: u64) -> Finding {
     };
     Finding::warning(AREA, format!("a process may have {soft} (this shell's limit)"))
         .means("with many tables and connections the store or the log may run out of them")
-        .mend(mend)
+        .fix(fix)
 }
 
 fn library(facts: &Facts) -> Option<Finding> {
@@ -70,7 +70,7 @@ fn library(facts: &Facts) -> Option<Finding> {
         }
         Library::Missing(why) => Finding::problem(AREA, why.clone())
             .means("`kelly up` cannot start its embedded store")
-            .mend("make setup in Kelly's source tree, or KELLY_LIBCHDB=/path/to/libchdb.so"),
+            .fix("make setup in Kelly's source tree, or KELLY_LIBCHDB=/path/to/libchdb.so"),
     })
 }
 
@@ -81,7 +81,7 @@ fn data(facts: &Facts) -> Vec<Finding> {
         (Some(owner), Running::Silent(why)) => {
             Finding::problem("data", format!("process {owner} has {directory}, and no Kelly answers: {why}"))
                 .means("it is starting, hangs, or listens at another address than the one configured here")
-                .mend("say where it listens with --server http://host:port; if it hangs, stop that process and start `kelly up`")
+                .fix("say where it listens with --server http://host:port; if it hangs, stop that process and start `kelly up`")
         }
         (Some(owner), Running::Answers { .. }) => {
             Finding::ok("data", format!("{directory}, held by process {owner}"))
@@ -100,7 +100,7 @@ fn disk(disk: &Disk) -> Finding {
     if *has_log && *free < MIN_FREE_BYTES {
         return Finding::problem("data", found)
             .means("the embedded log takes nothing more; recording is refused")
-            .mend(how_to_fix);
+            .fix(how_to_fix);
     }
     if *free >= FEW_FREE_BYTES {
         return Finding::ok("data", found);
@@ -111,7 +111,7 @@ fn disk(disk: &Disk) -> Finding {
         } else {
             "when it is full the store takes nothing more, and rows wait on the log".to_owned()
         })
-        .mend(how_to_fix)
+        .fix(how_to_fix)
 }
 
 fn running(facts: &Facts) -> Vec<Finding> {
@@ -119,7 +119,7 @@ fn running(facts: &Facts) -> Vec<Finding> {
     let listen = &facts.configuration.listen;
     let (version, parts) = match &facts.kelly {
         Running::Answers { version, parts } => (version, parts),
-        // Told with the directory.
+        // Reported with the directory.
         Running::Silent(_) if facts.data.as_ref().is_some_and(|data| data.owner.is_some()) => {
             return Vec::new();
         }
@@ -127,7 +127,7 @@ fn running(facts: &Facts) -> Vec<Finding> {
             return vec![
                 Finding::problem(AREA, why.clone())
                     .means("nothing can be recorded over HTTP, and nothing can be asked")
-                    .mend("start it with `kelly up` (or `kelly serve` beside `kelly ingest`), or say where it is with --server"),
+                    .fix("start it with `kelly up` (or `kelly serve` beside `kelly ingest`), or say where it is with --server"),
             ];
         }
     };
@@ -136,20 +136,20 @@ fn running(facts: &Facts) -> Vec<Finding> {
     } else {
         Finding::warning(AREA, format!("{listen} runs version {version}, this binary is {}", facts.version))
             .means("what this binary says of tables and settings may not be what runs")
-            .mend("restart Kelly with this binary, or use the other's `kelly doctor`")
+            .fix("restart Kelly with this binary, or use the other's `kelly doctor`")
     }];
     for part in parts {
-        let told = format!("{}: {}", part.name, part.summary);
-        let mend = "see the findings below and Kelly's own diagnostics on its stderr (RUST_LOG=kelly=debug says more)";
+        let summary = format!("{}: {}", part.name, part.summary);
+        let fix = "see the findings below and Kelly's own diagnostics on its stderr (RUST_LOG=kelly=debug says more)";
         match part.status.as_str() {
             "healthy" => {}
             "down" => findings.push(
-                Finding::problem(AREA, told).means("by its own account this part does not work").mend(mend),
+                Finding::problem(AREA, summary).means("by its own account this part does not work").fix(fix),
             ),
             status => findings.push(
-                Finding::warning(AREA, told)
+                Finding::warning(AREA, summary)
                     .means(format!("by its own account this part is {status}"))
-                    .mend(mend),
+                    .fix(fix),
             ),
         }
     }

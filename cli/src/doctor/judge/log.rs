@@ -25,14 +25,14 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
                     format!("{place} is opened by the process that runs it, and none answers"),
                 )
                 .means("topics, positions and lag are not known")
-                .mend("start `kelly up` and ask again"),
+                .fix("start `kelly up` and ask again"),
             ];
         }
         Log::Away { place, why } => {
             return vec![
                 Finding::problem("log", format!("{place} does not answer: {why}"))
                     .means("nothing can be recorded, and ingest waits")
-                    .mend(
+                    .fix(
                         "check that the brokers run and are reachable from here (their advertised.listeners too), \
                          and KELLY_LOG and KELLY_KAFKA_PROPERTIES",
                     ),
@@ -56,7 +56,7 @@ fn judge_topic(topic: &Topic, facts: &Facts) -> Vec<Finding> {
         return vec![
             Finding::problem(AREA, format!("there is no topic {name}"))
                 .means("nothing can be recorded to it, and nothing is read from it")
-                .mend(
+                .fix(
                     "start `kelly ingest` or `kelly serve`, which make it, or create it with kafka-topics.sh",
                 ),
         ];
@@ -76,7 +76,7 @@ fn judge_topic(topic: &Topic, facts: &Facts) -> Vec<Finding> {
                 ),
             )
             .means("they are lost; a dead letter lost_to_retention will name their offsets")
-            .mend("let ingest run, and keep the log longer: KELLY_LOG_RETENTION_HOURS, or retention.ms of the topic"),
+            .fix("let ingest run, and keep the log longer: KELLY_LOG_RETENTION_HOURS, or retention.ms of the topic"),
         );
     }
     let configs = |setting: &str| {
@@ -88,14 +88,14 @@ fn judge_topic(topic: &Topic, facts: &Facts) -> Vec<Finding> {
             findings.push(
                 Finding::problem(AREA, format!("{name} keeps its producers' time instead of its own"))
                     .means("Kelly refuses to start on it: a producer's clock would decide what is too old")
-                    .mend(configs("message.timestamp.type=LogAppendTime")),
+                    .fix(configs("message.timestamp.type=LogAppendTime")),
             );
         }
         if settings.cleanup_policy.as_deref().is_some_and(|policy| policy.contains("compact")) {
             findings.push(
                 Finding::problem(AREA, format!("{name} is compacted"))
                     .means("records of one key are removed before they are read")
-                    .mend(configs("cleanup.policy=delete")),
+                    .fix(configs("cleanup.policy=delete")),
             );
         }
         if let Some(retention) = settings.retention_ms {
@@ -104,7 +104,7 @@ fn judge_topic(topic: &Topic, facts: &Facts) -> Vec<Finding> {
                 findings.push(
                     Finding::warning(AREA, format!("{name} keeps records for {} only", span(retention)))
                         .means("a store that is away for longer loses what came meanwhile")
-                        .mend(configs(&format!("retention.ms={}", facts.configuration.log_retention_ms))),
+                        .fix(configs(&format!("retention.ms={}", facts.configuration.log_retention_ms))),
                 );
             }
         }
@@ -126,14 +126,14 @@ fn lag(topics: &[Topic], later: Option<&[PartitionPosition]>) -> Option<Finding>
         let mut worst: Vec<&&PartitionPosition> =
             positions.iter().filter(|position| position.behind() > 0).collect();
         worst.sort_by_key(|position| std::cmp::Reverse(position.behind()));
-        let told: Vec<String> = worst
+        let summary: Vec<String> = worst
             .iter()
             .take(4)
             .map(|position| {
                 format!("{}/{} {}", position.stream, position.partition, grouped(position.behind()))
             })
             .collect();
-        told.join(", ")
+        summary.join(", ")
     };
     let held_back: u64 = topics.iter().map(|topic| topic.held_back).sum();
     let open = match held_back {
@@ -160,13 +160,13 @@ fn lag(topics: &[Topic], later: Option<&[PartitionPosition]>) -> Option<Finding>
         return Some(
             Finding::problem(AREA, found)
                 .means("nobody reads them, or the store does not take what is read")
-                .mend("start `kelly ingest` (or `kelly up`); if it runs, mend the store first, then see its diagnostics"),
+                .fix("start `kelly ingest` (or `kelly up`); if it runs, repair the store first, then see its diagnostics"),
         );
     }
     Some(if behind > LAG_OF_A_BURST {
         Finding::warning(AREA, format!("{found}; it is moving"))
             .means("answers are that much older than what is recorded")
-            .mend("wait, or add instances of `kelly ingest` up to the number of partitions")
+            .fix("wait, or add instances of `kelly ingest` up to the number of partitions")
     } else {
         Finding::ok(AREA, format!("{found}; it is moving"))
     })
@@ -174,15 +174,15 @@ fn lag(topics: &[Topic], later: Option<&[PartitionPosition]>) -> Option<Finding>
 
 fn clock(newest_ms: i64, now_ms: i64) -> Finding {
     let ahead = newest_ms - now_ms;
-    let told = format!("the newest record of the log is of {}", output::time(newest_ms));
+    let summary = format!("the newest record of the log is of {}", output::time(newest_ms));
     if ahead <= CLOCK_SLACK_MS {
-        return Finding::ok("clock", told);
+        return Finding::ok("clock", summary);
     }
-    Finding::warning("clock", format!("{told}, {} ahead of this machine", span(ahead.unsigned_abs())))
+    Finding::warning("clock", format!("{summary}, {} ahead of this machine", span(ahead.unsigned_abs())))
         .means(
             "the clock here or at the log is wrong: rows may be refused as too old or too far in the future",
         )
-        .mend("set both clocks by NTP: timedatectl set-ntp true, or chronyc makestep")
+        .fix("set both clocks by NTP: timedatectl set-ntp true, or chronyc makestep")
 }
 
 #[cfg(test)]

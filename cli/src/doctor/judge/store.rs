@@ -18,7 +18,7 @@ const SLOW_MS: f64 = 250.0;
 /// Share of the parts above which inserts are slowed down that is worth telling.
 const MANY_PARTS: f64 = 0.5;
 
-/// A merge that runs longer than this is told, seconds.
+/// A merge that runs longer than this is reported, seconds.
 const LONG_MERGE_S: f64 = 3_600.0;
 
 /// Days of room below which somebody should act.
@@ -39,7 +39,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let answers = match &facts.store.state {
         Ok(answers) => answers,
         Err(why) => {
-            let mend = match facts.store.is_embedded {
+            let fix = match facts.store.is_embedded {
                 true => "start `kelly up`; if it runs, see engine.log in its data directory".to_owned(),
                 false => format!(
                     "start ClickHouse, and check KELLY_STORE ({place}), its user, and KELLY_STORE_PASSWORD or \
@@ -49,7 +49,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
             return vec![
                 Finding::problem("store", format!("{place} does not answer: {why}"))
                     .means("nothing can be asked; what is recorded waits on the log")
-                    .mend(mend),
+                    .fix(fix),
             ];
         }
     };
@@ -67,21 +67,22 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
 }
 
 fn version(place: &str, answers: &Answers) -> Finding {
-    let told = format!("{place}, ClickHouse {}, answers in {:.1} ms", answers.version, answers.round_trip_ms);
+    let summary =
+        format!("{place}, ClickHouse {}, answers in {:.1} ms", answers.version, answers.round_trip_ms);
     let mut numbers = answers.version.split('.').map_while(|number| number.parse::<u32>().ok());
     let found = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
     if found < OLDEST_VERSION {
         let (major, minor) = OLDEST_VERSION;
-        return Finding::problem("store", told)
+        return Finding::problem("store", summary)
             .means("it lacks settings that exactly-once inserts rest on: rows may be there twice")
-            .mend(format!("update ClickHouse to {major}.{minor} or later"));
+            .fix(format!("update ClickHouse to {major}.{minor} or later"));
     }
     if answers.round_trip_ms > SLOW_MS {
-        return Finding::warning("store", told)
+        return Finding::warning("store", summary)
             .means("every question takes that much longer")
-            .mend("look at the store's CPU and disk, and at the network between here and it");
+            .fix("look at the store's CPU and disk, and at the network between here and it");
     }
-    Finding::ok("store", told)
+    Finding::ok("store", summary)
 }
 
 fn schema(found: &Result<(), String>, is_embedded: bool) -> Finding {
@@ -89,7 +90,7 @@ fn schema(found: &Result<(), String>, is_embedded: bool) -> Finding {
         Ok(()) => Finding::ok("schema", "the tables are those of this version"),
         Err(why) => Finding::problem("schema", why.clone())
             .means("`kelly serve` and `kelly ingest` refuse to start on it")
-            .mend(match (why.contains("kelly migrate"), is_embedded) {
+            .fix(match (why.contains("kelly migrate"), is_embedded) {
                 (true, true) => "restart `kelly up`, which migrates",
                 (true, false) => "kelly migrate",
                 (false, _) => "use the version of Kelly that is named, or a database of its own",
@@ -114,7 +115,7 @@ fn rights(answers: &Answers) -> Vec<Finding> {
                 StoreRight::Write => Finding::problem(AREA, format!("{user} may not write {database}"))
                     .means("ingest cannot store anything"),
             };
-            finding.mend(format!("GRANT {privileges} ON {database}.* TO {user}"))
+            finding.fix(format!("GRANT {privileges} ON {database}.* TO {user}"))
         })
         .collect();
     match missing.is_empty() && !answers.rights.is_empty() {
@@ -138,7 +139,7 @@ fn tables(answers: &Answers, facts: &Facts) -> Vec<Finding> {
             findings.push(
                 Finding::problem(AREA, format!("{name} remembers the tokens of {window} blocks"))
                     .means("an insert repeated after a restart may be taken twice")
-                    .mend(format!(
+                    .fix(format!(
                         "ALTER TABLE {}.{name} MODIFY SETTING non_replicated_deduplication_window = \
                          {DEDUPLICATION_WINDOW} (replicated_deduplication_window on a cluster)",
                         answers.user.1
@@ -157,21 +158,21 @@ fn tables(answers: &Answers, facts: &Facts) -> Vec<Finding> {
                     format!("{name} is kept {} {}, configured are {} {}", kept.0, kept.1, wanted.0, wanted.1),
                 )
                 .means("the store was prepared with another configuration than the one here")
-                .mend("kelly migrate (or restart `kelly up`) with the configuration that is right"),
+                .fix("kelly migrate (or restart `kelly up`) with the configuration that is right"),
             );
         }
     }
     if findings.is_empty() && !ours.is_empty() {
         let rows: u64 = ours.iter().map(|table| table.rows).sum();
         let held: u64 = ours.iter().map(|table| table.bytes_on_disk).sum();
-        let told = format!(
+        let summary = format!(
             "{} tables, {} rows, {}; repeated inserts are known for {} blocks",
             ours.len(),
             grouped(rows),
             bytes(held as f64),
             grouped(DEDUPLICATION_WINDOW)
         );
-        findings.push(Finding::ok(AREA, told));
+        findings.push(Finding::ok(AREA, summary));
     }
     findings
 }
@@ -202,16 +203,16 @@ fn parts(answers: &Answers) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     let (most, delay) = (worst.parts_of_a_partition, background.parts_to_delay.max(1));
-    let told = format!(
+    let summary = format!(
         "{} has {most} parts in one partition, inserts are slowed down from {delay} and refused from {}",
         worst.name, background.parts_to_throw
     );
-    let mend = "merges do not keep up: give the store CPU and disk, and raise KELLY_INGEST_BATCH_MILLISECONDS \
+    let fix = "merges do not keep up: give the store CPU and disk, and raise KELLY_INGEST_BATCH_MILLISECONDS \
                 so that there are fewer inserts";
     if most >= delay {
-        findings.push(Finding::problem(AREA, told).means("ingest is slowed down by the store").mend(mend));
+        findings.push(Finding::problem(AREA, summary).means("ingest is slowed down by the store").fix(fix));
     } else if most as f64 >= MANY_PARTS * delay as f64 {
-        findings.push(Finding::warning(AREA, told).means("soon the store will slow ingest down").mend(mend));
+        findings.push(Finding::warning(AREA, summary).means("soon the store will slow ingest down").fix(fix));
     }
     if background.failing_mutations > 0 {
         findings.push(
@@ -220,7 +221,7 @@ fn parts(answers: &Answers) -> Vec<Finding> {
                 format!("{} mutations fail again and again", background.failing_mutations),
             )
             .means("a change of retention or schema does not reach the rows that are there")
-            .mend("SELECT * FROM system.mutations WHERE NOT is_done says why; KILL MUTATION ends one"),
+            .fix("SELECT * FROM system.mutations WHERE NOT is_done says why; KILL MUTATION ends one"),
         );
     }
     if background.longest_merge_s > LONG_MERGE_S {
@@ -228,7 +229,7 @@ fn parts(answers: &Answers) -> Vec<Finding> {
         findings.push(
             Finding::warning(AREA, format!("a merge has run for {long}"))
                 .means("the disk is slow, or merges wait for each other")
-                .mend("SELECT * FROM system.merges shows which; look at the store's disk"),
+                .fix("SELECT * FROM system.merges shows which; look at the store's disk"),
         );
     }
     if findings.is_empty() {
@@ -245,30 +246,30 @@ fn disks(answers: &Answers) -> Vec<Finding> {
     let growth: f64 = answers.tables.iter().map(|table| table.bytes_a_day).sum();
     let disks = answers.disks.iter().map(|disk| {
         let days = if growth > 0.0 { disk.free as f64 / growth } else { f64::INFINITY };
-        let mut told = format!(
+        let mut summary = format!(
             "{} of {} free on the store's disk {}",
             bytes(disk.free as f64),
             bytes(disk.total as f64),
             disk.name
         );
         if growth > 0.0 {
-            told.push_str(&format!("; today adds {} a day", bytes(growth)));
+            summary.push_str(&format!("; today adds {} a day", bytes(growth)));
             if days < 3_650.0 {
-                told.push_str(&format!(", room for {days:.0} days if nothing expired"));
+                summary.push_str(&format!(", room for {days:.0} days if nothing expired"));
             }
         }
         let share = disk.free as f64 / disk.total.max(1) as f64;
-        let mend = "add room, or keep less: MONITORING_METRICS_RETENTION_HOURS, MONITORING_DB_RETENTION_DAYS";
+        let fix = "add room, or keep less: MONITORING_METRICS_RETENTION_HOURS, MONITORING_DB_RETENTION_DAYS";
         if days < VERY_FEW_DAYS || share < LEAST_FREE_SHARE {
-            Finding::problem(AREA, told)
+            Finding::problem(AREA, summary)
                 .means("a full disk stops inserts and merges; what is recorded then waits on the log")
-                .mend(mend)
+                .fix(fix)
         } else if days < FEW_DAYS {
-            Finding::warning(AREA, told)
+            Finding::warning(AREA, summary)
                 .means("it will be full before long unless rows expire first")
-                .mend(mend)
+                .fix(fix)
         } else {
-            Finding::ok(AREA, told)
+            Finding::ok(AREA, summary)
         }
     });
     disks.collect()
@@ -286,27 +287,27 @@ fn letters(answers: &Answers) -> Finding {
         .take(3)
         .map(|reason| format!("{} {} ({})", grouped(reason.count), reason.reason_code, reason.topic))
         .collect();
-    let told = format!("{} in the last 24 hours: {}", grouped(total), reasons.join(", "));
-    Finding::warning(AREA, told)
+    let summary = format!("{} in the last 24 hours: {}", grouped(total), reasons.join(", "));
+    Finding::warning(AREA, summary)
         .means("rows that producers sent were not taken; each has its reason and its bytes")
-        .mend("kelly dead-letters list --since 24h; mend the producer, then kelly dead-letters replay --since 24h")
+        .fix("kelly dead-letters list --since 24h; correct the producer, then kelly dead-letters replay --since 24h")
 }
 
 fn clock(ahead_ms: i64) -> Finding {
     let apart = ahead_ms.unsigned_abs();
     let way = if ahead_ms >= 0 { "ahead of" } else { "behind" };
-    let told = format!("the store's clock is {} {way} this machine's", span(apart));
-    let mend = "set both clocks by NTP: timedatectl set-ntp true, or chronyc makestep";
+    let summary = format!("the store's clock is {} {way} this machine's", span(apart));
+    let fix = "set both clocks by NTP: timedatectl set-ntp true, or chronyc makestep";
     if apart >= CLOCK_WRONG_MS {
-        Finding::problem("clock", told)
+        Finding::problem("clock", summary)
             .means("windows that end now miss rows, and retention is off")
-            .mend(mend)
+            .fix(fix)
     } else if apart >= CLOCK_SLACK_MS {
-        Finding::warning("clock", told)
+        Finding::warning("clock", summary)
             .means("the newest rows may be missed by windows that end now")
-            .mend(mend)
+            .fix(fix)
     } else {
-        Finding::ok("clock", told)
+        Finding::ok("clock", summary)
     }
 }
 
@@ -325,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn every_trouble_is_told_alone() {
+    fn every_trouble_is_reported_alone() {
         type Change = fn(&mut Answers);
         let cases: [(&str, Change); 17] = [
             ("store Problem: http://kelly@ch:8123/kelly, ClickHouse 25.8.1", |a| a.version = "25.8.1".into()),

@@ -204,7 +204,7 @@ impl<'b> MetricColumns<'b> {
         }
     }
 
-    /// A row as JSON, for people and for whoever mends it.
+    /// A row as JSON, for people and for whoever corrects it.
     fn shown(&self, row: usize) -> Vec<u8> {
         let mut object = serde_json::Map::new();
         let texts = [

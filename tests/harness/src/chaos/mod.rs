@@ -1,4 +1,4 @@
-//! A run of kills: `kelly up` lives and dies at random points while a steady producer goes on, and
+//! A run of kills: `kelly up` is killed at random points and started again while a steady producer goes on, and
 //! in the end the store is held against what the log acknowledged. The end-to-end tests and
 //! `kelly-bench chaos` make the same run, of different length.
 
@@ -42,14 +42,14 @@ pub enum Under {
     Kafka,
 }
 
-/// What is done to whom.
+/// What is killed, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blow {
     /// SIGKILL to kelly while it works.
     Kelly,
     /// SIGKILL to kelly while it starts: in recovery, in a migration, in a rebalance.
     Starting,
-    /// SIGKILL to the engine under load; kelly lives on.
+    /// SIGKILL to the engine under load; kelly goes on.
     Engine,
     /// SIGKILL to both at once.
     Both,
@@ -87,16 +87,16 @@ pub struct Blows {
     pub broker: u64,
 }
 
-/// Makes the run. `told` is called with the number of kills after each.
+/// Makes the run. `report` is called with the number of kills after each.
 ///
 /// # Errors
 /// When the run could not be made; what the store lacks is in the verdict.
 ///
 /// # Panics
 /// When a kelly does not become ready, or does not drain.
-pub async fn run(mut plan: Plan, told: impl Fn(u64)) -> Result<(Blows, Verdict)> {
+pub async fn run(mut plan: Plan, report: impl Fn(u64)) -> Result<(Blows, Verdict)> {
     let stage = Stage::set(plan.under)?;
-    // The first life makes the topics.
+    // The first process makes the topics.
     let mut alive = Some(stage.spawn());
     let first = alive.as_mut().context("it was just spawned")?;
     first.until_ready().await;
@@ -113,7 +113,7 @@ pub async fn run(mut plan: Plan, told: impl Fn(u64)) -> Result<(Blows, Verdict)>
             // It is to be met while it starts.
             kelly.kill();
             done.kelly += 1;
-            told(done.kelly);
+            report(done.kelly);
         }
         if alive.is_none() && plan.under == Under::Embedded && plan.chance.below(4) == 0 {
             stage.fill_embedded(producer.truth()).await?;
@@ -123,7 +123,7 @@ pub async fn run(mut plan: Plan, told: impl Fn(u64)) -> Result<(Blows, Verdict)>
             tokio::time::sleep(plan.chance.milliseconds(1_200)).await;
             kelly.kill();
             done.kelly += 1;
-            told(done.kelly);
+            report(done.kelly);
             continue;
         }
         kelly.until_ready().await;
@@ -161,7 +161,7 @@ pub async fn run(mut plan: Plan, told: impl Fn(u64)) -> Result<(Blows, Verdict)>
                 alive = Some(kelly);
             }
         }
-        told(done.kelly);
+        report(done.kelly);
     }
     let mut last = match alive {
         Some(kelly) => kelly,

@@ -57,7 +57,7 @@ impl Truth {
             let count: u64 = count.parse().context("a count")?;
             verdict.found += count;
             let wanted = self.event(number);
-            if *contents != as_told(&wanted) || first[0] != wanted.created_at_ms.to_string() {
+            if *contents != as_stored(&wanted) || first[0] != wanted.created_at_ms.to_string() {
                 verdict.wrong(format!("event {number} is not as it was sent: {line}"));
             }
             if count > wanted.copies {
@@ -127,7 +127,7 @@ impl Truth {
 }
 
 /// All that its rows say, as the store prints the one tuple they have.
-fn as_told(event: &Event) -> String {
+fn as_stored(event: &Event) -> String {
     let Event { id, event_type, severity, account, conversation, .. } = event;
     format!("[('{id}','{event_type}','{severity}','{account}','{conversation}')]")
 }

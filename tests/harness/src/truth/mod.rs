@@ -1,7 +1,7 @@
 //! What a producer was told, and whether the store says the same: raw rows, every rollup by group, events,
 //! dead letters. Whatever faults a test makes, it ends here.
 //!
-//! A metric's value is its number, so that every row can be told from every other, and sums are
+//! A metric's value is its number, so that every row differs from every other, and sums are
 //! exact: whole numbers below 2^53 add up in any order.
 
 mod events;

@@ -60,7 +60,7 @@ impl Truth {
                 if missing > 0 {
                     verdict.lost(missing, format!("{missing} of the acknowledged rows {numbers:?}"));
                 }
-                // What is lost here must be told once: the rollups are held against what should be.
+                // What is lost here must be reported once: the rollups are held against what should be.
                 present.extend(numbers);
             }
         }

@@ -15,7 +15,7 @@ pub struct Verdict {
     pub acknowledged: u64,
     /// Rows that were refused.
     pub refused: u64,
-    /// Rows whose fate nobody told.
+    /// Rows whose fate is unknown.
     pub unknown: u64,
     /// Events the log acknowledged.
     pub events: u64,
