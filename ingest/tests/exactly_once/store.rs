@@ -330,7 +330,10 @@ async fn a_token_without_its_rows_does_not_lose_them() {
     engine.shutdown().await;
     for scene in &scenes {
         assert!(!scene.parts.is_empty(), "{scene}");
-        scene.parts.iter().for_each(|part| std::fs::remove_dir_all(part).unwrap());
+        for part in &scene.parts {
+            // The engine names its files as they are from its working directory.
+            std::fs::remove_dir_all(directory.path().join("engine").join(part)).unwrap();
+        }
     }
     let engine = Engine::start(spec(directory.path()).unwrap()).await.unwrap();
     for scene in &scenes {
