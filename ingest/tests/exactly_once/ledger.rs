@@ -30,8 +30,14 @@ pub struct Contents {
 impl Contents {
     /// The numbers in a column of a table, in the order in which they came.
     pub fn values(&self, table: Table, column: &str) -> Vec<f64> {
-        let blocks = self.blocks.get(&table).into_iter().flatten();
-        blocks.flat_map(|rows| rows[column].as_primitive::<Float64Type>().values().to_vec()).collect()
+        self.blocks(table)
+            .flat_map(|rows| rows[column].as_primitive::<Float64Type>().values().to_vec())
+            .collect()
+    }
+
+    /// The blocks of a table, in the order in which they came.
+    pub fn blocks(&self, table: Table) -> impl Iterator<Item = &RecordBatch> {
+        self.blocks.get(&table).into_iter().flatten()
     }
 
     /// The store loses its log of tokens, and no row.

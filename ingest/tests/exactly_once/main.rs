@@ -2,6 +2,7 @@
 //! there is must be tried, and with the real store where faults of the store, of the clock or of messages are meant.
 
 mod clock;
+mod configuration;
 mod expired;
 mod full_disk;
 mod ledger;

@@ -11,13 +11,18 @@ use tokio::sync::Notify;
 
 const MESSAGES: u64 = 20;
 const PARTITIONS: u64 = 2;
-const DAY_MS: i64 = 86_400_000;
+pub const DAY_MS: i64 = 86_400_000;
 
 pub fn config(max_rows: usize) -> IngestConfig {
+    config_keeping(60 * DAY_MS, max_rows)
+}
+
+/// The same with raw metrics kept for so long.
+pub fn config_keeping(raw_retention_ms: i64, max_rows: usize) -> IngestConfig {
     IngestConfig {
         bounds: BatchBounds { max_rows, max_age: Duration::from_millis(20), ..BatchBounds::default() },
         drain_within: Duration::ZERO,
-        ..IngestConfig::new(Rules { limits: Limits::default(), raw_retention_ms: 60 * DAY_MS })
+        ..IngestConfig::new(Rules { limits: Limits::default(), raw_retention_ms })
     }
 }
 
@@ -39,7 +44,7 @@ pub async fn fill(log: &dyn Log) {
     log.ensure_topics(&[topic(Stream::Metrics.topic()), topic(Stream::Activity.topic())]).await.unwrap();
     let now = chrono::Utc::now().timestamp_millis();
     let records = (0..MESSAGES).flat_map(|number| {
-        let at = |row: u64| now - (number + row) as i64 % 3 * 7 * DAY_MS - 1;
+        let at = |row: u64| now - age_ms(number, row);
         let metric = |row| {
             let mut metric = serde_json::json!({
                 "metric_name": format!("m{}", number % 4), "value": number as f64 + row as f64 / 10.0, "timestamp": at(row),
@@ -70,6 +75,31 @@ pub async fn fill(log: &dyn Log) {
         ]
     });
     log.append(records.collect()).await.unwrap();
+}
+
+/// How old a row is when it comes onto the log, at least.
+fn age_ms(number: u64, row: u64) -> i64 {
+    (number + row) as i64 % 3 * 7 * DAY_MS + 1
+}
+
+/// A metric on the log: its place and its age.
+pub struct Metric {
+    pub partition: u32,
+    pub offset: u64,
+    pub row: u32,
+    pub age_ms: i64,
+}
+
+/// Every metric on the log.
+pub fn metrics() -> impl Iterator<Item = Metric> {
+    (0..MESSAGES).filter(|number| number % 10 != 9).flat_map(|number| {
+        (0..=number % 3).map(move |row| Metric {
+            partition: (number % PARTITIONS) as u32,
+            offset: number / PARTITIONS,
+            row: row as u32,
+            age_ms: age_ms(number, row),
+        })
+    })
 }
 
 /// Metrics on the log, and as many events.
