@@ -28,7 +28,7 @@ async fn start_ingest(process: &Process, parts: &Parts) -> anyhow::Result<()> {
     let store = parts.start(open::store(config)).await?;
     open::verify_tables(config, &store).await?;
     let log = parts.start(open::log(config)).await?;
-    let progress = parts.start(super::ingest::start(config, &log, &store)).await?;
+    let progress = parts.start(Box::pin(super::ingest::start(config, &log, &store))).await?;
     let sources = Sources {
         log: log.clone(),
         ingest: Some(progress.clone()),

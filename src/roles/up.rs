@@ -35,7 +35,7 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
         anyhow::Ok(store)
     };
     let (store, log) = tokio::try_join!(store, log)?;
-    let progress = parts.start(ingest::start(config, &log, &store)).await?;
+    let progress = parts.start(Box::pin(ingest::start(config, &log, &store))).await?;
     let latencies = Arc::new(LatencyBook::default());
     let sources = Sources {
         log: log.clone(),
