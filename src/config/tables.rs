@@ -1,5 +1,10 @@
 //! Every setting Kelly knows: a table a part, one beside the other. A new setting is a row here, and nothing else.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the doc comments here are the texts of `kelly config`, brackets and all"
+)]
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
