@@ -8,6 +8,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("kelly-schemas", &[]),
     ("kelly-directory", &[]),
+    ("kelly-auth", &[]),
     ("kelly-stream", &["kelly-schemas", "kelly-directory"]),
     ("kelly-sql", &["kelly-schemas", "kelly-directory"]),
     ("kelly-ingest", &["kelly-schemas", "kelly-stream", "kelly-sql"]),
