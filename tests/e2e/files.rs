@@ -94,12 +94,18 @@ async fn what_is_in_doubt_is_refused(kelly: &Kelly, directory: &Path) {
         problem["errors"][0]["reason"].as_str().is_some_and(|reason| reason.contains("`timestamp`")),
         "{problem}"
     );
-    for (line, code, words) in [
-        (r#"{"metric_name":"d","value":1,"value":2}"#, 3, "`value` is there more than once"),
-        (r#"{"metric_name":"d","value":1,"createdAt":"2026-11-30T02:00:00Z"}"#, 2, "--time-column"),
+    for (format, line, code, words) in [
+        ("ndjson", r#"{"metric_name":"d","value":1,"value":2}"#, 3, "`value` is there more than once"),
+        ("ndjson", r#"{"metric_name":"d","value":1,"createdAt":"2026-11-30T02:00:00Z"}"#, 2, "--time-column"),
+        (
+            "csv",
+            "timestamp,value\n2026-11-30 02:00:00,1\n",
+            2,
+            "no column names the metric: say --metric NAME",
+        ),
     ] {
         let mut child = kelly_command()
-            .args(["record", "stdin", "--server", &kelly.url])
+            .args(["record", "stdin", "--format", format, "--server", &kelly.url])
             .current_dir(directory)
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())
@@ -121,12 +127,17 @@ async fn what_was_exported_comes_out_of_another_kelly_as_it_was() {
     let directory = tempfile::tempdir().expect("a directory");
     let first = start(&directory.path().join("first")).await;
     let (metrics, activity) = rows();
-    let counts = (metrics.len(), activity.len());
+    // A row of several lines, and one that follows it.
+    let pretty = format!(
+        "[\n{{\n  \"metric_name\": \"{METRIC}\",\n  \"value\": 1,\n  \"metadata\": {{\n    \"a\": 1\n  }}\n}},\n{{\"metric_name\":\"{METRIC}\",\"value\":2}}]"
+    );
+    let counts = (metrics.len() + 2, activity.len());
+    std::fs::write(directory.path().join("pretty.json"), pretty).expect("a file");
     std::fs::write(directory.path().join("metrics.ndjson"), metrics.join("\n")).expect("a file");
     let lines: Vec<String> = activity.iter().map(Value::to_string).collect();
     std::fs::write(directory.path().join("events.ndjson"), lines.join("\n")).expect("a file");
     let (code, out, stderr) = run(
-        &["record", "file", "metrics.ndjson", "events.ndjson", "--server", &first.url],
+        &["record", "file", "metrics.ndjson", "events.ndjson", "pretty.json", "--server", &first.url],
         &QUIET,
         directory.path(),
     );

@@ -98,6 +98,14 @@ async fn tail_shows_each_row_once_as_it_comes() {
     assert!(follower.next().is_none(), "nothing more is shown");
     assert_eq!(follower.code(), Some(0), "Ctrl-C is how it ends");
 
+    // A name that is mistyped is said once, and what there is, is shown.
+    let arguments =
+        ["tail", "--data", data, "--since", "1h", "--metric", "taled", "--metric", "tailed", "-n", "2"];
+    let (code, out, stderr) = run(&arguments, &[], directory.path());
+    assert_eq!((code, out.lines().count()), (Some(0), 2), "{out}{stderr}");
+    assert_eq!(stderr.matches("no metric named").count(), 1, "{stderr}");
+    assert!(stderr.contains("\"taled\" was ever recorded"), "{stderr}");
+
     let event = json!({"event_type": "escalation", "title": "Asked for a person", "severity": "high"});
     let (status, _) = kelly.post(&format!("{BASE}/activity/record"), &event).await.expect("an answer");
     assert_eq!(status, 202);
@@ -296,7 +304,7 @@ async fn an_arrow_file_is_recorded_or_refused_whole() {
     assert!(stderr.contains("bad.arrow is refused whole") && stderr.contains("row 2: `value`"), "{stderr}");
     // Its rows have no times to be moved.
     let (code, _, stderr) = tool(&["replay", "good.arrow", "--shift-to-now"]);
-    assert!(code == Some(3) && stderr.contains("row 1: `timestamp` is empty"), "{stderr}");
+    assert!(code == Some(2) && stderr.contains("no row of good.arrow has one"), "{stderr}");
     let (code, out, _) = tool(&["replay", "good.arrow", "--check"]);
     assert_eq!((code, out.trim()), (Some(0), "3 rows are right"));
     let (code, out, stderr) = tool(&["record", "file", "good.arrow"]);

@@ -25,11 +25,11 @@ pub(super) fn finite(text: &str) -> Result<f64, String> {
     }
 }
 
-/// What parts the cells of CSV.
+/// What separates the cells of CSV.
 pub(super) fn delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         b"tab" | b"\\t" => Ok(b'\t'),
-        [b'"' | b'\n' | b'\r'] => Err("a quote or a line's end cannot part cells".to_owned()),
+        [b'"' | b'\n' | b'\r'] => Err("a quote or a line's end cannot separate cells".to_owned()),
         [byte] if byte.is_ascii() => Ok(*byte),
         _ => Err("write one character, or tab".to_owned()),
     }

@@ -142,13 +142,13 @@ pub struct Reading {
     /// How times are written, in the letters of strftime, e.g. '%d/%m/%Y %H:%M:%S'; UTC unless it has %z
     #[arg(long, value_name = "FORMAT", value_parser = NonEmptyStringValueParser::new())]
     pub time_format: Option<String>,
-    /// The rows count for now, though a column looks like their time
+    /// The rows count for now, though a column or field looks like their time; one that is called so is left out
     #[arg(long, conflicts_with_all = ["time_column", "time_unit", "time_format"])]
     pub without_time: bool,
     /// What a file is, whatever its name says
     #[arg(long, value_enum)]
     pub format: Option<Format>,
-    /// What parts the cells of CSV: a character or `tab` [default: what the header shows]
+    /// What separates the cells of CSV: a character or `tab` [default: what the header shows]
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     pub delimiter: Option<u8>,
     /// What stands before the fraction of numbers in CSV [default: what they show, where that is certain]

@@ -3,7 +3,7 @@
 use kelly_schemas::check;
 use kelly_schemas::decode::{is_other_time_name, names_content};
 
-use super::{Hint, Options, kind_of};
+use super::{ColumnNames, Hint, Options, kind_of};
 use crate::Usage;
 use crate::client::RowKind;
 
@@ -81,17 +81,19 @@ pub const EVENTS_EXPORT: [&str; 12] = [
 /// A column of the events' export that Kelly derives anew.
 pub const DERIVED: &str = "is_vip";
 
-/// What a column that looks like the time says for itself in the first row.
-pub type FirstCell<'c> = &'c dyn Fn(usize) -> bool;
+/// Whether the first cell of a column may be a time.
+pub type LooksLikeTime<'c> = &'c dyn Fn(usize) -> bool;
 
 impl Columns {
-    /// Finds out what each column is. `is_time` says of a column whether its first cell is surely a time. What is
-    /// missing or in doubt is asked for, with the flag that answers.
-    pub fn new(names: &[String], options: &Options, is_time: FirstCell<'_>) -> Result<Self, Usage> {
-        let is_export = names == SAMPLES_EXPORT || names == EVENTS_EXPORT;
-        let known = |name: &str| names.iter().any(|found| found.trim().eq_ignore_ascii_case(name));
-        let kind = kind_of(known)?;
+    /// Finds out what each column is. What is missing or in doubt is asked for, with the flag that answers.
+    pub fn new(
+        names: &[String],
+        options: &Options,
+        looks_like_time: LooksLikeTime<'_>,
+    ) -> Result<Self, Usage> {
+        let is_export = is_export(names);
         let flags = &options.columns;
+        let kind = kind(names, flags)?;
         for (flag, named) in [
             ("--time-column", &flags.time),
             ("--value-column", &flags.value),
@@ -109,12 +111,8 @@ impl Columns {
         let mut columns: Vec<Column> = Vec::with_capacity(names.len());
         for name in names {
             let column = match name.trim() {
-                name if flags.time.as_deref() == Some(name) => Column::Time,
-                name if flags.value.as_deref() == Some(name) => Column::Value,
-                name if flags.metric.as_deref() == Some(name) => Column::Text("metric_name"),
-                "" => Column::Skipped,
                 DERIVED if is_export => Column::Skipped,
-                name => column(name, kind),
+                name => named(name, kind, flags),
             };
             if column != Column::Skipped && columns.contains(&column) {
                 return Err(Usage(match column {
@@ -134,7 +132,7 @@ impl Columns {
         }
         let mut columns = Self { kind, columns, names: names.to_vec(), is_export, metric: None };
         columns.ask_for_value()?;
-        columns.ask_for_time(options, is_time)?;
+        columns.ask_for_time(options, looks_like_time)?;
         columns.name_metric(options)?;
         Ok(columns)
     }
@@ -162,22 +160,23 @@ impl Columns {
         )))
     }
 
-    fn ask_for_time(&self, options: &Options, is_time: FirstCell<'_>) -> Result<(), Usage> {
-        if self.columns.contains(&Column::Time) || options.without_time {
+    fn ask_for_time(&mut self, options: &Options, looks_like_time: LooksLikeTime<'_>) -> Result<(), Usage> {
+        if self.columns.contains(&Column::Time) {
             return Ok(());
         }
         let is_other = |at: &usize| matches!(self.columns[*at], Column::Other(_));
         let by_name = |at: &usize| is_other_time_name(self.names[*at].trim());
         let mut others = (0..self.columns.len()).filter(is_other);
-        let found = others.clone().find(by_name).or_else(|| others.find(|at| is_time(*at)));
+        if options.without_time {
+            // The decoder would refuse every row for it.
+            let misnamed: Vec<usize> = others.filter(by_name).collect();
+            misnamed.into_iter().for_each(|at| self.columns[at] = Column::Skipped);
+            return Ok(());
+        }
+        let found = others.clone().find(by_name).or_else(|| others.find(|at| looks_like_time(*at)));
         match found {
             None => Ok(()),
-            Some(at) => Err(Usage(format!(
-                "it has no column `{}`, and {name:?} looks like one: say --time-column {name:?}, or --without-time \
-                 if the rows are to count for now",
-                self.time_field(),
-                name = self.name(at),
-            ))),
+            Some(at) => Err(ask_for_time(self.time_field(), self.name(at))),
         }
     }
 
@@ -189,17 +188,68 @@ impl Columns {
         if let Some(said) = &options.metric {
             self.metric = Some(said.clone());
         } else if !self.columns.contains(&Column::Text("metric_name")) {
-            let stem = options.file_stem.as_deref().unwrap_or_default();
             let limit = kelly_schemas::limits::METRIC_NAME_CHARACTERS;
-            if check::name("metric_name", stem, limit).is_err() {
-                return Err(Usage(format!(
-                    "no column names the metric, and the file's name ({stem:?}) cannot be one: say --metric NAME, or \
-                     --metric-column if a column holds it"
-                )));
-            }
-            self.metric = Some(stem.to_owned());
+            let and_name = match options.file_stem.as_deref() {
+                Some(stem) if check::name("metric_name", stem, limit).is_ok() => {
+                    self.metric = Some(stem.to_owned());
+                    return Ok(());
+                }
+                Some(stem) => format!(", and the file's name ({stem:?}) cannot be one"),
+                None => String::new(),
+            };
+            return Err(Usage(format!(
+                "no column names the metric{and_name}: say --metric NAME, or --metric-column if a column holds it"
+            )));
         }
         Ok(())
+    }
+}
+
+/// Whether Kelly wrote it.
+fn is_export(names: &[String]) -> bool {
+    names == SAMPLES_EXPORT || names == EVENTS_EXPORT
+}
+
+fn kind(names: &[String], flags: &ColumnNames) -> Result<RowKind, Usage> {
+    kind_of(|name| names.iter().any(|found| found.trim().eq_ignore_ascii_case(name)), flags)
+}
+
+/// Whether the first column of a header holds times or values: none of them begins with a `#`.
+pub fn begins_with_number(names: &[String], flags: &ColumnNames) -> bool {
+    let (Some(first), Ok(kind)) = (names.first(), kind(names, flags)) else { return false };
+    match named(first.trim(), kind, flags) {
+        Column::Time | Column::Value => true,
+        Column::Other(name) => is_other_time_name(&name),
+        _ => false,
+    }
+}
+
+/// Asks for the time of rows that have none under a name of the contract, where this column or field may be it.
+pub fn ask_for_time(time_field: &str, name: &str) -> Usage {
+    Usage(format!(
+        "it has no `{time_field}`, and {name:?} looks like one: say --time-column {name:?}, or --without-time if the \
+         rows are to count for now"
+    ))
+}
+
+/// Whether the contract has a field of this name for rows of this kind.
+pub fn is_known(name: &str, kind: RowKind) -> bool {
+    !matches!(column(name, kind), Column::Other(_))
+        && !name.contains(|letter: char| letter.is_ascii_uppercase())
+}
+
+fn named(name: &str, kind: RowKind, flags: &ColumnNames) -> Column {
+    let is = |flagged: &Option<String>| flagged.as_deref() == Some(name);
+    if name.is_empty() {
+        Column::Skipped
+    } else if is(&flags.time) {
+        Column::Time
+    } else if is(&flags.value) {
+        Column::Value
+    } else if is(&flags.metric) {
+        Column::Text("metric_name")
+    } else {
+        column(name, kind)
     }
 }
 

@@ -1,19 +1,19 @@
 //! Rows of CSV: a header says what the columns are, then a record is a row.
 
-use std::io::BufRead;
+use std::io::{self, BufRead};
 
 use serde_json::value::RawValue;
 
 use super::columns::{Column, Columns};
 use super::number::{NumberProblem, Numbers};
-use super::records::{Record, Records, Top};
+use super::records::{Record, Records, Syntax, Top};
 use super::row::{BadRow, Draft, Place};
-use super::time::{Number, TimeProblem, is_timestamp};
-use super::{Found, Hint, NO_TIME, Options, foreign};
+use super::time::{Number, TimeProblem, is_timestamp, looks_like_time};
+use super::{Found, Hint, NO_TIME, Options, columns, foreign};
 use crate::Usage;
 use crate::client::RowKind;
 
-/// What may part cells, the usual one first.
+/// What may separate cells, the usual one first.
 const DELIMITERS: [u8; 4] = *b",;\t|";
 
 /// The rows of a CSV text.
@@ -25,8 +25,6 @@ pub struct CsvRows<R> {
     /// The first record is read with the header: it shows what the columns hold.
     first: Option<Result<Record, BadRow>>,
     is_first: bool,
-    /// Whether cells are padded, as the header's are.
-    is_padded: bool,
     /// After InfluxDB's annotations a header comes again.
     wants_header: bool,
 }
@@ -43,7 +41,8 @@ impl<R: BufRead> CsvRows<R> {
             None => delimiter_of(&String::from_utf8_lossy(&top.header), options)?,
         };
         let is_annotated = top.is_annotated;
-        let mut records = Records::new(top, input, delimiter);
+        let syntax = Syntax { delimiter, has_comments: has_comments(&top.header, delimiter, options) };
+        let mut records = Records::new(top, input, syntax);
         let names = match records.next()? {
             None => return Ok(None),
             Some(Err(bad)) => return Err(Usage(format!("its header cannot be read: {}", bad.what)).into()),
@@ -58,7 +57,7 @@ impl<R: BufRead> CsvRows<R> {
         }
         let first = records.next()?;
         let is_time = |at: usize| match &first {
-            Some(Ok(record)) => record.cells.get(at).is_some_and(|cell| is_timestamp(cell)),
+            Some(Ok(record)) => record.cells.get(at).is_some_and(|cell| looks_like_time(cell)),
             _ => false,
         };
         let columns = Columns::new(&names, options, &is_time);
@@ -71,7 +70,6 @@ impl<R: BufRead> CsvRows<R> {
             options: options.clone(),
             first,
             is_first: true,
-            is_padded: names.iter().any(|name| name.starts_with(' ')),
             wants_header: false,
         }))
     }
@@ -99,7 +97,7 @@ impl<R: BufRead> CsvRows<R> {
         }
     }
 
-    /// Blank lines, comments, and a header that stands there again, as where files were put one behind the other.
+    /// Blank lines, InfluxDB's annotations, and a header that stands there again, as where files were put one behind the other.
     fn is_passed_over(&mut self, record: &Record) -> Result<bool, Usage> {
         let cells = &record.cells;
         let Some(first) = cells.first() else { return Ok(true) };
@@ -114,16 +112,18 @@ impl<R: BufRead> CsvRows<R> {
         if std::mem::take(&mut self.wants_header) {
             return Err(Usage(format!("another table begins on line {}: split the file there", record.line)));
         }
-        let is_alone = cells.len() == 1 && self.columns.names.len() > 1;
-        // No time and no number begins so; in a column of texts it is one.
-        let is_comment = first.trim_start().starts_with('#')
-            && matches!(self.columns.columns.first(), Some(Column::Time | Column::Value | Column::Skipped));
-        Ok(is_comment || is_alone && first.trim().is_empty())
+        Ok(cells.len() == 1 && self.columns.names.len() > 1 && first.trim().is_empty())
     }
 
     fn row(&mut self, record: &Record) -> Result<Found, Usage> {
         let place = Place::Line(record.line);
         let bad = |what: String| Ok(Found::Bad(BadRow::unreadable(place, what)));
+        if record.begins_with_hash && matches!(self.columns.columns.first(), Some(Column::Skipped)) {
+            return bad(
+                "it begins with #, so it may be a comment or a row: take the # away, or the line out"
+                    .to_owned(),
+            );
+        }
         let (found, wanted) = (record.cells.len(), self.columns.columns.len());
         if found != wanted {
             return bad(format!("{found} values where the header has {wanted} columns"));
@@ -200,10 +200,18 @@ impl<R: BufRead> CsvRows<R> {
 
     /// What a cell says.
     fn text<'c>(&self, cell: &'c str) -> &'c str {
-        if self.columns.is_export {
-            return without_guard(cell);
-        }
-        if self.is_padded { cell.trim() } else { cell }
+        if self.columns.is_export { without_guard(cell) } else { cell.trim() }
+    }
+}
+
+/// Whether lines that begin with `#` are comments: where the first column holds times or values. Below a name of texts such
+/// a line is a row. A header of several lines is not looked into: below it they are bad rows.
+fn has_comments(header: &[u8], delimiter: u8, options: &Options) -> bool {
+    let line = Top { header: header.to_vec(), lines_before: 0, is_annotated: false };
+    let mut records = Records::new(line, io::empty(), Syntax { delimiter, has_comments: false });
+    match records.next() {
+        Ok(Some(Ok(header))) => columns::begins_with_number(&header.cells, &options.columns),
+        _ => false,
     }
 }
 
@@ -217,7 +225,7 @@ fn without_guard(cell: &str) -> &str {
     if may_run { rest } else { cell }
 }
 
-/// What parts the cells of a header. Only one candidate may; where several stand in it, the one that makes known names.
+/// What separates the cells of a header. Only one candidate may; where several stand in it, the one that makes known names.
 fn delimiter_of(header: &str, options: &Options) -> Result<u8, Usage> {
     let cells = |delimiter: u8| -> Vec<String> {
         let mut in_quotes = false;
@@ -241,7 +249,7 @@ fn delimiter_of(header: &str, options: &Options) -> Result<u8, Usage> {
     match known[..] {
         [only] => Ok(only),
         _ => Err(Usage(
-            "what parts its cells is not certain, more than one of , ; tab and | stands in its header: say --delimiter"
+            "what separates its cells is not certain, more than one of , ; tab and | stands in its header: say --delimiter"
                 .to_owned(),
         )),
     }

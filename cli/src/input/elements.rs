@@ -19,10 +19,25 @@ pub struct Elements {
     depth: u32,
     in_string: bool,
     escaped: bool,
-    /// Something that is neither object nor array; it goes on to the line's end.
+    /// Something that does not belong there; it goes on to the line's end.
     in_stray: bool,
-    /// Whether the array around the elements is open.
-    in_array: bool,
+    array: Array,
+}
+
+/// Where in the array around the elements the text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Array {
+    /// There is none, or it has ended.
+    #[default]
+    None,
+    /// Behind its bracket.
+    Open,
+    /// Behind an element.
+    Element,
+    /// Behind a comma.
+    Comma,
+    /// Behind something that does not belong there: what may follow is not known.
+    Stray,
 }
 
 impl Elements {
@@ -30,7 +45,13 @@ impl Elements {
     pub fn next(&mut self, byte: u8) -> Byte {
         if self.in_stray {
             self.in_stray = byte != b'\n';
-            return if self.in_stray { Byte::Inside } else { Byte::Last };
+            if self.in_stray {
+                return Byte::Inside;
+            }
+            if self.array != Array::None {
+                self.array = Array::Stray;
+            }
+            return Byte::Last;
         }
         if self.in_string {
             match byte {
@@ -41,26 +62,36 @@ impl Elements {
             }
             return Byte::Inside;
         }
-        match byte {
-            b'{' => self.depth += 1,
-            b'[' if self.depth == 0 && !self.in_array => {
-                self.in_array = true;
-                return Byte::Between;
-            }
-            b'[' => self.depth += 1,
-            b'}' | b']' if self.depth > 0 => {
+        match (byte, self.array) {
+            (b'{' | b'[', _) if self.depth > 0 => self.depth += 1,
+            (b'}' | b']', _) if self.depth > 0 => {
                 self.depth -= 1;
-                return if self.depth == 0 { Byte::Last } else { Byte::Inside };
+                if self.depth > 0 {
+                    return Byte::Inside;
+                }
+                if self.array != Array::None {
+                    self.array = Array::Element;
+                }
+                return Byte::Last;
             }
-            b'"' if self.depth > 0 => self.in_string = true,
+            (b'"', _) if self.depth > 0 => self.in_string = true,
             _ if self.depth > 0 => {}
-            b']' if self.in_array => {
-                self.in_array = false;
+            (b'[', Array::None) => {
+                self.array = Array::Open;
                 return Byte::Between;
             }
-            b',' if self.in_array => return Byte::Between,
+            (b']', Array::Open | Array::Element | Array::Stray) => {
+                self.array = Array::None;
+                return Byte::Between;
+            }
+            (b',', Array::Element | Array::Stray) => {
+                self.array = Array::Comma;
+                return Byte::Between;
+            }
+            (b'{', Array::None | Array::Open | Array::Comma | Array::Stray)
+            | (b'[', Array::Open | Array::Comma | Array::Stray) => self.depth += 1,
             // A byte order mark, if the file begins with one.
-            b' ' | b'\t' | b'\r' | b'\n' | 0xef | 0xbb | 0xbf => return Byte::Between,
+            (b' ' | b'\t' | b'\r' | b'\n' | 0xef | 0xbb | 0xbf, _) => return Byte::Between,
             _ => self.in_stray = true,
         }
         Byte::Inside
@@ -68,7 +99,7 @@ impl Elements {
 
     /// Whether the text may end here.
     pub fn is_whole(&self) -> bool {
-        self.depth == 0 && !self.in_array
+        self.depth == 0 && self.array == Array::None
     }
 }
 
@@ -100,6 +131,19 @@ mod tests {
             ("[{\"a\":\"}\\\"]\"},[1]]", vec!["{\"a\":\"}\\\"]\"}", "[1]"]),
             ("[]", vec![]),
             ("7, 8\n{}", vec!["7, 8\n", "{}"]),
+            ("[7,\n{},\n[]]", vec!["7,\n", "{}", "[]"]),
+        ] {
+            assert_eq!(split(text), (expected.into_iter().map(str::to_owned).collect(), true), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn commas_stand_between_elements_and_nowhere_else() {
+        for (text, expected) in [
+            ("[{}{}\n]", vec!["{}", "{}\n"]),
+            ("[{},,\n{}]", vec!["{}", ",\n", "{}"]),
+            ("[,\n{}]", vec![",\n", "{}"]),
+            ("[{},]\n]", vec!["{}", "]\n"]),
         ] {
             assert_eq!(split(text), (expected.into_iter().map(str::to_owned).collect(), true), "{text:?}");
         }

@@ -16,6 +16,8 @@ use crate::Usage;
 
 /// Bytes of one record batch at most, as it is and decompressed: it is in memory while its rows are read.
 const LARGEST_BATCH: u64 = 256 << 20;
+/// Bytes of the dictionaries of all columns at most, likewise.
+const LARGEST_DICTIONARIES: usize = 256 << 20;
 /// Bytes of the description of a batch at most.
 const LARGEST_DESCRIPTION: u64 = 16 << 20;
 
@@ -33,6 +35,8 @@ pub struct IpcReader<R> {
     input: R,
     schema: SchemaRef,
     dictionaries: HashMap<i64, ArrayRef>,
+    /// Bytes of all of them at most: a stream may add to them for ever.
+    largest_dictionaries: usize,
     /// Whether a part that was read was compressed.
     is_compressed: bool,
 }
@@ -64,7 +68,13 @@ impl<R: Read> IpcReader<R> {
         let schema =
             arrow_ipc::convert::try_fb_to_schema(schema).context("its schema cannot be understood")?;
         flat(&schema)?;
-        Ok(Self { input, schema: Arc::new(schema), dictionaries: HashMap::new(), is_compressed: false })
+        Ok(Self {
+            input,
+            schema: Arc::new(schema),
+            dictionaries: HashMap::new(),
+            largest_dictionaries: LARGEST_DICTIONARIES,
+            is_compressed: false,
+        })
     }
 
     /// Its columns.
@@ -111,6 +121,14 @@ impl<R: Read> IpcReader<R> {
                     let version = message.version();
                     read_dictionary(&frame.body, batch, &self.schema, &mut self.dictionaries, &version)
                         .context("a dictionary is not valid")?;
+                    let bytes: usize =
+                        self.dictionaries.values().map(|values| values.get_array_memory_size()).sum();
+                    if bytes > self.largest_dictionaries {
+                        bail!(
+                            "its dictionaries have more than {} MiB: write columns of plain values, or several files",
+                            LARGEST_DICTIONARIES >> 20
+                        );
+                    }
                 }
                 _ => bail!("it holds something other than record batches"),
             }
@@ -265,5 +283,29 @@ fn length(buffer: &arrow_ipc::Buffer, body: &[u8], is_compressed: bool) -> anyho
     match stated {
         NOT_COMPRESSED => Ok(bytes.len() as u64 - size_of::<i64>() as u64),
         _ => u64::try_from(stated).ok().context("a length is negative"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::DictionaryArray;
+    use arrow_array::types::Int32Type;
+    use arrow_ipc::writer::StreamWriter;
+
+    use super::*;
+
+    #[test]
+    fn dictionaries_have_a_bound_of_their_own() {
+        let column: DictionaryArray<Int32Type> = ["a", "b"].into_iter().collect();
+        let batch = RecordBatch::try_from_iter([("c", Arc::new(column) as ArrayRef)]).unwrap();
+        let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+        writer.write(&batch).unwrap();
+        let stream = writer.into_inner().unwrap();
+        let mut reader = IpcReader::new(&stream[..]).unwrap();
+        assert_eq!(reader.next().unwrap().unwrap().num_rows(), 2);
+        let mut reader = IpcReader::new(&stream[..]).unwrap();
+        reader.largest_dictionaries = 1;
+        let message = reader.next().unwrap_err().to_string();
+        assert!(message.starts_with("its dictionaries have more than"), "{message}");
     }
 }

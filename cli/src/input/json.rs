@@ -7,11 +7,11 @@ use kelly_schemas::decode::is_other_time_name;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::columns::{DERIVED, EVENTS_EXPORT, SAMPLES_EXPORT};
+use super::columns::{self, DERIVED, EVENTS_EXPORT, SAMPLES_EXPORT};
 use super::foreign;
-use super::row::{Place, Row};
-use super::time::Number;
-use super::{Hint, Options, kind_of};
+use super::row::{BadRow, Place, Row};
+use super::time::{Number, looks_like_time};
+use super::{ColumnNames, Found, Hint, Options, kind_of};
 use crate::Usage;
 use crate::client::RowKind;
 
@@ -96,18 +96,19 @@ fn name(quoted: &str) -> Option<Cow<'_, str>> {
 }
 
 /// The row of a text; `is_first` of its file: then what is in doubt is asked for.
-pub fn row(text: &str, place: Place, options: &Options, is_first: bool) -> Result<Row, Usage> {
+pub fn row(text: &str, place: Place, options: &Options, is_first: bool) -> Result<Found, Usage> {
     let Some(fields) = fields(text) else {
         // The decoder says what it is not.
-        return Ok(Row { place, kind: RowKind::Metrics, at_ms: None, json: text.into(), time: None });
+        let row = Row { place, kind: RowKind::Metrics, at_ms: None, json: text.into(), time: None };
+        return Ok(Found::Row(row));
     };
     if is_first {
         foreign::object(&fields)?;
     }
     let has = |name: &str| fields.iter().any(|field| field.name == name);
-    let kind = match kind_of(has) {
+    let kind = match kind_of(has, &options.columns) {
         Err(ambiguous) if is_first => return Err(ambiguous),
-        Err(_) => RowKind::Activity,
+        Err(Usage(what)) => return Ok(Found::Bad(BadRow::unreadable(place, what))),
         Ok(kind) => kind,
     };
     let mut edits = Edits::default();
@@ -120,6 +121,7 @@ pub fn row(text: &str, place: Place, options: &Options, is_first: bool) -> Resul
         RowKind::Activity => "created_at",
     };
     let is_export = is_export(&fields);
+    let mut is_left_out = vec![false; fields.len()];
     for (position, field) in fields.iter().enumerate() {
         let name = Some(&*field.name);
         if flags.time.as_deref() == name {
@@ -135,15 +137,31 @@ pub fn row(text: &str, place: Place, options: &Options, is_first: bool) -> Resul
                 "timestamp" | "created_at" => time = Some(field),
                 "metric_name" => has_metric = true,
                 "account_id" => has_account = true,
-                "metadata" => edits.metadata(text, field),
-                DERIVED if is_export => edits.remove(&fields, position),
+                "metadata" if is_export => edits.metadata(text, field),
+                DERIVED if is_export => is_left_out[position] = true,
                 _ => {}
             }
         }
     }
+    let is_own = |field: &Field<'_>| {
+        !columns::is_known(&field.name, kind) && !flags.all().any(|flagged| *flagged == field.name)
+    };
     if is_first {
-        ask(&fields, time, options, time_field)?;
+        ask_for_flagged(&fields, flags)?;
     }
+    if time.is_none() && options.without_time {
+        // The decoder would refuse the row for it.
+        for (field, is_left_out) in fields.iter().zip(&mut is_left_out) {
+            *is_left_out |= is_own(field) && is_other_time_name(&field.name);
+        }
+    } else if time.is_none() && is_first {
+        let mut own = fields.iter().filter(|field| is_own(field));
+        let found = own.clone().find(|field| is_other_time_name(&field.name));
+        if let Some(field) = found.or_else(|| own.find(|field| looks_like_time(&shown(text, field)))) {
+            return Err(columns::ask_for_time(time_field, &field.name));
+        }
+    }
+    edits.leave_out(&fields, &is_left_out);
     let at_ms = match time {
         Some(field) => edits.time(text, field, options, (place, is_first))?,
         None => None,
@@ -157,13 +175,19 @@ pub fn row(text: &str, place: Place, options: &Options, is_first: bool) -> Resul
     }
     if !front.is_empty() {
         let open = text.find('{').map_or(0, |at| at + 1);
-        if fields.is_empty() {
+        if is_left_out.iter().all(|is_left_out| *is_left_out) {
             front.pop();
         }
         edits.insert(open, front);
     }
     let (json, time) = edits.apply(text, time.map(|field| field.value.clone()));
-    Ok(Row { place, kind, at_ms, json, time })
+    Ok(Found::Row(Row { place, kind, at_ms, json, time }))
+}
+
+/// What a field holds, without quotes.
+fn shown(text: &str, field: &Field<'_>) -> String {
+    let raw = &text[field.value.clone()];
+    serde_json::from_str(raw).unwrap_or_else(|_| raw.to_owned())
 }
 
 /// Whether Kelly's own export has exactly these fields.
@@ -172,35 +196,21 @@ fn is_export(fields: &[Field<'_>]) -> bool {
     is(&EVENTS_EXPORT) || is(&SAMPLES_EXPORT)
 }
 
-/// Asks for what the first row leaves in doubt.
-fn ask(
-    fields: &[Field<'_>],
-    time: Option<&Field<'_>>,
-    options: &Options,
-    time_field: &str,
-) -> Result<(), Usage> {
+/// Asks for a field that was named and is not there.
+fn ask_for_flagged(fields: &[Field<'_>], flags: &ColumnNames) -> Result<(), Usage> {
     let has = |name: &str| fields.iter().any(|field| field.name == name);
-    let names: Vec<String> = fields.iter().map(|field| field.name.clone().into_owned()).collect();
-    let flags = &options.columns;
     for (flag, named) in
         [("--time-column", &flags.time), ("--value-column", &flags.value), ("--metric-column", &flags.metric)]
     {
         if let Some(named) = named.as_ref().filter(|named| !has(named)) {
+            let names: Vec<String> = fields.iter().map(|field| field.name.clone().into_owned()).collect();
             return Err(Usage(format!(
                 "{flag} {named}: the first row has no such field; it has {}",
-                super::columns::list(&names)
+                columns::list(&names)
             )));
         }
     }
-    if time.is_some() || options.without_time {
-        return Ok(());
-    }
-    match names.iter().find(|name| is_other_time_name(name)) {
-        None => Ok(()),
-        Some(name) => Err(Usage(format!(
-            "its rows have no field `{time_field}`, and {name:?} looks like one: say --time-column {name:?}"
-        ))),
-    }
+    Ok(())
 }
 
 /// What is changed in a text, each change in its place.
@@ -218,15 +228,24 @@ impl Edits {
         self.changes.push((at..at, text));
     }
 
-    /// Takes a field out, with the comma before it or, if it is the first, behind it.
-    fn remove(&mut self, fields: &[Field<'_>], position: usize) {
-        let field = &fields[position];
-        let range = match (position.checked_sub(1).map(|before| &fields[before]), fields.get(position + 1)) {
-            (Some(before), _) => before.value.end..field.value.end,
-            (None, Some(next)) => field.key.start..next.key.start,
-            (None, None) => field.key.start..field.value.end,
-        };
-        self.changes.push((range, String::new()));
+    /// Takes fields out, each with the comma before it or, where none stays before it, behind it.
+    fn leave_out(&mut self, fields: &[Field<'_>], is_left_out: &[bool]) {
+        let mut last_end = None;
+        for (position, (field, is_left_out)) in fields.iter().zip(is_left_out).enumerate() {
+            let range = match (last_end, fields.get(position + 1)) {
+                _ if !is_left_out => {
+                    last_end = Some(field.value.end);
+                    continue;
+                }
+                (Some(before), _) => {
+                    last_end = Some(field.value.end);
+                    before..field.value.end
+                }
+                (None, Some(next)) => field.key.start..next.key.start,
+                (None, None) => field.key.start..field.value.end,
+            };
+            self.changes.push((range, String::new()));
+        }
     }
 
     /// Exports have the metadata as a text: what it says is put in its place, as it stands there.
@@ -335,6 +354,25 @@ mod tests {
         }
         for text in ["", "[]", "7", "\"a\"", "{", "{\"a\":1}}", "{\"a\":1,}", "{} {}"] {
             assert!(fields(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn fields_are_left_out_with_their_commas() {
+        let text = r#"{"a":1 , "b":2, "c":3}"#;
+        let fields = fields(text).unwrap();
+        for (left_out, expected) in [
+            ([false, false, false], text),
+            ([true, false, false], r#"{"b":2, "c":3}"#),
+            ([false, true, false], r#"{"a":1, "c":3}"#),
+            ([false, true, true], r#"{"a":1}"#),
+            ([true, true, false], r#"{"c":3}"#),
+            ([true, false, true], r#"{"b":2}"#),
+            ([true, true, true], "{}"),
+        ] {
+            let mut edits = Edits::default();
+            edits.leave_out(&fields, &left_out);
+            assert_eq!(String::from_utf8(edits.apply(text, None).0).unwrap(), expected, "{left_out:?}");
         }
     }
 

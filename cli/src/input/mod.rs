@@ -3,8 +3,8 @@
 //! JSON keep their own bytes; every row is checked by the server's own decoder before it is sent.
 //!
 //! Memory is bounded: a row of text has at most [`LONGEST_ROW`] bytes, of Arrow one record batch (256 MiB) is held, of
-//! Parquet some thousand rows and the pages they lie in. Only a Parquet file that is compressed as a whole is held whole,
-//! up to [`LARGEST_HELD`] bytes, because its end must be read first.
+//! Parquet some thousand rows and the pages they lie in. Only Parquet that is compressed as a whole, or comes through a pipe,
+//! is held whole, up to [`LARGEST_HELD`] bytes, because its end must be read first.
 
 mod columns;
 mod csv;
@@ -47,7 +47,8 @@ pub use open::Format;
 pub use row::{BadRow, Place, Row};
 pub use time::{TimeOptions, TimeUnit};
 
-/// Bytes of a row of text at most: what one row may have on the log. A longer one is a bad row, not memory.
+/// Bytes of a row of text at most: what one row may have on the log. A longer one is a bad row, not memory; in CSV, where its end
+/// is not certain, it ends the reading.
 pub const LONGEST_ROW: usize = 1 << 20;
 
 /// Bytes of a file that must be in memory whole.
@@ -59,7 +60,7 @@ const PARQUET_ROWS: usize = 8_192;
 /// Rows read ahead of their sending; beyond it the reading waits.
 const READ_AHEAD: usize = 4_096;
 
-/// What to write where a time is none.
+/// What to write where a text is no time.
 const NO_TIME: &str =
     "write 2026-01-31T12:00:00Z, 2026-01-31 12:00:00 (UTC) or epoch milliseconds, or say --time-format";
 
@@ -76,13 +77,13 @@ pub struct Options {
     pub columns: ColumnNames,
     /// How times are written.
     pub time: TimeOptions,
-    /// Whether rows without a time are meant so, though a column looks like one.
+    /// Whether rows without a time are meant so, though a column looks like one. What is called like a time is left out.
     pub without_time: bool,
-    /// What parts the cells of CSV.
+    /// What separates the cells of CSV.
     pub delimiter: Option<u8>,
     /// What stands before the fraction of a number.
     pub decimal: Option<Decimal>,
-    /// The file's name, without what it is: the metric's where nothing else names it.
+    /// The file's name, without what it is: the metric's where nothing else names it. What is no file has none.
     pub file_stem: Option<String>,
 }
 
@@ -95,6 +96,13 @@ pub struct ColumnNames {
     pub value: Option<String>,
     /// The metric name's.
     pub metric: Option<String>,
+}
+
+impl ColumnNames {
+    /// Those that were given.
+    fn all(&self) -> impl Iterator<Item = &String> {
+        [&self.time, &self.value, &self.metric].into_iter().flatten()
+    }
 }
 
 impl Options {
@@ -150,9 +158,9 @@ impl Hint {
     }
 }
 
-/// Metrics or events, by the names of the fields.
-fn kind_of(has: impl Fn(&str) -> bool) -> Result<RowKind, Usage> {
-    if !has("event_type") {
+/// Metrics or events, by the names of the fields. What is named as the value makes metrics of them.
+fn kind_of(has: impl Fn(&str) -> bool, columns: &ColumnNames) -> Result<RowKind, Usage> {
+    if !has("event_type") || columns.value.as_deref().is_some_and(&has) {
         return Ok(RowKind::Metrics);
     }
     match (has("title"), has("metric_name") && has("value"), has("value")) {
@@ -169,13 +177,15 @@ fn kind_of(has: impl Fn(&str) -> bool) -> Result<RowKind, Usage> {
 #[derive(Debug, Clone)]
 pub struct Source {
     path: PathBuf,
+    /// Then it is opened once, when its rows are sent, and not looked at before.
+    is_read_once: bool,
     options: Options,
     progress: Progress,
 }
 
 impl Source {
     /// The file at this path. That it can be read, and what is in doubt about its first row, is settled before anything of
-    /// any file is sent.
+    /// any file is sent; of what can be read only once, before anything of it is.
     pub fn new(path: &Path, options: &Options) -> anyhow::Result<Self> {
         let limit = limits::METRIC_NAME_CHARACTERS;
         if let Some(metric) = &options.metric {
@@ -185,28 +195,32 @@ impl Source {
             check::label("account_id", account, limits::ACCOUNT_ID_CHARACTERS)
                 .map_err(|fault| Usage(format!("--account: {fault}")))?;
         }
-        let options = Options { file_stem: open::stem(path), ..options.clone() };
-        let source = Self { path: path.to_owned(), options, progress: Progress::default() };
-        if !source.is_stdin() {
+        let is_read_once = open::is_read_once(path);
+        // The name of a pipe says nothing about what comes through it.
+        let file_stem = if is_read_once { None } else { open::stem(path) };
+        let options = Options { file_stem, ..options.clone() };
+        let source = Self { path: path.to_owned(), is_read_once, options, progress: Progress::default() };
+        if !is_read_once {
             source.open()?.next()?;
             source.progress.store(0, Ordering::Relaxed);
         }
         Ok(source)
     }
 
-    /// Whether it can be read only once.
-    pub fn is_stdin(&self) -> bool {
-        self.path.as_os_str() == STDIN
+    /// Whether it can be read only once, as standard input and pipes can.
+    pub fn is_read_once(&self) -> bool {
+        self.is_read_once
     }
 
     /// Its name, for messages.
     pub fn name(&self) -> String {
-        if self.is_stdin() { "standard input".to_owned() } else { self.path.display().to_string() }
+        let is_stdin = self.path.as_os_str() == STDIN;
+        if is_stdin { "standard input".to_owned() } else { self.path.display().to_string() }
     }
 
     /// Its size, where that is known.
     pub fn bytes(&self) -> Option<u64> {
-        if self.is_stdin() { None } else { std::fs::metadata(&self.path).ok().map(|meta| meta.len()) }
+        if self.is_read_once { None } else { std::fs::metadata(&self.path).ok().map(|meta| meta.len()) }
     }
 
     /// Bytes that were read of it since it was opened.
@@ -217,7 +231,7 @@ impl Source {
     /// Whether it is an Arrow stream of metrics that can be sent as it is: nothing is compressed, no column is unknown.
     pub fn is_sendable_arrow(&self) -> anyhow::Result<bool> {
         let reading = || format!("reading {}", self.name());
-        if self.is_stdin()
+        if self.is_read_once
             || self.options.changes_rows()
             || self.bytes().is_none_or(|bytes| bytes > LARGEST_HELD)
         {
@@ -291,12 +305,12 @@ impl Source {
                 Kind::Table(Box::new(TableRows::new(Box::new(reader), &self.options)?))
             }
             Format::Parquet => {
-                let reader = if is_compressed || self.is_stdin() {
+                let reader = if is_compressed || self.is_read_once {
                     let mut bytes = Vec::new();
                     if (&mut input).take(LARGEST_HELD + 1).read_to_end(&mut bytes)? as u64 > LARGEST_HELD {
                         bail!(
-                            "a Parquet file within another compression is read whole, and it has more than {} MiB: \
-                             decompress it first",
+                            "Parquet that is compressed as a whole, or comes through a pipe, is held in memory, and it has \
+                             more than {} MiB: put it into a file as it is",
                             LARGEST_HELD >> 20
                         );
                     }

@@ -1,12 +1,13 @@
 //! Opens files: what they are, by their names and their first bytes, decompressed, and how far they were read.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::ValueEnum;
+use flate2::bufread::GzDecoder;
 
 use super::ipc::{CONTINUATION, FILE_MAGIC};
 use crate::Usage;
@@ -44,6 +45,13 @@ pub type Input = BufReader<Box<dyn Read + Send>>;
 
 /// Bytes that were read of a file, for those who wait.
 pub type Progress = Arc<AtomicU64>;
+
+/// Whether what is at the path can be read only once, and only as it comes: standard input, a pipe, a device. What is not there
+/// is a file that cannot be opened.
+pub fn is_read_once(path: &Path) -> bool {
+    let is_other = |meta: std::fs::Metadata| !meta.is_file() && !meta.is_dir();
+    path.as_os_str() == STDIN || std::fs::metadata(path).is_ok_and(is_other)
+}
 
 /// The name of a file without its folder and the endings that say what it is.
 pub fn stem(path: &Path) -> Option<String> {
@@ -101,22 +109,64 @@ pub struct Opened {
 pub fn open(path: &Path, progress: &Progress) -> io::Result<Opened> {
     let raw: Box<dyn Read + Send> =
         if path.as_os_str() == STDIN { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
-    let mut counted = BufReader::with_capacity(1 << 16, Counted { input: raw, progress: progress.clone() });
-    let begins = counted.fill_buf()?;
+    let (begins, counted) = begun(Counted { input: raw, progress: progress.clone() })?;
+    let counted = BufReader::with_capacity(1 << 16, counted);
     let is_gzip = begins.starts_with(GZIP_MAGIC);
     let is_zstd = begins.starts_with(ZSTD_MAGIC);
     let plain: Box<dyn Read + Send> = if is_gzip {
-        Box::new(flate2::bufread::MultiGzDecoder::new(counted))
+        Box::new(Gzip { member: Some(GzDecoder::new(counted)) })
     } else if is_zstd {
         Box::new(zstd::stream::read::Decoder::with_buffer(counted)?)
     } else {
         Box::new(counted)
     };
-    let mut input = BufReader::with_capacity(1 << 16, plain);
-    const LONGEST_MAGIC: usize = 8;
-    let begins = input.fill_buf()?;
-    let begins = begins[..begins.len().min(LONGEST_MAGIC)].to_vec();
+    let (begins, plain) = begun(plain)?;
+    let input: Input = BufReader::with_capacity(1 << 16, Box::new(plain));
     Ok(Opened { input, is_compressed: is_gzip || is_zstd, begins })
+}
+
+/// The first bytes of an input, and all of it. A pipe hands them out in as small pieces as it likes, so one read is not enough.
+fn begun<R: Read>(mut input: R) -> io::Result<(Vec<u8>, impl Read)> {
+    const LONGEST_MAGIC: u64 = 8;
+    let mut begins = Vec::new();
+    (&mut input).take(LONGEST_MAGIC).read_to_end(&mut begins)?;
+    Ok((begins.clone(), Cursor::new(begins).chain(input)))
+}
+
+/// The members of a gzip file, one after the other. As for `gzip` itself, zeros behind a member are padding.
+struct Gzip<R> {
+    /// `None` behind the last one.
+    member: Option<GzDecoder<R>>,
+}
+
+impl<R: BufRead> Read for Gzip<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let read = member.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            self.member = match self.member.take() {
+                Some(ended) => member_behind(ended.into_inner())?,
+                None => None,
+            };
+        }
+        Ok(0)
+    }
+}
+
+fn member_behind<R: BufRead>(mut input: R) -> io::Result<Option<GzDecoder<R>>> {
+    loop {
+        let bytes = input.fill_buf()?;
+        let (length, zeros) = (bytes.len(), bytes.iter().take_while(|byte| **byte == 0).count());
+        input.consume(zeros);
+        if length == 0 {
+            return Ok(None);
+        }
+        if zeros < length {
+            return Ok(Some(GzDecoder::new(input)));
+        }
+    }
 }
 
 struct Counted<R> {
@@ -153,6 +203,25 @@ mod tests {
             assert_eq!(of(name, begins), expected, "{name}");
         }
         assert_eq!(format(Path::new("-"), b"", Some(Format::Csv)).unwrap(), Format::Csv);
+    }
+
+    #[test]
+    fn what_a_pipe_hands_out_in_pieces_is_known_by_its_first_bytes() {
+        struct Drips(Vec<u8>);
+        impl Read for Drips {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let some = self.0.len().min(buffer.len()).min(1);
+                buffer[..some].copy_from_slice(&self.0[..some]);
+                self.0.drain(..some);
+                Ok(some)
+            }
+        }
+        for text in ["", "{}", "ARROW1\0\0 and more"] {
+            let (begins, mut whole) = begun(Drips(text.into())).unwrap();
+            let mut read = String::new();
+            whole.read_to_string(&mut read).unwrap();
+            assert_eq!((&*begins, &*read), (&text.as_bytes()[..text.len().min(8)], text));
+        }
     }
 
     #[test]

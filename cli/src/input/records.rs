@@ -39,8 +39,9 @@ impl Top {
                 line.drain(..3);
             }
             let text = line.trim_ascii();
-            is_annotated |= foreign::is_influx_annotation(&String::from_utf8_lossy(text));
-            if !text.is_empty() && !text.starts_with(b"#") && !text.starts_with(b"\"#") {
+            let is_annotation = foreign::is_influx_annotation(&String::from_utf8_lossy(text));
+            is_annotated |= is_annotation;
+            if !text.is_empty() && !text.starts_with(b"#") && !is_annotation {
                 return Ok(Some(Self { header: line, lines_before, is_annotated }));
             }
             lines_before += 1;
@@ -48,11 +49,22 @@ impl Top {
     }
 }
 
+/// How records are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Syntax {
+    /// What separates cells.
+    pub delimiter: u8,
+    /// Whether a line that begins with `#` where a record may begin is a comment: it is passed over, with all its quotes.
+    pub has_comments: bool,
+}
+
 /// A record and where it begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Its line, from 1.
     pub line: u64,
+    /// Whether it begins with a `#` outside of quotes.
+    pub begins_with_hash: bool,
     /// Its cells.
     pub cells: Vec<String>,
 }
@@ -61,27 +73,32 @@ pub struct Record {
 pub struct Records<R> {
     reader: csv::Reader<Tee<Chain<Cursor<Vec<u8>>, R>>>,
     record: ByteRecord,
-    delimiter: u8,
+    syntax: Syntax,
     lines_before: u64,
 }
 
+const COMMENT: u8 = b'#';
+
 impl<R: Read> Records<R> {
     /// The records of what follows the top.
-    pub fn new(top: Top, input: R, delimiter: u8) -> Self {
+    pub fn new(top: Top, input: R, syntax: Syntax) -> Self {
         let Top { header, lines_before, .. } = top;
-        let input = Tee { input: Cursor::new(header).chain(input), kept: Vec::new(), start: 0 };
+        let Syntax { delimiter, has_comments } = syntax;
+        let input = Cursor::new(header).chain(input);
+        let input = Tee { input, has_comments, kept: Vec::new(), start: 0, record: 0 };
         let reader = ReaderBuilder::new()
             .delimiter(delimiter)
+            .comment(has_comments.then_some(COMMENT))
             .has_headers(false)
             .flexible(true)
             .buffer_capacity(BUFFER)
             .from_reader(input);
-        Self { reader, record: ByteRecord::new(), delimiter, lines_before }
+        Self { reader, record: ByteRecord::new(), syntax, lines_before }
     }
 
     /// The next record, or what is wrong with it; `None` at the end.
     pub fn next(&mut self) -> io::Result<Option<Result<Record, BadRow>>> {
-        let (start, line) = (self.reader.position().byte(), self.reader.position().line());
+        let start = self.reader.position().byte();
         let is_read =
             self.reader.read_byte_record(&mut self.record).map_err(|error| match error.into_kind() {
                 csv::ErrorKind::Io(error) => error,
@@ -90,23 +107,43 @@ impl<R: Read> Records<R> {
         if !is_read {
             return Ok(None);
         }
-        let end = self.reader.position().byte();
+        let (end, next_line) = (self.reader.position().byte(), self.reader.position().line());
         let bytes = self.reader.get_mut().take(start, end);
-        // Empty lines are passed over, and counted to what follows them.
-        let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-        let begins = bytes.iter().position(|byte| !is_line_end(byte)).unwrap_or(bytes.len());
-        let empty_lines = bytes[..begins].iter().filter(|byte| **byte == b'\n').count() as u64;
-        let line = self.lines_before + line + empty_lines;
+        // What the reader passed over belongs to what follows it.
+        let bytes = &bytes[passed_over(bytes, self.syntax.has_comments)..];
+        let lines = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let line = self.lines_before + next_line - lines;
         let place = Place::Line(line);
-        if let Some(fault) = quoting_fault(&bytes[begins..], self.delimiter) {
+        let begins_with_hash = bytes.first() == Some(&COMMENT);
+        if begins_with_hash && self.syntax.has_comments {
+            // A comment that the file ends in, which the reader takes for an empty record.
+            return Ok(None);
+        }
+        if let Some(fault) = quoting_fault(bytes, self.syntax.delimiter) {
             return Ok(Some(Err(BadRow::unreadable(place, fault))));
         }
         let cells: Result<Vec<String>, _> =
             self.record.iter().map(|cell| std::str::from_utf8(cell).map(str::to_owned)).collect();
         Ok(Some(match cells {
-            Ok(cells) => Ok(Record { line, cells }),
+            Ok(cells) => Ok(Record { line, begins_with_hash, cells }),
             Err(_) => Err(BadRow::unreadable(place, "not UTF-8")),
         }))
+    }
+}
+
+/// How many bytes stand before a record: empty lines, and comments where there are any, of which the last may break off.
+fn passed_over(bytes: &[u8], has_comments: bool) -> usize {
+    let mut at = 0;
+    loop {
+        match bytes.get(at) {
+            Some(b'\r' | b'\n') => at += 1,
+            Some(&COMMENT) if has_comments => {
+                let end = bytes[at..].iter().position(|byte| *byte == b'\n');
+                let Some(length) = end else { return at };
+                at += length;
+            }
+            _ => return at,
+        }
     }
 }
 
@@ -114,9 +151,12 @@ impl<R: Read> Records<R> {
 /// is an error and not memory.
 struct Tee<R> {
     input: R,
+    has_comments: bool,
     kept: Vec<u8>,
     /// Where in the stream what is kept begins.
     start: u64,
+    /// Where the record at hand begins, with what stands before it.
+    record: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +165,9 @@ struct TooLong;
 
 impl<R: Read> Read for Tee<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.kept.len() > LONGEST_ROW + BUFFER {
+            self.let_go_of_comments();
+        }
         if self.kept.len() > LONGEST_ROW + BUFFER {
             return Err(io::Error::other(TooLong));
         }
@@ -135,16 +178,34 @@ impl<R: Read> Read for Tee<R> {
 }
 
 impl<R> Tee<R> {
-    /// The bytes of the stream between these places. What lies before them is let go when it is as much as the buffer.
+    /// The bytes of the stream between these places, without comments that were let go. What lies before them is let go when
+    /// it is as much as the buffer.
     fn take(&mut self, start: u64, end: u64) -> &[u8] {
-        let place = |at: u64, from: u64| usize::try_from(at.saturating_sub(from)).unwrap_or(usize::MAX);
-        if place(start, self.start) >= BUFFER {
-            let gone = place(start, self.start).min(self.kept.len());
-            self.kept.drain(..gone);
-            self.start = start;
+        self.record = end;
+        if self.place(start) >= BUFFER {
+            self.let_go(self.place(start));
         }
-        let (start, end) = (place(start, self.start), place(end, self.start));
+        let (start, end) = (self.place(start), self.place(end));
         self.kept.get(start..end).unwrap_or_default()
+    }
+
+    /// However many comments stand before a record, they are no part of it.
+    fn let_go_of_comments(&mut self) {
+        let begins = self.place(self.record);
+        let record = self.kept.get(begins..).unwrap_or_default();
+        self.let_go(begins + passed_over(record, self.has_comments));
+        self.record = self.start;
+    }
+
+    fn let_go(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.kept.len());
+        self.kept.drain(..bytes);
+        self.start += bytes as u64;
+    }
+
+    /// Where a place in the stream lies in what is kept.
+    fn place(&self, at: u64) -> usize {
+        usize::try_from(at.saturating_sub(self.start)).unwrap_or(usize::MAX)
     }
 }
 
@@ -178,10 +239,16 @@ fn quoting_fault(record: &[u8], delimiter: u8) -> Option<&'static str> {
 mod tests {
     use super::*;
 
+    const PLAIN: Syntax = Syntax { delimiter: b',', has_comments: false };
+
     fn records(text: &str) -> Vec<Result<(u64, Vec<String>), String>> {
+        records_with(text, PLAIN)
+    }
+
+    fn records_with(text: &str, syntax: Syntax) -> Vec<Result<(u64, Vec<String>), String>> {
         let mut input = text.as_bytes();
         let Some(top) = Top::read(&mut input).unwrap() else { return Vec::new() };
-        let mut records = Records::new(top, input, b',');
+        let mut records = Records::new(top, input, syntax);
         let mut found = Vec::new();
         while let Some(next) = records.next().unwrap() {
             found.push(next.map(|record| (record.line, record.cells)).map_err(|bad| bad.to_string()));
@@ -208,6 +275,38 @@ mod tests {
     }
 
     #[test]
+    fn a_comment_is_a_line_with_all_its_quotes() {
+        let text = "a,b\n# one,\"\n1,2\n\n#\r\n\"# 3\",\"4\n# 5\"\n#6,7\n8,9\n# the end, \"";
+        let found = records_with(text, Syntax { has_comments: true, ..PLAIN });
+        assert_eq!(
+            found,
+            [
+                cells(1, &["a", "b"]),
+                cells(3, &["1", "2"]),
+                cells(6, &["# 3", "4\n# 5"]),
+                cells(9, &["8", "9"])
+            ]
+        );
+        let found = records_with("a,b\n#6,7\n", PLAIN);
+        assert_eq!(found[1], cells(2, &["#6", "7"]));
+    }
+
+    #[test]
+    fn comments_are_no_memory() {
+        let comments = "# a row that was taken out\n".repeat(100_000);
+        let found = records_with(
+            &format!("a,b\n{comments}1,2\n{comments}3,4\n"),
+            Syntax { has_comments: true, ..PLAIN },
+        );
+        assert_eq!(found, [cells(1, &["a", "b"]), cells(100_002, &["1", "2"]), cells(200_003, &["3", "4"])]);
+        let long = format!("a,b\n# {}\n1,2\n", "x".repeat(3 * LONGEST_ROW));
+        let mut input = long.as_bytes();
+        let top = Top::read(&mut input).unwrap().unwrap();
+        let mut records = Records::new(top, input, Syntax { has_comments: true, ..PLAIN });
+        assert!(records.next().unwrap().is_some() && records.next().is_err(), "one comment of 3 MiB");
+    }
+
+    #[test]
     fn quotes_that_do_not_fit_are_refused() {
         let found = records("a,b\n\"x\"1,2\n5\" pipe,3\n1,\"open\n2,3\n");
         assert_eq!(found.len(), 4);
@@ -224,7 +323,7 @@ mod tests {
         let endless = Cursor::new(b"a\n1\n\"".to_vec()).chain(io::repeat(b'x'));
         let mut input = io::BufReader::new(endless);
         let top = Top::read(&mut input).unwrap().unwrap();
-        let mut records = Records::new(top, input, b',');
+        let mut records = Records::new(top, input, PLAIN);
         assert!(records.next().unwrap().is_some() && records.next().unwrap().is_some());
         let message = records.next().unwrap_err().to_string();
         assert!(message.contains("a row has more than 1 MiB"), "{message}");

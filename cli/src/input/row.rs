@@ -38,7 +38,7 @@ pub struct BadRow {
     pub what: String,
 }
 
-/// The code of a row that is none.
+/// The code of what cannot be read as a row.
 pub const UNREADABLE: &str = "unreadable";
 
 impl BadRow {

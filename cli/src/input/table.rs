@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::columns::{Column, Columns};
 use super::number::Numbers;
 use super::row::{BadRow, Draft, Place};
-use super::time::{Number, TimeProblem, is_timestamp};
+use super::time::{Number, TimeProblem, looks_like_time};
 use super::{Found, Hint, NO_TIME, Options};
 use crate::Usage;
 use crate::client::RowKind;
@@ -56,8 +56,11 @@ impl TableRows {
         let is_time = |at: usize| match schema.field(at).data_type() {
             DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => true,
             _ => batch.as_ref().is_some_and(|batch| {
-                let cell = cells(batch.column(at)).map(|cell| cell(0));
-                matches!(cell, Some(Cell::Text(text)) if is_timestamp(text))
+                let cell = cells(batch.column(at));
+                cell.is_some_and(|cell| {
+                    let first = (0..batch.num_rows()).map(cell).find(|cell| *cell != Cell::Null);
+                    first.is_some_and(|cell| cell.looks_like_time())
+                })
             }),
         };
         let columns = Columns::new(&names, options, &is_time)?;
@@ -128,8 +131,6 @@ impl TableRows {
             match (column, reader(row)) {
                 (Column::Skipped, _) => {}
                 (_, Cell::NotUtf8) => return bad("is not UTF-8".to_owned()),
-                // Null is absent, and what is absent cannot be moved.
-                (Column::Time, Cell::Null) if self.options.time.is_moved => return bad("is empty".to_owned()),
                 (Column::Value, Cell::Null) => {
                     return bad("is empty; leave out what was not measured".to_owned());
                 }
@@ -139,7 +140,10 @@ impl TableRows {
                         Cell::Time(at_ms) => Ok(*at_ms),
                         Cell::Text(text) => self.options.time.text(text),
                         Cell::Int(number) => self.options.time.number(Number::Whole(*number)),
+                        Cell::Unsigned(number) => self.options.time.number(Number::Fraction(*number as f64)),
                         Cell::Float(number) => self.options.time.number(Number::Fraction(*number)),
+                        Cell::Decimal(number) => Number::parse(number)
+                            .map_or(Err(TimeProblem::NotATime), |number| self.options.time.number(number)),
                         Cell::Bool(_) | Cell::NotUtf8 | Cell::Null => Err(TimeProblem::NotATime),
                     };
                     match read {
@@ -155,6 +159,8 @@ impl TableRows {
                     let number = match &cell {
                         Cell::Float(number) => Some(*number).filter(|number| number.is_finite()),
                         Cell::Int(number) => Some(*number as f64),
+                        Cell::Unsigned(number) => Some(*number as f64),
+                        Cell::Decimal(number) => number.parse().ok(),
                         Cell::Text(text) => self.numbers.read(text).ok(),
                         _ => None,
                     };
@@ -167,6 +173,8 @@ impl TableRows {
                     let text = match cell {
                         Cell::Text(text) => text.to_owned(),
                         Cell::Int(number) => number.to_string(),
+                        Cell::Unsigned(number) => number.to_string(),
+                        Cell::Decimal(number) => number,
                         _ => return bad("is no text".to_owned()),
                     };
                     if text.is_empty() {
@@ -188,6 +196,8 @@ impl TableRows {
                 (Column::Other(_), Cell::Text("")) => {}
                 (Column::Other(field), Cell::Text(text)) => draft.text(field, text),
                 (Column::Other(field), Cell::Int(number)) => draft.raw(field, &number.to_string()),
+                (Column::Other(field), Cell::Unsigned(number)) => draft.raw(field, &number.to_string()),
+                (Column::Other(field), Cell::Decimal(number)) => draft.raw(field, &number),
                 (Column::Other(field), Cell::Float(number)) if number.is_finite() => {
                     draft.number(field, number)
                 }
@@ -218,12 +228,16 @@ fn next_with_rows(batches: &mut dyn Batches) -> anyhow::Result<Option<RecordBatc
 }
 
 /// A value of a table.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Cell<'b> {
     Null,
     Text(&'b str),
     NotUtf8,
     Int(i64),
+    /// Beyond [`Cell::Int`].
+    Unsigned(u64),
+    /// A number with as many digits as it has, as JSON writes it.
+    Decimal(String),
     Float(f64),
     Bool(bool),
     /// Ms since the epoch.
@@ -231,10 +245,24 @@ enum Cell<'b> {
 }
 
 impl Cell<'_> {
+    fn looks_like_time(&self) -> bool {
+        match self {
+            Self::Text(text) => looks_like_time(text),
+            Self::Int(number) => looks_like_time(&number.to_string()),
+            Self::Unsigned(number) => looks_like_time(&number.to_string()),
+            Self::Decimal(number) => looks_like_time(number),
+            Self::Float(number) => looks_like_time(&number.to_string()),
+            Self::Time(_) => true,
+            Self::Null | Self::NotUtf8 | Self::Bool(_) => false,
+        }
+    }
+
     fn shown(&self) -> String {
         match self {
             Self::Text(text) => Hint::value(text),
             Self::Int(number) => number.to_string(),
+            Self::Unsigned(number) => number.to_string(),
+            Self::Decimal(number) => number.clone(),
             Self::Float(number) => number.to_string(),
             _ => "it".to_owned(),
         }
@@ -290,13 +318,13 @@ fn cells(array: &dyn Array) -> Option<CellReader<'_>> {
         DataType::UInt16 => numbers::<UInt16Type>(array, |number| Cell::Int(number.into()))?,
         DataType::UInt32 => numbers::<UInt32Type>(array, |number| Cell::Int(number.into()))?,
         DataType::UInt64 => numbers::<UInt64Type>(array, |number| {
-            i64::try_from(number).map_or(Cell::Float(number as f64), Cell::Int)
+            i64::try_from(number).map_or(Cell::Unsigned(number), Cell::Int)
         })?,
         DataType::Float32 => numbers::<Float32Type>(array, |number| Cell::Float(number.into()))?,
         DataType::Float64 => numbers::<Float64Type>(array, Cell::Float)?,
         DataType::Decimal128(..) => {
             let values = array.as_primitive_opt::<Decimal128Type>()?;
-            Box::new(|row| Cell::Float(values.value_as_string(row).parse().unwrap_or(f64::NAN)))
+            Box::new(|row| Cell::Decimal(values.value_as_string(row)))
         }
         DataType::Timestamp(TimeUnit::Second, _) => {
             numbers::<TimestampSecondType>(array, |time| Cell::Time(time.saturating_mul(1_000)))?

@@ -76,9 +76,10 @@ impl TextRows {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return Ok(Some(Found::Bad(BadRow::unreadable(place, "not UTF-8"))));
         };
-        let row = json::row(text.trim_matches([' ', '\t', '\r', '\n']), place, &self.options, self.is_first)?;
+        let found =
+            json::row(text.trim_matches([' ', '\t', '\r', '\n']), place, &self.options, self.is_first)?;
         self.is_first = false;
-        Ok(Some(Found::Row(row)))
+        Ok(Some(found))
     }
 
     /// The next object, wherever it begins and ends, and whether the text ends within an array. Of one that is too long,

@@ -1,6 +1,7 @@
 //! Times as files write them. What is ambiguous is not guessed: the flag that settles it is named. Pure.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::format::{Fixed, Item, ParseErrorKind, Parsed, StrftimeItems};
+use chrono::{DateTime, NaiveDate, NaiveTime};
 use clap::ValueEnum;
 
 /// The unit of times written as numbers since 1970.
@@ -156,8 +157,7 @@ impl TimeOptions {
     pub fn text(&self, text: &str) -> Result<i64, TimeProblem> {
         let text = text.trim();
         if let Some(format) = &self.format {
-            return by_format(text, format)
-                .ok_or_else(|| TimeProblem::Ask(format!("is not written as --time-format {format:?} says")));
+            return by_format(text, format).map_err(TimeProblem::Ask);
         }
         if let Some(number) = Number::parse(text) {
             return self.number(number);
@@ -176,20 +176,58 @@ impl TimeOptions {
     }
 }
 
-/// Whether a text is surely a time: what a column holds that nobody named.
+/// Whether a value of a column or field that is nobody's may be the row's time: it is surely one, or a number that would be
+/// one in some unit.
+pub fn looks_like_time(text: &str) -> bool {
+    let may_be_one = |number: Number| TimeUnit::ALL.iter().any(|unit| unit.is_plausible(number.as_f64()));
+    Number::parse(text.trim()).is_some_and(may_be_one) || is_timestamp(text)
+}
+
+/// Whether a text is surely a time, and no number.
 pub fn is_timestamp(text: &str) -> bool {
     Number::parse(text.trim()).is_none()
         && (timestamp(text.trim()).is_some() || is_day_and_month(text.trim()))
 }
 
-fn by_format(text: &str, format: &str) -> Option<i64> {
-    if let Ok(time) = DateTime::parse_from_str(text, format) {
-        return Some(time.timestamp_millis());
+/// Reads a time as `--time-format` says. What the format leaves open is not filled in, but for the time of day of a date
+/// and the minutes of an hour. The problem continues a sentence that begins with the text.
+fn by_format(text: &str, format: &str) -> Result<i64, String> {
+    // The names of zones are no offsets: several have the same.
+    if StrftimeItems::new(format).any(|item| item == Item::Fixed(Fixed::TimezoneName)) {
+        return Err(format!(
+            "has the name of a zone (%Z in --time-format {format:?}), which says no offset from UTC: give %z instead, \
+             or write the name into the format if it is UTC"
+        ));
     }
-    NaiveDateTime::parse_from_str(text, format)
-        .ok()
-        .or_else(|| NaiveDate::parse_from_str(text, format).ok()?.and_hms_opt(0, 0, 0))
-        .map(|time| time.and_utc().timestamp_millis())
+    let other = || format!("is not written as --time-format {format:?} says");
+    let mut parsed = Parsed::new();
+    chrono::format::parse(&mut parsed, text, StrftimeItems::new(format)).map_err(|_| other())?;
+    if parsed.timestamp().is_none() {
+        fill_time_of_day(&mut parsed).map_err(|open| format!("says {open} (--time-format {format:?})"))?;
+    }
+    let offset_seconds = parsed.offset().unwrap_or(0);
+    match parsed.to_naive_datetime_with_offset(offset_seconds) {
+        Ok(time) => Ok(time.and_utc().timestamp_millis() - i64::from(offset_seconds) * 1_000),
+        Err(error) if error.kind() == ParseErrorKind::NotEnough => Err(format!(
+            "does not say of which year, month and day it is (--time-format {format:?}): give a format with all of them"
+        )),
+        Err(_) => Err(other()),
+    }
+}
+
+/// Completes the time of day where it can be completed in one way; else says what is said and what is open.
+fn fill_time_of_day(parsed: &mut Parsed) -> Result<(), &'static str> {
+    let has_finer = parsed.second().is_some() || parsed.nanosecond().is_some();
+    match (parsed.hour_div_12(), parsed.hour_mod_12(), parsed.minute()) {
+        (Some(_), Some(_), Some(_)) => return Ok(()),
+        (Some(_), Some(_), None) if !has_finer => {}
+        (None, None, None) if !has_finer => parsed.set_hour(0).map_err(|_| "no hour")?,
+        (Some(_), Some(_), None) => return Err("an hour and seconds and no minute"),
+        (None, Some(_), _) => return Err("an hour and not which half of the day: add %p, or take %H"),
+        (Some(_), None, _) => return Err("a half of the day and no hour"),
+        (None, None, _) => return Err("minutes or seconds and no hour"),
+    }
+    parsed.set_minute(0).map_err(|_| "no minute")
 }
 
 /// A date, then maybe a time of day, then maybe an offset from UTC. Years stand first, or last behind dots.
@@ -372,6 +410,60 @@ mod tests {
         assert_eq!(options.text("02/01/1970"), Ok(86_400_000));
         let options = TimeOptions { format: Some("%d/%m/%Y %H:%M %z".into()), ..TimeOptions::default() };
         assert_eq!(options.text("02/01/1970 01:00 +0100"), Ok(86_400_000));
+    }
+
+    #[test]
+    fn a_format_that_leaves_the_time_open_is_no_midnight() {
+        let read = |text: &str, format: &str| {
+            TimeOptions { format: Some(format.into()), ..TimeOptions::default() }.text(text)
+        };
+        let day = 1_767_225_600_000; // 2026-01-01T00:00:00Z
+        let hour = 3_600_000;
+        for (text, format, expected) in [
+            ("2026-01-01 10", "%Y-%m-%d %H", day + 10 * hour),
+            ("2026-01-01 10 PM", "%Y-%m-%d %I %p", day + 22 * hour),
+            ("01/01/2026 12:30 AM", "%m/%d/%Y %I:%M %p", day + hour / 2),
+            ("2026-01-01", "%Y-%m-%d", day),
+            ("2026-01-01 +0100", "%Y-%m-%d %z", day - hour),
+            ("2026-01-01 10 -0200", "%Y-%m-%d %H %z", day + 12 * hour),
+            ("2026-001", "%Y-%j", day),
+            ("1767225600", "%s", day),
+            ("1767225600 GMT", "%s GMT", day),
+            ("2026-01-01 10:00:00 UTC", "%Y-%m-%d %H:%M:%S UTC", day + 10 * hour),
+        ] {
+            assert_eq!(read(text, format), Ok(expected), "{text:?} as {format:?}");
+        }
+        for (text, format, words) in [
+            ("01/01/2026 10:30", "%m/%d/%Y %I:%M", "which half of the day"),
+            ("2026-01-01 10 30", "%Y-%m-%d %H %S", "no minute"),
+            ("2026-01-01 30", "%Y-%m-%d %M", "no hour"),
+            ("2026-01-01 PM", "%Y-%m-%d %p", "no hour"),
+            ("01-01 10:00", "%m-%d %H:%M", "which year, month and day"),
+            ("10:00", "%H:%M", "which year, month and day"),
+            ("2026-01-01 10:00:00 CET", "%Y-%m-%d %H:%M:%S %Z", "give %z"),
+            ("2026-02-30", "%Y-%m-%d", "is not written as"),
+            ("2026-01-01 10:00", "%Y-%m-%d", "is not written as"),
+            ("2026-01-01", "%Q", "is not written as"),
+        ] {
+            match read(text, format) {
+                Err(TimeProblem::Ask(what)) => {
+                    assert!(what.contains(words), "{text:?} as {format:?}: {what}")
+                }
+                other => panic!("{text:?} as {format:?}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_time_is_a_time_or_a_number_of_seconds_since_1970_in_a_usual_unit() {
+        for text in
+            ["2026-01-01", "1/2/2026", "1796011778", "1796011778.5", "1796011778000", "1796011778000000"]
+        {
+            assert!(looks_like_time(text), "{text}");
+        }
+        for text in ["", "7", "-1796011778", "0.5", "12345678901", "eu-1", "491711234567890123456"] {
+            assert!(!looks_like_time(text), "{text}");
+        }
     }
 
     #[test]

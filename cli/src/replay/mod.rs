@@ -1,7 +1,7 @@
 //! `kelly replay`: files of metrics or events to a running Kelly or to the log, at a pace.
 
 mod arrow;
-mod looking;
+mod first_pass;
 mod pace;
 mod send;
 
@@ -26,8 +26,8 @@ use crate::input::{BadRow, Found, Options, Place, Row, Source, Stream};
 use crate::output::{self, grouped};
 use crate::{Settings, Usage};
 use arrow::ArrowFile;
-use looking::{Looking, blocking};
-use pace::{Clockwork, Pace};
+use first_pass::{FirstPass, Span, blocking};
+use pace::{Pace, Schedule};
 use send::{Outgoing, Target};
 
 /// Rows sent at once at most: far under the server's limits, and large enough that the way there
@@ -39,6 +39,9 @@ const BYTES_A_BATCH: usize = 1 << 20;
 const BATCH_SPAN: Duration = Duration::from_millis(50);
 /// Bad rows described one by one for each kind of fault; of more only the number is shown.
 const BAD_ROWS_SHOWN: u64 = 10;
+
+/// What moves times, or goes by them, needs them.
+const NEEDS_TIMES: &str = "--shift-to-now and --speed go by the rows' times";
 
 /// How a replay ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,35 +70,41 @@ pub async fn run(
         (None, None) => Pace::Fastest,
     };
     let needs_span = arguments.shift_to_now || arguments.speed.is_some();
-    if needs_span && inputs.iter().any(Input::is_stdin) {
-        return Err(Usage(
-            "--shift-to-now and --speed read the files twice, and standard input can be read only \
-             once: put it into a file first"
-                .to_owned(),
-        )
+    if let Some(once) = inputs.iter().find(|input| needs_span && input.is_read_once()) {
+        return Err(Usage(format!(
+            "--shift-to-now and --speed read the files twice, and {} can be read only once: put it into a file first",
+            once.name()
+        ))
         .into());
     }
     let bar = bar(&inputs, &bars);
     let (inputs, span) = match needs_span {
         true => {
-            let looking = Looking { bar: bar.clone(), stop: stop.clone() };
-            looking.run(inputs, |looking, inputs| looking.span(inputs)).await?
+            let first_pass = FirstPass { bar: bar.clone(), stop: stop.clone() };
+            first_pass.run(inputs, |first_pass, inputs| first_pass.span(inputs)).await?
         }
-        false => (inputs, None),
+        false => (inputs, Span::default()),
     };
-    let clockwork = Clockwork {
+    if needs_span && span.times.is_none() && span.rows > 0 && !stop.is_cancelled() {
+        return Err(Usage(format!(
+            "{NEEDS_TIMES}, and no row of {} has one that can be read",
+            if inputs.len() == 1 { inputs[0].name() } else { "these files".to_owned() }
+        ))
+        .into());
+    }
+    let schedule = Schedule {
         pace: if arguments.check { Pace::Fastest } else { pace },
         shift: arguments.shift_to_now,
-        first_ms: span.map(|(first, _)| first),
-        last_ms: span.map(|(_, last)| last),
+        first_ms: span.times.map(|(first, _)| first),
+        last_ms: span.times.map(|(_, last)| last),
         began_ms: Utc::now().timestamp_millis(),
     };
     let limits = settings.limits;
-    let looking = Looking { bar: bar.clone(), stop: stop.clone() };
+    let first_pass = FirstPass { bar: bar.clone(), stop: stop.clone() };
     // A file that is refused is described before the first row of the first one is sent.
-    let began_ms = clockwork.began_ms;
+    let began_ms = schedule.began_ms;
     let (inputs, ()) =
-        looking.run(inputs, move |looking, inputs| looking.check(inputs, began_ms, &limits)).await?;
+        first_pass.run(inputs, move |first_pass, inputs| first_pass.check(inputs, began_ms, &limits)).await?;
     if stop.is_cancelled() {
         bar.finish_and_clear();
         output::line("stopped before anything was sent")?;
@@ -109,7 +118,8 @@ pub async fn run(
     };
     let mut replay = Replay {
         limits,
-        clockwork,
+        schedule,
+        needs_times: needs_span,
         // The pace's zero.
         began: Instant::now(),
         names: inputs.iter().map(Input::name).collect(),
@@ -158,8 +168,8 @@ impl Input {
         Ok(Self::Rows(source))
     }
 
-    fn is_stdin(&self) -> bool {
-        matches!(self, Self::Rows(source) if source.is_stdin())
+    fn is_read_once(&self) -> bool {
+        matches!(self, Self::Rows(source) if source.is_read_once())
     }
 
     fn name(&self) -> String {
@@ -209,7 +219,9 @@ fn bar(inputs: &[Input], bars: &MultiProgress) -> ProgressBar {
 
 struct Replay {
     limits: Limits,
-    clockwork: Clockwork,
+    schedule: Schedule,
+    /// Whether a row without a time is left out.
+    needs_times: bool,
     began: Instant,
     names: Vec<String>,
     bar: ProgressBar,
@@ -305,16 +317,23 @@ impl Replay {
     }
 
     async fn row(&mut self, file: usize, row: &Row) -> anyhow::Result<()> {
-        let due = self.began + self.clockwork.due(self.seen, row.at_ms);
+        if self.needs_times && row.at_ms.is_none() {
+            let now_ms = Utc::now().timestamp_millis();
+            let without_time = || BadRow::unreadable(row.place, format!("it has no time; {NEEDS_TIMES}"));
+            let bad = row.check(&row.json(None), now_ms, &self.limits).err().unwrap_or_else(without_time);
+            self.bad(file, &bad);
+            return Ok(());
+        }
+        let due = self.began + self.schedule.due(self.seen, row.at_ms);
         self.seen += 1;
-        if self.clockwork.pace != Pace::Fastest && due > Instant::now() + BATCH_SPAN {
+        if self.schedule.pace != Pace::Fastest && due > Instant::now() + BATCH_SPAN {
             self.flush().await?;
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep_until(due) => {}
             }
         }
-        let json = row.json(self.clockwork.time(row.at_ms));
+        let json = row.json(self.schedule.time(row.at_ms));
         let key = match row.check(&json, Utc::now().timestamp_millis(), &self.limits) {
             Ok(key) => key,
             Err(bad) => {
@@ -423,21 +442,4 @@ fn counted(number: u64, what: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use kelly_schemas::decode;
-
-    #[test]
-    fn one_is_not_counted_as_many() {
-        assert_eq!([0, 1, 2_000].map(|number| counted(number, "row")), ["0 rows", "1 row", "2,000 rows"]);
-    }
-
-    #[test]
-    fn the_decoder_calls_old_rows_what_the_hint_looks_for() {
-        let limits = Limits::with_retention_days(1);
-        let origin = decode::Origin { partition: 0, offset: 0, log_time_ms: 7 * 86_400_000, limits: &limits };
-        let bytes = br#"{"metric_name":"m","value":1,"timestamp":0}"#;
-        let bad = decode::metric(&decode::RawRow { index: 0, line: None, bytes }, &origin).unwrap_err();
-        assert_eq!(bad.fault.code(), TOO_OLD);
-    }
-}
+mod tests;

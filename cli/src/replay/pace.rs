@@ -15,7 +15,7 @@ pub enum Pace {
 
 /// Turns the times in the files into times to send.
 #[derive(Debug, Clone, Copy)]
-pub struct Clockwork {
+pub struct Schedule {
     /// How fast.
     pub pace: Pace,
     /// Whether times are moved to now.
@@ -28,7 +28,7 @@ pub struct Clockwork {
     pub began_ms: i64,
 }
 
-impl Clockwork {
+impl Schedule {
     /// How long after the beginning the row with this number (from 0) and time is due.
     pub fn due(&self, number: u64, at_ms: Option<i64>) -> Duration {
         match self.pace {
@@ -66,8 +66,8 @@ impl Clockwork {
 mod tests {
     use super::*;
 
-    fn clockwork(pace: Pace, shift: bool) -> Clockwork {
-        Clockwork { pace, shift, first_ms: Some(1_000), last_ms: Some(61_000), began_ms: 1_000_000 }
+    fn schedule(pace: Pace, shift: bool) -> Schedule {
+        Schedule { pace, shift, first_ms: Some(1_000), last_ms: Some(61_000), began_ms: 1_000_000 }
     }
 
     #[test]
@@ -79,24 +79,24 @@ mod tests {
             (Pace::Speed(60.0), 500, 500),
         ];
         for (pace, number, expected_ms) in cases {
-            let due = clockwork(pace, false).due(number, Some(31_000));
+            let due = schedule(pace, false).due(number, Some(31_000));
             assert_eq!(due, Duration::from_millis(expected_ms), "{pace:?}");
         }
-        assert_eq!(clockwork(Pace::Speed(1.0), false).due(5, None), Duration::ZERO);
+        assert_eq!(schedule(Pace::Speed(1.0), false).due(5, None), Duration::ZERO);
     }
 
     #[test]
     fn shifted_the_last_row_is_now_and_distances_stay() {
-        let shifted = clockwork(Pace::Fastest, true);
+        let shifted = schedule(Pace::Fastest, true);
         assert_eq!(shifted.time(Some(61_000)), Some(1_000_000));
         assert_eq!(shifted.time(Some(1_000)), Some(940_000));
         assert_eq!(shifted.time(None), None);
-        assert_eq!(clockwork(Pace::Fastest, false).time(Some(7)), Some(7));
+        assert_eq!(schedule(Pace::Fastest, false).time(Some(7)), Some(7));
     }
 
     #[test]
     fn shifted_with_a_speed_a_row_happens_when_it_is_sent() {
-        let shifted = clockwork(Pace::Speed(60.0), true);
+        let shifted = schedule(Pace::Speed(60.0), true);
         assert_eq!(shifted.time(Some(1_000)), Some(1_000_000));
         assert_eq!(shifted.time(Some(61_000)), Some(1_001_000));
     }

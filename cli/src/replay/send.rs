@@ -45,6 +45,9 @@ pub enum Target {
     Log(Arc<dyn Log>),
 }
 
+/// What a body of rows is.
+const JSON: &str = "application/json";
+
 /// Tries of one batch while the other side is busy; with the pauses it asks for, some minutes.
 const TRIES: u32 = 60;
 
@@ -124,7 +127,7 @@ impl Target {
 
     async fn attempt(&self, rows: &[Outgoing]) -> anyhow::Result<Attempt> {
         match self {
-            Self::Server(client) => answered(client.send(rows[0].kind, ndjson(rows)).await),
+            Self::Server(client) => answered(client.send_as(rows[0].kind, JSON, array(rows)).await),
             Self::Log(log) => appended(log.append(records(rows)).await.map(drop)),
         }
     }
@@ -180,12 +183,14 @@ fn without(rows: Vec<Outgoing>, bad: &[client::BadRow], refused: &mut Vec<Refuse
     kept
 }
 
-fn ndjson(rows: &[Outgoing]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(rows.iter().map(|row| row.json.len() + 1).sum());
+/// An array and not a row a line: rows keep their own bytes, and line breaks may be among them.
+fn array(rows: &[Outgoing]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(rows.iter().map(|row| row.json.len() + 1).sum::<usize>() + 1);
     for row in rows {
+        body.push(if body.is_empty() { b'[' } else { b',' });
         body.extend_from_slice(&row.json);
-        body.push(b'\n');
     }
+    body.push(b']');
     body
 }
 
@@ -204,6 +209,9 @@ fn records(rows: &[Outgoing]) -> Vec<NewRecord> {
 
 #[cfg(test)]
 mod tests {
+    use kelly_schemas::Limits;
+    use kelly_schemas::decode::{Form, split_rows};
+
     use super::*;
 
     fn row(line: u64) -> Outgoing {
@@ -231,7 +239,12 @@ mod tests {
     }
 
     #[test]
-    fn a_body_has_a_line_a_row() {
-        assert_eq!(ndjson(&[row(1), row(2)]), b"{\"value\":1}\n{\"value\":2}\n");
+    fn the_server_finds_the_rows_that_were_put_into_a_body() {
+        let pretty = Outgoing { json: b"{\n  \"value\": 1,\r\n\"metadata\": {\n}}".to_vec(), ..row(1) };
+        let rows = [pretty, row(2), row(3)];
+        let body = array(&rows);
+        let found = split_rows(&body, Form::Json, &Limits::default()).unwrap();
+        let found: Vec<&[u8]> = found.iter().map(|row| row.bytes).collect();
+        assert_eq!(found, rows.iter().map(|row| row.json.as_slice()).collect::<Vec<_>>());
     }
 }

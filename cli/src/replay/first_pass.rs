@@ -17,9 +17,27 @@ const ROWS_BETWEEN_LOOKS: u64 = 4_096;
 /// How often the bar is drawn while nothing moves.
 const TICK: Duration = Duration::from_millis(100);
 
+/// What the rows of all files say of their times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// The earliest and the latest, if any row has one.
+    pub times: Option<(i64, i64)>,
+    /// How many rows there are, with and without one.
+    pub rows: u64,
+}
+
+impl Span {
+    fn add(&mut self, at_ms: Option<i64>) {
+        self.rows += 1;
+        if let Some(at) = at_ms {
+            self.times = Some(self.times.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
+        }
+    }
+}
+
 /// Shows how far it is, and knows when to stop.
 #[derive(Clone)]
-pub struct Looking {
+pub struct FirstPass {
     /// Where it is shown.
     pub bar: ProgressBar,
     /// Ctrl-C.
@@ -31,7 +49,7 @@ pub fn blocking<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T
     tokio::task::block_in_place(work)
 }
 
-impl Looking {
+impl FirstPass {
     /// Does it on a thread of its own and gives the files back.
     pub async fn run<T: Send + 'static>(
         self,
@@ -50,18 +68,16 @@ impl Looking {
         done
     }
 
-    /// The earliest and latest time of all rows; of those that were read when it was stopped.
-    pub fn span(&self, inputs: &[Input]) -> anyhow::Result<Option<(i64, i64)>> {
+    /// The times of all rows; of those that were read when it was stopped.
+    pub fn span(&self, inputs: &[Input]) -> anyhow::Result<Span> {
         self.bar.set_message("looking for the first and the last time");
-        let mut span: Option<(i64, i64)> = None;
+        let mut span = Span::default();
         let mut bytes_before = 0;
         for input in inputs {
             let Input::Rows(source) = input else { continue };
             self.rows(source, bytes_before, |found| {
-                if let Found::Row(row) = found
-                    && let Some(at) = row.at_ms
-                {
-                    span = Some(span.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
+                if let Found::Row(row) = found {
+                    span.add(row.at_ms);
                 }
             })?;
             bytes_before += source.bytes().unwrap_or_default();
@@ -146,17 +162,18 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let inputs = inputs(directory.path());
         let limits = Limits::default();
-        let looking = Looking { bar: ProgressBar::hidden(), stop: CancellationToken::new() };
-        looking.check(&inputs, 1_796_004_000_000, &limits).unwrap();
-        let whole = looking.bar.position();
+        let first_pass = FirstPass { bar: ProgressBar::hidden(), stop: CancellationToken::new() };
+        first_pass.check(&inputs, 1_796_004_000_000, &limits).unwrap();
+        let whole = first_pass.bar.position();
         assert!(whole >= inputs[0].bytes().unwrap(), "{whole}");
-        assert_eq!(looking.span(&inputs).unwrap(), Some((1_796_004_000_000, 1_796_004_019_999)));
-        looking.stop.cancel();
-        looking.bar.set_position(0);
-        looking.check(&inputs, 1_796_004_000_000, &limits).unwrap();
-        let stopped = looking.bar.position();
+        let span = Span { times: Some((1_796_004_000_000, 1_796_004_019_999)), rows: 20_000 };
+        assert_eq!(first_pass.span(&inputs).unwrap(), span);
+        first_pass.stop.cancel();
+        first_pass.bar.set_position(0);
+        first_pass.check(&inputs, 1_796_004_000_000, &limits).unwrap();
+        let stopped = first_pass.bar.position();
         assert!(stopped > 0 && stopped <= whole / 2, "one piece of several: {stopped} of {whole}");
-        let (first, last) = looking.span(&inputs).unwrap().unwrap();
+        let (first, last) = first_pass.span(&inputs).unwrap().times.unwrap();
         assert!(last - first < 19_999, "it went on to {last}");
     }
 }
