@@ -42,6 +42,7 @@ pub async fn run(
         since_ms: BEGINNING_MS,
         left: arguments.count.unwrap_or(u64::MAX),
         is_away: false,
+        has_looked_for_names: false,
     };
     match arguments.since {
         Some(since) => tail.since_ms = since.ms(Utc::now()),
@@ -134,6 +135,8 @@ struct Tail {
     left: u64,
     /// Whether the store did not answer when it was last asked.
     is_away: bool,
+    /// Whether it was looked whether the metrics that are wanted exist.
+    has_looked_for_names: bool,
 }
 
 impl Tail {
@@ -163,6 +166,7 @@ impl Tail {
                      going on with its rows since then"
                 );
             }
+            self.look_for_names().await;
             for line in page.rows {
                 if !output::try_line(line)? {
                     return Ok(false);
@@ -175,6 +179,22 @@ impl Tail {
             if !page.has_more {
                 return Ok(true);
             }
+        }
+    }
+
+    /// Says once of which wanted metrics nothing was recorded. Where the store does not answer that, the next page's turn is soon.
+    async fn look_for_names(&mut self) {
+        let Filter::Metrics(filter) = &self.filter else { return };
+        if self.has_looked_for_names {
+            return;
+        }
+        let wanted: Vec<&str> = filter.metrics.iter().map(String::as_str).collect();
+        let Ok(seen) = self.store.metrics_seen(&wanted).await else { return };
+        self.has_looked_for_names = true;
+        for metric in wanted.into_iter().filter(|metric| !seen.contains(*metric)) {
+            tracing::warn!(
+                "no metric named {metric:?} was ever recorded, in what the store keeps: waiting for its first sample"
+            );
         }
     }
 
