@@ -37,6 +37,8 @@ struct Answer {
     resolution: Resolution,
     freshness: Freshness,
     percentile_error_bound: Option<f64>,
+    #[serde(default)]
+    percentile_least_magnitude: Option<f64>,
     notes: Vec<String>,
 }
 
@@ -261,7 +263,9 @@ fn report(answer: &Answer, paint: Paint) -> String {
         ));
     }
     if let Some(bound) = answer.percentile_error_bound.filter(|bound| *bound > 0.0) {
-        lines.push(format!("percentiles are within {} % of the value at their rank", bound * 100.0));
+        let least = answer.percentile_least_magnitude.filter(|least| *least > 0.0);
+        let from = least.map_or_else(String::new, |least| format!(", from magnitudes of {least:e} on"));
+        lines.push(format!("percentiles are within {} % of the value at their rank{from}", bound * 100.0));
     }
     lines.extend(answer.notes.iter().map(|note| printable(note)));
     lines.join("\n")
@@ -369,6 +373,7 @@ mod tests {
             "resolution": {"seconds": 21_600, "label": "6h"},
             "freshness": {"newest_sample": null, "age_seconds": null, "computed_at": "2026-01-01T20:00:00Z"},
             "percentile_error_bound": 0.01,
+            "percentile_least_magnitude": 1e-130,
             "notes": ["Something is missing."],
         })
     }
@@ -384,7 +389,7 @@ ai_confidence (ratio) by account, 2026-01-01 00:00 to 2026-01-02 00:00 UTC (not 
 2  =1+1,\"x\"\u{fffd}  1,200  0.5   0.51  0.8  -    -        ▁··█
 
 3 more with 40 samples; --top shows more of them
-percentiles are within 1 % of the value at their rank
+percentiles are within 1 % of the value at their rank, from magnitudes of 1e-130 on
 Something is missing.";
         assert_eq!(message, expected);
     }
