@@ -1,4 +1,5 @@
-//! Every setting Kelly knows: a table a part, one beside the other. A new setting is a row here, and nothing else.
+//! Every setting Kelly knows: a table a part, one beside the other. A row here is all that reading and showing a setting takes;
+//! the roles (`src/roles`) hand its value to the part that uses it.
 
 #![allow(
     rustdoc::broken_intra_doc_links,

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::http::{self, Backends};
 use super::monitor::{self, Machine, Sources};
 use super::parts::{self, Parts};
-use super::{Process, directory, needs_shared, open, status};
+use super::{Process, directory, needs_shared, open, retention, status};
 use crate::config::StoreTarget;
 
 /// Moves records from the log to the store until told to stop.
@@ -28,7 +28,9 @@ async fn start_ingest(process: &Process, parts: &Parts) -> anyhow::Result<()> {
     let store = parts.start(open::store(config)).await?;
     open::verify_tables(config, &store).await?;
     let log = parts.start(open::log(config)).await?;
-    let progress = parts.start(Box::pin(super::ingest::start(config, &log, &store))).await?;
+    let started = parts.start(Box::pin(super::ingest::start(config, &log, &store))).await?;
+    parts.add(retention::part(config, &store, started.raw_retention));
+    let progress = started.progress;
     let sources = Sources {
         log: log.clone(),
         ingest: Some(progress.clone()),

@@ -68,10 +68,12 @@ pub fn owner(directory: &Path) -> Option<String> {
 /// Name of the file with the address of the HTTP interface, for the tools.
 const ADDRESS_FILE: &str = "kelly.address";
 
-/// Notes where the owner of the directory listens.
+/// Notes where the owner of the directory listens. Where that fails, the address of an earlier one is taken away if it can be.
 pub fn note_address(directory: &Path, address: SocketAddr) -> anyhow::Result<()> {
     let path = directory.join(ADDRESS_FILE);
-    std::fs::write(&path, format!("{address}\n")).with_context(|| format!("writing {}", path.display()))
+    std::fs::write(&path, format!("{address}\n"))
+        .inspect_err(|_| drop(std::fs::remove_file(&path)))
+        .with_context(|| format!("writing {}", path.display()))
 }
 
 /// Where the process that has the directory listens. One that ended has left its address, which says nothing.

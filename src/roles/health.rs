@@ -88,7 +88,7 @@ fn store_summary(outcome: Result<&String, &StoreError>) -> Result<String, String
 }
 
 /// Lag above which ingest is said to be behind. A burst of this size is gone within a second or two.
-const LAG_WORTH_TELLING: u64 = 1_000_000;
+const LAG_REPORTED_ABOVE: u64 = 1_000_000;
 
 #[async_trait]
 impl Health for PartsHealth {
@@ -159,7 +159,7 @@ impl PartsHealth {
             (PartStatus::Degraded, summary.to_owned())
         } else {
             match &lag {
-                Ok(lag) if *lag > LAG_WORTH_TELLING => {
+                Ok(lag) if *lag > LAG_REPORTED_ABOVE => {
                     (PartStatus::Degraded, format!("{lag} records behind, catching up"))
                 }
                 Ok(lag) => (PartStatus::Healthy, format!("{lag} records behind")),

@@ -3,31 +3,33 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use kelly_ingest::Pipeline;
+use kelly_ingest::{Pipeline, RawRetention};
 use kelly_sql::Store;
 use kelly_stream::Log;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::open;
 use super::parts::Part;
 use super::progress::Progress;
-use super::{open, retention};
 use crate::config::Config;
 
+/// What others need of ingest that runs.
+pub struct Started {
+    /// How far it is.
+    pub progress: Arc<Progress>,
+    /// What it takes the store to keep of raw rows: [`super::retention::part`] follows the store.
+    pub raw_retention: RawRetention,
+}
+
 /// Starts it. Its stop writes what was read, commits and leaves the group; where it ended by itself, that says why.
-pub async fn start(
-    config: &Config,
-    log: &Arc<dyn Log>,
-    store: &Store,
-) -> anyhow::Result<(Arc<Progress>, Part)> {
+pub async fn start(config: &Config, log: &Arc<dyn Log>, store: &Store) -> anyhow::Result<(Started, Part)> {
     let stored = store.retentions().await.context("reading how long the store keeps rows")?;
     let settings = open::ingest_config(config, &stored);
     let pipeline =
         Pipeline::start(log.clone(), Arc::new(store.clone()), settings.clone()).context("starting ingest")?;
     let progress = Arc::new(Progress::new(pipeline.stats(), log.clone(), &settings));
     let (stop, (ended, has_ended)) = (CancellationToken::new(), oneshot::channel::<()>());
-    let cluster = config.store_access.cluster.as_ref().map(|cluster| cluster.0.clone());
-    tokio::spawn(retention::follow(store.clone(), cluster, settings.raw_retention.clone(), stop.clone()));
     let running = tokio::spawn({
         let (stop, progress) = (stop.clone(), progress.clone());
         async move {
@@ -61,5 +63,5 @@ pub async fn start(
         },
     )
     .ends_when(async move { drop(has_ended.await) });
-    Ok((progress, part))
+    Ok((Started { progress, raw_retention: settings.raw_retention }, part))
 }

@@ -10,13 +10,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::anyhow;
 use futures_util::future::select_all;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Time after which a part that is still stopping is named, with what it waits for.
-const TELL_AFTER: Duration = Duration::from_secs(2);
+/// How long a part may take to stop.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// After so long it is named, with what it waits for.
+    named_after: Duration,
+    /// After so long it is given up, and that is an error: a role ends, whatever a part waits for. What was acknowledged is on
+    /// the log, as after a kill.
+    given_up_after: Duration,
+}
+
+/// Four times what ingest may take to drain, which is the longest that a part waits by itself.
+const PATIENCE: Patience =
+    Patience { named_after: Duration::from_secs(2), given_up_after: Duration::from_secs(120) };
 
 /// Something of a role that runs: a connection, a child process, a server, a task.
 pub struct Part {
@@ -46,17 +59,29 @@ impl Part {
         self
     }
 
-    /// A task that runs until its token is cancelled. When it ends before, the role goes on.
+    /// A task that runs until its token is cancelled. When it ends before, the role goes on; a defect of it is logged at once,
+    /// and is an error when the role stops.
     pub fn task<F>(name: &'static str, task: impl FnOnce(CancellationToken) -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let token = CancellationToken::new();
-        let running = tokio::spawn(task(token.clone()));
+        let task = tokio::spawn(task(token.clone()));
+        let watched = tokio::spawn(async move {
+            let ended = task.await;
+            if ended.is_err() {
+                tracing::error!(
+                    part = name,
+                    "it ended with a defect; Kelly goes on without it until it is restarted"
+                );
+            }
+            ended
+        });
         Self::new(name, "its last step", move || async move {
             token.cancel();
-            running
+            watched
                 .await
+                .flatten()
                 .map_err(|error| anyhow::Error::new(error).context(format!("{name} ended with a defect")))
         })
     }
@@ -121,7 +146,7 @@ pub async fn run(
             name = one_ended(&mut parts) => tracing::error!("{name} ended by itself; stopping"),
         }
     }
-    let stopped = stop_all(parts).await;
+    let stopped = stop_all(parts, PATIENCE).await;
     started.and(stopped)
 }
 
@@ -144,11 +169,11 @@ async fn one_ended(parts: &mut [Part]) -> &'static str {
 }
 
 /// Stops every part, the last one first.
-async fn stop_all(parts: Vec<Part>) -> anyhow::Result<()> {
+async fn stop_all(parts: Vec<Part>, patience: Patience) -> anyhow::Result<()> {
     let mut outcome = Ok(());
     for Part { name, stop, waits_for, .. } in parts.into_iter().rev() {
         tracing::debug!(part = name, "stopping");
-        let stopped = named_when_slow(name, waits_for, stop()).await;
+        let stopped = stop_within(patience, (name, waits_for), stop()).await;
         match stopped {
             Ok(()) => tracing::debug!(part = name, "stopped"),
             Err(error) if outcome.is_ok() => outcome = Err(error),
@@ -160,21 +185,28 @@ async fn stop_all(parts: Vec<Part>) -> anyhow::Result<()> {
     outcome
 }
 
-async fn named_when_slow<T>(name: &str, waits_for: &str, stopping: impl Future<Output = T>) -> T {
-    let mut stopping = std::pin::pin!(stopping);
-    tokio::select! {
-        stopped = &mut stopping => return stopped,
-        () = tokio::time::sleep(TELL_AFTER) => {}
+async fn stop_within(
+    patience: Patience,
+    (name, waits_for): (&str, &str),
+    mut stopping: Task<anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    if let Ok(stopped) = timeout(patience.named_after, &mut stopping).await {
+        return stopped;
     }
     tracing::warn!(part = name, waits_for, "still stopping; Ctrl-C ends at once");
-    stopping.await
+    let rest = patience.given_up_after.saturating_sub(patience.named_after);
+    timeout(rest, stopping).await.unwrap_or_else(|_| {
+        Err(anyhow!(
+            "{name} did not stop within {} s and was given up; it waited for {waits_for}",
+            patience.given_up_after.as_secs()
+        ))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use anyhow::anyhow;
     use tokio::sync::oneshot;
 
     use super::*;
@@ -298,6 +330,20 @@ mod tests {
         });
         assert_eq!(outcome.await.unwrap_err().to_string(), "ingest failed");
         assert_eq!(book.notes(), ["stop http", "stop ingest", "stop log", "stop engine"]);
+    }
+
+    #[tokio::test]
+    async fn a_part_that_does_not_stop_is_given_up_and_the_others_are_stopped() {
+        let book = Book::default();
+        let stuck = Part::new("ingest", "a store that stands still", std::future::pending);
+        let parts = vec![book.part("log", false), stuck, book.part("http", false)];
+        let patience = Patience { named_after: Duration::ZERO, given_up_after: Duration::from_millis(1) };
+        let error = stop_all(parts, patience).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("ingest did not stop within") && error.ends_with("a store that stands still"),
+            "{error}"
+        );
+        assert_eq!(book.notes(), ["stop http", "stop log"]);
     }
 
     #[tokio::test]

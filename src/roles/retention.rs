@@ -5,10 +5,17 @@ use kelly_schemas::error_chain;
 use kelly_sql::{RETENTION_READ_EVERY, Retentions, Store};
 use tokio_util::sync::CancellationToken;
 
+use super::parts::Part;
 use crate::config::Config;
 
+/// Following the store as a part of a role that has ingest.
+pub fn part(config: &Config, store: &Store, raw: RawRetention) -> Part {
+    let cluster = config.store_access.cluster.as_ref().map(|cluster| cluster.0.clone());
+    Part::task("retention", |stop| follow(store.clone(), cluster, raw, stop))
+}
+
 /// Keeps ingest to what the store keeps, and completes changes of retention, until told to stop.
-pub async fn follow(store: Store, cluster: Option<String>, raw: RawRetention, stop: CancellationToken) {
+async fn follow(store: Store, cluster: Option<String>, raw: RawRetention, stop: CancellationToken) {
     let mut is_failing = false;
     loop {
         let read = async {

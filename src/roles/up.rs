@@ -10,7 +10,7 @@ use kelly_stream::Log;
 use super::http::{self, Backends};
 use super::monitor::{self, Machine, Sources};
 use super::parts::{self, Parts};
-use super::{Process, directory, ingest, open, status};
+use super::{Process, directory, ingest, open, retention, status};
 use crate::cli;
 use crate::config::{Config, StoreTarget};
 use crate::demo::{self, Demo};
@@ -35,7 +35,9 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
         anyhow::Ok(store)
     };
     let (store, log) = tokio::try_join!(store, log)?;
-    let progress = parts.start(Box::pin(ingest::start(config, &log, &store))).await?;
+    let started = parts.start(Box::pin(ingest::start(config, &log, &store))).await?;
+    parts.add(retention::part(config, &store, started.raw_retention));
+    let progress = started.progress;
     let latencies = Arc::new(LatencyBook::default());
     let sources = Sources {
         log: log.clone(),
@@ -57,7 +59,13 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
     let banner = banner(config, &*log);
     let backends = Backends { config, catalogue, log: log.clone(), store, ingest: Some(progress), latencies };
     parts.start(http::start(address, backends)).await?;
-    directory::note_address(&config.general.data, config.general.listen)?;
+    if let Err(error) = directory::note_address(&config.general.data, config.general.listen) {
+        tracing::warn!(
+            error = format!("{error:#}"),
+            "tools that look for this Kelly in its data directory will not find it: give them --server http://{}",
+            config.general.listen
+        );
+    }
     output::line(banner)?;
     match log.check().await {
         Ok(()) => tracing::info!(listen = %config.general.listen, "kelly is ready"),

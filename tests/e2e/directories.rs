@@ -43,6 +43,20 @@ async fn until_not_ready(kelly: &Kelly, part: &str) -> String {
     }
 }
 
+/// The tools find a Kelly by a file in its directory, or by `--server`: without the file it runs all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kelly_that_cannot_note_its_address_runs_and_says_so() {
+    let directory = tempfile::tempdir().expect("a directory");
+    // In the file's place stands a directory.
+    std::fs::create_dir(directory.path().join("kelly.address")).expect("the place is ours");
+    let kelly = Kelly::start(Start { arguments: &["up"], environment: &QUIET, data: directory.path() }).await;
+    assert_eq!(record(&kelly, 1).await.0, 202);
+    assert!(
+        kelly.has_logged("kelly.address") && kelly.has_logged(&format!("give them --server {}", kelly.url))
+    );
+    assert_eq!(kelly.terminate(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_data_directory_that_is_deleted_ends_recording() {
     let place = tempfile::tempdir().expect("a directory");
