@@ -78,7 +78,7 @@ mod tests {
     fn who_is_limited_to_accounts_does_not_reach_the_system() {
         let everything = Roles::of(&Role::ALL);
         let whole = identity(everything, Accounts::All);
-        let limited = identity(everything, Accounts::only(["a"]));
+        let limited = identity(everything, Accounts::only(["a"]).unwrap());
         for row in &PERMISSIONS {
             assert_eq!(whole.may(row.permission), Ok(()));
             let expected = if row.reach == Reach::System { Err(NotPermitted::System) } else { Ok(()) };

@@ -8,7 +8,7 @@ mod identity;
 mod permission;
 mod role;
 
-pub use accounts::Accounts;
+pub use accounts::{AccountSet, Accounts, MAX_ACCOUNTS, WrongAccounts};
 pub use identity::{Identity, NotPermitted};
 pub use permission::{PERMISSIONS, Permission, PermissionRow, Reach};
 pub use role::{Role, Roles, UnknownRole};

@@ -7,6 +7,8 @@ use Role::{Admin, Analyst, Operator, Producer, Supervisor, Viewer, Worker};
 /// Something that a role may or may not do. A route, a room and a command need one each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Permission {
+    /// Open the pages, the description of the API and the table of errors.
+    ReadPages,
     /// See figures, percentiles, trends and the metric catalogue.
     ReadMetrics,
     /// See activity events, and keep track of which are read.
@@ -56,6 +58,18 @@ pub enum Reach {
     SystemForAll,
 }
 
+impl Reach {
+    /// What it means for who is limited to accounts, in a few words.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accounts => "their accounts",
+            Self::System => "never",
+            Self::SystemForAll => "yes",
+        }
+    }
+}
+
 /// One row of the matrix.
 #[derive(Debug, Clone, Copy)]
 pub struct PermissionRow {
@@ -74,7 +88,8 @@ const fn row(permission: Permission, name: &'static str, reach: Reach, roles: &[
 }
 
 /// Every permission with who has it, in the order of their declaration. What has no mark here is denied.
-pub const PERMISSIONS: [PermissionRow; 18] = [
+pub const PERMISSIONS: [PermissionRow; 19] = [
+    row(Permission::ReadPages, "see pages", Reach::SystemForAll, &Role::ALL),
     row(
         Permission::ReadMetrics,
         "see metrics",
