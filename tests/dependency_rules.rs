@@ -11,9 +11,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kelly-auth", &[]),
     ("kelly-stream", &["kelly-schemas", "kelly-directory"]),
     ("kelly-sql", &["kelly-schemas", "kelly-directory"]),
-    ("kelly-ingest", &["kelly-schemas", "kelly-stream", "kelly-sql"]),
-    ("kelly-query", &["kelly-schemas", "kelly-sql"]),
-    ("kelly-api", &["kelly-schemas", "kelly-query"]),
+    ("kelly-ingest", &["kelly-schemas", "kelly-auth", "kelly-stream", "kelly-sql"]),
+    ("kelly-query", &["kelly-schemas", "kelly-auth", "kelly-sql"]),
+    ("kelly-api", &["kelly-schemas", "kelly-auth", "kelly-query"]),
     // The tools ask a running Kelly over HTTP; doctor, tail and dead letters also ask log and store themselves, because
     // they are for the time when no Kelly answers. Of ingest they read only its positions.
     ("kelly-cli", &["kelly-schemas", "kelly-stream", "kelly-sql", "kelly-ingest"]),
@@ -27,6 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "kelly",
         &[
             "kelly-schemas",
+            "kelly-auth",
             "kelly-directory",
             "kelly-stream",
             "kelly-sql",

@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
+use kelly_auth::Accounts;
 use kelly_query::cache::{AnswerCache, Bucket, CacheBounds, LONG_LIFETIME, SHORT_LIFETIME, lifetime};
 use kelly_query::{
     DetailedRequest, FeedPage, FeedRequest, GroupsRequest, METRICS_AT_ONCE, OVERVIEW_AT_ONCE, Overview,
@@ -20,16 +21,17 @@ use kelly_query::{
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::conditional::{data_tag, is_known};
+use crate::conditional::{VARIES_BY, data_tag, is_known};
 use crate::problem::Problem;
 use crate::routes::grouping::DrillDown;
 use crate::routes::performance::Performance;
 use crate::state::HandlerState;
 
-/// What can be asked, with everything that makes an answer another one.
+/// What can be asked, with everything that makes an answer another one: also which accounts the asker may see, so that nobody is
+/// answered what another one may see. Performance is of all accounts, and only asked by who may see all.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Question {
-    Overview,
+    Overview(Accounts),
     Detailed(DetailedRequest),
     Groups(GroupsRequest),
     Several(SeveralRequest),
@@ -42,7 +44,7 @@ impl Question {
     /// Questions the store is asked at once for this one's sake: so many turns it takes.
     fn turns(&self) -> usize {
         match self {
-            Self::Overview => OVERVIEW_AT_ONCE,
+            Self::Overview(_) => OVERVIEW_AT_ONCE,
             Self::Several(request) => request.metric_names.len().clamp(1, METRICS_AT_ONCE),
             Self::Performance => PERFORMANCE_AT_ONCE,
             Self::Detailed(_) | Self::Groups(_) | Self::Feed(_) | Self::Vip(_) => 1,
@@ -55,7 +57,7 @@ impl Question {
             Self::Detailed(request) => lifetime(&request.range, now),
             Self::Groups(request) => lifetime(&request.range, now),
             Self::Several(request) => lifetime(&request.each.range, now),
-            Self::Overview | Self::Feed(_) | Self::Vip(_) => SHORT_LIFETIME,
+            Self::Overview(_) | Self::Feed(_) | Self::Vip(_) => SHORT_LIFETIME,
             Self::Performance => LONG_LIFETIME,
         }
     }
@@ -64,7 +66,7 @@ impl Question {
     async fn ask(self, shared: &HandlerState, now: DateTime<Utc>) -> Result<Reply, QueryError> {
         let queries = &shared.app.queries;
         Ok(match self {
-            Self::Overview => Reply::Overview(Box::new(queries.overview().await?)),
+            Self::Overview(accounts) => Reply::Overview(Box::new(queries.overview(accounts).await?)),
             Self::Detailed(request) => {
                 Reply::DrillDown(DrillDown::Whole(Box::new(queries.detailed(request).await?)))
             }
@@ -265,7 +267,7 @@ impl Answer {
         headers.insert(ETAG, self.tag.clone());
         headers.insert(AGE, HeaderValue::from(age));
         headers.insert(CACHE_CONTROL, cache_control);
-        headers.insert(VARY, HeaderValue::from_static("accept"));
+        headers.insert(VARY, HeaderValue::from_static(VARIES_BY));
         response
     }
 }

@@ -1,14 +1,13 @@
 //! The client of one request, as the handlers of questions see it.
 
-use std::convert::Infallible;
-
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::response::Response;
+use kelly_auth::Accounts;
 
 use crate::answers::{self, Question};
-use crate::caller::Caller;
+use crate::caller::{Caller, identity_of};
 use crate::problem::Problem;
 use crate::state::HandlerState;
 
@@ -20,6 +19,8 @@ pub(crate) struct Client {
     pub(crate) shared: HandlerState,
     pub(crate) headers: HeaderMap,
     pub(crate) caller: Caller,
+    /// The accounts that the caller may see.
+    pub(crate) accounts: Accounts,
 }
 
 impl Client {
@@ -30,10 +31,11 @@ impl Client {
 }
 
 impl FromRequestParts<HandlerState> for Client {
-    type Rejection = Infallible;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, shared: &HandlerState) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, shared: &HandlerState) -> Result<Self, Problem> {
         let caller = Caller::of(&parts.extensions);
-        Ok(Self { shared: shared.clone(), headers: parts.headers.clone(), caller })
+        let accounts = identity_of(&parts.extensions)?.accounts;
+        Ok(Self { shared: shared.clone(), headers: parts.headers.clone(), caller, accounts })
     }
 }

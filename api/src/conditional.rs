@@ -7,6 +7,9 @@ use axum::http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde_json::Value;
 
+/// What `Vary` says of answers: what makes the answer to one client another than that to the next, its token among it.
+pub(crate) const VARIES_BY: &str = "accept, authorization, cookie";
+
 /// The tag of a body. Equal bodies have equal tags in every process of one build.
 pub(crate) fn entity_tag(body: &[u8]) -> HeaderValue {
     let mut hasher = DefaultHasher::new();

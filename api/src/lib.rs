@@ -2,11 +2,13 @@
 //!
 //! [`router`] makes a router from an [`AppState`]: the query service and four ports the binary
 //! implements ([`Accept`], [`Health`], [`Measure`], [`Observe`]); [`serve`] runs it. The way of a request, from the
-//! outside in: trace id, problem documents and latency (`edge`), Host and Origin (`guard`), the bound on
-//! requests (`limits`), then its handler under `routes`. There is no authentication here yet, so the
-//! server must listen on loopback only.
+//! outside in: trace id, problem documents and latency (`edge`), Host and Origin (`guard`), whether its caller may use
+//! the route (`authorise`), the bound on requests (`limits`), then its handler under `routes`. There is no authentication
+//! here yet, so the server must listen on loopback only.
 
+mod access;
 mod answers;
+mod authorise;
 mod caller;
 mod client;
 mod conditional;
@@ -23,6 +25,7 @@ mod parameters;
 mod ports;
 mod problem;
 mod queries;
+mod route_list;
 mod route_times;
 mod router;
 mod routes;
@@ -30,6 +33,7 @@ mod serve;
 mod state;
 mod trace;
 
+pub use access::{Access, RouteAccess};
 pub use edge::{OTHER_METHOD, UNMATCHED_ROUTE};
 pub use exports::ReadingPace;
 pub use latency::{Latencies, LatencyBook, MAX_SAMPLES, RequestClass, Sample};
@@ -40,7 +44,7 @@ pub use ports::{
 };
 pub use problem::{Code, Definition, PROBLEM_JSON, Problem, ProblemDocument};
 pub use queries::Queries;
-pub use router::{openapi_document, router};
+pub use router::{openapi_document, route_access, router};
 pub use serve::{Drained, serve};
 pub use state::{AppState, Settings};
 pub use trace::{TRACE_HEADER, TraceId};

@@ -69,29 +69,32 @@ macro_rules! problem_sets {
 problem_sets! {
     /// Queries with parameters.
     QueryProblems = [
-        InvalidParameter, RangeTooLong, QueryTooLarge, InvalidCursor, InvalidHost, HostNotAllowed, Internal,
-        ServerBusy, StoreUnavailable, StoreNotResponding, QueryTimeout,
+        InvalidParameter, RangeTooLong, QueryTooLarge, InvalidCursor, InvalidHost, HostNotAllowed, NotPermitted,
+        AccountNotPermitted, Internal, ServerBusy, StoreUnavailable, StoreNotResponding, QueryTimeout,
     ];
     /// Queries without parameters.
     PlainQueryProblems = [
-        InvalidParameter, InvalidHost, HostNotAllowed, Internal, ServerBusy, StoreUnavailable, StoreNotResponding, QueryTimeout,
+        InvalidParameter, InvalidHost, HostNotAllowed, NotPermitted, Internal, ServerBusy, StoreUnavailable,
+        StoreNotResponding, QueryTimeout,
     ];
     /// Recording.
     RecordProblems = [
-        MalformedBody, InvalidHost, HostNotAllowed, OriginNotAllowed, BodyTimeout, BodyTooLarge,
+        MalformedBody, InvalidHost, HostNotAllowed, OriginNotAllowed, NotPermitted, BodyTimeout, BodyTooLarge,
         UnsupportedMediaType, RowsRefused, Internal, ServerBusy, LogFull, LogUnavailable,
         RecordOutcomeUnknown,
     ];
     /// The health report; its 503 is described where it is.
-    HealthProblems = [InvalidParameter, InvalidHost, HostNotAllowed, Internal];
+    HealthProblems = [InvalidParameter, InvalidHost, HostNotAllowed, NotPermitted, Internal];
     /// Readiness.
     ReadyProblems = [InvalidParameter, InvalidHost, HostNotAllowed, Internal, ServerBusy, NotReady];
     /// Liveness, which stands outside the bound on requests.
     LivenessProblems = [InvalidParameter, InvalidHost, HostNotAllowed, Internal];
     /// Things looked up by name.
-    MissingProblems = [InvalidParameter, InvalidHost, HostNotAllowed, NotFound, Internal, ServerBusy];
+    MissingProblems = [
+        InvalidParameter, InvalidHost, HostNotAllowed, NotPermitted, NotFound, Internal, ServerBusy,
+    ];
     /// Routes that look nothing up.
-    PlainProblems = [InvalidParameter, InvalidHost, HostNotAllowed, Internal, ServerBusy];
+    PlainProblems = [InvalidParameter, InvalidHost, HostNotAllowed, NotPermitted, Internal, ServerBusy];
 }
 
 /// Rows as a file, in each form there is.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use kelly_auth::Accounts;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -26,6 +27,8 @@ pub struct Submission {
     pub kind: RowKind,
     /// How the rows are laid out.
     pub form: BodyForm,
+    /// The accounts that the client may record for; a row of another one, or of none, is a bad row.
+    pub accounts: Accounts,
     /// The bytes, never more than [`crate::Limits::max_body_bytes`].
     pub body: Bytes,
 }

@@ -1,6 +1,7 @@
 //! Questions the API asks, and what their failures mean to a client.
 
 use async_trait::async_trait;
+use kelly_auth::Accounts;
 use kelly_query::limits::TooLarge;
 use kelly_query::{
     DatabaseHealth, Detailed, DetailedRequest, ExportFormat, ExportRequest, ExportStream, FeedPage,
@@ -10,11 +11,12 @@ use kelly_query::{
 
 use crate::problem::{Code, Fault, LimitFault, ParameterFault, Problem};
 
-/// Answers questions. Implemented by [`QueryService`]; tests put a fake in its place.
+/// Answers questions, of the accounts that each says its asker may see. Implemented by [`QueryService`]; tests put a fake in
+/// its place.
 #[async_trait]
 pub trait Queries: Send + Sync {
-    /// The live figures.
-    async fn overview(&self) -> Result<Overview, QueryError>;
+    /// The live figures of these accounts.
+    async fn overview(&self, accounts: Accounts) -> Result<Overview, QueryError>;
     /// One metric over one range.
     async fn detailed(&self, request: DetailedRequest) -> Result<Detailed, QueryError>;
     /// Several metrics over one range.
@@ -29,14 +31,14 @@ pub trait Queries: Send + Sync {
     async fn export(&self, request: ExportRequest, format: ExportFormat) -> Result<ExportStream, QueryError>;
     /// How fast the store is and what a day adds to it.
     async fn store_performance(&self) -> Result<StorePerformance, QueryError>;
-    /// How the store is and what it holds.
-    async fn health_database(&self) -> Result<DatabaseHealth, QueryError>;
+    /// How the store is and, for who may see all accounts, what it holds.
+    async fn health_database(&self, accounts: Accounts) -> Result<DatabaseHealth, QueryError>;
 }
 
 #[async_trait]
 impl Queries for QueryService {
-    async fn overview(&self) -> Result<Overview, QueryError> {
-        self.overview().await
+    async fn overview(&self, accounts: Accounts) -> Result<Overview, QueryError> {
+        self.overview(&accounts).await
     }
 
     async fn detailed(&self, request: DetailedRequest) -> Result<Detailed, QueryError> {
@@ -67,8 +69,8 @@ impl Queries for QueryService {
         self.store_performance().await
     }
 
-    async fn health_database(&self) -> Result<DatabaseHealth, QueryError> {
-        self.health_database().await
+    async fn health_database(&self, accounts: Accounts) -> Result<DatabaseHealth, QueryError> {
+        self.health_database(&accounts).await
     }
 }
 
@@ -79,6 +81,7 @@ impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         let code = match &error {
             QueryError::BadParameter { .. } => Code::InvalidParameter,
+            QueryError::AccountNotPermitted => Code::AccountNotPermitted,
             QueryError::RangeTooLong { .. } | QueryError::TimeframeTooLong { .. } => Code::RangeTooLong,
             QueryError::TooManySamples { question, source } => {
                 let detail = sentence(&error.to_string());

@@ -9,35 +9,41 @@ use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use kelly_auth::Permission::{
+    Export, ReadActivity, ReadHealth, ReadMetrics, ReadPages, ReadPerformance, Record,
+};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+use crate::access::{Access, RouteAccess};
+use crate::authorise::authorise;
 use crate::edge::{edge, note_route, on_panic};
 use crate::guard::guard;
 use crate::openapi::{DOCS_PATH, DOCUMENT_PATH, head};
+use crate::route_list::RouteList;
 use crate::routes::{activity, export, health, metrics, performance, problems, record, several, start_page};
 use crate::state::{AppState, HandlerState};
 
 /// The router over these parts. From the outside in: trace id, problem documents and latency; the
-/// checks of Host and Origin; the bound on requests; routing; panics.
+/// checks of Host and Origin; routing; whether the caller may use the route; panics; the bound on requests.
 pub fn router(app: AppState) -> Router {
     let document = openapi_document(&app.settings.version);
     let pages_of_the_document = [DOCS_PATH, DOCUMENT_PATH].map(str::to_owned);
     let templates = document.paths.paths.keys().cloned().chain(pages_of_the_document).collect();
-    let shared = HandlerState::new(app, templates);
+    let bounded = bounded().merge(pages()).merge(documentation(&document));
+    let (bounded, _, mut table) = bounded.split(OpenApi::default());
+    let (unbounded, _, table_of_unbounded) = unbounded().split(OpenApi::default());
+    table.extend(table_of_unbounded);
+    let shared = HandlerState::new(app, templates, table);
     let settings = &shared.app.settings;
-    let (bounded, _) = bounded().split_for_parts();
-    let (unbounded, _) = unbounded().split_for_parts();
     let routes = bounded
-        .merge(pages())
-        .merge(documentation(&document))
         .layer(DefaultBodyLimit::max(settings.limits.max_body_bytes))
         .layer(from_fn_with_state(shared.clone(), bound_requests))
         .merge(unbounded)
         .layer(CatchPanicLayer::custom(on_panic))
+        .layer(from_fn_with_state(shared.clone(), authorise))
         .layer(from_fn(note_route))
         .with_state(shared.clone());
     // A router of its own, so that the layers see what routing itself answers (404, 405 with Allow).
@@ -46,45 +52,54 @@ pub fn router(app: AppState) -> Router {
 
 /// The OpenAPI document of the router, under the version given.
 pub fn openapi_document(version: &str) -> OpenApi {
-    OpenApiRouter::with_openapi(head(version)).merge(bounded()).merge(unbounded()).into_openapi()
+    let (_, document, _) = bounded().merge(unbounded()).split(head(version));
+    document
+}
+
+/// Every route with what it needs of its caller, in the order of their paths.
+pub fn route_access() -> Vec<RouteAccess> {
+    let described = bounded().merge(unbounded());
+    let (_, _, table) =
+        described.merge(pages()).merge(documentation(&OpenApi::default())).split(OpenApi::default());
+    table.into_routes()
 }
 
 /// The routes that count among the requests being worked on.
-fn bounded() -> OpenApiRouter<HandlerState> {
-    OpenApiRouter::default()
-        .routes(routes!(metrics::overview))
-        .routes(routes!(metrics::detailed))
-        .routes(routes!(several::detailed))
-        .routes(routes!(metrics::catalogue))
-        .routes(routes!(export::samples))
-        .routes(routes!(export::activity))
-        .routes(routes!(activity::feed))
-        .routes(routes!(activity::vip))
-        .routes(routes!(record::metrics))
-        .routes(routes!(record::activity))
-        .routes(routes!(performance::performance))
-        .routes(routes!(health::report))
-        .routes(routes!(health::monitoring_database))
-        .routes(routes!(health::database))
-        .routes(routes!(health::readyz))
-        .routes(routes!(problems::all))
-        .routes(routes!(problems::one))
+fn bounded() -> RouteList {
+    RouteList::default()
+        .route(Access::Needs(ReadMetrics), routes!(metrics::overview))
+        .route(Access::Needs(ReadMetrics), routes!(metrics::detailed))
+        .route(Access::Needs(ReadMetrics), routes!(several::detailed))
+        .route(Access::Needs(ReadMetrics), routes!(metrics::catalogue))
+        .route(Access::Needs(Export), routes!(export::samples))
+        .route(Access::Needs(Export), routes!(export::activity))
+        .route(Access::Needs(ReadActivity), routes!(activity::feed))
+        .route(Access::Needs(ReadActivity), routes!(activity::vip))
+        .route(Access::Needs(Record), routes!(record::metrics))
+        .route(Access::Needs(Record), routes!(record::activity))
+        .route(Access::Needs(ReadPerformance), routes!(performance::performance))
+        .route(Access::Needs(ReadHealth), routes!(health::report))
+        .route(Access::Needs(ReadHealth), routes!(health::monitoring_database))
+        .route(Access::Needs(ReadHealth), routes!(health::database))
+        .route(Access::Open, routes!(health::readyz))
+        .route(Access::Needs(ReadPages), routes!(problems::all))
+        .route(Access::Needs(ReadPages), routes!(problems::one))
 }
 
 /// The routes outside that bound: a busy process is alive.
-fn unbounded() -> OpenApiRouter<HandlerState> {
-    OpenApiRouter::default().routes(routes!(health::livez))
+fn unbounded() -> RouteList {
+    RouteList::default().route(Access::Open, routes!(health::livez))
 }
 
-fn pages() -> Router<HandlerState> {
-    Router::new()
-        .route("/", get(start_page::html))
-        .route("/assets/start.css", get(start_page::style))
-        .route("/assets/start.js", get(start_page::script))
+fn pages() -> RouteList {
+    RouteList::default()
+        .page(Access::Needs(ReadPages), "/", get(start_page::html))
+        .page(Access::Needs(ReadPages), "/assets/start.css", get(start_page::style))
+        .page(Access::Needs(ReadPages), "/assets/start.js", get(start_page::script))
 }
 
 /// The document and its pages; the pages' files are in the binary and call nobody.
-fn documentation(document: &OpenApi) -> Router<HandlerState> {
+fn documentation(document: &OpenApi) -> RouteList {
     // Serialised once: it never changes while the process runs. Its maps have string keys and its
     // numbers are finite, so it always serialises.
     let text: Arc<str> = serde_json::to_string_pretty(document).unwrap_or_default().into();
@@ -92,8 +107,12 @@ fn documentation(document: &OpenApi) -> Router<HandlerState> {
         move || async move { ([(CONTENT_TYPE, "application/json")], text.to_string()).into_response() };
     let config = Config::from(DOCUMENT_PATH).validator_url("none").try_it_out_enabled(true);
     let pages: Router<HandlerState> = SwaggerUi::new(DOCS_PATH).config(config).into();
-    let pages = pages.layer(map_response(finish_page));
-    Router::new().route(DOCUMENT_PATH, get(document)).merge(pages)
+    let paths = ["", "/", "/{*rest}"].map(|rest| format!("{DOCS_PATH}{rest}"));
+    RouteList::default().page(Access::Needs(ReadPages), DOCUMENT_PATH, get(document)).pages(
+        Access::Needs(ReadPages),
+        &paths.each_ref().map(String::as_str),
+        pages.layer(map_response(finish_page)),
+    )
 }
 
 /// The documentation's pages call this server only. Swagger UI sets styles from its script and has its icons in data URLs.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use kelly_schemas::Catalogue;
 
+use crate::access::RouteTable;
 use crate::answers::Answers;
 use crate::limits::{Gates, Limits};
 use crate::ports::{Accept, Health, Measure, Observe};
@@ -52,12 +53,21 @@ pub(crate) struct HandlerState {
     pub(crate) route_times: Arc<RouteTimes>,
     /// The routes' paths, of which a path without a route may have meant one.
     pub(crate) templates: Arc<[String]>,
+    /// What each route needs of its caller.
+    pub(crate) routes: Arc<RouteTable>,
 }
 
 impl HandlerState {
-    pub(crate) fn new(app: AppState, templates: Vec<String>) -> Self {
+    pub(crate) fn new(app: AppState, templates: Vec<String>, routes: RouteTable) -> Self {
         let gates = Arc::new(Gates::new(app.settings.limits.clone()));
         let answers = Arc::new(Answers::new(app.settings.limits.kept_answers));
-        Self { app, gates, answers, route_times: Arc::default(), templates: templates.into() }
+        Self {
+            app,
+            gates,
+            answers,
+            route_times: Arc::default(),
+            templates: templates.into(),
+            routes: Arc::new(routes),
+        }
     }
 }

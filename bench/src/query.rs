@@ -11,7 +11,7 @@ use clap::Args;
 use comfy_table::Table as TextTable;
 use hdrhistogram::Histogram;
 use kelly_ingest::{IngestConfig, Pipeline, Rules};
-use kelly_query::{DetailedRequest, QueryService, QueryServiceParts, RangeRequest};
+use kelly_query::{Accounts, DetailedRequest, QueryService, QueryServiceParts, RangeRequest};
 use kelly_schemas::{Catalogue, Limits, Stream};
 use kelly_sql::Store;
 use kelly_stream::{self as stream, EmbeddedConfig, EmbeddedLog, Log, NewRecord, TopicSpec};
@@ -235,6 +235,7 @@ async fn ask(
         let request = DetailedRequest {
             metric_name: format!("metric_{}", question % METRICS),
             range: RangeRequest::Last(timeframe.parse()?),
+            accounts: Accounts::All,
             account_id: account.map(str::to_owned),
             conversation_id: None,
             step_seconds: None,

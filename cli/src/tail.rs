@@ -6,7 +6,8 @@ use anyhow::Context;
 use chrono::Utc;
 use kelly_schemas::error_chain;
 use kelly_sql::queries::{
-    ActivityTailFilter, MetricTailFilter, TailCursor, TailPage, Tailed, TailedEvent, TailedMetric,
+    AccountFilter, ActivityTailFilter, MetricTailFilter, TailCursor, TailPage, Tailed, TailedEvent,
+    TailedMetric,
 };
 use kelly_sql::{Store, StoreError};
 use serde_json::{Value, json};
@@ -189,7 +190,7 @@ impl Tail {
             return;
         }
         let wanted: Vec<&str> = filter.metrics.iter().map(String::as_str).collect();
-        let Ok(seen) = self.store.metrics_seen(&wanted).await else { return };
+        let Ok(seen) = self.store.metrics_seen(&wanted, AccountFilter::Any).await else { return };
         self.has_looked_for_names = true;
         for metric in wanted.into_iter().filter(|metric| !seen.contains(*metric)) {
             tracing::warn!(

@@ -1,6 +1,7 @@
 //! Acceptance over HTTP: a body is checked whole, row by row, and only then appended to the log.
 //! One bad row refuses the body; nothing is half-done. Accepted means durable on the log.
 
+mod arrival;
 mod arrow;
 mod outcome;
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::thread;
 
 use bytes::Bytes;
-use kelly_schemas::decode::{self, Form, Origin, RawRow};
+use kelly_schemas::decode::{self, Form, RawRow};
 use kelly_schemas::{Limits, Stream, ids};
 use kelly_stream::partitioner::partition_of;
 use kelly_stream::{Log, LogError, NewRecord};
@@ -18,6 +19,7 @@ use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+pub use self::arrival::Arrival;
 use self::outcome::Checked;
 pub use self::outcome::{AcceptError, Accepted, BadRow, MAX_REPORTED};
 
@@ -79,13 +81,13 @@ impl Acceptor {
         kind: Kind,
         body: &[u8],
         form: Form,
-        now_ms: i64,
+        arrival: &Arrival,
     ) -> Result<Accepted, AcceptError> {
-        self.append(self.check(kind, body, form, now_ms)?).await
+        self.append(self.check(kind, body, form, arrival)?).await
     }
 
     /// Checks a body of metrics that is an Arrow IPC stream and appends it. Returns when it is durable.
-    pub async fn accept_arrow(&self, body: Bytes, now_ms: i64) -> Result<Accepted, AcceptError> {
+    pub async fn accept_arrow(&self, body: Bytes, arrival: Arrival) -> Result<Accepted, AcceptError> {
         // It is never closed, so there always is a permit in the end.
         let permit = Arc::clone(&self.checking).acquire_owned().await.ok();
         let (limits, partitions) = (self.limits, self.metric_partitions);
@@ -93,7 +95,7 @@ impl Acceptor {
         // goes along, for the check goes on when nobody waits for it any more.
         let checked = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            arrow::check(&body, &origin(&limits, now_ms), partitions)
+            arrow::check(&body, &arrival, &limits, partitions)
         });
         self.append(checked.await.map_err(AcceptError::BrokenOff)??).await
     }
@@ -106,9 +108,10 @@ impl Acceptor {
         Ok(accepted)
     }
 
-    fn check(&self, kind: Kind, body: &[u8], form: Form, now_ms: i64) -> Result<Checked, AcceptError> {
+    fn check(&self, kind: Kind, body: &[u8], form: Form, arrival: &Arrival) -> Result<Checked, AcceptError> {
+        let now_ms = arrival.now_ms;
         let rows = decode::split_rows(body, form, &self.limits).map_err(AcceptError::Body)?;
-        let origin = origin(&self.limits, now_ms);
+        let origin = arrival.origin(&self.limits);
         let partitions = match kind {
             Kind::Metrics => self.metric_partitions,
             Kind::Activity => self.activity_partitions,
@@ -117,27 +120,35 @@ impl Acceptor {
         let (mut ids, mut bad, mut total) = (Vec::new(), Vec::new(), 0);
         for row in &rows {
             let checked = match kind {
-                Kind::Metrics => decode::metric(row, &origin).map(|metric| {
-                    messages.push(partition_of(metric.partition_key().as_bytes(), partitions), row.bytes);
-                }),
-                Kind::Activity => decode::activity(row, &origin).map(|event| {
-                    let partition = partition_of(event.partition_key().as_bytes(), partitions);
-                    let derived = ids::derived_event_id(now_ms, 0, 0, row.index);
-                    if event.id == derived {
-                        // No id of its own: it gets one here, so that the answer can name it.
-                        let id = id_at(now_ms);
-                        messages.push(partition, &with_id(row, id));
-                        ids.push(id);
-                    } else {
-                        messages.push(partition, row.bytes);
-                        ids.push(event.id);
-                    }
-                }),
+                Kind::Metrics => {
+                    decode::metric(row, &origin).map_err(|reject| reject.fault).and_then(|metric| {
+                        arrival.check_account(&metric.account_id)?;
+                        messages.push(partition_of(metric.partition_key().as_bytes(), partitions), row.bytes);
+                        Ok(())
+                    })
+                }
+                Kind::Activity => {
+                    decode::activity(row, &origin).map_err(|reject| reject.fault).and_then(|event| {
+                        arrival.check_account(&event.account_id)?;
+                        let partition = partition_of(event.partition_key().as_bytes(), partitions);
+                        let derived = ids::derived_event_id(now_ms, 0, 0, row.index);
+                        if event.id == derived {
+                            // No id of its own: it gets one here, so that the answer can name it.
+                            let id = id_at(now_ms);
+                            messages.push(partition, &with_id(row, id));
+                            ids.push(id);
+                        } else {
+                            messages.push(partition, row.bytes);
+                            ids.push(event.id);
+                        }
+                        Ok(())
+                    })
+                }
             };
-            if let Err(reject) = checked {
+            if let Err(fault) = checked {
                 total += 1;
                 if bad.len() < MAX_REPORTED {
-                    bad.push(BadRow { index: row.index, line: row.line, fault: reject.fault });
+                    bad.push(BadRow { index: row.index, line: row.line, fault });
                 }
             }
         }
@@ -146,11 +157,6 @@ impl Acceptor {
         }
         Ok(Checked { rows: rows.len(), ids, records: messages.finish() })
     }
-}
-
-/// Where a row of a body stands: not on the log yet.
-fn origin(limits: &Limits, now_ms: i64) -> Origin<'_> {
-    Origin { partition: 0, offset: 0, log_time_ms: now_ms, limits }
 }
 
 /// A UUIDv7 of the moment: an event without a time of its own takes it from there.

@@ -12,14 +12,15 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{Field, Schema};
 use async_trait::async_trait;
 use bytes::Bytes;
+use kelly_auth::Accounts;
 use kelly_harness::{KafkaBroker, TestDatabase};
-use kelly_ingest::accept::{AcceptError, Acceptor};
+use kelly_ingest::accept::{AcceptError, Acceptor, Arrival, Kind};
 use kelly_ingest::evidence::{Evidence, Source};
 use kelly_ingest::{
     Batch, BatchBounds, BatchBuilder, Block, IngestConfig, InsertError, Nonce, Pipeline, Rules, Tables,
     Unanswered,
 };
-use kelly_schemas::decode::ARROW_STREAM;
+use kelly_schemas::decode::{ARROW_STREAM, Form};
 use kelly_schemas::{Limits, Stream};
 use kelly_sql::Table;
 use kelly_sql::evidence::MarkedGeneration;
@@ -292,6 +293,52 @@ fn topic(name: &str) -> TopicSpec {
     TopicSpec { name: name.to_owned(), partitions: 2, retention: Retention::default() }
 }
 
+/// A sender who is not limited.
+fn anybody() -> Arrival {
+    Arrival { now_ms: LOG_TIME_MS, accounts: Accounts::All }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_limited_to_accounts_records_for_those_or_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(EmbeddedConfig::new(directory.path())).unwrap());
+    log.ensure_topics(&[topic(Stream::Metrics.topic()), topic(Stream::Activity.topic())]).await.unwrap();
+    let acceptor = Acceptor::new(Arc::clone(&log), Limits::default()).await.unwrap();
+    let own = Arrival { accounts: Accounts::only(["own", "second"]).unwrap(), ..anybody() };
+    let mixed = [Some("own"), Some("others"), None, Some("second")];
+    let permitted = [Some("own"), Some("second")];
+    let metrics = |accounts: &[Option<&'static str>]| -> Vec<Row> {
+        let row = |account: &Option<&'static str>| Row { account: *account, ..rows()[3].clone() };
+        accounts.iter().map(row).collect()
+    };
+    let events = |accounts: &[Option<&'static str>]| {
+        let event = |account: &Option<&'static str>| serde_json::json!({"event_type": "e", "title": "t", "account_id": account});
+        serde_json::to_vec(&accounts.iter().map(event).collect::<Vec<_>>()).unwrap()
+    };
+    for (accounts, arrival, expected) in [
+        (&mixed[..], &own, Err(vec![(1, "account_not_permitted"), (2, "account_not_permitted")])),
+        (&permitted, &own, Ok(2)),
+        (&mixed, &anybody(), Ok(4)),
+    ] {
+        let metrics = metrics(accounts);
+        let outcomes = [
+            acceptor.accept(Kind::Metrics, &as_json(&metrics), Form::Json, arrival).await,
+            acceptor.accept(Kind::Activity, &events(accounts), Form::Json, arrival).await,
+            acceptor.accept_arrow(as_arrow(&metrics, true, 2).into(), arrival.clone()).await,
+        ];
+        for outcome in outcomes {
+            let outcome = outcome.map(|accepted| accepted.rows).map_err(|refused| match refused {
+                AcceptError::Rows { bad, .. } => {
+                    bad.into_iter().map(|row| (row.index, row.fault.code())).collect::<Vec<_>>()
+                }
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(outcome, expected, "{accounts:?}");
+        }
+    }
+    log.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_of_arrow_is_on_the_log_by_partition_or_refused_whole() {
     let directory = tempfile::tempdir().unwrap();
@@ -300,11 +347,11 @@ async fn a_body_of_arrow_is_on_the_log_by_partition_or_refused_whole() {
     let acceptor = Acceptor::new(Arc::clone(&log), Limits::default()).await.unwrap();
 
     let rows = rows();
-    let refused = acceptor.accept_arrow(as_arrow(&rows, true, 100).into(), LOG_TIME_MS).await;
+    let refused = acceptor.accept_arrow(as_arrow(&rows, true, 100).into(), anybody()).await;
     let Err(AcceptError::Rows { bad, total, rows: all }) = refused else { panic!("{refused:?}") };
     assert_eq!((all, bad[0].index, bad[0].fault.code()), (500, 2, "too_old"));
     assert!(total > bad.len(), "{total} and {} reported", bad.len());
-    let broken = acceptor.accept_arrow(Bytes::from_static(b"no stream"), LOG_TIME_MS).await;
+    let broken = acceptor.accept_arrow(Bytes::from_static(b"no stream"), anybody()).await;
     assert!(
         matches!(&broken, Err(AcceptError::Body(fault)) if fault.code() == "invalid_arrow"),
         "{broken:?}"
@@ -316,7 +363,7 @@ async fn a_body_of_arrow_is_on_the_log_by_partition_or_refused_whole() {
     let bad: Vec<u32> = dead_rows(&by_json).into_iter().map(|(row, _)| row).collect();
     let good: Vec<Row> =
         rows.into_iter().zip(0..).filter(|(_, row)| !bad.contains(row)).map(|(row, _)| row).collect();
-    let accepted = acceptor.accept_arrow(as_arrow(&good, true, 1_000).into(), LOG_TIME_MS).await.unwrap();
+    let accepted = acceptor.accept_arrow(as_arrow(&good, true, 1_000).into(), anybody()).await.unwrap();
     assert_eq!(accepted.rows, good.len());
     let ends = log.ends(Stream::Metrics.topic()).await.unwrap();
     assert!(ends.iter().all(|end| end.high == 1), "one message a partition: {ends:?}");
@@ -324,7 +371,7 @@ async fn a_body_of_arrow_is_on_the_log_by_partition_or_refused_whole() {
     let large_metadata: &'static str =
         Box::leak(format!(r#"{{"k":"{}"}}"#, "x".repeat(4_000)).into_boxed_str());
     let large = vec![Row { metadata: Some(large_metadata), ..good[0].clone() }; 900];
-    acceptor.accept_arrow(as_arrow(&large, true, 1_000).into(), LOG_TIME_MS).await.unwrap();
+    acceptor.accept_arrow(as_arrow(&large, true, 1_000).into(), anybody()).await.unwrap();
     let ends = log.ends(Stream::Metrics.topic()).await.unwrap();
     assert!(ends.iter().map(|end| end.high).sum::<u64>() > 4, "a large body is cut into messages: {ends:?}");
     log.close().await.unwrap();

@@ -14,7 +14,7 @@ use crate::window::Resolution;
 
 /// Puts what the store found into the answer.
 pub(crate) fn answer(
-    request: DetailedRequest,
+    request: &DetailedRequest,
     plan: &Plan,
     definition: &Definition,
     series: &Series,
@@ -24,14 +24,14 @@ pub(crate) fn answer(
     let newest_sample = series.window.and_then(|window| instant(window.newest_ms));
     let points: Vec<Point> = series.points.iter().filter_map(|interval| point(interval, plan, now)).collect();
     Detailed {
-        metric_name: request.metric_name,
+        metric_name: request.metric_name.clone(),
         current_value: current_value(&points, definition.aggregate),
         historical_data: points,
         percentile_data: series.window.as_ref().map(percentiles).unwrap_or_default(),
         thresholds,
         trend_analysis: trend_analysis(plan, definition, &thresholds, series),
-        account_id: request.account_id,
-        conversation_id: request.conversation_id,
+        account_id: request.account_id.clone(),
+        conversation_id: request.conversation_id.clone(),
         window: plan.window,
         resolution: Resolution::of_seconds(plan.step_seconds),
         tier: plan.tier,
@@ -135,6 +135,7 @@ fn instant(milliseconds: i64) -> Option<DateTime<Utc>> {
 
 #[cfg(test)]
 mod tests {
+    use kelly_auth::Accounts;
     use kelly_schemas::Catalogue;
     use kelly_sql::queries::Compared;
 
@@ -152,14 +153,16 @@ mod tests {
         let request = DetailedRequest {
             metric_name: metric.to_owned(),
             range: RangeRequest::Last(Timeframe::OneHour),
+            accounts: Accounts::All,
             account_id: account_id.map(str::to_owned),
             conversation_id: None,
             step_seconds: None,
             compare: None,
         };
         let retention = Retention::of(72, 90);
-        let plan = plan::plan(&request.asked(), &retention, now).unwrap();
-        answer(request, &plan, &Catalogue::builtin().get(metric), series, now)
+        let asked = request.asked(&request.whose().unwrap());
+        let plan = plan::plan(&asked, &retention, now).unwrap();
+        answer(&request, &plan, &Catalogue::builtin().get(metric), series, now)
     }
 
     fn interval(start_ms: i64, count: u64, value: f64) -> SeriesInterval {

@@ -1,6 +1,7 @@
 //! The answer of `metrics/detailed/{metric}`: one metric over one range.
 
 use chrono::{DateTime, Utc};
+use kelly_auth::Accounts;
 use kelly_schemas::catalogue::{self, Definition};
 use kelly_schemas::limits;
 use kelly_sql::queries::{Aggregate, SeriesSource};
@@ -16,6 +17,7 @@ use crate::error::QueryError;
 use crate::plan::{Asked, Scope};
 use crate::range::RangeRequest;
 use crate::retention::Kept;
+use crate::whose::Whose;
 
 /// What to answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,9 +26,11 @@ pub struct DetailedRequest {
     pub metric_name: String,
     /// Over which time.
     pub range: RangeRequest,
-    /// Only this account.
+    /// The accounts that the asker may see.
+    pub accounts: Accounts,
+    /// Only this account, one of those.
     pub account_id: Option<String>,
-    /// Only this conversation.
+    /// Only this conversation, as far as it belongs to one of those accounts.
     pub conversation_id: Option<String>,
     /// The length of a point, one of those [`crate::parse_step`] reads; `None` for what suits the range.
     pub step_seconds: Option<u32>,
@@ -186,8 +190,17 @@ pub struct MetricDefinition {
 }
 
 impl DetailedRequest {
-    /// Refuses what no sample can have: it would answer empty for ever, which misleads.
-    pub(crate) fn check(&self) -> Result<(), QueryError> {
+    /// Refuses what no sample can have, which would answer empty for ever and mislead, and an account that the asker may not
+    /// see.
+    ///
+    /// # Errors
+    /// Naming the parameter at fault.
+    pub fn check(&self) -> Result<(), QueryError> {
+        self.whose().map(drop)
+    }
+
+    /// Whose samples are asked for, of a question that is not refused.
+    pub(crate) fn whose(&self) -> Result<Whose<'_>, QueryError> {
         let bounded = [
             ("metric_type", Some(&self.metric_name), limits::METRIC_NAME_CHARACTERS),
             ("account_id", self.account_id.as_ref(), limits::ACCOUNT_ID_CHARACTERS),
@@ -196,32 +209,30 @@ impl DetailedRequest {
         for (parameter, text, most) in bounded {
             check_text(parameter, text.map(String::as_str), most)?;
         }
-        Ok(())
+        Whose::asked(self.account_id.as_deref(), &self.accounts)
     }
 
-    pub(crate) fn scope(&self) -> Scope {
-        match (&self.account_id, &self.conversation_id) {
-            (_, Some(_)) => Scope::Conversation,
-            (Some(_), None) => Scope::Account,
-            (None, None) => Scope::Everything,
-        }
+    pub(crate) fn asked(&self, whose: &Whose<'_>) -> Asked {
+        let scope = match (&self.conversation_id, whose) {
+            (Some(_), _) => Scope::Conversation,
+            (None, Whose::Of(_)) => Scope::Account,
+            (None, Whose::Everybodys) => Scope::Everything,
+        };
+        Asked { range: self.range, scope, step_seconds: self.step_seconds }
     }
 
-    pub(crate) fn asked(&self) -> Asked {
-        Asked { range: self.range, scope: self.scope(), step_seconds: self.step_seconds }
-    }
-
-    pub(crate) fn source(&self, tier: Tier) -> SeriesSource<'_> {
-        let account = self.account_id.as_deref();
+    pub(crate) fn source<'a>(&'a self, whose: &'a Whose<'a>, tier: Tier) -> SeriesSource<'a> {
         match (tier, &self.conversation_id) {
             (Tier::Minute, _) => SeriesSource::Minute,
             (Tier::Hour, _) => SeriesSource::Hour,
-            (Tier::Raw, Some(conversation)) => SeriesSource::ConversationRaw { conversation, account },
-            (Tier::Raw, None) => SeriesSource::AccountRaw { account: account.unwrap_or_default() },
-            (Tier::AccountHour, _) => SeriesSource::AccountHour { account: account.unwrap_or_default() },
+            (Tier::Raw, Some(conversation)) => {
+                SeriesSource::ConversationRaw { conversation, accounts: whose.filter() }
+            }
+            (Tier::Raw, None) => SeriesSource::AccountRaw { accounts: whose.accounts() },
+            (Tier::AccountHour, _) => SeriesSource::AccountHour { accounts: whose.accounts() },
             (Tier::ConversationDay, conversation) => SeriesSource::ConversationDay {
                 conversation: conversation.as_deref().unwrap_or_default(),
-                account,
+                accounts: whose.filter(),
             },
         }
     }

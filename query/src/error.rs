@@ -18,6 +18,9 @@ pub enum QueryError {
         /// What is wrong and how to fix it, ready to follow the parameter's name.
         problem: String,
     },
+    /// The account that is named is not one the asker may see. It says the same whether or not there is such an account.
+    #[error("`account_id` is not an account that you may see; leave it out for all those that you may")]
+    AccountNotPermitted,
     /// The range is longer than what is kept.
     #[error(
         "the range from {} to {} is longer than the {limit_days} days that are kept; ask for a shorter one",
@@ -119,6 +122,7 @@ impl QueryError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadParameter { .. } => "bad_parameter",
+            Self::AccountNotPermitted => "account_not_permitted",
             Self::RangeTooLong { .. } | Self::TimeframeTooLong { .. } | Self::TooManySamples { .. } => {
                 "range_too_long"
             }
@@ -152,6 +156,7 @@ impl QueryError {
     pub fn parameter(&self) -> Option<&'static str> {
         match self {
             Self::BadParameter { parameter, .. } => Some(parameter),
+            Self::AccountNotPermitted => Some("account_id"),
             Self::RangeTooLong { .. } => Some("from"),
             Self::TimeframeTooLong { .. } => Some("timeframe"),
             Self::TooLarge(too_large) => Some(too_large.parameter),

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, BoxStream, StreamExt};
+use kelly_auth::Accounts;
 use kelly_schemas::limits;
 use kelly_sql::queries::{
     ActivityExport, Export, ExportBytes, GroupExportRow, GroupsExport, MAX_EXPORT_ROWS, SamplesExport,
@@ -20,6 +21,7 @@ use crate::range::RangeRequest;
 use crate::retention::Kept;
 use crate::service::{Context, QueryService, series_question};
 use crate::tier::Tier;
+use crate::whose::Whose;
 use crate::window::Window;
 
 /// What to export.
@@ -36,16 +38,41 @@ pub enum ExportRequest {
 }
 
 /// Which events to export.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActivityExportRequest {
+    /// The accounts that the asker may see.
+    pub accounts: Accounts,
     /// Over which time.
     pub range: RangeRequest,
     /// Only of this severity.
     pub severity: Option<String>,
     /// Only of this type.
     pub event_type: Option<String>,
-    /// Only of this account.
+    /// Only of this account, one of those.
     pub account_id: Option<String>,
+}
+
+impl ExportRequest {
+    /// Refuses what no row can have, and an account that the asker may not see.
+    ///
+    /// # Errors
+    /// Naming the parameter at fault.
+    pub fn check(&self) -> Result<(), QueryError> {
+        match self {
+            Self::Series(request) | Self::Samples(request) => request.check(),
+            Self::Groups(request) => request.check(),
+            Self::Activity(request) => request.whose().map(drop),
+        }
+    }
+}
+
+impl ActivityExportRequest {
+    /// Whose events are asked for, of a request that is not refused.
+    fn whose(&self) -> Result<Whose<'_>, QueryError> {
+        check_text("event_type", self.event_type.as_deref(), limits::EVENT_TYPE_CHARACTERS)?;
+        check_text("account_id", self.account_id.as_deref(), limits::ACCOUNT_ID_CHARACTERS)?;
+        Whose::asked(self.account_id.as_deref(), &self.accounts)
+    }
 }
 
 /// An export on its way. Its first bytes are there; an error later ends the stream, which is then not whole.
@@ -72,11 +99,11 @@ impl QueryService {
         let retention = self.retention().await?;
         match request {
             ExportRequest::Series(request) => {
-                request.check()?;
+                let whose = request.whose()?;
                 let definition = self.parts().catalogue.get(&request.metric_name);
-                let context = Context { definition: &definition, retention: &retention, now };
+                let context = Context { whose: &whose, definition: &definition, retention: &retention, now };
                 let (plan, _) = self.planned(request, &context).await?;
-                let export = Export::Series(series_question(request, &plan, &definition));
+                let export = Export::Series(series_question(request, &plan, &context));
                 let range =
                     Range::of_tier(plan.window, plan.window_kept, retention.kept_from(plan.tier, now));
                 self.begin(&export, format, range).await
@@ -96,12 +123,12 @@ impl QueryService {
                 self.begin(&export, format, range).await
             }
             ExportRequest::Samples(request) => {
-                request.check()?;
+                let whose = request.whose()?;
                 let asked = window_asked(&request.range, &retention, now)?;
                 let range = Range::kept(asked, retention.kept_from(Tier::Raw, now));
                 let export = Export::Samples(SamplesExport {
                     metric: &request.metric_name,
-                    account: request.account_id.as_deref(),
+                    accounts: whose.filter(),
                     conversation: request.conversation_id.as_deref(),
                     from_ms: range.window.from.timestamp_millis(),
                     to_ms: range.window.to.timestamp_millis(),
@@ -109,14 +136,13 @@ impl QueryService {
                 self.begin_counted(&export, format, range).await
             }
             ExportRequest::Activity(request) => {
-                check_text("event_type", request.event_type.as_deref(), limits::EVENT_TYPE_CHARACTERS)?;
-                check_text("account_id", request.account_id.as_deref(), limits::ACCOUNT_ID_CHARACTERS)?;
+                let whose = request.whose()?;
                 let asked = window_asked(&request.range, &retention, now)?;
                 let range = Range::kept(asked, retention.events_kept_from(now));
                 let export = Export::Activity(ActivityExport {
                     severity: request.severity.as_deref(),
                     event_type: request.event_type.as_deref(),
-                    account: request.account_id.as_deref(),
+                    accounts: whose.filter(),
                     from_ms: range.window.from.timestamp_millis(),
                     to_ms: range.window.to.timestamp_millis(),
                 });

@@ -1,6 +1,7 @@
 //! The activity feed: newest events first, in pages that stay right while events arrive.
 
 use chrono::{DateTime, Utc};
+use kelly_auth::Accounts;
 use kelly_schemas::limits;
 use kelly_sql::Store;
 use kelly_sql::queries::{ActivityFilter, ActivityKey, ActivityRow};
@@ -12,6 +13,7 @@ use crate::cursor::{self, Filters, Position};
 use crate::detailed::check_text;
 use crate::error::QueryError;
 use crate::metadata::Metadata;
+use crate::whose::Whose;
 
 /// Most events a page may hold.
 pub const MAX_LIMIT: u32 = 200;
@@ -25,8 +27,10 @@ const MAX_READS: u32 = 6;
 const MAX_READ_ROWS: u32 = 4_000;
 
 /// What to answer. Every filter that is set must match; matching is exact.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FeedRequest {
+    /// The accounts that the asker may see.
+    pub accounts: Accounts,
     /// Events of the page, 1 to [`MAX_LIMIT`]; `None` is [`DEFAULT_LIMIT`].
     pub limit: Option<u32>,
     /// `next_cursor` of the page before; `None` starts at the newest event.
@@ -35,7 +39,7 @@ pub struct FeedRequest {
     pub severity: Option<String>,
     /// Only this type.
     pub event_type: Option<String>,
-    /// Only this account.
+    /// Only this account, one of those.
     pub account_id: Option<String>,
 }
 
@@ -88,7 +92,8 @@ pub(crate) async fn page(
     request: &FeedRequest,
     vip_only: bool,
 ) -> Result<FeedPage, QueryError> {
-    let limit = request.check()? as usize;
+    let (limit, whose) = request.asked()?;
+    let limit = limit as usize;
     let filters = request.filters(vip_only);
     let mut after = match &request.cursor {
         None => ActivityKey::NEWEST,
@@ -100,7 +105,7 @@ pub(crate) async fn page(
     let filter = ActivityFilter {
         severity: filters.severity,
         event_type: filters.event_type,
-        account_id: filters.account_id,
+        accounts: whose.filter(),
         vip_only,
     };
     let mut rows: Vec<ActivityRow> = Vec::with_capacity(limit + 1);
@@ -132,8 +137,22 @@ pub(crate) async fn page(
 }
 
 impl FeedRequest {
-    /// The limit in force, when every parameter is one that can match.
-    fn check(&self) -> Result<u32, QueryError> {
+    /// The newest events of these accounts.
+    #[must_use]
+    pub fn newest(accounts: Accounts) -> Self {
+        Self { accounts, limit: None, cursor: None, severity: None, event_type: None, account_id: None }
+    }
+
+    /// Refuses what no event can have, and an account that the asker may not see.
+    ///
+    /// # Errors
+    /// Naming the parameter at fault.
+    pub fn check(&self) -> Result<(), QueryError> {
+        self.asked().map(drop)
+    }
+
+    /// How many events are asked for and whose, of a request that is not refused.
+    fn asked(&self) -> Result<(u32, Whose<'_>), QueryError> {
         if let Some(severity) = &self.severity
             && !["low", "medium", "high", "critical"].contains(&severity.as_str())
         {
@@ -142,7 +161,7 @@ impl FeedRequest {
         check_text("event_type", self.event_type.as_deref(), limits::EVENT_TYPE_CHARACTERS)?;
         check_text("account_id", self.account_id.as_deref(), limits::ACCOUNT_ID_CHARACTERS)?;
         match self.limit.unwrap_or(DEFAULT_LIMIT) {
-            limit @ 1..=MAX_LIMIT => Ok(limit),
+            limit @ 1..=MAX_LIMIT => Ok((limit, Whose::asked(self.account_id.as_deref(), &self.accounts)?)),
             limit => Err(QueryError::bad("limit", format!("is {limit}; it may be 1 to {MAX_LIMIT}"))),
         }
     }
@@ -185,12 +204,12 @@ mod tests {
     #[test]
     fn parameters_that_can_match_nothing_are_refused_by_name() {
         let with = |change: fn(&mut FeedRequest)| {
-            let mut request = FeedRequest::default();
+            let mut request = FeedRequest::newest(Accounts::All);
             change(&mut request);
             request
         };
-        assert_eq!(FeedRequest::default().check().unwrap(), DEFAULT_LIMIT);
-        assert_eq!(with(|request| request.limit = Some(200)).check().unwrap(), 200);
+        assert_eq!(with(|_| ()).asked().unwrap().0, DEFAULT_LIMIT);
+        assert_eq!(with(|request| request.limit = Some(200)).asked().unwrap().0, 200);
         let cases = [
             (with(|request| request.limit = Some(0)), "limit"),
             (with(|request| request.limit = Some(201)), "limit"),

@@ -31,7 +31,7 @@ pub(crate) struct Context<'a> {
 }
 
 /// Puts what the store found into the answer.
-pub(crate) fn answer(request: GroupsRequest, context: Context<'_>, found: Found) -> MetricGroups {
+pub(crate) fn answer(request: &GroupsRequest, context: Context<'_>, found: Found) -> MetricGroups {
     let Context { plan, definition, now, .. } = context;
     let Found { ranking, mut series } = found;
     let (order_by, order) = request.ranking(definition);
@@ -50,7 +50,7 @@ pub(crate) fn answer(request: GroupsRequest, context: Context<'_>, found: Found)
         .collect();
     let newest_sample = ranking.total.and_then(|total| DateTime::from_timestamp_millis(total.newest_ms));
     MetricGroups {
-        metric_name: request.metric_name,
+        metric_name: request.metric_name.clone(),
         group_by: request.group_by,
         order_by,
         order,
@@ -61,7 +61,7 @@ pub(crate) fn answer(request: GroupsRequest, context: Context<'_>, found: Found)
         unassigned: ranking.unassigned.map(|figures| whole.share(figures.count, figures.sum)),
         total: ranking.total.map(total),
         compared: context.compared,
-        account_id: request.account_id,
+        account_id: request.account_id.clone(),
         thresholds: Thresholds { warning: definition.warning, critical: definition.critical },
         definition: MetricDefinition::from(definition),
         window: plan.window,

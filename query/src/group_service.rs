@@ -19,7 +19,7 @@ impl QueryService {
     /// When a parameter is at fault, more is asked for than one answer holds, or the store does not answer. A metric
     /// without samples is no error.
     pub async fn groups(&self, request: GroupsRequest) -> Result<MetricGroups, QueryError> {
-        request.check()?;
+        let whose = request.whose()?;
         let (now, parts) = (self.now(), self.parts());
         let retention = self.retention().await?;
         let plan = plan(&request.asked(), &retention, now)?.with_points(MAX_GROUP_POINTS);
@@ -38,7 +38,7 @@ impl QueryService {
             ));
         }
         let (from_ms, to_ms) = (plan.window.from.timestamp_millis(), plan.window.to.timestamp_millis());
-        let source = request.source(plan.tier);
+        let source = request.source(&whose, plan.tier);
         let compared = request.compare.map(|Compare::Previous| ComparedWindows::of(&plan, &retention, now));
         // Nothing is read of a window that cannot be compared with.
         let previous = compared
@@ -75,6 +75,6 @@ impl QueryService {
         };
         let series = parts.store.group_series(&series).await.map_err(failed())?;
         let context = Context { plan: &plan, definition: &definition, retention: &retention, compared, now };
-        Ok(answer(request, context, Found { ranking, series }))
+        Ok(answer(&request, context, Found { ranking, series }))
     }
 }

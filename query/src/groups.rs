@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
+use kelly_auth::Accounts;
 use kelly_schemas::catalogue::{Aggregate, Bad, Definition};
 use kelly_schemas::limits;
 use kelly_sql::queries::{GroupKey, GroupSource};
@@ -18,6 +19,7 @@ use crate::plan::{Asked, Scope};
 use crate::range::RangeRequest;
 use crate::retention::Kept;
 use crate::tier::Tier;
+use crate::whose::Whose;
 use crate::window::{Resolution, Window};
 
 /// Groups shown unless the asker says how many.
@@ -38,7 +40,9 @@ pub struct GroupsRequest {
     pub order: Option<Order>,
     /// Groups shown at most.
     pub top: u32,
-    /// Only this account; together with [`GroupBy::Conversation`] only.
+    /// The accounts that the asker may see.
+    pub accounts: Accounts,
+    /// Only this account, one of those; together with [`GroupBy::Conversation`] only.
     pub account_id: Option<String>,
     /// What the window is compared with, if with anything.
     pub compare: Option<Compare>,
@@ -360,11 +364,17 @@ impl FromStr for Order {
 }
 
 impl GroupsRequest {
-    /// Refuses what no sample can have, what asks for too much, and what can only be one group.
+    /// Refuses what no sample can have, what asks for too much, what can only be one group, and an account that the asker may not
+    /// see.
     ///
     /// # Errors
     /// Naming the parameter at fault.
     pub fn check(&self) -> Result<(), QueryError> {
+        self.whose().map(drop)
+    }
+
+    /// Whose samples are asked for, of a question that is not refused.
+    pub(crate) fn whose(&self) -> Result<Whose<'_>, QueryError> {
         check_text("metric_type", Some(&self.metric_name), limits::METRIC_NAME_CHARACTERS)?;
         check_text("account_id", self.account_id.as_deref(), limits::ACCOUNT_ID_CHARACTERS)?;
         if self.group_by == GroupBy::Account && self.account_id.is_some() {
@@ -376,7 +386,7 @@ impl GroupsRequest {
         match self.top {
             0 => Err(QueryError::bad("top", format!("is 0; ask for 1 to {MAX_TOP} groups"))),
             top if top > MAX_TOP => Err(TooLarge::of_top(top).into()),
-            _ => Ok(()),
+            _ => Whose::asked(self.account_id.as_deref(), &self.accounts),
         }
     }
 
@@ -388,13 +398,13 @@ impl GroupsRequest {
         Asked { range: self.range, scope, step_seconds: None }
     }
 
-    pub(crate) fn source(&self, tier: Tier) -> GroupSource<'_> {
-        let account = self.account_id.as_deref();
+    pub(crate) fn source<'a>(&self, whose: &'a Whose<'a>, tier: Tier) -> GroupSource<'a> {
+        let accounts = whose.filter();
         match (self.group_by, tier) {
-            (GroupBy::Account, Tier::Raw) => GroupSource::AccountRaw,
-            (GroupBy::Account, _) => GroupSource::AccountHour,
-            (GroupBy::Conversation, Tier::Raw) => GroupSource::ConversationRaw { account },
-            (GroupBy::Conversation, _) => GroupSource::ConversationDay { account },
+            (GroupBy::Account, Tier::Raw) => GroupSource::AccountRaw { accounts },
+            (GroupBy::Account, _) => GroupSource::AccountHour { accounts },
+            (GroupBy::Conversation, Tier::Raw) => GroupSource::ConversationRaw { accounts },
+            (GroupBy::Conversation, _) => GroupSource::ConversationDay { accounts },
         }
     }
 

@@ -5,7 +5,8 @@ use kelly_sql::queries;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The store's health. Unreachable is an error ([`crate::QueryError::StoreUnavailable`]), not a health.
+/// The store's health. Unreachable is an error ([`crate::QueryError::StoreUnavailable`]), not a health. What it holds is of all
+/// accounts together, and null for who is limited to some.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct DatabaseHealth {
     /// Version of the ClickHouse that answers.
@@ -16,12 +17,12 @@ pub struct DatabaseHealth {
     pub schema_problem: Option<String>,
     /// How long the store took to answer all this.
     pub round_trip_ms: f64,
-    /// What each table holds; a table without a row is not listed, and none is while the schema is not current.
-    pub tables: Vec<TableStorage>,
+    /// What each table holds; a table without a row is not listed, and none is while the schema is not current: nothing is counted then.
+    pub tables: Option<Vec<TableStorage>>,
     /// Bytes on disk of all tables together.
-    pub bytes_on_disk: u64,
+    pub bytes_on_disk: Option<u64>,
     /// Messages refused.
-    pub dead_letters: DeadLetters,
+    pub dead_letters: Option<DeadLetters>,
     /// Time of the newest metric of the last seven days.
     pub newest_metric: Option<DateTime<Utc>>,
     /// Time of the newest event.
@@ -62,24 +63,32 @@ impl DatabaseHealth {
             schema_current: false,
             schema_problem: None,
             round_trip_ms: 0.0,
-            tables: Vec::new(),
-            bytes_on_disk: 0,
-            dead_letters: DeadLetters { total: 0, last_24_hours: 0, newest: None },
+            tables: None,
+            bytes_on_disk: None,
+            dead_letters: None,
             newest_metric: None,
             newest_event: None,
             timestamp: now,
         }
     }
 
-    pub(crate) fn fill(
+    /// Nothing is known to be held.
+    pub(crate) fn holds_nothing(&mut self) {
+        self.tables = Some(Vec::new());
+        self.bytes_on_disk = Some(0);
+        self.dead_letters = Some(DeadLetters { total: 0, last_24_hours: 0, newest: None });
+    }
+
+    /// This is held.
+    pub(crate) fn holds(
         &mut self,
         storage: Vec<queries::TableStorage>,
         dead_letters: queries::DeadLetterCounts,
         newest: queries::NewestRows,
     ) {
         let instant = |milliseconds: Option<i64>| milliseconds.and_then(DateTime::from_timestamp_millis);
-        self.bytes_on_disk = storage.iter().map(|table| table.bytes_on_disk).sum();
-        self.tables = storage
+        self.bytes_on_disk = Some(storage.iter().map(|table| table.bytes_on_disk).sum());
+        let tables = storage
             .into_iter()
             .map(|table| TableStorage {
                 table: table.table,
@@ -88,11 +97,12 @@ impl DatabaseHealth {
                 parts: table.parts,
             })
             .collect();
-        self.dead_letters = DeadLetters {
+        self.tables = Some(tables);
+        self.dead_letters = Some(DeadLetters {
             total: dead_letters.total,
             last_24_hours: dead_letters.recent,
             newest: instant(dead_letters.newest),
-        };
+        });
         self.newest_metric = instant(newest.metric);
         self.newest_event = instant(newest.event);
     }

@@ -3,9 +3,11 @@
 //! The crate has two halves. Pure: [`range`] (what is asked), `plan` (which tier answers it, over which
 //! aligned window, in which steps), `step` (how long points are), `trend` (what a change means), [`comparison`] (with
 //! what a window is compared), `answer` and `group_answer` (rows into an answer), `cursor` (where a feed goes on),
-//! [`cache`] (how long an answer holds).
+//! [`cache`] (how long an answer holds), `whose` (of which accounts).
 //! I/O: [`QueryService`], which hands plans to the typed queries of `kelly_sql` and puts their rows into
 //! the answers of [`detailed`], [`groups`], [`overview`], [`feed`] and [`health`]. There is no SQL here and no HTTP.
+//!
+//! Every question says which accounts its asker may see ([`Accounts`]), and is answered of those only.
 
 mod answer;
 pub mod cache;
@@ -36,6 +38,7 @@ mod step;
 mod tier;
 mod timeframe;
 mod trend;
+mod whose;
 mod window;
 
 pub use detailed::{Detailed, DetailedRequest};
@@ -44,6 +47,7 @@ pub use export::{ActivityExportRequest, ExportFormat, ExportRequest, ExportStrea
 pub use feed::{FeedPage, FeedRequest};
 pub use groups::{GroupsRequest, MetricGroups};
 pub use health::DatabaseHealth;
+pub use kelly_auth::Accounts;
 pub use kelly_sql::StoreError;
 pub use metadata::Metadata;
 pub use overview::Overview;

@@ -1,14 +1,15 @@
-//! The answer of `GET /monitoring/metrics`: the figures of the whole house at one glance.
+//! The answer of `GET /monitoring/metrics`: the figures of the whole house at one glance, or of the accounts that the asker may see.
 
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use kelly_schemas::overview::{OverviewFigure, Statistic, Window};
-use kelly_sql::queries::{FigureRow, MetricSince};
+use kelly_sql::queries::{AccountMetricSince, CountedFrom, FigureRow, MetricSince};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 /// The live figures, each as the metric catalogue defines it. A window ends at `timestamp`; today began at 00:00
 /// UTC. A figure without samples in its window is null, never zero; only `conversations_active` is zero as
-/// soon as a conversation is known of today.
+/// soon as a conversation is known of today. Who is limited to accounts gets the figures of those: what belongs to no account, as
+/// the load of a host, is null.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Overview {
     /// Different conversations with at least one metric or event in the last 15 minutes.
@@ -70,6 +71,22 @@ pub(crate) fn questions(figures: &[OverviewFigure], now: DateTime<Utc>) -> Quest
 }
 
 impl Questions<'_> {
+    /// The same questions about accounts, of which there are hours and, from `samples_from` on, samples: a day of today in
+    /// whole hours, a window of the last seconds or minutes sample by sample.
+    pub(crate) fn of_accounts(&self, samples_from: DateTime<Utc>) -> Vec<AccountMetricSince> {
+        let asked = self.metrics.iter().zip(&self.metric_figures);
+        asked
+            .map(|(asked, figure)| {
+                let are_samples_kept = asked.since_ms >= samples_from.timestamp_millis();
+                let counted_from = match figure.window {
+                    Window::Seconds(_) if are_samples_kept => CountedFrom::Samples,
+                    Window::Seconds(_) | Window::Today => CountedFrom::Hours,
+                };
+                AccountMetricSince { metric: asked.metric.clone(), since_ms: asked.since_ms, counted_from }
+            })
+            .collect()
+    }
+
     /// Puts the store's answers, in the order of the questions, into the fields.
     pub(crate) fn answer(
         &self,
@@ -167,6 +184,25 @@ mod tests {
         // Somebody was here today, nobody is now: that is known to be none.
         let quiet = questions.answer(&vec![None; questions.metrics.len()], &[None, Some(234)], now);
         assert_eq!((quiet.conversations_active, quiet.messages_processed), (Some(0), None));
+    }
+
+    #[test]
+    fn figures_of_accounts_are_counted_from_what_is_kept_of_them() {
+        let now = DateTime::parse_from_rfc3339("2024-09-11T15:30:45Z").unwrap().to_utc();
+        let questions = questions(Catalogue::builtin().overview(), now);
+        let counted = |hours: i64, metric: &str| {
+            let asked = questions.of_accounts(now - TimeDelta::hours(hours));
+            asked.iter().find(|asked| asked.metric == metric).unwrap().counted_from
+        };
+        // An hour is kept when samples are kept for an hour.
+        for (hours, metric, expected) in [
+            (72, "messages", CountedFrom::Hours),
+            (72, "ai_confidence", CountedFrom::Samples),
+            (1, "ai_confidence", CountedFrom::Samples),
+            (0, "ai_confidence", CountedFrom::Hours),
+        ] {
+            assert_eq!(counted(hours, metric), expected, "{metric}, samples of {hours} hours");
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@
 //! | a conversation, not older than raw is kept | raw | exact | none (a timeframe: minute) |
 //! | a conversation, older | conversation days | none | day (UTC) |
 //! | a conversation, older, all of whose samples are still raw | raw | exact | day (UTC) |
+//!
+//! Who may see some accounts only asks for these together where others ask for a metric: as of an account.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -25,7 +27,7 @@ use crate::window::Window;
 pub(crate) enum Scope {
     /// All of them.
     Everything,
-    /// One account's.
+    /// One account's, or together those of the accounts that the asker may see.
     Account,
     /// One conversation's, whether or not an account is named too.
     Conversation,

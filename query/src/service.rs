@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use kelly_auth::Accounts;
 use kelly_schemas::catalogue::{Catalogue, Definition};
 use kelly_sql::queries::{Series, SeriesQuestion};
 use kelly_sql::{RetentionReader, Store};
@@ -17,6 +18,7 @@ use crate::overview::Overview;
 use crate::plan::{Plan, plan};
 use crate::retention::Retention;
 use crate::tier::Tier;
+use crate::whose::Whose;
 use crate::window::Window;
 
 /// Questions [`QueryService::overview`] asks the store at once.
@@ -49,19 +51,34 @@ impl QueryService {
         Self { parts: Arc::new(parts), retention: Arc::default() }
     }
 
-    /// The figures of the whole house.
+    /// The figures of these accounts; those of the whole house for who may see all.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn overview(&self) -> Result<Overview, QueryError> {
+    pub async fn overview(&self, accounts: &Accounts) -> Result<Overview, QueryError> {
         let now = self.now();
+        let whose = Whose::asked(None, accounts)?;
         let questions = crate::overview::questions(self.parts.catalogue.overview(), now);
         let store = &self.parts.store;
-        let (metrics, conversations) = tokio::try_join!(
-            store.metrics_since(&questions.metrics),
-            store.conversations_since(&questions.conversations)
-        )
-        .map_err(QueryError::from_store("overview"))?;
+        let metrics = async {
+            match &whose {
+                Whose::Everybodys => {
+                    let metrics = store.metrics_since(&questions.metrics).await;
+                    metrics.map_err(QueryError::from_store("overview"))
+                }
+                Whose::Of(accounts) => {
+                    let samples_from = self.retention().await?.kept_from(Tier::Raw, now);
+                    let asked = questions.of_accounts(samples_from);
+                    let metrics = store.account_metrics_since(&asked, accounts).await;
+                    metrics.map_err(QueryError::from_store("overview"))
+                }
+            }
+        };
+        let conversations = async {
+            let conversations = store.conversations_since(&questions.conversations, whose.filter()).await;
+            conversations.map_err(QueryError::from_store("overview"))
+        };
+        let (metrics, conversations) = tokio::try_join!(metrics, conversations)?;
         Ok(questions.answer(&metrics, &conversations, now))
     }
 
@@ -70,18 +87,18 @@ impl QueryService {
     /// # Errors
     /// When a parameter is at fault or the store does not answer. A metric without samples is no error.
     pub async fn detailed(&self, request: DetailedRequest) -> Result<Detailed, QueryError> {
-        request.check()?;
+        let whose = request.whose()?;
         let now = self.now();
         let definition = self.parts.catalogue.get(&request.metric_name);
         let retention = self.retention().await?;
-        let context = Context { definition: &definition, retention: &retention, now };
+        let context = Context { whose: &whose, definition: &definition, retention: &retention, now };
         let (plan, series) = match self.planned(&request, &context).await? {
             (plan, Some(series)) => (plan, series),
-            (plan, None) => (plan, self.series(&request, &plan, &definition).await?),
+            (plan, None) => (plan, self.series(&request, &plan, &context).await?),
         };
         let comparison = self.comparison(&request, &plan, &series, &context).await?;
         let notes = crate::notes::of_plan(&plan, &retention, now);
-        let answer = crate::answer::answer(request, &plan, &definition, &series, now);
+        let answer = crate::answer::answer(&request, &plan, &definition, &series, now);
         Ok(Detailed { comparison, notes, ..answer })
     }
 
@@ -91,18 +108,18 @@ impl QueryService {
         request: &DetailedRequest,
         context: &Context<'_>,
     ) -> Result<(Plan, Option<Series>), QueryError> {
-        let Context { definition, retention, now } = *context;
-        let plan = plan(&request.asked(), retention, now)?;
+        let Context { whose, retention, now, .. } = *context;
+        let plan = plan(&request.asked(whose), retention, now)?;
         if plan.tier != Tier::ConversationDay {
             return Ok((plan, None));
         }
-        let days = self.series(request, &plan, definition).await?;
+        let days = self.series(request, &plan, context).await?;
         let Some(samples_plan) = plan_of_samples(&plan, &days, retention, now) else {
             return Ok((plan, Some(days)));
         };
         let step_seconds = request.step_seconds.unwrap_or(samples_plan.step_seconds);
         let samples_plan = Plan { step_seconds, ..samples_plan };
-        let samples = self.series(request, &samples_plan, definition).await?;
+        let samples = self.series(request, &samples_plan, context).await?;
         let count = |found: &Series| found.window.map_or(0, |window| window.count);
         // Samples may be gone for other reasons than their age; then the days know more.
         let (plan, found) =
@@ -124,18 +141,18 @@ impl QueryService {
             let before = windows.previous_window;
             let empty = Window { from: before.from, to: before.from };
             let plan = Plan { window: before, compared: before, previous: empty, ..*plan };
-            self.series(request, &plan, context.definition).await?
+            self.series(request, &plan, context).await?
         } else {
             Series::default()
         };
         Ok(Some(Comparison::of(windows, plan, current, &previous)))
     }
 
-    /// Whether the store answers and what it holds.
+    /// Whether the store answers and, for who may see all accounts, what it holds.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn health_database(&self) -> Result<DatabaseHealth, QueryError> {
+    pub async fn health_database(&self, accounts: &Accounts) -> Result<DatabaseHealth, QueryError> {
         let now = self.now();
         let started = Instant::now();
         let store = &self.parts.store;
@@ -148,14 +165,17 @@ impl QueryService {
             Err(error) => return Err(QueryError::from_store("database health")(error)),
         };
         let mut health = DatabaseHealth::of_version(version, now);
-        if schema_problem.is_none() {
-            let (storage, dead_letters, newest) = tokio::try_join!(
-                store.storage(),
-                store.dead_letter_counts((now - TimeDelta::hours(24)).timestamp_millis()),
-                store.newest_rows((now - TimeDelta::days(7)).timestamp_millis())
-            )
-            .map_err(QueryError::from_store("database health"))?;
-            health.fill(storage, dead_letters, newest);
+        if accounts.is_all() {
+            health.holds_nothing();
+            if schema_problem.is_none() {
+                let (storage, dead_letters, newest) = tokio::try_join!(
+                    store.storage(),
+                    store.dead_letter_counts((now - TimeDelta::hours(24)).timestamp_millis()),
+                    store.newest_rows((now - TimeDelta::days(7)).timestamp_millis())
+                )
+                .map_err(QueryError::from_store("database health"))?;
+                health.holds(storage, dead_letters, newest);
+            }
         }
         health.schema_current = schema_problem.is_none();
         health.schema_problem = schema_problem;
@@ -187,9 +207,9 @@ impl QueryService {
         &self,
         request: &DetailedRequest,
         plan: &Plan,
-        definition: &Definition,
+        context: &Context<'_>,
     ) -> Result<Series, QueryError> {
-        let question = series_question(request, plan, definition);
+        let question = series_question(request, plan, context);
         self.parts.store.series(&question).await.map_err(QueryError::from_store("detailed metric"))
     }
 
@@ -209,6 +229,7 @@ impl QueryService {
 /// What a question is answered by, besides the request.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
+    pub(crate) whose: &'a Whose<'a>,
     pub(crate) definition: &'a Definition,
     pub(crate) retention: &'a Retention,
     pub(crate) now: DateTime<Utc>,
@@ -227,16 +248,16 @@ fn plan_of_samples(plan: &Plan, days: &Series, retention: &Retention, now: DateT
 pub(crate) fn series_question<'a>(
     request: &'a DetailedRequest,
     plan: &Plan,
-    definition: &Definition,
+    context: &Context<'a>,
 ) -> SeriesQuestion<'a> {
     SeriesQuestion {
-        source: request.source(plan.tier),
+        source: request.source(context.whose, plan.tier),
         metric: &request.metric_name,
         previous_from_ms: plan.previous.from.timestamp_millis(),
         from_ms: plan.window.from.timestamp_millis(),
         to_ms: plan.window.to.timestamp_millis(),
         compared_to_ms: plan.compared.to.timestamp_millis(),
         step_seconds: plan.step_seconds,
-        aggregate: crate::detailed::aggregate(definition),
+        aggregate: crate::detailed::aggregate(context.definition),
     }
 }

@@ -8,6 +8,7 @@ use crate::detailed::{Detailed, DetailedRequest};
 use crate::error::QueryError;
 use crate::limits::{MAX_METRICS, TooLarge};
 use crate::service::QueryService;
+use crate::whose::Whose;
 
 /// Metrics of one question that are asked of the store at once; the next ones wait, so that one question leaves room for
 /// others.
@@ -27,7 +28,7 @@ pub struct SeveralRequest {
 pub struct Several {
     /// One answer a metric, in the order they were asked for, those of `unknown_metrics` left out.
     pub metrics: Vec<Detailed>,
-    /// Names that the catalogue does not have and of which nothing is kept, so that a misspelling is seen as one.
+    /// Names that the catalogue does not have and of which nothing is kept that the asker may see, so that a misspelling is seen as one.
     pub unknown_metrics: Vec<String>,
 }
 
@@ -38,6 +39,9 @@ impl QueryService {
     /// When a parameter is at fault, too many metrics are named, or the store does not answer.
     pub async fn several(&self, request: SeveralRequest) -> Result<Several, QueryError> {
         request.check()?;
+        // Of the accounts that the asker may see, whichever one is named: a name they know is not misspelt.
+        let seen_by_asker = request.each.accounts.clone();
+        let whose = Whose::asked(None, &seen_by_asker)?;
         let requests: Vec<DetailedRequest> = request
             .metric_names
             .into_iter()
@@ -53,7 +57,7 @@ impl QueryService {
             .map(|answer| answer.metric_name.as_str())
             .filter(|name| self.parts().catalogue.known(name).is_none())
             .collect();
-        let seen = self.parts().store.metrics_seen(&doubtful).await;
+        let seen = self.parts().store.metrics_seen(&doubtful, whose.filter()).await;
         let seen = seen.map_err(QueryError::from_store("several metrics"))?;
         let unknown_metrics: Vec<String> =
             doubtful.into_iter().filter(|name| !seen.contains(*name)).map(str::to_owned).collect();
@@ -84,12 +88,14 @@ impl QueryService {
 }
 
 impl SeveralRequest {
-    /// Refuses no metric, too many, and one that is named twice.
+    /// Refuses no metric, too many, one that is named twice, and what each of the questions would be refused for.
     ///
     /// # Errors
     /// Naming the parameter at fault.
     pub fn check(&self) -> Result<(), QueryError> {
-        check(&self.metric_names)
+        check(&self.metric_names)?;
+        let named = |name: &String| DetailedRequest { metric_name: name.clone(), ..self.each.clone() };
+        self.metric_names.iter().try_for_each(|name| named(name).check())
     }
 }
 

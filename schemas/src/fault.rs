@@ -220,6 +220,12 @@ pub enum Fault {
         /// The field in its producer's spelling, behind the names of the fields it stands in: `metadata.a.content`.
         field: String,
     },
+    /// A row of an account that its sender may not record for, or of none where the sender is limited to some. Over HTTP
+    /// only: who writes to the log itself is not limited.
+    #[error(
+        "`account_id` is missing or not an account that you may record for; send each row with one of your accounts"
+    )]
+    AccountNotPermitted,
 }
 
 impl Fault {
@@ -257,6 +263,7 @@ impl Fault {
             Self::TooDeep { .. } => "too_deep",
             Self::TooManyFields => "too_many_fields",
             Self::ConversationContent { .. } => "conversation_content",
+            Self::AccountNotPermitted => "account_not_permitted",
         }
     }
 
@@ -282,6 +289,7 @@ impl Fault {
             Self::ValueOutOfRange => Some("value"),
             Self::UnknownSeverity => Some("severity"),
             Self::InvalidId => Some("id"),
+            Self::AccountNotPermitted => Some("account_id"),
             Self::MetadataTooLarge { .. } => Some("metadata"),
             Self::EmptyMessage
             | Self::MessageTooLarge { .. }

@@ -1,5 +1,5 @@
 -- Different conversations with a sample or an event since each of the instants starts_ms (milliseconds since 1970), the
--- earliest of which is first_ms. One figure i counts since starts_ms[i]; without a conversation it has no row.
+-- earliest of which is first_ms; accounts is empty for any. One figure i counts since starts_ms[i]; without a conversation it has no row.
 CREATE OR REPLACE VIEW ${database}.conversations_seen ${on_cluster} AS
 SELECT
     toUInt32(figure) AS figure,
@@ -11,11 +11,11 @@ FROM
     (
         SELECT conversation_id, tupleElement(last, 'at') AS at
         FROM ${table metric_rollups}
-        WHERE tier = 'conversation_day' AND t >= toStartOfDay(fromUnixTimestamp64Milli({first_ms:Int64}, 'UTC')) AND conversation_id != ''
+        WHERE tier = 'conversation_day' AND t >= toStartOfDay(fromUnixTimestamp64Milli({first_ms:Int64}, 'UTC')) AND conversation_id != '' AND ${include of_accounts}
         UNION ALL
         SELECT conversation_id, created_at
         FROM ${table activity_events}
-        WHERE created_at >= fromUnixTimestamp64Milli({first_ms:Int64}, 'UTC') AND conversation_id != ''
+        WHERE created_at >= fromUnixTimestamp64Milli({first_ms:Int64}, 'UTC') AND conversation_id != '' AND ${include of_accounts}
     )
     GROUP BY conversation_id
 )

@@ -12,7 +12,7 @@ WITH
         WHERE created_at <= before AND (created_at < before OR id < {before_id:UUID})
           AND ({severity:String} = '' OR severity = {severity:String})
           AND ({event_type:String} = '' OR event_type = {event_type:String})
-          AND ({account:String} = '' OR account_id = {account:String})
+          AND ${include of_accounts}
           AND is_vip >= {vip_only:UInt8}
         -- Along the table's own order, so that no more than the page is read. Of the rows of one event and instant the first
         -- on the log stands for all: a producer that repeats an event must not fill a page with it.

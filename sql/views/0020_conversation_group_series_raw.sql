@@ -1,4 +1,4 @@
--- One metric of several conversations over a window, each by itself, from their samples; account is empty for any. Parameters and rows:
+-- One metric of several conversations over a window, each by itself, from their samples; accounts is empty for any. Parameters and rows:
 -- fragments/group_series.sql.
 -- Percentiles are the value at rank ceil(q * n) of all samples, exactly.
 CREATE OR REPLACE VIEW ${database}.conversation_group_series_raw ${on_cluster} AS
@@ -8,7 +8,7 @@ ${include group_series samples}
         ${include point timestamp},
         ${include sample_as_state}
     FROM ${table system_metrics}
-    WHERE conversation_id IN {groups:Array(String)} AND metric_name = {metric:String} AND ({account:String} = '' OR account_id = {account:String})
+    WHERE conversation_id IN {groups:Array(String)} AND metric_name = {metric:String} AND ${include of_accounts}
       -- The table is sorted by metric, account and time: the conversations' days tell whose ranges of it to read.
       AND account_id GLOBAL IN (
         SELECT account_id FROM ${table metric_rollups}

@@ -9,7 +9,7 @@ WITH
         WHERE created_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND created_at < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
           AND ({severity:String} = '' OR severity = {severity:String})
           AND ({event_type:String} = '' OR event_type = {event_type:String})
-          AND ({account:String} = '' OR account_id = {account:String})
+          AND ${include of_accounts}
     )
 SELECT
     toString(events.id) AS id,

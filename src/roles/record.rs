@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::Utc;
 use kelly_api::{Accept, Accepted, BodyForm, NotAccepted, RowFault, RowKind, Submission};
-use kelly_ingest::accept::{AcceptError, Acceptor, BadRow, Kind};
+use kelly_ingest::accept::{AcceptError, Acceptor, Arrival, BadRow, Kind};
 use kelly_schemas::decode::{Form, without_byte_order_mark};
 use kelly_schemas::{Fault, error_chain};
 use kelly_stream::LogError;
@@ -32,14 +32,14 @@ impl Accept for LogAcceptor {
             RowKind::Metrics => Kind::Metrics,
             RowKind::Activity => Kind::Activity,
         };
-        let now_ms = Utc::now().timestamp_millis();
+        let arrival = Arrival { now_ms: Utc::now().timestamp_millis(), accounts: submission.accounts };
         let body = &submission.body;
         let accepted = match submission.form {
-            BodyForm::Json => self.acceptor.accept(kind, body, Form::Json, now_ms).await,
-            BodyForm::Ndjson => self.acceptor.accept(kind, body, Form::Ndjson, now_ms).await,
-            BodyForm::Detect => self.acceptor.accept(kind, body, detect(body), now_ms).await,
+            BodyForm::Json => self.acceptor.accept(kind, body, Form::Json, &arrival).await,
+            BodyForm::Ndjson => self.acceptor.accept(kind, body, Form::Ndjson, &arrival).await,
+            BodyForm::Detect => self.acceptor.accept(kind, body, detect(body), &arrival).await,
             // Of metrics only: the route refuses it for events.
-            BodyForm::Arrow => self.acceptor.accept_arrow(body.clone(), now_ms).await,
+            BodyForm::Arrow => self.acceptor.accept_arrow(body.clone(), arrival).await,
         };
         accepted
             .map(|accepted| Accepted { accepted: accepted.rows as u64, ids: accepted.ids })

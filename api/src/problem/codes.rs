@@ -22,6 +22,10 @@ pub enum Code {
     HostNotAllowed,
     /// A browser page of another origin tried to change something.
     OriginNotAllowed,
+    /// No role of the caller may do this.
+    NotPermitted,
+    /// The account is not one that the caller may see.
+    AccountNotPermitted,
     /// No such route.
     RouteNotFound,
     /// The thing named in the path does not exist.
@@ -73,7 +77,7 @@ pub struct Definition {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::InvalidParameter,
         Self::RangeTooLong,
         Self::QueryTooLarge,
@@ -82,6 +86,8 @@ impl Code {
         Self::InvalidHost,
         Self::HostNotAllowed,
         Self::OriginNotAllowed,
+        Self::NotPermitted,
+        Self::AccountNotPermitted,
         Self::RouteNotFound,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -151,6 +157,18 @@ impl Code {
                 StatusCode::FORBIDDEN,
                 "Pages of other origins may not change anything here",
                 "Send the request from a page of this server, or from a program that is no browser.",
+            ),
+            Self::NotPermitted => (
+                "not_permitted",
+                StatusCode::FORBIDDEN,
+                "You may not do this",
+                "`detail` names the permission that is missing and the roles that have it. Ask who gave you the token for one with such a role, or without a limit to accounts.",
+            ),
+            Self::AccountNotPermitted => (
+                "account_not_permitted",
+                StatusCode::FORBIDDEN,
+                "The account is not one that you may see",
+                "Leave `account_id` out for all the accounts that your token is for, or name one of those.",
             ),
             Self::RouteNotFound => (
                 "route_not_found",

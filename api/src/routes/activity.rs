@@ -1,5 +1,6 @@
 //! The activity feed and its VIP part.
 
+use kelly_auth::Accounts;
 use kelly_query::{FeedPage, FeedRequest};
 use kelly_schemas::Severity;
 
@@ -34,10 +35,12 @@ parameters! {
     }
 }
 
-impl From<FeedParameters> for FeedRequest {
-    fn from(asked: FeedParameters) -> Self {
-        let FeedParameters { limit, cursor, filter } = asked;
-        Self {
+impl FeedParameters {
+    /// The page that is asked for, by somebody who may see these accounts.
+    fn page(self, accounts: &Accounts) -> FeedRequest {
+        let Self { limit, cursor, filter } = self;
+        FeedRequest {
+            accounts: accounts.clone(),
             limit: limit.map(|limit| limit.0),
             cursor: cursor.map(|cursor| cursor.0),
             severity: filter.severity.map(|severity| severity.as_str().to_owned()),
@@ -58,7 +61,7 @@ impl From<FeedParameters> for FeedRequest {
         example = json!(examples::page())), NotModified, QueryProblems)
 )]
 pub(crate) async fn feed(client: Client, Parameters(asked): Parameters<FeedParameters>) -> Answered {
-    client.answer(Question::Feed(asked.into())).await
+    client.answer(Question::Feed(asked.page(&client.accounts))).await
 }
 
 /// VIP and high-priority events
@@ -71,5 +74,5 @@ pub(crate) async fn feed(client: Client, Parameters(asked): Parameters<FeedParam
         example = json!(examples::page())), NotModified, QueryProblems)
 )]
 pub(crate) async fn vip(client: Client, Parameters(asked): Parameters<FeedParameters>) -> Answered {
-    client.answer(Question::Vip(asked.into())).await
+    client.answer(Question::Vip(asked.page(&client.accounts))).await
 }

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use kelly_query::{ActivityExportRequest, ExportFormat, ExportRequest, ExportStream};
 
 use crate::client::{Answered, Client};
+use crate::conditional::VARIES_BY;
 use crate::exports::paced;
 use crate::files::FileForm;
 use crate::openapi::{ExportedFile, QueryProblems};
@@ -73,7 +74,7 @@ impl FileParameters {
 pub(crate) async fn samples(client: Client, Parameters(asked): Parameters<SamplesParameters>) -> Answered {
     let SamplesParameters { metric_type: InPath(MetricName(metric_name)), range, subject, form } = asked;
     let name = format!("{metric_name}-samples");
-    let request = ExportRequest::Samples(samples_of(metric_name, range, subject));
+    let request = ExportRequest::Samples(samples_of(metric_name, range, subject, &client.accounts));
     client.export(request, form.format(&client), &name).await
 }
 
@@ -91,6 +92,7 @@ pub(crate) async fn samples(client: Client, Parameters(asked): Parameters<Sample
 pub(crate) async fn activity(client: Client, Parameters(asked): Parameters<ActivityParameters>) -> Answered {
     let ActivityParameters { range, filter, form } = asked;
     let request = ActivityExportRequest {
+        accounts: client.accounts.clone(),
         range: range.into(),
         severity: filter.severity.map(|severity| severity.as_str().to_owned()),
         event_type: filter.event_type.map(|event_type| event_type.0),
@@ -118,7 +120,7 @@ impl Client {
         let mut response = Body::from_stream(bytes).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-        headers.insert(VARY, HeaderValue::from_static("accept"));
+        headers.insert(VARY, HeaderValue::from_static(VARIES_BY));
         if let Ok(disposition) = HeaderValue::try_from(format!("attachment; filename=\"{file}\"")) {
             headers.insert(CONTENT_DISPOSITION, disposition);
         }

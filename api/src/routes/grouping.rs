@@ -1,5 +1,6 @@
 //! The parameters that turn the drill-down into one by account or by conversation, and the answer that is either.
 
+use kelly_auth::Accounts;
 use kelly_query::groups::{DEFAULT_TOP, GroupBy, Order, OrderBy};
 use kelly_query::{Detailed, GroupsRequest, MetricGroups};
 use serde::Serialize;
@@ -45,8 +46,13 @@ fn fits_its_question(given: &mut Given) {
 }
 
 impl GroupingParameters {
-    /// The question about the groups of one metric, if groups are asked for.
-    pub(crate) fn question(&self, metric_name: &str, asked: &MetricQuestion) -> Option<GroupsRequest> {
+    /// The question about the groups of one metric, if groups are asked for, by somebody who may see these accounts.
+    pub(crate) fn question(
+        &self,
+        metric_name: &str,
+        asked: &MetricQuestion,
+        accounts: &Accounts,
+    ) -> Option<GroupsRequest> {
         let group_by = self.group_by?;
         Some(GroupsRequest {
             metric_name: metric_name.to_owned(),
@@ -55,6 +61,7 @@ impl GroupingParameters {
             order_by: self.order_by,
             order: self.order,
             top: self.top.map_or(DEFAULT_TOP, |top| top.0),
+            accounts: accounts.clone(),
             account_id: asked.subject.account_id.clone().map(|id| id.0),
             compare: asked.compare,
         })

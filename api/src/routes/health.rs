@@ -11,6 +11,7 @@ use kelly_query::{DatabaseHealth, HEALTH_AT_ONCE};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::client::Client;
 use crate::edge::OwnBody;
 use crate::openapi::{HealthProblems, LivenessProblems, PlainQueryProblems, ReadyProblems};
 use crate::parameters::Parameters;
@@ -50,7 +51,7 @@ pub(crate) enum OverallStatus {
 
 /// Health of the whole system
 ///
-/// Every part with its state, one sentence and its figures. 200 while Kelly is of use, 503 with the
+/// Every part with its state and one sentence, and for who may see all accounts its figures. 200 while Kelly is of use, 503 with the
 /// same body when a required part is down or starting.
 #[utoipa::path(
     get, path = "/api/v1/kelly/monitoring/health", tag = "health", operation_id = "health",
@@ -61,8 +62,13 @@ pub(crate) enum OverallStatus {
         HealthProblems,
     )
 )]
-pub(crate) async fn report(State(shared): State<HandlerState>, _: Parameters<()>) -> Response {
-    let parts = parts(&shared).await;
+pub(crate) async fn report(client: Client, _: Parameters<()>) -> Response {
+    let shared = &client.shared;
+    let mut parts = parts(shared).await;
+    if !client.accounts.is_all() {
+        // Figures of all accounts together.
+        parts.iter_mut().for_each(|part| part.details.clear());
+    }
     let settings = &shared.app.settings;
     let now = (settings.clock)();
     let report = HealthReport {
@@ -83,17 +89,17 @@ pub(crate) async fn report(State(shared): State<HandlerState>, _: Parameters<()>
 
 /// Health of the store
 ///
-/// Version, schema, round trip, and what each table holds.
+/// Version, schema, round trip, and for who may see all accounts what each table holds.
 #[utoipa::path(
     get, path = "/api/v1/kelly/monitoring/health/database", tag = "health",
     operation_id = "monitoring_health_database",
     responses((status = 200, description = "The store answers.", body = DatabaseHealth), PlainQueryProblems)
 )]
 pub(crate) async fn monitoring_database(
-    state: State<HandlerState>,
+    client: Client,
     parameters: Parameters<()>,
 ) -> Result<Json<DatabaseHealth>, Problem> {
-    database(state, parameters).await
+    database(client, parameters).await
 }
 
 /// Health of the store, short path
@@ -103,12 +109,10 @@ pub(crate) async fn monitoring_database(
     get, path = "/health/database", tag = "health", operation_id = "health_database",
     responses((status = 200, description = "The store answers.", body = DatabaseHealth), PlainQueryProblems)
 )]
-pub(crate) async fn database(
-    State(shared): State<HandlerState>,
-    _: Parameters<()>,
-) -> Result<Json<DatabaseHealth>, Problem> {
-    let health = shared.gates.query(HEALTH_AT_ONCE, shared.app.queries.health_database()).await??;
-    Ok(Json(health))
+pub(crate) async fn database(client: Client, _: Parameters<()>) -> Result<Json<DatabaseHealth>, Problem> {
+    let Client { shared, accounts, .. } = client;
+    let health = shared.app.queries.health_database(accounts);
+    Ok(Json(shared.gates.query(HEALTH_AT_ONCE, health).await??))
 }
 
 /// The process runs.

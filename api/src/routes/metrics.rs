@@ -31,7 +31,7 @@ use crate::state::HandlerState;
     )
 )]
 pub(crate) async fn overview(client: Client, _: Parameters<()>) -> Answered {
-    client.answer(Question::Overview).await
+    client.answer(Question::Overview(client.accounts.clone())).await
 }
 
 /// What Kelly knows of metrics, and how the live figures are made of them.
@@ -108,13 +108,14 @@ parameters! {
 pub(crate) async fn detailed(client: Client, Parameters(asked): Parameters<DetailedParameters>) -> Answered {
     let DetailedParameters { metric_type: InPath(MetricName(metric_name)), question, grouping, format } =
         asked;
-    let groups = grouping.question(&metric_name, &question);
+    let accounts = &client.accounts;
+    let groups = grouping.question(&metric_name, &question, accounts);
     let format = match format {
         Some(AnswerFormat(format)) => format,
         None => client.accepted_format(),
     };
     match (format, groups) {
-        (None, None) => client.answer(Question::Detailed(question.about(metric_name))).await,
+        (None, None) => client.answer(Question::Detailed(question.about(metric_name, accounts))).await,
         (None, Some(groups)) => client.answer(Question::Groups(groups)).await,
         (Some(_), None) if question.compare.is_some() => Err(wrong_parameter(
             "format",
@@ -122,7 +123,8 @@ pub(crate) async fn detailed(client: Client, Parameters(asked): Parameters<Detai
         )),
         (Some(format), None) => {
             let name = metric_name.clone();
-            client.export(ExportRequest::Series(question.about(metric_name)), format, &name).await
+            let series = ExportRequest::Series(question.about(metric_name, accounts));
+            client.export(series, format, &name).await
         }
         (Some(format), Some(groups)) => {
             let name = format!("{metric_name}-by-{}", groups.group_by.name());

@@ -1,5 +1,6 @@
 //! The parameters that questions about metrics share.
 
+use kelly_auth::Accounts;
 use kelly_query::comparison::Compare;
 use kelly_query::{DetailedRequest, RangeRequest, Timeframe};
 use kelly_schemas::limits::{ACCOUNT_ID_CHARACTERS, CONVERSATION_ID_CHARACTERS};
@@ -69,25 +70,27 @@ parameters! {
 }
 
 impl MetricQuestion {
-    /// The question about one metric.
-    pub(crate) fn about(self, metric_name: String) -> DetailedRequest {
+    /// The question about one metric, by somebody who may see these accounts.
+    pub(crate) fn about(self, metric_name: String, accounts: &Accounts) -> DetailedRequest {
         DetailedRequest {
             step_seconds: self.step.map(|step| step.0),
             compare: self.compare,
-            ..samples_of(metric_name, self.range, self.subject)
+            ..samples_of(metric_name, self.range, self.subject, accounts)
         }
     }
 }
 
-/// The question about one metric's samples.
+/// The question about one metric's samples, by somebody who may see these accounts.
 pub(crate) fn samples_of(
     metric_name: String,
     range: RangeParameters,
     subject: SubjectParameters,
+    accounts: &Accounts,
 ) -> DetailedRequest {
     DetailedRequest {
         metric_name,
         range: range.into(),
+        accounts: accounts.clone(),
         account_id: subject.account_id.map(|id| id.0),
         conversation_id: subject.conversation_id.map(|id| id.0),
         step_seconds: None,

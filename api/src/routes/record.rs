@@ -12,6 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::caller::identity_of;
 use crate::limits::{Limits, MAX_ROW_FAULTS};
 use crate::openapi::{ActivityLines, ActivityRows, MetricLines, MetricRows, RecordProblems};
 use crate::ports::{BodyForm, NotAccepted, RowKind, Submission};
@@ -38,7 +39,7 @@ const ABOUT_METRICS: &str = "\
 One JSON object, an array of objects, or NDJSON (one object a line, `Content-Type:
 application/x-ndjson`). Answers 202 only after the log has every row durably; the rows can be
 queried a moment later. A body with one bad row is refused whole, and the answer says which rows
-are bad and why. A metric has `metric_name` and `value`, and optionally `metric_type`, `timestamp`
+are bad and why. Who is limited to accounts records rows of those only. A metric has `metric_name` and `value`, and optionally `metric_type`, `timestamp`
 (RFC 3339 or epoch milliseconds; absent means now; `created_at` is another name of it), `account_id`, `conversation_id`, `user_id`,
 `metadata` and `id`. Unknown fields go to `metadata`; a name that
 is in it too is refused. Conversation text is refused.
@@ -130,6 +131,7 @@ async fn record(
     request: Request,
 ) -> Result<(StatusCode, Json<Recorded>), Problem> {
     let limits = shared.gates.limits();
+    let accounts = identity_of(request.extensions())?.accounts;
     let form = body_form(request.headers(), kind)?;
     let announced = announced_length(request.headers());
     if announced.is_some_and(|length| length > limits.max_body_bytes as u64) {
@@ -141,7 +143,7 @@ async fn record(
     let body = read_body(request, limits).await?;
 
     let form = form_of(form, &body);
-    let accepting = shared.app.acceptor.accept(Submission { kind, form, body });
+    let accepting = shared.app.acceptor.accept(Submission { kind, form, accounts, body });
     match tokio::time::timeout(limits.record_timeout, accepting).await {
         Ok(Ok(accepted)) => {
             let recorded = Recorded { accepted: accepted.accepted, ids: accepted.ids };

@@ -28,6 +28,7 @@ parameters! {
 )]
 pub(crate) async fn detailed(client: Client, Parameters(asked): Parameters<SeveralParameters>) -> Answered {
     let Required(MetricNames(metric_names)) = asked.metrics;
-    let request = SeveralRequest { metric_names, each: asked.question.about(String::new()) };
+    let request =
+        SeveralRequest { metric_names, each: asked.question.about(String::new(), &client.accounts) };
     client.answer(Question::Several(request)).await
 }

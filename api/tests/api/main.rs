@@ -11,5 +11,6 @@ mod openapi;
 mod pages;
 mod queries;
 mod record;
+mod rights;
 mod socket;
 mod support;

@@ -271,14 +271,14 @@ pub(crate) mod answers {
             schema_current: true,
             schema_problem: None,
             round_trip_ms: 1.5,
-            tables: vec![TableStorage {
+            tables: Some(vec![TableStorage {
                 table: "system_metrics".to_owned(),
                 rows: 10,
                 bytes_on_disk: 130,
                 parts: 1,
-            }],
-            bytes_on_disk: 130,
-            dead_letters: DeadLetters { total: 0, last_24_hours: 0, newest: None },
+            }]),
+            bytes_on_disk: Some(130),
+            dead_letters: Some(DeadLetters { total: 0, last_24_hours: 0, newest: None }),
             newest_metric: Some(now()),
             newest_event: None,
             timestamp: now(),

@@ -13,6 +13,7 @@ use kelly_api::{
     Accept, Accepted, AppState, Health, IngestPerformance, LatencyBook, Limits, Measure, NotAccepted, Part,
     PartStatus, Queries, RowKind, Settings, Submission, router,
 };
+use kelly_auth::{Accounts, Identity, Role, Roles};
 use kelly_query::{
     DatabaseHealth, Detailed, DetailedRequest, ExportFormat, ExportRequest, ExportStream, FeedPage,
     FeedRequest, GroupsRequest, MetricGroups, Overview, QueryError, RangeRequest, Several, SeveralRequest,
@@ -77,11 +78,12 @@ impl FakeQueries {
 
 #[async_trait]
 impl Queries for FakeQueries {
-    async fn overview(&self) -> Result<Overview, QueryError> {
-        self.answer("overview".to_owned(), answers::overview()).await
+    async fn overview(&self, accounts: Accounts) -> Result<Overview, QueryError> {
+        self.answer(format!("overview {accounts:?}"), answers::overview()).await
     }
 
     async fn detailed(&self, request: DetailedRequest) -> Result<Detailed, QueryError> {
+        request.check()?;
         self.answer(format!("{request:?}"), answers::detailed_at((self.clock)())).await
     }
 
@@ -100,14 +102,17 @@ impl Queries for FakeQueries {
     }
 
     async fn feed(&self, request: FeedRequest) -> Result<FeedPage, QueryError> {
+        request.check()?;
         self.answer(format!("feed {request:?}"), answers::page()).await
     }
 
     async fn vip(&self, request: FeedRequest) -> Result<FeedPage, QueryError> {
+        request.check()?;
         self.answer(format!("vip {request:?}"), answers::page()).await
     }
 
     async fn export(&self, request: ExportRequest, format: ExportFormat) -> Result<ExportStream, QueryError> {
+        request.check()?;
         let event_type = match &request {
             ExportRequest::Activity(events) => events.event_type.as_deref(),
             _ => None,
@@ -127,8 +132,8 @@ impl Queries for FakeQueries {
         self.answer("store_performance".to_owned(), answers::store_performance()).await
     }
 
-    async fn health_database(&self) -> Result<DatabaseHealth, QueryError> {
-        self.answer("health_database".to_owned(), answers::database()).await
+    async fn health_database(&self, accounts: Accounts) -> Result<DatabaseHealth, QueryError> {
+        self.answer(format!("health_database {accounts:?}"), answers::database()).await
     }
 }
 
@@ -259,8 +264,21 @@ impl Api {
         self.send("POST", path, &headers, Body::from(body.to_owned())).await
     }
 
+    /// Sends a request of somebody who may do and see everything.
     pub(crate) async fn send(
         &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body,
+    ) -> Answer {
+        self.send_as(&everything(), method, path, headers, body).await
+    }
+
+    /// Sends a request of this caller.
+    pub(crate) async fn send_as(
+        &self,
+        identity: &Identity,
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
@@ -269,6 +287,7 @@ impl Api {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
+            .extension(identity.clone())
             .header("traceparent", format!("00-{TRACE_ID}-00f067aa0ba902b7-01"));
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", "localhost:8000");
@@ -283,6 +302,23 @@ impl Api {
         contract::check(method, path, &answer);
         answer
     }
+}
+
+/// A caller of these roles who may see these accounts.
+pub(crate) fn identity(roles: Roles, accounts: Accounts) -> Identity {
+    Identity {
+        issuer: "test".into(),
+        subject: "somebody".into(),
+        roles,
+        accounts,
+        token_id: None,
+        expires_at: None,
+    }
+}
+
+/// A caller who may do and see everything.
+pub(crate) fn everything() -> Identity {
+    identity(Roles::of(&Role::ALL), Accounts::All)
 }
 
 #[derive(Debug)]

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use arrow_schema::ArrowError;
 use bytes::Bytes;
-use kelly_schemas::Stream;
-use kelly_schemas::decode::{ARROW_STREAM, ArrowMessage, ArrowMetric, ArrowText, Origin, Rendering};
+use kelly_schemas::decode::{ARROW_STREAM, ArrowMessage, ArrowMetric, ArrowText, Rendering};
 use kelly_schemas::encode::{ArrowEncoder, NewMetric};
+use kelly_schemas::{Limits, Stream};
 use kelly_stream::NewRecord;
 use kelly_stream::partitioner::partition_of;
 
+use super::arrival::Arrival;
 use super::outcome::{AcceptError, BadRow, Checked, MAX_REPORTED};
 
 /// Bytes at which a message is closed: what Kafka takes by default with one more row of any size, and far under what
@@ -19,20 +20,32 @@ use super::outcome::{AcceptError, BadRow, Checked, MAX_REPORTED};
 const MESSAGE_BYTES: usize = 960 << 10;
 
 /// Checks all rows and makes the records of them.
-pub(super) fn check(body: &[u8], origin: &Origin<'_>, partitions: u32) -> Result<Checked, AcceptError> {
+pub(super) fn check(
+    body: &[u8],
+    arrival: &Arrival,
+    limits: &Limits,
+    partitions: u32,
+) -> Result<Checked, AcceptError> {
+    let origin = &arrival.origin(limits);
     let message =
         ArrowMessage::read(body, origin.limits).map_err(|reject| AcceptError::Body(reject.fault))?;
     let mut messages = Messages { max_rows: origin.limits.max_arrow_rows, ..Messages::default() };
     let (mut bad, mut total) = (Vec::new(), 0);
     for columns in message.batches() {
-        columns.rows(origin, &mut Rendering::none(), &mut |index, row| match row {
-            // After the first bad row nothing is sent: the others are looked at for their faults alone.
-            Ok(_) if total > 0 => {}
-            Ok(row) => messages.push(partition_of(row.partition_key().as_bytes(), partitions), &row),
-            Err(reject) => {
-                total += 1;
-                if bad.len() < MAX_REPORTED {
-                    bad.push(BadRow { index, line: None, fault: reject.fault });
+        columns.rows(origin, &mut Rendering::none(), &mut |index, row| {
+            let checked = row.map_err(|reject| reject.fault).and_then(|row| {
+                arrival.check_account(row.account_id.map_or("", |account| account.as_str()))?;
+                Ok(row)
+            });
+            match checked {
+                // After the first bad row nothing is sent: the others are looked at for their faults alone.
+                Ok(_) if total > 0 => {}
+                Ok(row) => messages.push(partition_of(row.partition_key().as_bytes(), partitions), &row),
+                Err(fault) => {
+                    total += 1;
+                    if bad.len() < MAX_REPORTED {
+                        bad.push(BadRow { index, line: None, fault });
+                    }
                 }
             }
         });

@@ -6,7 +6,8 @@ use kelly_query::comparison::{Change, Compare, Kept};
 use kelly_query::detailed::{Percentiles, Tier, Window};
 use kelly_query::groups::GroupBy;
 use kelly_query::{
-    DetailedRequest, ExportFormat, ExportRequest, GroupsRequest, RangeRequest, SeveralRequest, Timeframe,
+    Accounts, DetailedRequest, ExportFormat, ExportRequest, GroupsRequest, RangeRequest, SeveralRequest,
+    Timeframe,
 };
 
 use crate::fixture::{Fixture, now};
@@ -37,6 +38,7 @@ fn request(metric: &str, range: RangeRequest) -> DetailedRequest {
         metric_name: metric.to_owned(),
         range,
         account_id: None,
+        accounts: Accounts::All,
         conversation_id: None,
         step_seconds: None,
         compare: Some(Compare::Previous),
@@ -163,6 +165,7 @@ async fn each_group_is_compared_with_itself() {
             order_by: None,
             order: None,
             top: 10,
+            accounts: Accounts::All,
             account_id: None,
             compare: Some(Compare::Previous),
         };
@@ -196,6 +199,7 @@ async fn each_group_is_compared_with_itself() {
         order_by: None,
         order: None,
         top: 10,
+        accounts: Accounts::All,
         account_id: None,
         compare: Some(Compare::Previous),
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
-use kelly_query::{FeedPage, FeedRequest};
+use kelly_query::{Accounts, FeedPage, FeedRequest};
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, Recorded, now};
@@ -46,7 +46,7 @@ fn offsets(pages: &[FeedPage]) -> Vec<u64> {
 }
 
 fn limit(limit: u32) -> FeedRequest {
-    FeedRequest { limit: Some(limit), ..FeedRequest::default() }
+    FeedRequest { limit: Some(limit), ..FeedRequest::newest(Accounts::All) }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kelly_harness::TestDatabase;
 use kelly_query::QueryServiceParts;
 use kelly_query::detailed::Detailed;
-use kelly_query::{DetailedRequest, QueryService, RangeRequest};
+use kelly_query::{Accounts, DetailedRequest, QueryService, RangeRequest};
 use kelly_schemas::Catalogue;
 use kelly_sql::Store;
 use serde_json::{Value, json};
@@ -136,6 +136,7 @@ impl Fixture {
             metric_name: metric.to_owned(),
             range,
             account_id: account.map(str::to_owned),
+            accounts: Accounts::All,
             conversation_id: conversation.map(str::to_owned),
             step_seconds: None,
             compare: None,

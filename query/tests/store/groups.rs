@@ -6,7 +6,9 @@ use chrono::{DateTime, TimeDelta};
 use futures_util::TryStreamExt;
 use kelly_query::detailed::{Percentiles, Tier, Window};
 use kelly_query::groups::{GroupBy, MetricGroup, Order, OrderBy};
-use kelly_query::{ExportFormat, ExportRequest, GroupsRequest, MetricGroups, RangeRequest, Timeframe};
+use kelly_query::{
+    Accounts, ExportFormat, ExportRequest, GroupsRequest, MetricGroups, RangeRequest, Timeframe,
+};
 use kelly_sql::QuestionBounds;
 
 use crate::fixture::{Fixture, now, service_over};
@@ -40,6 +42,7 @@ fn request(metric: &str, timeframe: Timeframe, group_by: GroupBy) -> GroupsReque
         order_by: None,
         order: None,
         top: 3,
+        accounts: Accounts::All,
         account_id: None,
         compare: None,
     }

@@ -6,7 +6,9 @@ use kelly_harness::TestDatabase;
 use kelly_query::comparison::{Compare, Kept};
 use kelly_query::detailed::Tier;
 use kelly_query::groups::GroupBy;
-use kelly_query::{DetailedRequest, ExportFormat, ExportRequest, GroupsRequest, RangeRequest, Timeframe};
+use kelly_query::{
+    Accounts, DetailedRequest, ExportFormat, ExportRequest, GroupsRequest, RangeRequest, Timeframe,
+};
 use kelly_sql::MigrationParams;
 
 use crate::fixture::{Fixture, now, service_over};
@@ -65,6 +67,7 @@ fn request(metric: &str, timeframe: Timeframe, account: Option<&str>) -> Detaile
         metric_name: metric.to_owned(),
         range: RangeRequest::Last(timeframe),
         account_id: account.map(str::to_owned),
+        accounts: Accounts::All,
         conversation_id: None,
         step_seconds: None,
         compare: Some(Compare::Previous),
@@ -100,6 +103,7 @@ async fn samples_that_were_kept_for_an_hour_are_answered_from_rollups() {
         order_by: None,
         order: None,
         top: 10,
+        accounts: Accounts::All,
         account_id: None,
         compare: None,
     };

@@ -5,6 +5,7 @@ mod events;
 mod fixture;
 mod groups;
 mod kept;
+mod limited;
 mod samples;
 mod series;
 mod whole;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{NaiveTime, TimeDelta};
 use kelly_query::QueryServiceParts;
-use kelly_query::{FeedRequest, QueryService};
+use kelly_query::{Accounts, FeedRequest, QueryService};
 use kelly_schemas::Catalogue;
 use kelly_sql::{Store, StoreConfig};
 
@@ -18,7 +18,7 @@ fn sample(metric: &'static str, conversation: &'static str, seconds_ago: i64, va
 #[tokio::test]
 async fn an_empty_house_has_no_figures() {
     let fixture = Fixture::create().await;
-    let overview = serde_json::to_value(fixture.service.overview().await.unwrap()).unwrap();
+    let overview = serde_json::to_value(fixture.service.overview(&Accounts::All).await.unwrap()).unwrap();
     for (field, value) in overview.as_object().unwrap() {
         assert_eq!(value.is_null(), field != "timestamp", "{field} is {value}");
     }
@@ -51,7 +51,7 @@ async fn the_overview_follows_the_catalogue() {
         severity: "low",
     };
     fixture.record_events(&[event]).await;
-    let overview = fixture.service.overview().await.unwrap();
+    let overview = fixture.service.overview(&Accounts::All).await.unwrap();
     assert_eq!(overview.messages_processed, Some(5));
     assert!((overview.ai_confidence_avg.unwrap() - 0.6).abs() < 1e-12);
     assert_eq!(overview.claude_cost_today, Some(0.25));
@@ -73,24 +73,25 @@ async fn times_are_given_to_the_millisecond() {
         catalogue: Arc::new(Catalogue::builtin().clone()),
         clock: || now() + TimeDelta::nanoseconds(123_456),
     });
-    assert_eq!(service.overview().await.unwrap().timestamp, now());
-    assert_eq!(service.health_database().await.unwrap().timestamp, now());
+    assert_eq!(service.overview(&Accounts::All).await.unwrap().timestamp, now());
+    assert_eq!(service.health_database(&Accounts::All).await.unwrap().timestamp, now());
 }
 
 #[tokio::test]
 async fn the_database_says_what_it_holds() {
     let fixture = Fixture::create().await;
     fixture.record(&[sample("messages", "c-1", 1, 2.0)]).await;
-    let health = fixture.service.health_database().await.unwrap();
+    let health = fixture.service.health_database(&Accounts::All).await.unwrap();
     assert!(health.schema_current, "{:?}", health.schema_problem);
     assert_eq!(health.newest_metric, Some(now() - TimeDelta::seconds(1)));
-    assert_eq!((health.newest_event, health.dead_letters.total), (None, 0));
-    let raw = health.tables.iter().find(|table| table.table == "system_metrics").unwrap();
+    assert_eq!((health.newest_event, health.dead_letters.unwrap().total), (None, 0));
+    let tables = health.tables.unwrap();
+    let raw = tables.iter().find(|table| table.table == "system_metrics").unwrap();
     assert_eq!((raw.rows, raw.parts), (1, 1));
-    assert!(health.bytes_on_disk >= raw.bytes_on_disk);
+    assert!(health.bytes_on_disk.unwrap() >= raw.bytes_on_disk);
 
     let empty = kelly_harness::TestDatabase::create_empty();
-    let health = service_over(empty.store().clone()).health_database().await;
+    let health = service_over(empty.store().clone()).health_database(&Accounts::All).await;
     let health = health.unwrap();
     assert!(!health.schema_current);
     assert!(health.schema_problem.unwrap().contains("kelly migrate"));
@@ -108,9 +109,9 @@ async fn a_store_that_is_away_is_an_error_of_its_own() {
     };
     let service = service_over(Store::new(config).unwrap());
     let errors = [
-        service.overview().await.unwrap_err(),
-        service.feed(FeedRequest::default()).await.unwrap_err(),
-        service.health_database().await.unwrap_err(),
+        service.overview(&Accounts::All).await.unwrap_err(),
+        service.feed(FeedRequest::newest(Accounts::All)).await.unwrap_err(),
+        service.health_database(&Accounts::All).await.unwrap_err(),
     ];
     for error in errors {
         assert_eq!(error.code(), "store_unavailable");

@@ -4,18 +4,19 @@ use clickhouse::Row;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::accounts::AccountFilter;
 use crate::client::Store;
 use crate::error::{Result, StoreError};
 
 /// Which events; all that are set must match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ActivityFilter<'a> {
     /// Severity.
     pub severity: Option<&'a str>,
     /// Type.
     pub event_type: Option<&'a str>,
-    /// Account.
-    pub account_id: Option<&'a str>,
+    /// Accounts.
+    pub accounts: AccountFilter<'a>,
     /// Only those of the VIP feed.
     pub vip_only: bool,
 }
@@ -81,7 +82,7 @@ impl Store {
             .param("before_id", after.id.to_string())
             .param("severity", filter.severity.unwrap_or_default())
             .param("event_type", filter.event_type.unwrap_or_default())
-            .param("account", filter.account_id.unwrap_or_default())
+            .param("accounts", filter.accounts.parameter())
             .param("vip_only", u8::from(filter.vip_only))
             .param("max_rows", max_rows);
         let rows: Vec<EventRow> = self.ask("read the activity feed", query.fetch_all()).await?;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use clickhouse::query::{BytesCursor, Query};
 
+use super::accounts::AccountFilter;
 use super::csv_floats::CsvFloats;
 use super::export_groups::GroupsExport;
 use super::series::SeriesQuestion;
@@ -53,8 +54,8 @@ pub enum Export<'a> {
 pub struct SamplesExport<'a> {
     /// The metric.
     pub metric: &'a str,
-    /// Only of this account.
-    pub account: Option<&'a str>,
+    /// Only of these accounts.
+    pub accounts: AccountFilter<'a>,
     /// Only of this conversation.
     pub conversation: Option<&'a str>,
     /// Start.
@@ -70,8 +71,8 @@ pub struct ActivityExport<'a> {
     pub severity: Option<&'a str>,
     /// Only of this type.
     pub event_type: Option<&'a str>,
-    /// Only of this account.
-    pub account: Option<&'a str>,
+    /// Only of these accounts.
+    pub accounts: AccountFilter<'a>,
     /// Start.
     pub from_ms: i64,
     /// End.
@@ -230,14 +231,14 @@ impl Export<'_> {
                 .param("to_ms", groups.to_ms),
             Self::Samples(samples) => query
                 .param("metric", samples.metric)
-                .param("account", samples.account.unwrap_or_default())
+                .param("accounts", samples.accounts.parameter())
                 .param("conversation", samples.conversation.unwrap_or_default())
                 .param("from_ms", samples.from_ms)
                 .param("to_ms", samples.to_ms),
             Self::Activity(events) => query
                 .param("severity", events.severity.unwrap_or_default())
                 .param("event_type", events.event_type.unwrap_or_default())
-                .param("account", events.account.unwrap_or_default())
+                .param("accounts", events.accounts.parameter())
                 .param("from_ms", events.from_ms)
                 .param("to_ms", events.to_ms),
         }

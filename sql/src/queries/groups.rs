@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use clickhouse::Row;
 use serde::Deserialize;
 
+use super::accounts::AccountFilter;
 use super::series::Aggregate;
 use crate::client::Store;
 use crate::error::{Result, StoreError};
@@ -16,19 +17,25 @@ use crate::error::{Result, StoreError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupSource<'a> {
     /// Accounts, from samples.
-    AccountRaw,
+    AccountRaw {
+        /// Only these accounts.
+        accounts: AccountFilter<'a>,
+    },
     /// Accounts, from their hours; window edges are whole hours. Percentiles come from their days, where the edges are
     /// whole days.
-    AccountHour,
+    AccountHour {
+        /// Only these accounts.
+        accounts: AccountFilter<'a>,
+    },
     /// Conversations, from samples.
     ConversationRaw {
-        /// Only those of this account; `None` for any.
-        account: Option<&'a str>,
+        /// Only those of these accounts.
+        accounts: AccountFilter<'a>,
     },
     /// Conversations, from their days, without percentiles; window edges are whole days.
     ConversationDay {
-        /// Only those of this account; `None` for any.
-        account: Option<&'a str>,
+        /// Only those of these accounts.
+        accounts: AccountFilter<'a>,
     },
 }
 
@@ -198,7 +205,7 @@ impl Store {
             .param("order_by", question.order_by.name())
             .param("descending", u8::from(question.descending))
             .param("top", question.top)
-            .param("account", question.source.account());
+            .param("accounts", question.source.accounts().parameter());
         let rows: Vec<RankedRow> = self.ask("rank a metric's groups", query.fetch_all()).await?;
         Ok(ranked(rows, question.top))
     }
@@ -223,7 +230,7 @@ impl Store {
             .param("from_ms", question.from_ms)
             .param("to_ms", question.to_ms)
             .param("step_s", question.step_seconds)
-            .param("account", question.source.account());
+            .param("accounts", question.source.accounts().parameter());
         let rows: Vec<SeriesRow> = self.ask("read the series of groups", query.fetch_all()).await?;
         by_group(rows)
     }
@@ -232,8 +239,8 @@ impl Store {
 impl<'a> GroupSource<'a> {
     fn ranking_view(&self) -> &'static str {
         match self {
-            Self::AccountRaw => "account_groups_raw",
-            Self::AccountHour => "account_groups_hour",
+            Self::AccountRaw { .. } => "account_groups_raw",
+            Self::AccountHour { .. } => "account_groups_hour",
             Self::ConversationRaw { .. } => "conversation_groups_raw",
             Self::ConversationDay { .. } => "conversation_groups_day",
         }
@@ -241,20 +248,19 @@ impl<'a> GroupSource<'a> {
 
     fn series_view(&self) -> &'static str {
         match self {
-            Self::AccountRaw => "account_group_series_raw",
-            Self::AccountHour => "account_group_series_hour",
+            Self::AccountRaw { .. } => "account_group_series_raw",
+            Self::AccountHour { .. } => "account_group_series_hour",
             Self::ConversationRaw { .. } => "conversation_group_series_raw",
             Self::ConversationDay { .. } => "conversation_group_series_day",
         }
     }
 
-    /// The parameter `account`, which the views of accounts do not read.
-    fn account(&self) -> &'a str {
+    fn accounts(&self) -> AccountFilter<'a> {
         match self {
-            Self::AccountRaw | Self::AccountHour => "",
-            Self::ConversationRaw { account } | Self::ConversationDay { account } => {
-                account.unwrap_or_default()
-            }
+            Self::AccountRaw { accounts }
+            | Self::AccountHour { accounts }
+            | Self::ConversationRaw { accounts }
+            | Self::ConversationDay { accounts } => *accounts,
         }
     }
 }

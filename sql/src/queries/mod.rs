@@ -1,6 +1,7 @@
 //! The questions the store answers. Each is a parameterised view (`sql/views`), which Grafana and the command line
 //! may use too, and a typed function here. Parameters go to the server as parameters, never into the text.
 
+mod accounts;
 mod activity;
 mod csv_floats;
 mod dead_letters;
@@ -17,6 +18,7 @@ mod storage;
 mod tail;
 mod view;
 
+pub use accounts::AccountFilter;
 pub use activity::{ActivityFilter, ActivityKey, ActivityRow};
 pub use dead_letters::{DeadLetter, LetterFilter, LetterPlace, LetterReason, ReplayMark, ReplayState};
 pub use diagnosis::{BackgroundState, DiskState, StoreRight, TableState};
@@ -26,7 +28,7 @@ pub use groups::{
     Counted, Group, GroupFigures, GroupKey, GroupPoint, GroupSeries, GroupSeriesQuestion, GroupSource,
     Ranking, RankingQuestion,
 };
-pub use overview::{FigureRow, MetricSince};
+pub use overview::{AccountMetricSince, CountedFrom, FigureRow, MetricSince};
 pub use series::{Aggregate, Compared, Series, SeriesInterval, SeriesQuestion, SeriesSource};
 pub(crate) use view::ViewTexts;
 

@@ -4,6 +4,7 @@ use clickhouse::Row;
 use clickhouse::query::Query;
 use serde::Deserialize;
 
+use super::accounts::AccountFilter;
 use crate::client::Store;
 use crate::error::{Result, StoreError};
 
@@ -14,29 +15,30 @@ pub enum SeriesSource<'a> {
     Minute,
     /// Hours of the metric; window edges are whole hours.
     Hour,
-    /// Samples of one account.
+    /// Samples of some accounts together.
     AccountRaw {
-        /// The account.
-        account: &'a str,
+        /// The accounts; where there is none, no sample.
+        accounts: &'a [&'a str],
     },
-    /// Hours of one account; window edges are whole hours. Percentiles come from its days, where the edges are whole days.
+    /// Hours of some accounts together; window edges are whole hours. Percentiles come from their days, where the edges are
+    /// whole days.
     AccountHour {
-        /// The account.
-        account: &'a str,
+        /// The accounts; where there is none, no sample.
+        accounts: &'a [&'a str],
     },
     /// Samples of one conversation.
     ConversationRaw {
         /// The conversation.
         conversation: &'a str,
-        /// Only those of this account; `None` for any.
-        account: Option<&'a str>,
+        /// Only those of these accounts.
+        accounts: AccountFilter<'a>,
     },
     /// Days of one conversation, without percentiles; window edges are whole days.
     ConversationDay {
         /// The conversation.
         conversation: &'a str,
-        /// Only those of this account; `None` for any.
-        account: Option<&'a str>,
+        /// Only those of these accounts.
+        accounts: AccountFilter<'a>,
     },
 }
 
@@ -161,17 +163,17 @@ impl SeriesSource<'_> {
 impl SeriesQuestion<'_> {
     /// The parameters of a finished view.
     pub(super) fn parameters(&self, query: Query) -> Query {
-        let (conversation, account) = match self.source {
-            SeriesSource::Minute | SeriesSource::Hour => (None, None),
-            SeriesSource::AccountRaw { account } | SeriesSource::AccountHour { account } => {
-                (None, Some(account))
+        let (conversation, accounts) = match self.source {
+            SeriesSource::Minute | SeriesSource::Hour => (None, AccountFilter::Any),
+            SeriesSource::AccountRaw { accounts } | SeriesSource::AccountHour { accounts } => {
+                (None, AccountFilter::Only(accounts))
             }
-            SeriesSource::ConversationRaw { conversation, account }
-            | SeriesSource::ConversationDay { conversation, account } => (Some(conversation), account),
+            SeriesSource::ConversationRaw { conversation, accounts }
+            | SeriesSource::ConversationDay { conversation, accounts } => (Some(conversation), accounts),
         };
         let query = query
             .param("metric", self.metric)
-            .param("account", account.unwrap_or_default())
+            .param("accounts", accounts.parameter())
             .param("aggregate", self.aggregate.name())
             .param("step_s", self.step_seconds)
             .param("previous_from_ms", self.previous_from_ms)

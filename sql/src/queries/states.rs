@@ -1,8 +1,9 @@
-//! Series from the flat views: the kept states of a metric, or of one account's, merged as they arrive.
+//! Series from the flat views: the kept states of a metric, or of some accounts', merged as they arrive.
 
 use clickhouse::Row;
 use serde::Deserialize;
 
+use super::accounts::AccountFilter;
 use super::merge::{Merge, Percentiles, State};
 use super::series::{Series, SeriesQuestion, SeriesSource};
 use crate::client::Store;
@@ -29,8 +30,8 @@ impl Store {
             .param("from", from)
             .param("to", to);
         let query = match question.source {
-            SeriesSource::AccountHour { account } => query
-                .param("account", account)
+            SeriesSource::AccountHour { accounts } => query
+                .param("accounts", AccountFilter::Only(accounts).parameter())
                 .param("days_from", from)
                 .param("days_to", if percentiles == Percentiles::Nowhere { from } else { to }),
             _ => query,

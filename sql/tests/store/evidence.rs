@@ -7,6 +7,7 @@ use arrow_array::{
 };
 use kelly_harness::TestDatabase;
 use kelly_sql::evidence::{LogRange, MarkedEnd, MarkedGeneration, RowOrigin, marker_name, week_of};
+use kelly_sql::queries::AccountFilter;
 use kelly_sql::{RollupTier, Table};
 use std::sync::Arc;
 
@@ -129,7 +130,7 @@ async fn a_marker_is_no_metric() {
         ))
         .await;
     assert_eq!(database.store().newest_rows(0).await.unwrap().metric, None);
-    assert!(database.store().metrics_seen(&[&marker]).await.unwrap().is_empty());
+    assert!(database.store().metrics_seen(&[&marker], AccountFilter::Any).await.unwrap().is_empty());
 }
 
 /// The engine here keeps tokens beside its parts; a table that is not there is an error and no answer.

@@ -4,8 +4,8 @@ use crate::support::BASE_MS;
 use bytes::Bytes;
 use kelly_harness::TestDatabase;
 use kelly_sql::queries::{
-    ActivityExport, Aggregate, Export, ExportFormat, GroupExportRow, GroupsExport, SamplesExport,
-    SeriesQuestion, SeriesSource,
+    AccountFilter, ActivityExport, Aggregate, Export, ExportFormat, GroupExportRow, GroupsExport,
+    SamplesExport, SeriesQuestion, SeriesSource,
 };
 use kelly_sql::{QuestionBounds, StoreError};
 
@@ -44,7 +44,7 @@ async fn record(database: &TestDatabase, rows: u64) -> SamplesExport<'static> {
         .await;
     SamplesExport {
         metric: "m",
-        account: None,
+        accounts: AccountFilter::Any,
         conversation: None,
         from_ms: BASE_MS,
         to_ms: BASE_MS + 24 * HOUR_MS,
@@ -81,7 +81,7 @@ async fn every_format_holds_every_row() {
     ];
     assert_eq!((csv.lines().count(), lines), (1_001, expected.to_vec()));
 
-    let other = Export::Samples(SamplesExport { account: Some("other"), ..samples });
+    let other = Export::Samples(SamplesExport { accounts: AccountFilter::Only(&["other"]), ..samples });
     assert_eq!(database.store().export_rows(&other).await.unwrap(), 0);
     assert_eq!(read(&database, &other, ExportFormat::JsonLines).await.unwrap(), Bytes::new());
 }
@@ -128,7 +128,7 @@ async fn a_series_is_its_points_and_an_event_is_there_once() {
     let events = ActivityExport {
         severity: None,
         event_type: None,
-        account: None,
+        accounts: AccountFilter::Any,
         from_ms: BASE_MS,
         to_ms: BASE_MS + 1,
     };

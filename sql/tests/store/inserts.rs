@@ -125,7 +125,7 @@ async fn a_conversation_is_found_by_the_range_of_its_account() {
     let day_ms = 86_400_000_i64;
     let from_ms = 1_735_689_600_000_i64; // 2025-01-01
     let view = format!(
-        "conversation_series_raw(metric = 'm', conversation = 'c-107', account = '', aggregate = 'sum', step_s = 3600, \
+        "conversation_series_raw(metric = 'm', conversation = 'c-107', accounts = [], aggregate = 'sum', step_s = 3600, \
          previous_from_ms = {}, from_ms = {from_ms}, compared_to_ms = {from_ms}, to_ms = {})",
         from_ms - day_ms,
         from_ms + day_ms

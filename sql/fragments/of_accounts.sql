@@ -1,0 +1,1 @@
+(empty({accounts:Array(String)}) OR account_id IN {accounts:Array(String)})
