@@ -3,6 +3,7 @@
 mod cli;
 mod config;
 mod demo;
+mod permissions;
 mod roles;
 mod rows;
 mod telemetry;
@@ -23,7 +24,7 @@ use kelly_sql::engine::EngineError;
 use kelly_stream::LogError;
 use tokio_util::sync::CancellationToken;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, ConfigWhat, ShowConfig};
 use roles::Process;
 
 /// Wrong usage or configuration, as clap's own.
@@ -78,6 +79,11 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     cli.check_server()?;
     if let Command::Completions(completions) = &cli.command {
         completions::run(completions.shell, Cli::command())?;
+        return Ok(0);
+    }
+    if let Command::Config(ShowConfig { what: Some(ConfigWhat::Permissions), json }) = &cli.command {
+        let text = if *json { permissions::as_json() } else { permissions::as_table() };
+        output::line(text)?;
         return Ok(0);
     }
     let loaded = match (config::load(cli.settings()), &cli.command) {

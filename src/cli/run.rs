@@ -5,7 +5,7 @@
     reason = "the doc comments here are the help texts, brackets and all"
 )]
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 /// Example of `kelly ingest`.
 pub(super) const INGEST_EXAMPLES: &str = "\
@@ -87,8 +87,22 @@ pub struct Migrate {
 
 /// `kelly config`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kelly config                      every setting, what is in force, and where it came from
+  kelly config permissions          which role may do what, and what each route needs")]
 pub struct ShowConfig {
     /// Print one JSON object instead of a table
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub json: bool,
+    /// What to print instead of the settings
+    #[command(subcommand)]
+    pub what: Option<ConfigWhat>,
+}
+
+/// What `kelly config` prints besides the settings.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum ConfigWhat {
+    /// Which role may do what, and what each route of the HTTP interface needs
+    Permissions,
 }
