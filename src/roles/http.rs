@@ -36,21 +36,25 @@ pub struct Claimed {
 
 /// Takes the address before anything is started, so that a taken port costs nothing.
 pub fn claim(address: SocketAddr) -> anyhow::Result<Claimed> {
-    let take = || {
+    let take = |is_shared: bool| {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // Connections of an earlier run that are not quite over would hold the port for a minute.
-        socket.set_reuseaddr(true)?;
+        socket.set_reuseaddr(is_shared)?;
         socket.bind(address)?;
         Ok(socket)
     };
-    take().map(|socket| Claimed { socket, address }).map_err(|error| not_listening(address, error))
+    // Alone if that can be: two that share it notice each other when the second listens. Connections of an earlier run that
+    // are not quite over would hold it for a minute, and only against who does not share it.
+    let taken = take(false).or_else(|_: std::io::Error| take(true));
+    taken.map(|socket| Claimed { socket, address }).map_err(|error| not_listening(address, error))
 }
 
 impl Claimed {
     /// Listens from now on.
     fn listen(self) -> anyhow::Result<TcpListener> {
         let Self { socket, address } = self;
-        socket.listen(BACKLOG).map_err(|error| not_listening(address, error))
+        // Its connections take this over, and must not keep the next run from the address.
+        let listening = socket.set_reuseaddr(true).and_then(|()| socket.listen(BACKLOG));
+        listening.map_err(|error| not_listening(address, error))
     }
 }
 
@@ -134,6 +138,19 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
 mod tests {
     use super::*;
     use std::net::TcpStream;
+
+    #[tokio::test]
+    async fn an_address_is_claimed_once_and_again_after_a_run_with_connections() {
+        let claimed = claim("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = claimed.socket.local_addr().unwrap();
+        assert!(claim(address).is_err(), "though nobody listens yet");
+        let listener = claimed.listen().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        // The side that closes first keeps the connection for a minute.
+        drop(listener.accept().await.unwrap());
+        drop((listener, client));
+        claim(address).unwrap().listen().unwrap();
+    }
 
     #[tokio::test]
     async fn a_claimed_address_refuses_until_it_is_listened_on() {
