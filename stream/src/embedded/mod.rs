@@ -17,11 +17,13 @@
 mod config;
 mod consumer;
 mod damage;
+mod failures;
 mod files;
 mod frame;
 mod group;
 mod groups;
 mod journal;
+mod keys;
 mod open_log;
 mod queue;
 mod retention;

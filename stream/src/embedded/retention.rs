@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use super::failures::failure;
 use super::open_log::OpenLog;
-use super::store::{Partition, Store, failure};
+use super::store::{Partition, Store};
 use crate::port::{Result, Retention};
 
 /// Runs at the configured interval until the log is closed.

@@ -18,7 +18,12 @@ use fjall::{
 use serde::{Deserialize, Serialize};
 
 use super::config::EmbeddedConfig;
+use super::failures::failure;
 use super::frame::Frame;
+use super::keys::{
+    self, Ends, decode_ends, encode_ends, mark_key, parse_offset, parse_position, place_of, position_key,
+    topic_key,
+};
 use super::{damage, journal};
 use crate::bounds;
 use crate::error::LogError;
@@ -58,16 +63,6 @@ pub(super) struct Topic {
 pub(super) struct Partition {
     pub(super) keyspace: Keyspace,
     ends: Mutex<Ends>,
-}
-
-/// The ends of a partition: everything before `high` is durable.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Ends {
-    pub(super) low: u64,
-    pub(super) high: u64,
-    pub(super) last_time_ms: i64,
-    /// Bytes of records ever appended.
-    pub(super) bytes: u64,
 }
 
 /// A frame in the store's own buffer.
@@ -227,7 +222,7 @@ impl Store {
 
     fn load_topics(&self) -> Result<(), LoadError> {
         let mut committed: HashMap<(String, u32), u64> = HashMap::new();
-        for entry in self.meta.prefix([POSITION]) {
+        for entry in self.meta.prefix([keys::POSITION]) {
             let (key, value) = entry.into_inner()?;
             if let (Some((topic, partition)), Some(position)) = (place_of(&key), parse_position(&value)) {
                 let highest = committed.entry((topic, partition)).or_default();
@@ -235,7 +230,7 @@ impl Store {
             }
         }
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        for entry in self.meta.prefix([TOPIC]) {
+        for entry in self.meta.prefix([keys::TOPIC]) {
             let (key, value) = entry.into_inner()?;
             let name: Arc<str> = String::from_utf8_lossy(&key[1..]).into();
             let stored: StoredTopic = serde_json::from_slice(&value).map_err(|error| LogError::Corrupt {
@@ -415,122 +410,5 @@ impl From<fjall::Error> for LoadError {
 impl From<LogError> for LoadError {
     fn from(error: LogError) -> Self {
         Self::Log(error)
-    }
-}
-
-/// The store's errors in the words of the port.
-pub(super) fn failure(dir: &Path, doing: String, error: fjall::Error) -> LogError {
-    match error {
-        fjall::Error::Locked => LogError::Locked { dir: dir.into(), owner: None },
-        fjall::Error::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-            LogError::Full { what: format!("no space is left on the disk of {}", dir.display()) }
-        }
-        fjall::Error::InvalidVersion(version) => damage::of_version(dir, version.is_some()),
-        error if is_of_damage(&error) => damage::of_files(dir, &cause(&error)),
-        error => LogError::Unavailable {
-            doing,
-            fix: format!("check the disk and the rights of {}", dir.display()),
-            source: Some(Box::new(error)),
-        },
-    }
-}
-
-/// Whether no repetition helps: the files are not what the store wrote.
-fn is_of_damage(error: &fjall::Error) -> bool {
-    use fjall::LsmError::{ChecksumMismatch, InvalidHeader, InvalidTag, InvalidTrailer, Io, Unrecoverable};
-    match error {
-        fjall::Error::JournalRecovery(_) | fjall::Error::Unrecoverable | fjall::Error::InvalidTrailer => true,
-        fjall::Error::Storage(
-            ChecksumMismatch { .. } | InvalidHeader(_) | InvalidTag(_) | InvalidTrailer | Unrecoverable,
-        ) => true,
-        // Seeking before the beginning of a file, or reading past its end.
-        fjall::Error::Storage(Io(error)) | fjall::Error::Io(error) => {
-            matches!(error.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::UnexpectedEof)
-        }
-        _ => false,
-    }
-}
-
-/// What the store said, without the names of its types.
-fn cause(error: &fjall::Error) -> String {
-    match error {
-        fjall::Error::Storage(error) => error.to_string().replace("LsmTreeError: ", ""),
-        error => error.to_string().replace("FjallError: ", ""),
-    }
-}
-
-const TOPIC: u8 = b't';
-const MARK: u8 = b'l';
-const POSITION: u8 = b'p';
-
-fn topic_key(topic: &str) -> Vec<u8> {
-    [&[TOPIC], topic.as_bytes()].concat()
-}
-
-fn mark_key(topic: &str, partition: u32) -> Vec<u8> {
-    [&[MARK], topic.as_bytes(), &[0], &partition.to_be_bytes()].concat()
-}
-
-/// Group and topic have no zero byte, see `bounds`.
-fn position_key(group: &str, partition: &TopicPartition) -> Vec<u8> {
-    let topic = partition.topic.as_bytes();
-    [&[POSITION], group.as_bytes(), &[0], topic, &[0], &partition.partition.to_be_bytes()].concat()
-}
-
-/// Topic and partition of a position's key.
-fn place_of(key: &[u8]) -> Option<(String, u32)> {
-    let (rest, partition) = key.split_last_chunk::<4>()?;
-    let topic = rest.strip_suffix(&[0])?.rsplit(|byte| *byte == 0).next()?;
-    Some((String::from_utf8_lossy(topic).into_owned(), u32::from_be_bytes(*partition)))
-}
-
-fn parse_position(value: &[u8]) -> Option<Committed> {
-    let (offset, metadata) = value.split_first_chunk::<8>()?;
-    Some(Committed {
-        offset: u64::from_be_bytes(*offset),
-        metadata: String::from_utf8_lossy(metadata).into_owned(),
-    })
-}
-
-fn parse_offset(key: &[u8]) -> u64 {
-    // Keys of a partition are written by `writer` only and have eight bytes.
-    key.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
-}
-
-fn encode_ends(ends: Ends) -> Vec<u8> {
-    [
-        ends.low.to_be_bytes(),
-        ends.high.to_be_bytes(),
-        ends.last_time_ms.to_be_bytes(),
-        ends.bytes.to_be_bytes(),
-    ]
-    .concat()
-}
-
-fn decode_ends(value: &[u8]) -> Option<Ends> {
-    let mut words = value.chunks_exact(8).map(|word| <[u8; 8]>::try_from(word).unwrap_or_default());
-    Some(Ends {
-        low: u64::from_be_bytes(words.next()?),
-        high: u64::from_be_bytes(words.next()?),
-        last_time_ms: i64::from_be_bytes(words.next()?),
-        bytes: u64::from_be_bytes(words.next()?),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_and_values_are_read_back() {
-        let place = TopicPartition { topic: "kelly.metrics".into(), partition: 0x0001_0203 };
-        let key = position_key("kelly-ingest", &place);
-        assert_eq!(place_of(&key), Some(("kelly.metrics".into(), 0x0001_0203)));
-        // A partition number may hold zero bytes of its own.
-        let zero = TopicPartition { topic: "t".into(), partition: 0 };
-        assert_eq!(place_of(&position_key("g", &zero)), Some(("t".into(), 0)));
-        let ends = Ends { low: 1, high: u64::MAX, last_time_ms: -5, bytes: 9 };
-        assert_eq!(decode_ends(&encode_ends(ends)), Some(ends));
-        assert_eq!(decode_ends(b"short"), None);
     }
 }

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use super::frame::FrameBuilder;
 use super::group::Group;
+use super::keys::Ends;
 use super::open_log::OpenLog;
 use super::queue::{Append, Committing, Job};
-use super::store::{Ends, Store, Topic};
+use super::store::{Store, Topic};
 use crate::error::LogError;
 use crate::port::{Position, Result};
 
