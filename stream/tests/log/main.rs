@@ -6,4 +6,5 @@ mod deleted;
 mod errors;
 mod kafka;
 mod recovery;
+mod retention;
 mod support;

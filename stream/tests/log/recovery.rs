@@ -1,5 +1,5 @@
 //! The embedded log after the worst: a killed process, a torn or damaged journal, a full disk, a
-//! second process, old records.
+//! second process.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -7,7 +7,6 @@ use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use kelly_stream::{
@@ -25,15 +24,15 @@ const CHILD: &str = "KELLY_TEST_RECOVERY_CHILD";
 /// Likewise, the process whose writes fail.
 const LIMITED_CHILD: &str = "KELLY_TEST_LIMITED_CHILD";
 
-fn spec(retention: Retention) -> TopicSpec {
+pub(super) fn spec(retention: Retention) -> TopicSpec {
     TopicSpec { name: TOPIC.into(), partitions: PARTITIONS, retention }
 }
 
-fn place(partition: u32) -> TopicPartition {
+pub(super) fn place(partition: u32) -> TopicPartition {
     TopicPartition { topic: TOPIC.into(), partition }
 }
 
-fn record(partition: u32, payload: impl Into<Vec<u8>>) -> NewRecord {
+pub(super) fn record(partition: u32, payload: impl Into<Vec<u8>>) -> NewRecord {
     NewRecord {
         topic: TOPIC.into(),
         partition: Some(partition),
@@ -44,14 +43,14 @@ fn record(partition: u32, payload: impl Into<Vec<u8>>) -> NewRecord {
 }
 
 /// Small memory, so that tables are written and journals change while the test runs.
-fn config(dir: &Path) -> EmbeddedConfig {
+pub(super) fn config(dir: &Path) -> EmbeddedConfig {
     EmbeddedConfig { memtable_bytes: 1024 * 1024, min_free_bytes: 0, ..EmbeddedConfig::new(dir) }
 }
 
 #[derive(Default)]
-struct Reading {
+pub(super) struct Reading {
     epochs: BTreeMap<u32, u64>,
-    records: BTreeMap<(u32, u64), Vec<u8>>,
+    pub(super) records: BTreeMap<(u32, u64), Vec<u8>>,
     gaps: Vec<(u32, u64, u64)>,
     topic_id: Option<TopicId>,
 }
@@ -72,7 +71,7 @@ impl Sink for Reading {
     }
 }
 
-fn read_all(log: &EmbeddedLog) -> Reading {
+pub(super) fn read_all(log: &EmbeddedLog) -> Reading {
     let group = format!("reader-{}", kelly_harness::unique("g"));
     let spec = ConsumerSpec { group, topics: vec![TOPIC.into()], start: Start::Earliest };
     let mut consumer = log.consumer(spec).unwrap();
@@ -438,88 +437,4 @@ async fn a_full_queue_refuses_and_recovers() {
     assert!(taken >= 1);
     assert_eq!(log.watermarks(&place(0)).await.unwrap().high, taken as u64, "what was refused is not there");
     log.append(vec![record(0, vec![7; 90_000])]).await.unwrap();
-}
-
-#[tokio::test]
-async fn retention_by_time_and_bytes_survives_a_restart() {
-    let directory = tempfile::tempdir().unwrap();
-    let now_ms = Arc::new(AtomicI64::new(1_700_000_000_000));
-    let clock = {
-        let now_ms = now_ms.clone();
-        Arc::new(move || now_ms.load(Ordering::SeqCst))
-    };
-    let open =
-        || EmbeddedLog::open(EmbeddedConfig { clock: clock.clone(), ..config(directory.path()) }).unwrap();
-    let log = open();
-    let hour = Retention { time: Some(Duration::from_secs(3_600)), bytes: None };
-    log.ensure_topics(&[spec(hour)]).await.unwrap();
-    for number in 0..10 {
-        log.append(vec![record(0, format!("{number}")); 5]).await.unwrap();
-        now_ms.fetch_add(600_000, Ordering::SeqCst);
-    }
-    log.enforce_retention().unwrap();
-    // Now is 100 minutes after the first: appends of the last hour are left.
-    let ends = log.watermarks(&place(0)).await.unwrap();
-    assert_eq!(ends, Watermarks { low: 20, high: 50 });
-
-    // A clock that goes back does not take log time with it.
-    now_ms.fetch_sub(10_000_000, Ordering::SeqCst);
-    log.append(vec![record(0, "later")]).await.unwrap();
-    log.enforce_retention().unwrap();
-    assert_eq!(log.watermarks(&place(0)).await.unwrap(), Watermarks { low: 20, high: 51 });
-
-    // By bytes: the oldest go while enough is left without them.
-    let bytes = Retention { time: None, bytes: Some(5) };
-    log.ensure_topics(&[spec(bytes)]).await.unwrap();
-    log.enforce_retention().unwrap();
-    assert_eq!(log.watermarks(&place(0)).await.unwrap(), Watermarks { low: 50, high: 51 });
-
-    // All of it, by time; offsets go on after a restart all the same.
-    log.ensure_topics(&[spec(hour)]).await.unwrap();
-    now_ms.fetch_add(100_000_000, Ordering::SeqCst);
-    log.enforce_retention().unwrap();
-    assert_eq!(log.watermarks(&place(0)).await.unwrap(), Watermarks { low: 51, high: 51 });
-    log.close().await.unwrap();
-    let log = open();
-    assert_eq!(log.watermarks(&place(0)).await.unwrap(), Watermarks { low: 51, high: 51 });
-    assert_eq!(log.append(vec![record(0, "on")]).await.unwrap()[0].offset, 51);
-    assert_eq!(read_all(&log).records.len(), 1);
-}
-
-#[tokio::test]
-async fn retention_gives_the_disk_back() {
-    let directory = tempfile::tempdir().unwrap();
-    let log = EmbeddedLog::open(config(directory.path())).unwrap();
-    let most = Retention { time: None, bytes: Some(2 * 1024 * 1024) };
-    log.ensure_topics(&[spec(most)]).await.unwrap();
-    // Bytes that do not compress.
-    let mut state = 1_u64;
-    let mut payload = || -> Vec<u8> {
-        (0..8_192)
-            .flat_map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (state >> 32).to_le_bytes()
-            })
-            .collect()
-    };
-    for _ in 0..64 {
-        let records = (0..8).map(|_| record(0, payload())).collect();
-        log.append(records).await.unwrap();
-        log.enforce_retention().unwrap();
-    }
-    let ends = log.watermarks(&place(0)).await.unwrap();
-    assert!(ends.low > 0 && ends.high == 512, "{ends:?}");
-    log.close().await.unwrap();
-    let log = EmbeddedLog::open(config(directory.path())).unwrap();
-    log.append(vec![record(0, payload())]).await.unwrap();
-    log.enforce_retention().unwrap();
-    log.close().await.unwrap();
-    let tables = bytes_below(&directory.path().join("keyspaces"));
-    // 32 MiB were written.
-    assert!(tables < 16 * 1024 * 1024, "{tables} bytes of tables are left");
-}
-
-fn bytes_below(path: &Path) -> u64 {
-    let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
-    entries.map(|path| if path.is_dir() { bytes_below(&path) } else { path.metadata().unwrap().len() }).sum()
 }
