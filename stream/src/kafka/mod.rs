@@ -13,6 +13,7 @@ mod committer;
 mod config;
 mod consumer;
 mod context;
+mod delivery;
 mod failure;
 mod positions;
 mod producer;
