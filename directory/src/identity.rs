@@ -51,6 +51,12 @@ impl Identity {
         }
     }
 
+    /// Whether it was deleted, so that no path will ever lead to it again. One that was moved, or whose disk was taken away,
+    /// may come back. A question that cannot be answered counts as no.
+    pub fn is_deleted(&self) -> bool {
+        fstat(&self.directory).is_ok_and(|directory| directory.st_nlink == 0)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -74,6 +80,7 @@ mod tests {
         let aside = place.path().join("aside");
         fs::rename(&path, &aside).unwrap();
         assert_eq!(identity.verify(), Err(Removed { path: path.clone() }));
+        assert!(!identity.is_deleted(), "it may come back");
         fs::create_dir(&path).unwrap();
         assert!(identity.verify().is_err(), "another directory in its place");
         fs::remove_dir(&path).unwrap();
@@ -82,6 +89,7 @@ mod tests {
 
         fs::remove_dir(&path).unwrap();
         assert!(identity.verify().is_err());
+        assert!(identity.is_deleted());
         fs::create_dir(&path).unwrap();
         assert!(identity.verify().is_err(), "its number was given to another");
         assert!(Identity::of(&place.path().join("none")).is_err());

@@ -7,6 +7,7 @@ mod expired;
 mod full_disk;
 mod ledger;
 mod messages;
+mod moved;
 mod poison;
 mod store;
 mod transactions;

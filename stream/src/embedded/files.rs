@@ -91,6 +91,13 @@ impl Files {
             Some(_) | None => Err(gone(dir.join(format!("{}.jnl", before.unwrap_or_default())))),
         }
     }
+
+    /// Whether what is written now can never be found again: the directory or the journal was deleted. What was moved, or is
+    /// on a disk that was taken away, may come back with everything in it.
+    pub(super) fn are_deleted(&self) -> bool {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        self.directory.is_deleted() || seen.as_ref().is_some_and(|seen| is_deleted(&seen.journal))
+    }
 }
 
 fn gone(what: PathBuf) -> LogError {
@@ -99,6 +106,10 @@ fn gone(what: PathBuf) -> LogError {
 
 fn is_linked(file: &File) -> bool {
     file.metadata().is_ok_and(|file| file.nlink() > 0)
+}
+
+fn is_deleted(file: &File) -> bool {
+    file.metadata().is_ok_and(|file| file.nlink() == 0)
 }
 
 fn is_same(file: &File, path: &Path) -> bool {
@@ -133,6 +144,28 @@ mod tests {
                 "{error:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_was_moved_may_come_back_and_what_was_deleted_may_not() {
+        let (place, dir) = directory();
+        let files = Files::of(&dir).unwrap();
+        let aside = place.path().join("aside");
+        fs::rename(&dir, &aside).unwrap();
+        assert!(files.verify().is_err() && !files.are_deleted());
+        fs::rename(&aside, &dir).unwrap();
+        assert!(files.verify().is_ok() && !files.are_deleted());
+        fs::remove_file(dir.join("version")).unwrap();
+        assert!(files.verify().is_err() && !files.are_deleted(), "the positions are in the journal");
+        fs::remove_file(dir.join("7.jnl")).unwrap();
+        assert!(files.are_deleted());
+
+        let (_place, dir) = directory();
+        let files = Files::of(&dir).unwrap();
+        let other_name = dir.with_extension("jnl");
+        fs::hard_link(dir.join("7.jnl"), &other_name).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+        assert!(files.are_deleted(), "a journal alone is no log");
     }
 
     #[test]

@@ -129,7 +129,8 @@ fn write(log: &OpenLog, store: Arc<Store>, jobs: Vec<Job>) {
     let outcome = batch.commit();
     drop(locked);
     // Right before the answers: what lies in a file that was deleted is not there at the next start. Readers still have it,
-    // and with the commits they save it into the store, so it is shown to them and the commits are answered.
+    // and with the commits they save it into the store, so it is shown to them. A commit that was written is where the
+    // records are: wherever they come back, it does.
     let found = log.files.verify();
     match outcome {
         Ok(()) => {
@@ -150,13 +151,16 @@ fn write(log: &OpenLog, store: Arc<Store>, jobs: Vec<Job>) {
             }
         }
         Err(error) if found.is_err() => {
-            // It cannot be opened anew, and what it still has may be read. No position in it is ever needed again.
-            tracing::error!(%error, "writing to the embedded log failed after its files were deleted");
+            // It cannot be opened anew, and what it still has may be read.
+            tracing::error!(%error, "writing to the embedded log failed after its files were deleted or moved");
             for (append, _) in accepted_appends {
                 answer(append, Err(written_to_deleted_files()));
             }
+            // No position in a deleted log is ever needed again. One that was moved may be put back, and would give the
+            // records after its last position out a second time: there, nothing goes on beyond that position.
+            let deleted = log.files.are_deleted();
             for commit in accepted_commits {
-                reply(commit, Ok(()));
+                reply(commit, if deleted { Ok(()) } else { Err(not_written_to_moved_files()) });
             }
         }
         Err(error) => {
@@ -290,6 +294,15 @@ fn written_to_deleted_files() -> LogError {
     }
 }
 
+/// For a commit that was not written, of a log that may be put back with its position of before.
+fn not_written_to_moved_files() -> LogError {
+    LogError::Unavailable {
+        doing: "commit a position to the embedded log, whose files were moved or replaced meanwhile".into(),
+        fix: "put them back, and it is tried again by itself".into(),
+        source: None,
+    }
+}
+
 /// For what is known not to be written, or may be repeated whether it is or not.
 fn refused_for_now(cause: &str) -> LogError {
     LogError::Unavailable {
@@ -328,8 +341,50 @@ fn reply(commit: Committing, outcome: Result<()>) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::mpsc;
+
     use super::*;
     use crate::embedded::EmbeddedConfig;
+    use crate::port::{Commit, Retention, TopicPartition, TopicSpec};
+
+    /// What a commit is answered that cannot be written, after `lose` did something to the directory.
+    fn answer_to_a_failed_commit(lose: impl FnOnce(&Path)) -> Result<()> {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path().join("log");
+        let log = OpenLog::open(EmbeddedConfig::new(&dir)).unwrap();
+        let store = log.store().unwrap();
+        let topic = TopicSpec { name: "t".into(), partitions: 1, retention: Retention::default() };
+        store.ensure_topic(&topic).unwrap();
+        let partition = TopicPartition { topic: "t".into(), partition: 0 };
+        let group = log.groups.get("g");
+        let member = group.lock().join(vec!["t".into()], std::slice::from_ref(&partition), Instant::now());
+        let epoch = group.lock().reconcile(member).assigned[0].1;
+        lose(&dir);
+        // The store fails when it is to write a file besides its open journal.
+        let text = "x".repeat(1 << 16);
+        let fails = (0..10_000).any(|offset| {
+            let mut batch = store.batch();
+            store.put_position(&mut batch, "other", &partition, (offset, &text));
+            batch.commit().is_err()
+        });
+        assert!(fails, "the store takes everything");
+        drop(store);
+        let (reply, answer) = mpsc::sync_channel(1);
+        let commits = vec![Commit { partition, epoch, offset: 0, metadata: String::new() }];
+        log.queue.push(Job::Commit(Committing { group, commits, reply })).unwrap();
+        log.queue.close();
+        run(&log);
+        answer.recv().unwrap()
+    }
+
+    #[test]
+    fn a_failed_commit_is_answered_by_whether_the_log_can_come_back() {
+        let moved =
+            answer_to_a_failed_commit(|dir| std::fs::rename(dir, dir.with_extension("aside")).unwrap());
+        assert!(matches!(moved, Err(LogError::Unavailable { .. })), "{moved:?}");
+        answer_to_a_failed_commit(|dir| std::fs::remove_dir_all(dir).unwrap()).unwrap();
+    }
 
     #[test]
     fn a_reader_that_holds_the_store_delays_its_opening_anew_and_ends_nothing() {
