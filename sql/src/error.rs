@@ -6,7 +6,7 @@ use kelly_schemas::error_chain;
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// A failed call: what was attempted, and what came back.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// Nothing answered, or the connection broke; whether the call took effect is unknown.

@@ -17,7 +17,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the trivial answer may take. It takes milliseconds; a store that is overloaded responds more slowly.
 const RESPONSE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long a response serves everybody who waits.
+/// The same once it did not respond: nobody waits as long again. Shorter than [`FRESH`], so that who asks right after it was
+/// found silent learns of it without asking again.
+const PATIENCE_WHILE_SILENT: Duration = Duration::from_millis(500);
+
+/// How long a response, or that there was none, serves everybody who waits.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// What is known of it, shared by all handles of a store.
@@ -36,8 +40,8 @@ impl Store {
         answer: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let mut answer = pin!(answer);
-        // Of a store that did not respond nobody waits for that long again.
-        let mut patience = if self.pulse.is_silent.load(Ordering::Relaxed) { FRESH } else { PATIENCE };
+        let is_silent = self.pulse.is_silent.load(Ordering::Relaxed);
+        let mut patience = if is_silent { PATIENCE_WHILE_SILENT } else { PATIENCE };
         loop {
             tokio::select! {
                 biased;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::kelly_process::{Kelly, PATIENCE, Start};
@@ -29,6 +30,13 @@ async fn an_engine_that_stands_still_is_named_and_holds_nothing_up() {
     assert_eq!((status, &problem["code"]), (503, &json!("store_not_responding")), "{problem}");
     let detail = problem["detail"].as_str().expect("a detail");
     assert!(!detail.contains("timeframe") && detail.contains("does not respond"), "{detail}");
+    // As many as a dashboard's panels, each of its own: none waits until the others have found it out one by one.
+    let question = async |number: usize| {
+        kelly.look(&format!("{BASE}/metrics/detailed/panel_{number}?timeframe=30d")).await.expect("an answer")
+    };
+    for (status, problem) in join_all((0..12).map(question)).await {
+        assert_eq!((status, &problem["code"]), (503, &json!("store_not_responding")), "{problem}");
+    }
     let (status, problem) = kelly.look("/readyz").await.expect("an answer");
     let errors = problem["errors"].as_array().expect("errors");
     assert_eq!((status, errors.len(), &errors[0]["part"]), (503, 1, &json!("store")), "{problem}");
