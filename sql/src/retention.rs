@@ -222,7 +222,7 @@ pub(crate) async fn follow(store: &Store, values: &Values<'_>) -> Result<Vec<&'s
             // What a table was made with is where its history begins; what was set by hand is a part of it.
             if entries.is_empty() {
                 store.record(entry(table, current, "complete")).await?;
-            } else if !entries.iter().any(|entry| entry.interval == current) {
+            } else if is_by_hand(entries, current) {
                 store.record(entry(table, current, "started")).await?;
                 is_begun = true;
             }
@@ -257,6 +257,14 @@ pub(crate) async fn follow(store: &Store, values: &Values<'_>) -> Result<Vec<&'s
     Ok(changed)
 }
 
+/// Whether a table is set to something else than what the journal last made of it. An interval of long ago is so again when
+/// it was set by hand; one that was begun since the last change may have been set before that was written down.
+fn is_by_hand(entries: &[Entry], current: &str) -> bool {
+    let last_made =
+        entries.iter().rposition(|entry| entry.stage() > Some(Stage::Started)).unwrap_or_default();
+    !entries[last_made..].iter().any(|entry| entry.interval == current)
+}
+
 fn interval(table: Table, values: &Values<'_>) -> String {
     match table.expiry().bound {
         ExpiryBound::MetricsHours => format!("toIntervalHour({})", values.metrics_retention_hours),
@@ -276,6 +284,23 @@ fn ttl_interval(engine: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_in_force_long_ago_is_by_hand_now() {
+        let entry = |interval: &str, state: &str| Entry {
+            name: "system_metrics".to_owned(),
+            interval: interval.to_owned(),
+            state: state.to_owned(),
+            at_ms: 0,
+        };
+        let made = entry("1", "complete");
+        let raised = [made, entry("72", "started"), entry("72", "applied"), entry("72", "complete")];
+        assert!(!is_by_hand(&raised, "72"));
+        assert!(is_by_hand(&raised, "1") && is_by_hand(&raised, "2"));
+        // A change that is not written down to its end has come to its statements or not.
+        assert!(!is_by_hand(&raised[..2], "1") && !is_by_hand(&raised[..2], "72"));
+        assert!(is_by_hand(&raised[..3], "1"));
+    }
 
     #[test]
     fn the_interval_is_found_in_the_servers_text() {

@@ -25,16 +25,17 @@ async fn migrated(database: &TestDatabase, hours: u32, days: u32) -> Retentions 
 /// As if all that the journal has of retentions had been written so much earlier.
 async fn let_time_pass(database: &TestDatabase, seconds: u32) {
     let columns = "kind, number, name, checksum, state";
-    let before = database.query("SELECT toString(now64(6))").await;
+    // The version tells the entries that are written now from those they stand for.
+    let moved = database.query("SELECT toString(now64(6))").await;
     database
         .query(&format!(
             "INSERT INTO schema_migrations ({columns}, at, kelly_version) \
-             SELECT {columns}, at - INTERVAL {seconds} SECOND, kelly_version FROM schema_migrations WHERE kind = 'retention'"
+             SELECT {columns}, at - INTERVAL {seconds} SECOND, '{moved}' FROM schema_migrations WHERE kind = 'retention'"
         ))
         .await;
     database
         .query(&format!(
-            "ALTER TABLE schema_migrations DELETE WHERE kind = 'retention' AND at > toDateTime64('{before}', 6, 'UTC') - INTERVAL {seconds} SECOND \
+            "ALTER TABLE schema_migrations DELETE WHERE kind = 'retention' AND kelly_version != '{moved}' \
              SETTINGS mutations_sync = 2"
         ))
         .await;
@@ -84,23 +85,39 @@ async fn a_longer_retention_brings_nothing_back() {
     assert!(database.store().migrate(&params(72, 90)).await.unwrap().retention.is_empty());
 }
 
-#[tokio::test]
-async fn what_was_set_by_hand_or_cut_off_counts() {
-    let database = TestDatabase::create_empty();
-    migrated(&database, 72, 90).await;
+async fn what_was_set_by_hand_counts(database: &TestDatabase) {
     database.query("ALTER TABLE system_metrics MODIFY TTL toDateTime(timestamp) + toIntervalHour(2)").await;
     let at = now_ms();
     let by_hand = database.store().retentions().await.unwrap();
     assert_eq!(by_hand.samples.whole_from_ms(at), at - 2 * HOUR_MS);
     // The configuration wins at the next start, and what was deleted meanwhile is gone.
-    let configured = migrated(&database, 72, 90).await;
+    let configured = migrated(database, 72, 90).await;
     assert_eq!(configured.samples.present_ms(), 72 * HOUR_MS);
     assert_eq!(configured.samples.whole_from_ms(at), at - 2 * HOUR_MS);
-    let_time_pass(&database, 120).await;
+    let_time_pass(database, 120).await;
     database.store().complete_retention(None).await.unwrap();
     let complete = database.store().retentions().await.unwrap();
     let gone_before = complete.samples.whole_from_ms(at + 24 * HOUR_MS);
     assert!((at - 2 * HOUR_MS..=now_ms() - 2 * HOUR_MS + 1).contains(&gone_before), "{gone_before}");
+}
+
+#[tokio::test]
+async fn what_was_set_by_hand_or_cut_off_counts() {
+    let database = TestDatabase::create_empty();
+    migrated(&database, 72, 90).await;
+    what_was_set_by_hand_counts(&database).await;
+}
+
+#[tokio::test]
+async fn a_retention_of_before_that_is_set_by_hand_counts() {
+    let database = TestDatabase::create_empty();
+    migrated(&database, 2, 90).await;
+    migrated(&database, 72, 90).await;
+    let_time_pass(&database, 120).await;
+    database.query("ALTER TABLE system_metrics DELETE WHERE false SETTINGS mutations_sync = 2").await;
+    assert!(database.store().complete_retention(None).await.unwrap().contains(&"system_metrics"));
+    let_time_pass(&database, 3_600).await;
+    what_was_set_by_hand_counts(&database).await;
 }
 
 #[tokio::test]
