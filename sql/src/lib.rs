@@ -20,5 +20,7 @@ pub use client::{QUERY_DEADLINE, QuestionBounds, Store, StoreConfig};
 pub use error::{Result, StoreError};
 pub use insert::{INSERT_DEADLINE, MAX_BATCH_ROWS};
 pub use migrate::{MigrationParams, MigrationReport, SchemaError};
-pub use retention::{RETENTION_READ_EVERY, RetentionHistory, RetentionReader, Retentions};
+pub use retention::{
+    RETENTION_READ_EVERY, RETENTION_TRUSTED_FOR, RetentionHistory, RetentionReader, Retentions,
+};
 pub use tables::{RollupTier, Table};

@@ -29,9 +29,21 @@ pub use history::RetentionHistory;
 use history::{Change, Stage, length_ms};
 pub use reader::{RETENTION_READ_EVERY, RetentionReader};
 
-/// A change is complete no sooner than this after it was applied. Every process that writes has read it by then (see
-/// [`RETENTION_READ_EVERY`]), and closed the batches that it had begun before: one is open for a minute at most.
+/// A change is complete no sooner than this after it was applied. Every process that writes has read it by then, or acts
+/// upon no retention any more ([`RETENTION_TRUSTED_FOR`]), and has closed the batches that it had begun before.
 const NOTICE: Duration = Duration::from_secs(90);
+
+/// How long a process that writes may act upon the retentions it has read when it cannot read them again. Then it has to
+/// write every raw row, whatever its age.
+pub const RETENTION_TRUSTED_FOR: Duration = Duration::from_secs(20);
+
+/// A batch is open for so long at most, whatever is configured.
+const LONGEST_BATCH: Duration = Duration::from_secs(60);
+
+const _: () = assert!(
+    RETENTION_READ_EVERY.as_secs() + RETENTION_TRUSTED_FOR.as_secs() + LONGEST_BATCH.as_secs()
+        < NOTICE.as_secs()
+);
 
 /// How long the store keeps what.
 #[derive(Debug, Clone, PartialEq, Eq)]

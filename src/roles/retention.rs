@@ -1,8 +1,11 @@
 //! What the store keeps, against what is configured here: ingest follows the store, and a difference is reported.
 
+use std::time::Duration;
+
 use kelly_ingest::RawRetention;
 use kelly_schemas::error_chain;
-use kelly_sql::{RETENTION_READ_EVERY, Retentions, Store};
+use kelly_sql::{RETENTION_READ_EVERY, RETENTION_TRUSTED_FOR, Retentions, Store};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::parts::Part;
@@ -11,24 +14,63 @@ use crate::config::Config;
 /// Following the store as a part of a role that has ingest.
 pub fn part(config: &Config, store: &Store, raw: RawRetention) -> Part {
     let cluster = config.store_access.cluster.as_ref().map(|cluster| cluster.0.clone());
-    Part::task("retention", |stop| follow(store.clone(), cluster, raw, stop))
+    let followed = Followed { store: store.clone(), cluster, raw, trusted_for: RETENTION_TRUSTED_FOR };
+    Part::task("retention", |stop| follow(followed, stop))
+}
+
+/// What ingest is kept to.
+struct Followed {
+    /// Says how long it keeps rows.
+    store: Store,
+    /// The store's cluster, where it is one.
+    cluster: Option<String>,
+    /// Set to what the store keeps.
+    raw: RawRetention,
+    /// How long what was read may be acted upon when it cannot be read again.
+    trusted_for: Duration,
 }
 
 /// Keeps ingest to what the store keeps, and completes changes of retention, until told to stop.
-async fn follow(store: Store, cluster: Option<String>, raw: RawRetention, stop: CancellationToken) {
+///
+/// A longer retention counts from when every process that writes knows of it. One that cannot learn of it keeps every raw
+/// row: one that has expired costs nothing but itself, one that was left out is missing for good.
+async fn follow(followed: Followed, stop: CancellationToken) {
+    let Followed { store, cluster, raw, trusted_for } = followed;
     let mut is_failing = false;
+    let mut read_at = Instant::now();
+    let mut is_known = true;
     loop {
-        let read = async {
-            let stored = store.retentions().await?;
-            raw.set(stored.samples.longest_ms());
-            match stored.are_changing() {
-                true => store.complete_retention(cluster.as_deref()).await,
-                false => Ok(Vec::new()),
-            }
-        };
-        let outcome = tokio::select! {
-            outcome = read => outcome,
+        let begun = Instant::now();
+        let read = tokio::select! {
+            stored = store.retentions() => Some(stored),
+            () = sleep_until(read_at + trusted_for), if is_known => None,
             () = stop.cancelled() => return,
+        };
+        let outcome = match read {
+            Some(Ok(stored)) => {
+                raw.set(stored.samples.longest_ms());
+                (read_at, is_known) = (begun, true);
+                let complete = async {
+                    match stored.are_changing() {
+                        true => store.complete_retention(cluster.as_deref()).await,
+                        false => Ok(Vec::new()),
+                    }
+                };
+                tokio::select! {
+                    outcome = complete => outcome,
+                    () = sleep_until(read_at + trusted_for) => continue,
+                    () = stop.cancelled() => return,
+                }
+            }
+            Some(Err(error)) => Err(error),
+            None => {
+                raw.set(i64::MAX);
+                is_known = false;
+                tracing::warn!(
+                    "how long the store keeps rows is not known any more: every raw row is written until it is"
+                );
+                continue;
+            }
         };
         let was_failing = std::mem::replace(&mut is_failing, outcome.is_err());
         match outcome {
@@ -45,7 +87,7 @@ async fn follow(store: Store, cluster: Option<String>, raw: RawRetention, stop: 
             Err(_) => {}
         }
         tokio::select! {
-            () = tokio::time::sleep(RETENTION_READ_EVERY) => {}
+            () = sleep(RETENTION_READ_EVERY) => {}
             () = stop.cancelled() => return,
         }
     }
@@ -92,9 +134,32 @@ impl Configured {
 
 #[cfg(test)]
 mod tests {
-    use kelly_sql::RetentionHistory;
+    use kelly_sql::{RetentionHistory, StoreConfig};
 
     use super::*;
+
+    #[tokio::test]
+    async fn who_cannot_read_the_retention_keeps_every_raw_row() {
+        let store = Store::new(StoreConfig {
+            url: "http://127.0.0.1:1".to_owned(),
+            database: "kelly".to_owned(),
+            user: "kelly".to_owned(),
+            password: String::new(),
+            inserts_yield: false,
+        });
+        let (raw, stop) = (RawRetention::new(7), CancellationToken::new());
+        let followed =
+            Followed { store: store.unwrap(), cluster: None, raw: raw.clone(), trusted_for: Duration::ZERO };
+        let following = tokio::spawn(follow(followed, stop.clone()));
+        let given_up = async {
+            while raw.get() != i64::MAX {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), given_up).await.expect("every row is kept");
+        stop.cancel();
+        following.await.unwrap();
+    }
 
     #[test]
     fn a_difference_names_the_setting_and_what_to_do() {
