@@ -1,47 +1,73 @@
-//! Tests that documents name as proof exist under that name.
+//! The tests that `docs/exactly-once.md` names are there, in the files it names.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-const DOCUMENTS: [&str; 1] = ["docs/exactly-once.md"];
+/// Where a file lies that is named without a folder.
+const FOLDER: &str = "ingest/tests/exactly_once";
 
-/// Fewer words may be the name of anything.
-const WORDS_OF_A_TEST: usize = 4;
-
-fn cited(document: &str) -> BTreeSet<&str> {
-    let in_code = document.split('`').skip(1).step_by(2);
-    in_code.filter(|code| is_name(code) && code.split('_').count() >= WORDS_OF_A_TEST).collect()
+/// What stands between backticks in a text.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
 }
 
-fn is_name(code: &str) -> bool {
-    code.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+/// Whether it is written as the name of a test: words of small letters with underscores.
+fn is_name(word: &str) -> bool {
+    let is_plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
+    word.matches('_').count() >= 3 && word.chars().all(is_plain)
 }
 
-/// The names of the functions of every source below a folder.
-fn add_functions(folder: &Path, names: &mut BTreeSet<String>) {
-    for entry in std::fs::read_dir(folder).expect("a folder is readable") {
-        let path = entry.expect("an entry is readable").path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if path.is_dir() && !name.starts_with('.') && name != "target" {
-            add_functions(&path, names);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            let text = std::fs::read_to_string(&path).expect("a source is readable");
-            let functions = text.split("fn ").skip(1);
-            names.extend(functions.filter_map(|rest| rest.split(['(', '<']).next()).map(str::to_owned));
+/// The files and names in the last column of the page's tables, each name with the file before it, and the names elsewhere.
+fn named(page: &str) -> (Vec<PathBuf>, Vec<(PathBuf, String)>, Vec<String>) {
+    let (mut files, mut in_files, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
+    for line in page.lines() {
+        let cells: Vec<&str> = line.trim().trim_matches('|').split(" | ").collect();
+        if !line.starts_with('|') || cells.len() != 3 {
+            elsewhere.extend(quoted(line).filter(|word| is_name(word)).map(str::to_owned));
+            continue;
+        }
+        let mut file = PathBuf::new();
+        for word in quoted(cells[2]) {
+            if word.ends_with(".rs") {
+                file = if word.contains('/') { PathBuf::from(word) } else { Path::new(FOLDER).join(word) };
+                files.push(file.clone());
+            } else if is_name(word) {
+                in_files.push((file.clone(), word.to_owned()));
+            }
         }
     }
+    (files, in_files, elsewhere)
 }
 
 #[test]
-fn every_test_that_a_document_names_exists() {
+fn every_test_that_is_named_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut functions = BTreeSet::new();
-    add_functions(root, &mut functions);
-    for document in DOCUMENTS {
-        let text = std::fs::read_to_string(root.join(document)).expect("the document is there");
-        let cited = cited(&text);
-        assert!(cited.len() > 20, "{document} names {} tests", cited.len());
-        let missing: Vec<&&str> = cited.iter().filter(|name| !functions.contains(**name)).collect();
-        assert!(missing.is_empty(), "{document} names tests that there are not: {missing:?}");
-    }
+    let page = std::fs::read_to_string(root.join("docs/exactly-once.md")).expect("the page is there");
+    let (files, in_files, elsewhere) = named(&page);
+    assert!(in_files.len() >= 30 && elsewhere.len() >= 4, "the page is read: {in_files:?} {elsewhere:?}");
+    let read = |file: &PathBuf| std::fs::read_to_string(root.join(file)).unwrap_or_default();
+    let texts: BTreeMap<&PathBuf, String> = files.iter().map(|file| (file, read(file))).collect();
+    let is_in = |text: &str, name: &str| text.contains(&format!("fn {name}("));
+    let mut missing: Vec<String> = Vec::new();
+    missing
+        .extend(texts.iter().filter(|(_, text)| text.is_empty()).map(|(file, _)| file.display().to_string()));
+    missing.extend(
+        in_files
+            .iter()
+            .filter(|(file, name)| !is_in(&texts[file], name))
+            .map(|(file, name)| format!("{name} in {}", file.display())),
+    );
+    missing.extend(elsewhere.into_iter().filter(|name| !texts.values().any(|text| is_in(text, name))));
+    assert!(missing.is_empty(), "docs/exactly-once.md names what is not there:\n{}", missing.join("\n"));
+}
+
+#[test]
+fn what_a_page_names_is_read() {
+    let page = "a `name_of_some_test` here\n\n| failure | what | test |\n|---|---|---|\n| it `dies_in_a_row` | no | \
+                `a.rs`: `one_of_the_tests`, `bench --kills 2`; `b/c.rs`: `another_of_the_tests` |\n";
+    let (files, in_files, elsewhere) = named(page);
+    assert_eq!(files, [Path::new(FOLDER).join("a.rs"), PathBuf::from("b/c.rs")]);
+    let name = |file: &Path, name: &str| (file.to_owned(), name.to_owned());
+    assert_eq!(in_files, [name(&files[0], "one_of_the_tests"), name(&files[1], "another_of_the_tests")]);
+    assert_eq!(elsewhere, ["name_of_some_test"]);
 }
