@@ -146,10 +146,9 @@ impl Store {
     pub async fn rows_end(&self, table: Table, topic: &str, partition: u16, from: u64) -> Result<u64> {
         let of_table = |table: Table, condition: &str| {
             format!(
-                "SELECT if(count() = 0, 0, max(log_offset) + 1) AS next FROM {}.{} \
+                "SELECT if(count() = 0, 0, max(log_offset) + 1) AS next FROM {} \
                  WHERE log_partition = {{partition:UInt16}} AND log_offset >= {{from:UInt64}} {condition}",
-                self.config().database,
-                table.name()
+                self.rows_of(table)
             )
         };
         let query = self
@@ -188,11 +187,10 @@ impl Store {
         let query = self
             .client()
             .query(&format!(
-                "SELECT log_offset AS `offset`, log_row AS `row`, toUnixTimestamp64Milli({time}) AS time_ms FROM {}.{} \
+                "SELECT log_offset AS `offset`, log_row AS `row`, toUnixTimestamp64Milli({time}) AS time_ms FROM {} \
                  WHERE log_partition = {{partition:UInt16}} AND log_offset >= {{start:UInt64}} \
                    AND log_offset < {{end:UInt64}} {narrowed}",
-                self.config().database,
-                table.name()
+                self.rows_of(table)
             ))
             .param("topic", range.topic)
             .param("first", range.times_ms.0)
@@ -221,9 +219,23 @@ impl Store {
 
     /// The markers, as what stands behind a FROM.
     fn markers(&self) -> String {
-        let (database, table, tier) =
-            (&self.config().database, Table::MetricRollups.name(), RollupTier::Marker.name());
-        format!("{database}.{table} WHERE tier = '{tier}' AND conversation_id = '' AND account_id = ''")
+        format!("{} AND conversation_id = '' AND account_id = ''", self.rollups_of(RollupTier::Marker))
+    }
+
+    /// The rollups of one tier, as what stands behind a FROM: no text in Rust reads them otherwise.
+    fn rollups_of(&self, tier: RollupTier) -> String {
+        let (database, table, tier) = (&self.config().database, Table::MetricRollups.name(), tier.name());
+        format!("{database}.{table} WHERE tier = '{tier}'")
+    }
+
+    /// A table whose rows carry their place on the log, as what stands behind a FROM.
+    fn rows_of(&self, table: Table) -> String {
+        debug_assert!(
+            matches!(table.proof(), Proof::Rows { .. }),
+            "{} shows no rows of the log",
+            table.name()
+        );
+        format!("{}.{}", self.config().database, table.name())
     }
 
     /// Whether a token that `table` remembers proves that it has the rows. A replicated table commits both in one step of
@@ -280,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_is_named_after_its_life() {
+    fn a_marker_is_named_after_its_generation() {
         assert_eq!(marker_name("kelly.metrics", 3, "00c0ffee"), "kelly.metrics:3:00c0ffee");
     }
 }

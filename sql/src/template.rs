@@ -140,7 +140,11 @@ fn value(placeholder: &str, values: &Values<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::embedded::VIEWS;
 
     fn values(cluster: Option<&str>) -> Values<'_> {
         Values { database: "kelly", cluster, metrics_retention_hours: 72, retention_days: 90 }
@@ -186,5 +190,28 @@ mod tests {
         {
             assert_eq!(assemble(&format!("a ${{{wrong}}} b")).unwrap_err(), wrong);
         }
+    }
+
+    /// The names of the fragments that a text includes, and those that they include.
+    fn names_included(text: &str) -> BTreeSet<String> {
+        let names = RefCell::new(BTreeSet::new());
+        let name = |placeholder: &str| {
+            let include = placeholder.strip_prefix("include ");
+            if let Some(include) = include {
+                let (name, _) = include.split_once(' ').unwrap_or((include, ""));
+                names.borrow_mut().insert(name.to_owned());
+                names.borrow_mut().extend(names_included(&included(include)?));
+            }
+            Some(String::new())
+        };
+        replace(text, name).unwrap();
+        names.into_inner()
+    }
+
+    #[test]
+    fn every_fragment_is_included_somewhere() {
+        let included: BTreeSet<String> = VIEWS.iter().flat_map(|view| names_included(view.text)).collect();
+        let carried: BTreeSet<String> = FRAGMENTS.iter().map(|file| file.name.to_owned()).collect();
+        assert_eq!(included, carried);
     }
 }

@@ -146,7 +146,7 @@ async fn a_token_proves_nothing_on_a_single_node() {
 
 /// The newest range of each generation of a partition, whatever was merged, and not those of its neighbours.
 #[tokio::test]
-async fn markers_tell_the_newest_range_of_each_life() {
+async fn markers_say_the_newest_range_of_each_generation() {
     const NEWEST: u64 = 1 << 40;
     let database = database().await;
     let monday = week_of(BASE_MS / 1_000);

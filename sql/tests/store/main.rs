@@ -12,3 +12,4 @@ mod migrations;
 mod series;
 mod storage;
 mod support;
+mod tiers;
