@@ -1,4 +1,5 @@
-//! One owner at a time: a lock on a file of the directory, whose text is the owner's process id, for people.
+//! One owner at a time: a lock on a file of the directory, whose text is the owner's process id, for people, and the
+//! namespace in which the process has it: containers number their processes each for itself.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -92,7 +93,9 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => {}
             }
             let owner = read_owner(&mut file);
-            match owner.map(process::state) {
+            let state = owner.as_ref().map(Owner::state);
+            let owner = owner.map(|owner| owner.id);
+            match state {
                 // An owner that has not written its id yet is running.
                 Some(State::Running) | None => running += 1,
                 Some(State::Ending | State::Gone) => {
@@ -129,7 +132,7 @@ pub fn holder(path: &Path) -> Option<String> {
     // Shared, so that two who look do not take each other for the owner.
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => {
-            Some(read_owner(&mut file).map_or_else(|| "unknown".to_owned(), |id| id.to_string()))
+            Some(read_owner(&mut file).map_or_else(|| "unknown".to_owned(), |owner| owner.id.to_string()))
         }
         Ok(()) | Err(TryLockError::Error(_)) => None,
     }
@@ -156,17 +159,33 @@ fn is_file_at(file: &File, path: &Path) -> bool {
     (ours.st_dev, ours.st_ino) == (there.dev(), there.ino())
 }
 
-fn read_owner(file: &mut File) -> Option<u32> {
+/// Who wrote the text of a lock file.
+struct Owner {
+    id: u32,
+    /// Where that is its id; `None` where the system does not say.
+    namespace: Option<String>,
+}
+
+impl Owner {
+    /// A process of another container cannot be looked at from here. It holds the lock, so it counts as running.
+    fn state(&self) -> State {
+        let is_elsewhere = self.namespace.is_some() && self.namespace != process::namespace();
+        if is_elsewhere { State::Running } else { process::state(self.id) }
+    }
+}
+
+fn read_owner(file: &mut File) -> Option<Owner> {
     let mut text = String::new();
     file.rewind().ok()?;
     file.read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    let mut words = text.split_ascii_whitespace();
+    Some(Owner { id: words.next()?.parse().ok()?, namespace: words.next().map(str::to_owned) })
 }
 
 fn write_owner(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
-    writeln!(file, "{}", std::process::id())
+    writeln!(file, "{} {}", std::process::id(), process::namespace().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -235,6 +254,26 @@ mod tests {
             child.wait().unwrap();
             waiting.join().unwrap().unwrap();
         });
+    }
+
+    #[test]
+    fn an_owner_in_another_container_is_running_whatever_its_id_is_here() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let mut child = holding(&path);
+        let mut gone = Command::new("true").spawn().unwrap();
+        let id = gone.id();
+        gone.wait().unwrap();
+        let acquired_of = |namespace: &str| {
+            std::fs::write(&path, format!("{id} {namespace}\n")).unwrap();
+            Lock::acquire_within(&path, Duration::from_millis(100)).unwrap_err()
+        };
+        let elsewhere = acquired_of("pid:[1]");
+        assert!(matches!(elsewhere, LockError::InUse { owner: Some(owner) } if owner == id), "{elsewhere}");
+        let here = acquired_of(&process::namespace().unwrap_or_default());
+        assert!(matches!(here, LockError::Ending { .. }), "{here}");
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -32,6 +32,12 @@ pub(crate) fn state(id: u32) -> State {
     if is_ending(&read("stat"), &read("status")) { State::Ending } else { State::Running }
 }
 
+/// The namespace in which this process has its id, as Linux names it: `pid:[4026531836]`.
+pub(crate) fn namespace() -> Option<String> {
+    let name = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    name.to_str().map(str::to_owned)
+}
+
 /// Whether `/proc/ID/stat` and `/proc/ID/status` tell of a process that is ending.
 fn is_ending(stat: &str, status: &str) -> bool {
     // The name, in parentheses, may hold anything.
