@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::group::MemberId;
-use super::groups::SharedGroup;
+use super::groups::LockedGroup;
 use super::open_log::OpenLog;
 use super::queue::{Committing, Job};
 use super::store::{Partition, Store, StoredFrame};
@@ -23,7 +23,7 @@ const LIFE_INTERVAL: Duration = Duration::from_secs(1);
 /// Reads what its group gives it.
 pub(super) struct EmbeddedConsumer {
     log: Arc<OpenLog>,
-    group: Arc<SharedGroup>,
+    group: Arc<LockedGroup>,
     waker: Arc<Waker>,
     spec: ConsumerSpec,
     member: MemberId,
@@ -147,7 +147,13 @@ impl EmbeddedConsumer {
             Ok(())
         };
         if let Err(error) = read() {
-            // Nothing was reported of them: leave, so that the next poll joins and takes them anew.
+            // Nothing was reported of them but the question where some begin: its answer is not needed any more. Leave, so
+            // that the next poll joins and takes them anew.
+            let asked: Vec<TopicPartition> =
+                waiting.into_iter().map(|waiting| waiting.at.partition).collect();
+            if !asked.is_empty() {
+                sink.revoked(&asked);
+            }
             self.group.lock().leave(self.member);
             self.group.changed();
             return Err(error);
@@ -369,7 +375,7 @@ impl Assigned {
     }
 }
 
-fn join(log: &OpenLog, group: &SharedGroup, spec: &ConsumerSpec) -> Result<MemberId> {
+fn join(log: &OpenLog, group: &LockedGroup, spec: &ConsumerSpec) -> Result<MemberId> {
     let store = log.store()?;
     let mut partitions = Vec::new();
     for name in &spec.topics {
@@ -386,7 +392,7 @@ fn join(log: &OpenLog, group: &SharedGroup, spec: &ConsumerSpec) -> Result<Membe
 /// Commits from any thread; the epochs say whose.
 struct EmbeddedCommitter {
     log: Arc<OpenLog>,
-    group: Arc<SharedGroup>,
+    group: Arc<LockedGroup>,
 }
 
 impl Committer for EmbeddedCommitter {
@@ -402,5 +408,48 @@ impl Committer for EmbeddedCommitter {
             reply,
         }))?;
         answer.recv().unwrap_or(Err(LogError::Closed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::EmbeddedConfig;
+    use crate::port::{Record, Retention, Start, TopicSpec};
+
+    /// What was asked and what was taken back.
+    #[derive(Default)]
+    struct Asked {
+        asked: Vec<TopicPartition>,
+        revoked: Vec<TopicPartition>,
+    }
+
+    impl Sink for Asked {
+        fn without_position(&mut self, at: &Unpositioned) -> Begin {
+            self.asked.push(at.partition.clone());
+            Begin::Later
+        }
+        fn assigned(&mut self, _: Vec<Assignment>) {}
+        fn revoked(&mut self, partitions: &[TopicPartition]) {
+            self.revoked.extend_from_slice(partitions);
+        }
+        fn gap(&mut self, _: &TopicPartition, _: u64, _: u64) {}
+        fn record(&mut self, _: Record<'_>) {}
+    }
+
+    #[test]
+    fn who_was_asked_where_to_begin_learns_that_a_takeover_failed() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = Arc::new(OpenLog::open(EmbeddedConfig::new(directory.path().join("log"))).unwrap());
+        let topic = TopicSpec { name: "t".into(), partitions: 1, retention: Retention::default() };
+        log.store().unwrap().ensure_topic(&topic).unwrap();
+        let spec = ConsumerSpec { group: "g".into(), topics: vec!["t".into()], start: Start::Earliest };
+        let mut consumer = EmbeddedConsumer::open(log, spec).unwrap();
+        let (there, not_there) = ("t", "of no such topic");
+        let given = [there, not_there].map(|topic| (TopicPartition { topic: topic.into(), partition: 0 }, 1));
+        let mut sink = Asked::default();
+        consumer.take_over(given.to_vec(), &mut sink).unwrap_err();
+        assert_eq!(sink.asked.len(), 1);
+        assert_eq!(sink.revoked, sink.asked);
     }
 }

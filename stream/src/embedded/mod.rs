@@ -178,9 +178,13 @@ impl Log for EmbeddedLog {
     }
 
     async fn check(&self) -> Result<()> {
-        self.log.store().map(drop)?;
-        self.log.files.verify()?;
-        self.log.refuse_when_disk_is_full()
+        // A network mount that hangs must not hold up a thread that others need.
+        self.blocking(|log| {
+            log.store().map(drop)?;
+            log.files.verify()?;
+            log.refuse_when_disk_is_full()
+        })
+        .await
     }
 
     async fn close(&self) -> Result<()> {

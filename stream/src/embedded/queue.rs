@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::groups::SharedGroup;
+use super::groups::LockedGroup;
 use crate::bounds;
 use crate::error::LogError;
 use crate::port::{Commit, NewRecord, Position, Result};
@@ -32,7 +32,7 @@ pub(super) struct Append {
 }
 
 pub(super) struct Committing {
-    pub(super) group: Arc<SharedGroup>,
+    pub(super) group: Arc<LockedGroup>,
     pub(super) commits: Vec<Commit>,
     pub(super) reply: SyncSender<Result<()>>,
 }
