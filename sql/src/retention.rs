@@ -116,15 +116,20 @@ impl Store {
 
     /// The tables that have parts which do not follow a changed retention yet.
     async fn tables_behind(&self, cluster: Option<&str>) -> Result<Vec<String>> {
-        let mutations = match cluster {
-            Some(cluster) => format!("clusterAllReplicas('{cluster}', system.mutations)"),
-            None => "system.mutations".to_owned(),
+        let (mutations, not_known) = match cluster {
+            Some(cluster) => (format!("clusterAllReplicas('{cluster}', system.mutations)"), ""),
+            // Of a table that is on other servers too, this one cannot tell.
+            None => (
+                "system.mutations".to_owned(),
+                "UNION DISTINCT SELECT name FROM system.tables \
+                 WHERE database = {database:String} AND engine LIKE 'Replicated%'",
+            ),
         };
         let client = self.outside_database();
         let query = client
             .query(&format!(
                 "SELECT DISTINCT table FROM {mutations} \
-                 WHERE database = {{database:String}} AND NOT is_done AND command LIKE '%MATERIALIZE TTL%'"
+                 WHERE database = {{database:String}} AND NOT is_done AND command LIKE '%MATERIALIZE TTL%' {not_known}"
             ))
             .param("database", &self.config().database);
         self.ask("look whether its parts follow the retention", query.fetch_all()).await
