@@ -45,7 +45,7 @@ impl RawRetention {
     }
 }
 
-/// What decides over rows beside the records themselves.
+/// What decides over rows besides the records themselves.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
     /// Bounds of messages and times.

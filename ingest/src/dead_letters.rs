@@ -18,7 +18,7 @@ pub const MAX_KEPT_BYTES: usize = 1 << 20;
 /// Bytes of a content-type header that are kept.
 const MAX_CONTENT_TYPE_BYTES: usize = 200;
 
-/// Bytes a letter takes beside its texts: its numbers and the places of its texts.
+/// Bytes a letter takes besides its texts: its numbers and the places of its texts.
 const LETTER_BYTES: usize = 48;
 
 /// Why and where.

@@ -9,7 +9,7 @@ use std::fmt;
 
 use crate::shape::{Nonce, SHAPE};
 
-/// What a commit says beside its offset.
+/// What a commit says besides its offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Journal {
     /// Everything before the offset is written; no range is under way.

@@ -1,4 +1,4 @@
-//! Asks the store where to go on in a partition of which the group has no position. Beside the polls: the store may take
+//! Asks the store where to go on in a partition of which the group has no position. Between polls: the store may take
 //! any time to answer, and reading the others, a stop and a rebalance must not wait for it.
 
 use std::sync::Arc;

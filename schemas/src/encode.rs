@@ -54,7 +54,7 @@ struct Texts {
 }
 
 impl Texts {
-    /// Appends a text and says how many bytes it adds to the message beside its key.
+    /// Appends a text and says how many bytes it adds to the message besides its key.
     fn push(&mut self, text: Option<&str>) -> usize {
         const OFFSET_BYTES: usize = 4;
         let Some(text) = text else {

@@ -106,7 +106,8 @@ fn settings() -> [(&'static str, String); 14] {
         ("min_insert_block_size_bytes", "0".into()),
         ("max_insert_threads", "1".into()),
         ("input_format_parallel_parsing", "0".into()),
-        // Rows of one block of rollups have different keys: to look for equal ones costs a third of such an insert.
+        // Rows of one block of rollups have different keys: to look for equal ones costs a third of such an insert. Of
+        // `activity_first_seen` some may be equal; a merge takes the least of them as a question does.
         ("optimize_on_insert", "0".into()),
         // A column left out would be filled in silently.
         ("input_format_arrow_allow_missing_columns", "0".into()),

@@ -279,7 +279,7 @@ macro_rules! settings {
             pub const SETTINGS: &'static [$crate::config::setting::Setting] = &[$($setting.about($about)),*];
 
             /// Reads every setting; what is wrong is noted.
-            pub fn read(reader: &mut $crate::config::values::Reader<'_>) -> Self {
+            pub fn read(reader: &mut $crate::config::values::SettingReader<'_>) -> Self {
                 Self { $($field: reader.read(&$setting.about($about)),)* }
             }
         }

@@ -34,7 +34,7 @@ pub struct Config {
 
 /// Reads every value, or says everything that is wrong.
 pub fn typed(merged: &Merged) -> Result<Config, Vec<Fault>> {
-    let mut reader = Reader { merged, faults: merged.faults.clone() };
+    let mut reader = SettingReader { merged, faults: merged.faults.clone() };
     let general = General::read(&mut reader);
     let data = &general.data;
     let config = Config {
@@ -55,12 +55,12 @@ pub fn typed(merged: &Merged) -> Result<Config, Vec<Fault>> {
 }
 
 /// Reads values of the tables and notes what is wrong with them.
-pub struct Reader<'a> {
+pub struct SettingReader<'a> {
     merged: &'a Merged,
     faults: Vec<Fault>,
 }
 
-impl Reader<'_> {
+impl SettingReader<'_> {
     /// The value of a setting.
     pub(super) fn read<T: FromSetting>(&mut self, setting: &Setting) -> T {
         let Some(raw) = self.merged.values.get(setting.name) else { return T::absent() };

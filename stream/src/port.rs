@@ -179,7 +179,7 @@ pub enum Begin {
 /// What a poll reports to its caller, in the order in which it happened.
 pub trait Sink {
     /// Asks where to begin in a partition of which the group has no position. It must answer at once: whoever has to
-    /// look for the position answers [`Begin::Later`], looks beside the polls and calls [`Consumer::begin`]. Asked
+    /// look for the position answers [`Begin::Later`], looks for it between polls and calls [`Consumer::begin`]. Asked
     /// again when taking the partition over failed for another reason.
     fn without_position(&mut self, _partition: &Unpositioned) -> Begin {
         Begin::AtStart

@@ -16,7 +16,7 @@ use crate::ledger::{Contents, Ledger, Plan, violations};
 use crate::messages::{config, filled_log, run_until_drained};
 use crate::{FAITHFUL, ROWS};
 
-/// A ledger that is asked in vain so often, and then has these generations beside its own.
+/// A ledger that is asked in vain so often, and then has these generations besides its own.
 struct Asked {
     ledger: Ledger,
     in_vain: usize,

@@ -43,7 +43,7 @@ pub use rows::{ArrowMetric, ArrowText, DistinctTexts, MetricColumns, Rendering};
 /// The `content-type` of an Arrow message.
 pub const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
 
-/// Bytes a row takes in a batch beside its texts: its numbers, the places of its texts, where it lay on the log.
+/// Bytes a row takes in a batch besides its texts: its numbers, the places of its texts, where it lay on the log.
 pub const ROW_BYTES: usize = 80;
 
 /// An Arrow message that can be read. Its rows are still to be checked.

@@ -16,7 +16,7 @@ use crate::limits;
 /// An unknown field of a row: its name and its value's text.
 pub(super) type Extra<'a> = (Cow<'a, str>, &'a RawValue);
 
-/// What a row says beside its columns.
+/// What a row says besides its columns.
 #[derive(Debug, Default)]
 pub(super) struct Aside<'a> {
     /// The field `metadata`.

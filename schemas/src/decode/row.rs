@@ -31,7 +31,7 @@ pub(super) trait Column: Copy {
     fn bit(self) -> u32;
 }
 
-/// The field every kind of row has beside its columns.
+/// The field every kind of row has besides its columns.
 const METADATA: &str = "metadata";
 
 /// Its bit among those of the columns.

@@ -70,7 +70,7 @@ const RESERVED: &[&str] = &[
     "transactional.id",
 ];
 
-/// Properties whose values are no secrets, beside those that end as [`SHOWN_ENDS`] say.
+/// Properties whose values are no secrets, besides those that end as [`SHOWN_ENDS`] say.
 const SHOWN: &[&str] = &[
     "client.id",
     "sasl.mechanism",

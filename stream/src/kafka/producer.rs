@@ -20,7 +20,7 @@ use crate::bounds::{self, MAX_RECORD_BYTES};
 use crate::error::LogError;
 use crate::port::{NewRecord, Position, Result};
 
-/// What a record costs in the queue beside its key and payload.
+/// What a record costs in the queue besides its key and payload.
 const RECORD_OVERHEAD_BYTES: usize = 128;
 
 /// The header both logs keep.

@@ -227,7 +227,7 @@ impl Sink for Narrow {
     }
 }
 
-/// A diary that says where to begin later, beside the polls.
+/// A diary that says where to begin later, between polls.
 #[derive(Debug, Default)]
 pub struct Later {
     pub diary: Diary,
