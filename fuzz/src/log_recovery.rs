@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use kelly_stream::{
     Assignment, Commit, ConsumerSpec, EmbeddedConfig, EmbeddedLog, Log, LogError, NewRecord, Record,
-    Retention, Sink, Start, TopicPartition, TopicSpec,
+    RecordSink, Retention, Sink, Start, TopicPartition, TopicSpec,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -163,6 +163,9 @@ impl Sink for Reading {
         self.assignments.extend(assignments);
     }
     fn revoked(&mut self, _: &[TopicPartition]) {}
+}
+
+impl RecordSink for Reading {
     fn gap(&mut self, partition: &TopicPartition, expected: u64, found: u64) {
         let next = self.next.entry(partition.partition).or_default();
         assert_eq!(*next, expected, "a gap is reported where it begins");

@@ -7,7 +7,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use kelly_schemas::{Limits, Stream, UnknownTopic, error_chain};
-use kelly_stream::{Assignment, Begin, Consumer, Log, LogError, Record, Sink, TopicPartition, Unpositioned};
+use kelly_stream::{
+    Assignment, Begin, Consumer, Log, LogError, Record, RecordSink, Sink, TopicPartition, Unpositioned,
+};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -234,7 +236,9 @@ impl Sink for Lanes {
         self.leaving.retain(|writer| !writer.is_finished());
         self.context.stats.reads(self.lanes.len());
     }
+}
 
+impl RecordSink for Lanes {
     fn gap(&mut self, partition: &TopicPartition, expected: u64, found: u64) {
         tracing::error!(
             partition = name(partition),

@@ -146,6 +146,17 @@ impl LogError {
         matches!(self, Self::Full { .. } | Self::Unavailable { .. } | Self::Unknown { .. })
     }
 
+    /// A reader's offset lies behind the end of its partition.
+    pub(crate) fn ends_before(partition: &TopicPartition, offset: u64, end: u64) -> Self {
+        Self::Corrupt {
+            what: format!(
+                "{}/{} is to be read at offset {offset}, but it ends at {end}",
+                partition.topic, partition.partition
+            ),
+            fix: "the topic was made anew or records were lost; read it from its ends on".into(),
+        }
+    }
+
     pub(crate) fn fenced(partition: &TopicPartition, epoch: u64) -> Self {
         Self::Fenced { topic: partition.topic.to_string(), partition: partition.partition, epoch }
     }

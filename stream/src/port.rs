@@ -176,19 +176,8 @@ pub enum Begin {
     Later,
 }
 
-/// What a poll reports to its caller, in the order in which it happened.
-pub trait Sink {
-    /// Asks where to begin in a partition of which the group has no position. It must answer at once: whoever has to
-    /// look for the position answers [`Begin::Later`], looks for it between polls and calls [`Consumer::begin`]. Asked
-    /// again when taking the partition over failed for another reason.
-    fn without_position(&mut self, _partition: &Unpositioned) -> Begin {
-        Begin::AtStart
-    }
-    /// Partitions were handed to this consumer; records of them follow from the committed position.
-    fn assigned(&mut self, assignments: Vec<Assignment>);
-    /// Partitions were taken away: nothing of them may be committed any more. Also those that wait for
-    /// [`Consumer::begin`].
-    fn revoked(&mut self, partitions: &[TopicPartition]);
+/// What a poll of records reports to its caller, in the order in which it happened.
+pub trait RecordSink {
     /// Retention removed `[expected, found)` before it was read; records go on at `found`.
     fn gap(&mut self, partition: &TopicPartition, expected: u64, found: u64);
     /// The next record of a partition.
@@ -203,6 +192,21 @@ pub trait Sink {
     fn has_room(&self) -> bool {
         true
     }
+}
+
+/// What a poll of a member of a group reports besides the records.
+pub trait Sink: RecordSink {
+    /// Asks where to begin in a partition of which the group has no position. It must answer at once: whoever has to
+    /// look for the position answers [`Begin::Later`], looks for it between polls and calls [`Consumer::begin`]. Asked
+    /// again when taking the partition over failed for another reason.
+    fn without_position(&mut self, _partition: &Unpositioned) -> Begin {
+        Begin::AtStart
+    }
+    /// Partitions were handed to this consumer; records of them follow from the committed position.
+    fn assigned(&mut self, assignments: Vec<Assignment>);
+    /// Partitions were taken away: nothing of them may be committed any more. Also those that wait for
+    /// [`Consumer::begin`].
+    fn revoked(&mut self, partitions: &[TopicPartition]);
 }
 
 /// A position to commit.
@@ -243,6 +247,23 @@ pub trait Consumer: Send {
     fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()>;
     /// Leaves the group, so that others take over at once.
     fn close(self: Box<Self>) -> Result<()>;
+}
+
+/// Where the reading of a topic begins.
+#[derive(Debug, Clone)]
+pub struct ReaderSpec {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The next offset of each partition, from the first one on. Partitions beyond are not read.
+    pub offsets: Vec<u64>,
+}
+
+/// Reads the partitions of a topic by itself: it is in no group, shares with nobody and commits nothing, so every
+/// reader gets every record. Blocking: it stays on a thread of its own; dropping it ends it.
+pub trait Reader: Send {
+    /// As [`Consumer::poll`]. [`LogError::Corrupt`] where a partition ends before the offset to read: the topic was made
+    /// anew, or the log lost records.
+    fn poll(&mut self, max_wait: Duration, max_records: usize, sink: &mut dyn RecordSink) -> Result<usize>;
 }
 
 /// Which log it is.
@@ -289,8 +310,12 @@ pub trait Log: Send + Sync {
     async fn ends(&self, topic: &str) -> Result<Vec<Watermarks>>;
     /// The group's committed positions on a topic, by partition.
     async fn committed(&self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>>;
+    /// Which generation of a topic there is; `None` where the log gives its topics no ids (Kafka before 2.8).
+    async fn topic_id(&self, topic: &str) -> Result<Option<TopicId>>;
     /// Opens a consumer.
     fn consumer(&self, spec: ConsumerSpec) -> Result<Box<dyn Consumer>>;
+    /// Opens a reader. An offset below what is kept is no error: the gap is reported. Blocks.
+    fn reader(&self, spec: ReaderSpec) -> Result<Box<dyn Reader>>;
     /// Fails when the log cannot be reached; what `/readyz` asks.
     async fn check(&self) -> Result<()>;
     /// Waits for what was appended, then lets go of everything. Later calls fail.

@@ -12,7 +12,8 @@ use kelly_schemas::Stream;
 use kelly_sql::Table;
 use kelly_sql::evidence::MarkedGeneration;
 use kelly_stream::{
-    Assignment, Commit, ConsumerSpec, EmbeddedConfig, EmbeddedLog, Log, Record, Sink, Start, TopicPartition,
+    Assignment, Commit, ConsumerSpec, EmbeddedConfig, EmbeddedLog, Log, Record, RecordSink, Sink, Start,
+    TopicPartition,
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -67,6 +68,9 @@ impl Sink for Assigned {
         self.0.extend(assignments.into_iter().map(|assignment| (assignment.partition, assignment.epoch)));
     }
     fn revoked(&mut self, _: &[TopicPartition]) {}
+}
+
+impl RecordSink for Assigned {
     fn gap(&mut self, _: &TopicPartition, _: u64, _: u64) {}
     fn record(&mut self, _: Record<'_>) {}
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kelly_ingest::Journal;
 use kelly_stream::{
-    Commit, Committed, Committer, Consumer, ConsumerSpec, Log, LogError, LogKind, NewRecord, Position, SetTo,
-    Sink, TopicPartition, TopicSpec, Watermarks,
+    Commit, Committed, Committer, Consumer, ConsumerSpec, Log, LogError, LogKind, NewRecord, Position,
+    Reader, ReaderSpec, SetTo, Sink, TopicId, TopicPartition, TopicSpec, Watermarks,
 };
 
 type Result<T> = std::result::Result<T, LogError>;
@@ -80,6 +80,14 @@ impl Log for Undeclared {
 
     async fn committed(&self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>> {
         self.0.committed(group, topic).await
+    }
+
+    async fn topic_id(&self, topic: &str) -> Result<Option<TopicId>> {
+        self.0.topic_id(topic).await
+    }
+
+    fn reader(&self, spec: ReaderSpec) -> Result<Box<dyn Reader>> {
+        self.0.reader(spec)
     }
 
     fn consumer(&self, spec: ConsumerSpec) -> Result<Box<dyn Consumer>> {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use super::cursor::PartitionCursor;
 use super::group::MemberId;
 use super::groups::LockedGroup;
 use super::open_log::OpenLog;
 use super::queue::{Committing, Job};
-use super::store::{Partition, Store, StoredFrame};
 use super::wake::Waker;
 use crate::bounds;
 use crate::error::LogError;
@@ -37,13 +37,8 @@ pub(super) struct EmbeddedConsumer {
 }
 
 struct Assigned {
-    partition: TopicPartition,
-    next: u64,
+    cursor: PartitionCursor,
     paused: bool,
-    /// A frame handed over in part.
-    frame: Option<StoredFrame>,
-    /// Whether `next` is known to be the base of a frame or the end.
-    aligned: bool,
 }
 
 /// A partition without a position.
@@ -92,7 +87,7 @@ impl EmbeddedConsumer {
             drop(group);
             let waiting = self.waiting.drain(..).map(|waiting| waiting.at.partition);
             let lost: Vec<TopicPartition> =
-                self.assigned.drain(..).map(|assigned| assigned.partition).chain(waiting).collect();
+                self.assigned.drain(..).map(|assigned| assigned.cursor.partition).chain(waiting).collect();
             if !lost.is_empty() {
                 sink.revoked(&lost);
             }
@@ -103,7 +98,7 @@ impl EmbeddedConsumer {
         drop(group);
         self.seen_changes = Some(changes);
         if !change.revoked.is_empty() {
-            self.assigned.retain(|assigned| !change.revoked.contains(&assigned.partition));
+            self.assigned.retain(|assigned| !change.revoked.contains(&assigned.cursor.partition));
             self.waiting.retain(|waiting| !change.revoked.contains(&waiting.at.partition));
             sink.revoked(&change.revoked);
             others_concerned = true;
@@ -185,11 +180,8 @@ impl EmbeddedConsumer {
             return;
         }
         self.assigned.extend(beginnings.iter().map(|(next, assignment)| Assigned {
-            partition: assignment.partition.clone(),
-            next: *next,
+            cursor: PartitionCursor::new(assignment.partition.clone(), *next),
             paused: false,
-            frame: None,
-            aligned: false,
         }));
         sink.assigned(beginnings.into_iter().map(|(_, assignment)| assignment).collect());
     }
@@ -208,7 +200,7 @@ impl EmbeddedConsumer {
             if assigned.paused {
                 continue;
             }
-            let (records, gap) = assigned.read(&store, max_records - handed_over, sink)?;
+            let (records, gap) = assigned.cursor.read(&store, max_records - handed_over, sink)?;
             handed_over += records;
             gaps |= gap;
             if handed_over >= max_records || !sink.has_room() {
@@ -273,7 +265,7 @@ impl Consumer for EmbeddedConsumer {
 impl EmbeddedConsumer {
     fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) {
         for assigned in &mut self.assigned {
-            if partitions.contains(&assigned.partition) {
+            if partitions.contains(&assigned.cursor.partition) {
                 assigned.paused = paused;
             }
         }
@@ -285,93 +277,6 @@ impl Drop for EmbeddedConsumer {
         self.group.lock().leave(self.member);
         self.group.changed();
         self.log.wakers.wake();
-    }
-}
-
-impl Assigned {
-    fn read(&mut self, store: &Store, limit: usize, sink: &mut dyn Sink) -> Result<(usize, bool)> {
-        let topic = store.topic(&self.partition.topic)?;
-        let partition = topic.partition(self.partition.partition)?;
-        let ends = partition.ends();
-        let mut gap = false;
-        if self.next < ends.low {
-            gap = true;
-            self.jump(ends.low, sink);
-        }
-        if self.next >= ends.high || limit == 0 {
-            return Ok((0, gap));
-        }
-        let mut handed_over = 0;
-        if let Some(frame) = self.frame.take() {
-            handed_over += self.hand_over(frame, limit, sink)?;
-        }
-        if self.frame.is_none() && handed_over < limit && self.next < ends.high {
-            let from = self.base_of_next(partition)?;
-            let mut is_cut_short = false;
-            for stored in partition.frames(from, ends.high) {
-                let stored = stored?;
-                if stored.base > self.next {
-                    gap = true;
-                    self.jump(stored.base, sink);
-                }
-                handed_over += self.hand_over(stored, limit - handed_over, sink)?;
-                // A frame is left where the sink had no room for all of it.
-                is_cut_short = handed_over >= limit || self.frame.is_some() || !sink.has_room();
-                if is_cut_short {
-                    break;
-                }
-            }
-            if !is_cut_short && self.next < ends.high {
-                // Nothing is left up to the end: those offsets hold no records.
-                gap = true;
-                self.jump(ends.high, sink);
-            }
-        }
-        Ok((handed_over, gap))
-    }
-
-    fn jump(&mut self, to: u64, sink: &mut dyn Sink) {
-        sink.gap(&self.partition, self.next, to);
-        self.next = to;
-        self.frame = None;
-        self.aligned = true;
-    }
-
-    /// Where to begin to find the record `next`.
-    fn base_of_next(&mut self, partition: &Partition) -> Result<u64> {
-        if self.aligned {
-            return Ok(self.next);
-        }
-        let holder = partition.frame_at(self.next)?.filter(|stored| stored.base + stored.count > self.next);
-        Ok(holder.map_or(self.next, |stored| stored.base))
-    }
-
-    fn hand_over(&mut self, stored: StoredFrame, limit: usize, sink: &mut dyn Sink) -> Result<usize> {
-        let frame = stored.frame()?;
-        let first = self.next.saturating_sub(stored.base);
-        let last = stored.count.min(first.saturating_add(limit as u64));
-        for index in first..last {
-            if !sink.has_room() {
-                break;
-            }
-            let record = frame
-                .record(index, &self.partition.topic, self.partition.partition, stored.base)
-                .ok_or_else(|| LogError::Corrupt {
-                    what: format!(
-                        "record {} of {}/{} cannot be read",
-                        stored.base + index,
-                        self.partition.topic,
-                        self.partition.partition
-                    ),
-                    fix: "restore the directory from a backup, or commit a position behind it".into(),
-                })?;
-            self.next = stored.base + index + 1;
-            sink.record(record);
-        }
-        let reached = self.next.saturating_sub(stored.base);
-        self.aligned = reached == stored.count;
-        self.frame = (reached < stored.count).then_some(stored);
-        Ok(usize::try_from(reached.saturating_sub(first)).unwrap_or(usize::MAX))
     }
 }
 
@@ -415,7 +320,7 @@ impl Committer for EmbeddedCommitter {
 mod tests {
     use super::*;
     use crate::embedded::EmbeddedConfig;
-    use crate::port::{Record, Retention, Start, TopicSpec};
+    use crate::port::{Record, RecordSink, Retention, Start, TopicSpec};
 
     /// What was asked and what was taken back.
     #[derive(Default)]
@@ -433,6 +338,9 @@ mod tests {
         fn revoked(&mut self, partitions: &[TopicPartition]) {
             self.revoked.extend_from_slice(partitions);
         }
+    }
+
+    impl RecordSink for Asked {
         fn gap(&mut self, _: &TopicPartition, _: u64, _: u64) {}
         fn record(&mut self, _: Record<'_>) {}
     }

@@ -16,6 +16,7 @@
 
 mod config;
 mod consumer;
+mod cursor;
 mod damage;
 mod failures;
 mod files;
@@ -26,6 +27,7 @@ mod journal;
 mod keys;
 mod open_log;
 mod queue;
+mod reader;
 mod retention;
 mod store;
 mod wake;
@@ -43,8 +45,8 @@ use crate::bounds;
 use crate::error::LogError;
 use crate::partitioner::partition_of;
 use crate::port::{
-    Committed, Consumer, ConsumerSpec, Log, LogKind, NewRecord, Position, Result, SetTo, TopicPartition,
-    TopicSpec, Watermarks,
+    Committed, Consumer, ConsumerSpec, Log, LogKind, NewRecord, Position, Reader, ReaderSpec, Result, SetTo,
+    TopicId, TopicPartition, TopicSpec, Watermarks,
 };
 use open_log::OpenLog;
 use queue::{Append, Job};
@@ -175,6 +177,14 @@ impl Log for EmbeddedLog {
 
     fn consumer(&self, spec: ConsumerSpec) -> Result<Box<dyn Consumer>> {
         Ok(Box::new(consumer::EmbeddedConsumer::open(self.log.clone(), spec)?))
+    }
+
+    async fn topic_id(&self, topic: &str) -> Result<Option<TopicId>> {
+        Ok(self.log.store()?.topic(topic)?.id())
+    }
+
+    fn reader(&self, spec: ReaderSpec) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(reader::EmbeddedReader::open(self.log.clone(), spec)?))
     }
 
     async fn check(&self) -> Result<()> {

@@ -18,8 +18,9 @@ use super::config::{KafkaConfig, MAX_MESSAGE_BYTES};
 use super::context::LoggingContext;
 use super::failure::failure;
 use super::positions::PositionClients;
+use super::topic_ids::TopicIds;
 use crate::error::LogError;
-use crate::port::{Committed, Result, TopicPartition, TopicSpec, Watermarks};
+use crate::port::{Committed, Result, TopicId, TopicPartition, TopicSpec, Watermarks};
 
 /// `-1` lets the broker's `default.replication.factor` decide.
 const BROKERS_REPLICATION: i32 = -1;
@@ -98,6 +99,21 @@ impl Admin {
             Some(code) => return Err(failure(doing(), KafkaError::MetadataFetch(code.into()))),
         }
         u32::try_from(found.partitions().len()).ok().filter(|count| *count > 0).ok_or_else(unknown)
+    }
+
+    /// The id the brokers gave the topic when it was made.
+    pub(super) fn topic_id(&self, topic: &str) -> Result<Option<TopicId>> {
+        self.refuse_when_closed()?;
+        let place = TopicPartition { topic: topic.into(), partition: 0 };
+        let asked =
+            TopicIds::ask(self.client.inner(), std::slice::from_ref(&place), self.config.request_timeout);
+        match asked {
+            Ok(ids) => Ok(ids.of(&place)),
+            Err(KafkaError::AdminOp(Code::UnknownTopicOrPartition)) => {
+                Err(LogError::UnknownTopic { topic: topic.into() })
+            }
+            Err(error) => Err(failure(format!("ask for the id of {topic}"), error)),
+        }
     }
 
     pub(super) fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks> {

@@ -89,6 +89,9 @@ pub fn may_be_shown(name: &str) -> bool {
     SHOWN.contains(&name) || SHOWN_ENDS.iter().any(|end| name.ends_with(end))
 }
 
+/// Name under which whole topics are read: librdkafka wants one. Nothing is committed under it, and nobody joins it.
+const READING_GROUP: &str = "kelly-read";
+
 /// Room for the record's own framing above [`MAX_RECORD_BYTES`].
 const MESSAGE_OVERHEAD_BYTES: usize = 64 * 1024;
 
@@ -177,6 +180,19 @@ impl KafkaConfig {
         if let Some(instance) = &self.instance_id {
             config.set("group.instance.id", instance);
         }
+        config
+    }
+
+    /// Settings of a client that reads a whole topic and is a member of no group.
+    pub(super) fn reader(&self) -> ClientConfig {
+        let mut config = self.consumer(READING_GROUP);
+        config
+            // A record is wanted when it is there, not when there are more of them.
+            .set("fetch.min.bytes", "1")
+            .set("queued.max.messages.kbytes", "16384")
+            .set("queued.min.messages", "5000")
+            // It joins nothing, so it needs no name among members.
+            .remove("group.instance.id");
         config
     }
 

@@ -17,6 +17,7 @@ mod delivery;
 mod failure;
 mod positions;
 mod producer;
+mod reader;
 mod topic_ids;
 
 use std::sync::Arc;
@@ -29,8 +30,8 @@ pub use config::{KafkaConfig, may_be_shown};
 use crate::bounds;
 use crate::error::LogError;
 use crate::port::{
-    Committed, Consumer, ConsumerSpec, Log, LogKind, NewRecord, Position, Result, SetTo, TopicPartition,
-    TopicSpec, Watermarks,
+    Committed, Consumer, ConsumerSpec, Log, LogKind, NewRecord, Position, Reader, ReaderSpec, Result, SetTo,
+    TopicId, TopicPartition, TopicSpec, Watermarks,
 };
 
 /// The log on Apache Kafka.
@@ -134,6 +135,20 @@ impl Log for KafkaLog {
         self.admin.refuse_when_closed()?;
         bounds::verify_group(&spec.group)?;
         Ok(Box::new(consumer::KafkaConsumer::open(&self.config, spec)?))
+    }
+
+    async fn topic_id(&self, topic: &str) -> Result<Option<TopicId>> {
+        let topic = topic.to_owned();
+        self.blocking(move |admin| admin.topic_id(&topic)).await
+    }
+
+    fn reader(&self, spec: ReaderSpec) -> Result<Box<dyn Reader>> {
+        let count = self.admin.partitions(&spec.topic)?;
+        if spec.offsets.len() > count as usize {
+            let topic = spec.topic.to_string();
+            return Err(LogError::UnknownPartition { topic, partition: count });
+        }
+        Ok(Box::new(reader::KafkaReader::open(&self.config, spec)?))
     }
 
     async fn check(&self) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod handing_over;
 mod positions;
+mod readers;
 mod records;
 
 use std::sync::Arc;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kelly_stream::{
-    Assignment, Commit, ConsumerSpec, EmbeddedConfig, EmbeddedLog, Log, LogError, NewRecord, Record, Sink,
-    Start, TopicPartition,
+    Assignment, Commit, ConsumerSpec, EmbeddedConfig, EmbeddedLog, Log, LogError, NewRecord, Record,
+    RecordSink, Sink, Start, TopicPartition,
 };
 
 use crate::support::{place, record, spec};
@@ -26,6 +26,9 @@ impl Sink for Reading {
         self.epoch = assignments[0].epoch;
     }
     fn revoked(&mut self, _partitions: &[TopicPartition]) {}
+}
+
+impl RecordSink for Reading {
     fn gap(&mut self, _partition: &TopicPartition, _expected: u64, _found: u64) {}
     fn record(&mut self, record: Record<'_>) {
         self.payloads.push(record.payload.to_vec());

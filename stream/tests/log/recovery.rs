@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kelly_stream::{
-    Committed, ConsumerSpec, EmbeddedConfig, EmbeddedLog, Log, LogError, NewRecord, Record, Retention, Sink,
-    Start, TopicId, TopicPartition, TopicSpec, Watermarks,
+    Committed, ConsumerSpec, EmbeddedConfig, EmbeddedLog, Log, LogError, NewRecord, Record, RecordSink,
+    Retention, Sink, Start, TopicId, TopicPartition, TopicSpec, Watermarks,
 };
 
 const TOPIC: &str = "kelly.metrics";
@@ -62,6 +62,9 @@ impl Sink for Reading {
         self.topic_id = assignments[0].topic_id;
     }
     fn revoked(&mut self, _partitions: &[TopicPartition]) {}
+}
+
+impl RecordSink for Reading {
     fn gap(&mut self, partition: &TopicPartition, expected: u64, found: u64) {
         self.gaps.push((partition.partition, expected, found));
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use kelly_harness::{KafkaBroker, unique};
 use kelly_stream::{
     Assignment, Begin, Consumer, ConsumerSpec, EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog, Log,
-    NewRecord, Record, Retention, Sink, Start, TopicPartition, TopicSpec, Unpositioned,
+    NewRecord, Record, RecordSink, Retention, Sink, Start, TopicPartition, TopicSpec, Unpositioned,
 };
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -106,6 +106,17 @@ pub struct Kept {
 }
 
 impl Kept {
+    fn of(record: &Record<'_>) -> Self {
+        Self {
+            partition: record.partition,
+            offset: record.offset,
+            timestamp_ms: record.timestamp_ms,
+            key: record.key.map(<[u8]>::to_vec),
+            payload: record.payload.to_vec(),
+            content_type: record.content_type.map(str::to_owned),
+        }
+    }
+
     pub fn text(&self) -> String {
         String::from_utf8(self.payload.clone()).unwrap()
     }
@@ -165,7 +176,9 @@ impl Sink for Diary {
         self.assignments.retain(|assignment| !partitions.contains(&assignment.partition));
         self.events.push(Event::Revoked);
     }
+}
 
+impl RecordSink for Diary {
     fn gap(&mut self, _partition: &TopicPartition, expected: u64, found: u64) {
         self.events.push(Event::Gap { expected, found });
     }
@@ -182,14 +195,7 @@ impl Sink for Diary {
             "{before:?} was read before {}",
             record.offset
         );
-        self.events.push(Event::Record(Kept {
-            partition: record.partition,
-            offset: record.offset,
-            timestamp_ms: record.timestamp_ms,
-            key: record.key.map(<[u8]>::to_vec),
-            payload: record.payload.to_vec(),
-            content_type: record.content_type.map(str::to_owned),
-        }));
+        self.events.push(Event::Record(Kept::of(&record)));
     }
 
     fn passed(&mut self, _partition: &TopicPartition, next: u64) {
@@ -212,7 +218,9 @@ impl Sink for Narrow {
     fn revoked(&mut self, partitions: &[TopicPartition]) {
         self.diary.revoked(partitions);
     }
+}
 
+impl RecordSink for Narrow {
     fn gap(&mut self, partition: &TopicPartition, expected: u64, found: u64) {
         self.diary.gap(partition, expected, found);
     }
@@ -220,6 +228,42 @@ impl Sink for Narrow {
     fn record(&mut self, record: Record<'_>) {
         self.room -= 1;
         self.diary.record(record);
+    }
+
+    fn has_room(&self) -> bool {
+        self.room > 0
+    }
+}
+
+/// What a reader in no group was told.
+#[derive(Debug, Default)]
+pub struct Notes(pub Diary);
+
+impl RecordSink for Notes {
+    fn gap(&mut self, partition: &TopicPartition, expected: u64, found: u64) {
+        self.0.gap(partition, expected, found);
+    }
+
+    fn record(&mut self, record: Record<'_>) {
+        self.0.events.push(Event::Record(Kept::of(&record)));
+    }
+}
+
+/// The same with room for so many records more.
+#[derive(Debug, Default)]
+pub struct NarrowNotes {
+    pub notes: Notes,
+    pub room: usize,
+}
+
+impl RecordSink for NarrowNotes {
+    fn gap(&mut self, partition: &TopicPartition, expected: u64, found: u64) {
+        self.notes.gap(partition, expected, found);
+    }
+
+    fn record(&mut self, record: Record<'_>) {
+        self.room -= 1;
+        self.notes.record(record);
     }
 
     fn has_room(&self) -> bool {
@@ -247,7 +291,9 @@ impl Sink for Later {
     fn revoked(&mut self, partitions: &[TopicPartition]) {
         self.diary.revoked(partitions);
     }
+}
 
+impl RecordSink for Later {
     fn gap(&mut self, partition: &TopicPartition, expected: u64, found: u64) {
         self.diary.gap(partition, expected, found);
     }
