@@ -10,10 +10,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kelly-directory", &[]),
     ("kelly-auth", &[]),
     ("kelly-stream", &["kelly-schemas", "kelly-directory"]),
+    ("kelly-live", &["kelly-schemas", "kelly-auth", "kelly-stream"]),
     ("kelly-sql", &["kelly-schemas", "kelly-directory"]),
     ("kelly-ingest", &["kelly-schemas", "kelly-auth", "kelly-stream", "kelly-sql"]),
     ("kelly-query", &["kelly-schemas", "kelly-auth", "kelly-sql"]),
-    ("kelly-api", &["kelly-schemas", "kelly-auth", "kelly-query"]),
+    ("kelly-api", &["kelly-schemas", "kelly-auth", "kelly-query", "kelly-live"]),
     // The tools ask a running Kelly over HTTP; doctor, tail and dead letters also ask log and store themselves, because
     // they are for the time when no Kelly answers. Of ingest they read only its positions.
     ("kelly-cli", &["kelly-schemas", "kelly-stream", "kelly-sql", "kelly-ingest"]),
@@ -29,6 +30,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "kelly-schemas",
             "kelly-auth",
             "kelly-directory",
+            "kelly-live",
             "kelly-stream",
             "kelly-sql",
             "kelly-ingest",

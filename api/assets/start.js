@@ -1,11 +1,8 @@
-// Shows the live figures: asks every few seconds while the page is visible, keeps the last figures and
-// says how old they are when the server does not answer.
+// Shows the live figures and the newest events as the server sends them, keeps the last ones and says how old the figures are when
+// it does not.
 "use strict";
 
-const FIGURES_URL = "/api/v1/kelly/monitoring/metrics";
-const PAUSE_MS = 5000;
-const LONGEST_PAUSE_MS = 60000;
-const ANSWER_WITHIN_MS = 10000;
+const EVENTS_SHOWN = 20;
 
 const number = (options) => {
   const format = new Intl.NumberFormat(undefined, options);
@@ -23,10 +20,8 @@ const FORMATS = {
 const state = document.getElementById("state");
 const age = document.getElementById("age");
 const figures = document.getElementById("figures");
+const events = document.getElementById("events");
 let lastAnswer = null;
-let failures = 0;
-let timer = null;
-let asking = false;
 
 // The status is read aloud when its text changes, so it changes with the state, not with each answer.
 function tell(text, stale) {
@@ -56,37 +51,59 @@ function show(answer) {
   }
 }
 
-async function figuresNow() {
-  const response = await fetch(FIGURES_URL, { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
-  const body = await response.json();
-  if (!response.ok) throw new Error(body.detail ?? `the server answered ${response.status}`);
-  return body;
+const time = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+
+// Texts of events are somebody else's: they are only ever set as text.
+function line(event) {
+  const item = document.createElement("li");
+  const put = (name, text) => {
+    const part = document.createElement("span");
+    part.className = name;
+    part.textContent = text;
+    item.append(part, " ");
+  };
+  put("when", time.format(new Date(event.created_at)));
+  put("severity", event.severity);
+  put("title", event.title);
+  put("whose", [event.event_type, event.account_id].filter(Boolean).join(" · "));
+  item.dataset.severity = event.severity;
+  return item;
 }
 
-async function ask() {
-  clearTimeout(timer);
-  if (document.hidden || asking) return;
-  asking = true;
-  try {
-    show(await figuresNow());
-    lastAnswer = new Date();
-    failures = 0;
-    tell(`Live: new figures every ${PAUSE_MS / 1000} seconds.`, false);
-  } catch (error) {
-    failures += 1;
-    const reason = error instanceof TypeError || error.name === "TimeoutError"
-      ? "Disconnected: Kelly does not answer. Is it still running?"
-      : error.message;
-    tell(reason, true);
-  } finally {
-    asking = false;
+// Events that come within one frame are shown together.
+let waiting = [];
+function showWaiting() {
+  const lines = waiting.slice(-EVENTS_SHOWN).map(line).reverse();
+  waiting = [];
+  events.prepend(...lines);
+  while (events.children.length > EVENTS_SHOWN) events.lastElementChild.remove();
+}
+
+let shown = {};
+function take(message) {
+  switch (message.type) {
+    case "metrics_update":
+      shown = message.partial ? { ...shown, ...message.data } : message.data;
+      show(shown);
+      lastAnswer = new Date();
+      break;
+    case "activity_snapshot":
+      events.replaceChildren(...message.data.events.slice(0, EVENTS_SHOWN).map(line));
+      break;
+    case "activity_event":
+      if (waiting.push(message.data) === 1) requestAnimationFrame(showWaiting);
+      else if (waiting.length > EVENTS_SHOWN) waiting.shift();
+      break;
   }
-  // Growing pauses with some chance in them, so that many pages do not come back at one instant.
-  const pause = Math.min(PAUSE_MS * 2 ** Math.min(failures, 5), LONGEST_PAUSE_MS);
-  timer = setTimeout(ask, failures ? pause * (0.75 + Math.random() / 2) : pause);
+}
+
+function follow(how, why) {
+  if (how === "live") tell("Live: figures and events move as they come.", false);
+  else if (how === "ended") tell(`Ended by Kelly (${why || "without a reason"}). Load the page again.`, true);
+  else if (why === "shutting_down") tell("Kelly is stopping. Connecting again …", true);
+  else tell("Disconnected: Kelly does not answer. Is it still running?", true);
 }
 
 for (const place of document.querySelectorAll("[data-origin]")) place.textContent = location.origin;
 setInterval(tellAge, 1000);
-document.addEventListener("visibilitychange", ask);
-ask();
+connectLive(["monitoring_dashboard", "activity_feed"], { onMessage: take, onState: follow });

@@ -148,6 +148,11 @@ pub(crate) async fn answer(
     Ok(answer.respond(headers, (shared.app.settings.clock)()))
 }
 
+/// The body of that answer, for what is pushed.
+pub(crate) async fn body(shared: &HandlerState, question: Question) -> Result<Bytes, Problem> {
+    Ok(shared_answer(shared, question).await?.body.clone())
+}
+
 async fn shared_answer(shared: &HandlerState, question: Question) -> Landing {
     let now = (shared.app.settings.clock)();
     let bucket = Bucket::of(now, question.lifetime(now));

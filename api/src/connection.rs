@@ -14,6 +14,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Extension, Request};
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -40,6 +41,8 @@ const BETWEEN: u8 = 0;
 const HEAD: u8 = 1;
 /// The head is whole; the request's body and its answer have bounds of their own.
 const REQUEST: u8 = 2;
+/// The connection speaks another protocol since, which has bounds of its own; it never comes back.
+const UPGRADED: u8 = 3;
 
 impl Phase {
     fn is(&self, phase: u8) -> bool {
@@ -60,7 +63,11 @@ pub(crate) async fn note_phase(
     let Some(Extension(ConnectInfo(connection))) = connection else { return next.run(request).await };
     connection.phase.set(REQUEST);
     let answered = Answered(connection.phase);
-    next.run(request).await.map(|body| Body::new(Answer { body, _answered: answered }))
+    let response = next.run(request).await;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        answered.0.set(UPGRADED);
+    }
+    response.map(|body| Body::new(Answer { body, _answered: answered }))
 }
 
 /// An answer on its way out.
@@ -73,7 +80,9 @@ struct Answered(Arc<Phase>);
 
 impl Drop for Answered {
     fn drop(&mut self) {
-        self.0.set(BETWEEN);
+        if !self.0.is(UPGRADED) {
+            self.0.set(BETWEEN);
+        }
     }
 }
 
@@ -153,13 +162,16 @@ impl Connection {
         if self.info.phase.is(HEAD) && self.head_at.as_mut().poll(context).is_ready() {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the head of a request took too long"));
         }
-        if self.idle_at.as_mut().poll(context).is_ready() {
+        if !self.info.phase.is(UPGRADED) && self.idle_at.as_mut().poll(context).is_ready() {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the connection was idle"));
         }
         Ok(())
     }
 
     fn touch(&mut self) {
+        if self.info.phase.is(UPGRADED) {
+            return;
+        }
         self.idle_at.as_mut().reset(Instant::now() + self.patience.idle);
     }
 

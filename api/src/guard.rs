@@ -3,7 +3,7 @@
 //! a browser may change something only from a page this server itself delivered.
 
 use axum::extract::Request;
-use axum::http::header::{HOST, ORIGIN};
+use axum::http::header::{HOST, ORIGIN, UPGRADE};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Uri, Version};
 use axum::middleware::Next;
@@ -31,7 +31,9 @@ fn check(method: &Method, version: Version, uri: &Uri, headers: &HeaderMap) -> R
              loopback only. Use 127.0.0.1 or localhost.",
         ));
     }
-    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+    // A WebSocket is opened by a GET, and no browser asks a page's permission for it.
+    let only_reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    if only_reads && !headers.contains_key(UPGRADE) {
         return Ok(());
     }
     if is_foreign_page(&host, headers) {

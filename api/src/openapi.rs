@@ -37,11 +37,12 @@ pub(crate) const DOCS_PATH: &str = "/api/docs";
     tags(
         (name = "metrics", description = "Figures, percentiles, trends and drill-downs."),
         (name = "activity", description = "The feed of events."),
+        (name = "live", description = "Figures and events as they come, over WebSockets and server-sent events."),
         (name = "recording", description = "Sending metrics and events."),
         (name = "health", description = "How Kelly and its parts are."),
         (name = "errors", description = "The table of error codes."),
     ),
-    components(schemas(ProblemDocument)),
+    components(schemas(ProblemDocument, kelly_live::ClientMessage, kelly_live::ServerMessage)),
 )]
 struct Head;
 
@@ -93,6 +94,14 @@ problem_sets! {
     MissingProblems = [
         InvalidParameter, InvalidHost, HostNotAllowed, NotPermitted, NotFound, Internal, ServerBusy,
     ];
+    /// WebSockets.
+    SocketProblems = [
+        InvalidParameter, InvalidCursor, InvalidHost, HostNotAllowed, OriginNotAllowed, NotPermitted, NotAWebSocket, TooManySockets,
+        Internal, ServerBusy,
+    ];
+    /// Streams of server-sent events.
+    StreamProblems =
+        [InvalidParameter, InvalidCursor, InvalidHost, HostNotAllowed, NotPermitted, TooManySockets, Internal, ServerBusy];
     /// Routes that look nothing up.
     PlainProblems = [InvalidParameter, InvalidHost, HostNotAllowed, NotPermitted, Internal, ServerBusy];
 }
@@ -112,6 +121,36 @@ impl IntoResponses for ExportedFile {
             response = response.content(form.media_type, ContentBuilder::new().schema(Some(text)).build());
         }
         BTreeMap::from([("200".to_owned(), response.build().into())])
+    }
+}
+
+/// A connection that speaks WebSocket from now on.
+pub(crate) struct SwitchingProtocols;
+
+impl IntoResponses for SwitchingProtocols {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let response = ResponseBuilder::new()
+            .description(
+                "The connection is a WebSocket. It takes LiveClientMessage and sends LiveServerMessage, each a text frame of JSON.",
+            )
+            .build();
+        BTreeMap::from([("101".to_owned(), response.into())])
+    }
+}
+
+/// A stream of server-sent events.
+pub(crate) struct EventStream;
+
+impl IntoResponses for EventStream {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let text = Object::with_type(Type::String);
+        let response = ResponseBuilder::new()
+            .description(
+                "The data of each event is a LiveServerMessage as JSON, its id the position behind it.",
+            )
+            .content("text/event-stream", ContentBuilder::new().schema(Some(text)).build())
+            .build();
+        BTreeMap::from([("200".to_owned(), response.into())])
     }
 }
 

@@ -10,7 +10,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use kelly_auth::Permission::{
-    Export, ReadActivity, ReadHealth, ReadMetrics, ReadPages, ReadPerformance, Record,
+    Export, FollowLive, ReadActivity, ReadAlerts, ReadHealth, ReadMetrics, ReadPages, ReadPerformance, Record,
 };
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
@@ -23,7 +23,9 @@ use crate::edge::{edge, note_route, on_panic};
 use crate::guard::guard;
 use crate::openapi::{DOCS_PATH, DOCUMENT_PATH, head};
 use crate::route_list::RouteList;
-use crate::routes::{activity, export, health, metrics, performance, problems, record, several, start_page};
+use crate::routes::{
+    activity, export, health, live, metrics, performance, problems, record, several, start_page,
+};
 use crate::state::{AppState, HandlerState};
 
 /// The router over these parts. From the outside in: trace id, problem documents and latency; the
@@ -84,6 +86,10 @@ fn bounded() -> RouteList {
         .route(Access::Open, routes!(health::readyz))
         .route(Access::Needs(ReadPages), routes!(problems::all))
         .route(Access::Needs(ReadPages), routes!(problems::one))
+        .route(Access::Needs(FollowLive), routes!(live::monitoring))
+        .route(Access::Needs(ReadActivity), routes!(live::conversation))
+        .route(Access::Needs(ReadAlerts), routes!(live::alerts))
+        .route(Access::Needs(FollowLive), routes!(live::events))
 }
 
 /// The routes outside that bound: a busy process is alive.
@@ -96,6 +102,7 @@ fn pages() -> RouteList {
         .page(Access::Needs(ReadPages), "/", get(start_page::html))
         .page(Access::Needs(ReadPages), "/assets/start.css", get(start_page::style))
         .page(Access::Needs(ReadPages), "/assets/start.js", get(start_page::script))
+        .page(Access::Needs(ReadPages), "/assets/live.js", get(start_page::live))
 }
 
 /// The document and its pages; the pages' files are in the binary and call nobody.

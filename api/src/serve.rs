@@ -28,17 +28,23 @@ pub enum Drained {
     },
 }
 
-/// Serves until `shutdown` completes; then takes no new connection, lets requests in flight end
-/// within [`DRAIN_TIME`] and cuts the rest, so that no handler runs on after this returns for good.
+/// Serves until `shutdown` completes; then takes no new connection, lets requests in flight and WebSockets end
+/// within [`DRAIN_TIME`] and cuts the rest, so that no handler runs on after this returns for good. As many connections
+/// as there may be WebSockets are taken beside [`MAX_CONNECTIONS`].
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    max_sockets: usize,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Drained {
     let patience = Patience { idle: IDLE_CONNECTION, head: HEAD_TIME };
-    let bounds = Bounds { connections: MAX_CONNECTIONS, patience, drain: DRAIN_TIME };
+    let connections = MAX_CONNECTIONS + max_sockets;
+    let bounds = Bounds { connections, patience, drain: DRAIN_TIME };
     serve_bounded(listener, router, shutdown, bounds).await
 }
+
+/// How long connections that were cut may take to end.
+const CUT_TIME: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
@@ -75,16 +81,29 @@ async fn serve_bounded(
         let _ = draining.wait_for(|begun| *begun).await;
         tokio::time::sleep(bounds.drain).await;
     };
-    tokio::select! {
+    let mut all_closed = std::pin::pin!(async {
         // It never fails: accept errors are retried, connection errors end the connection.
-        _ = &mut serving => return Drained::Complete,
+        let _ = serving.as_mut().await;
+        // What was upgraded is the library's no more, but has its permit still.
+        all_closed(&free, bounds.connections).await;
+    });
+    tokio::select! {
+        () = &mut all_closed => return Drained::Complete,
         () = overdue => {}
     }
     let connections = bounds.connections - free.available_permits();
     cut.send_replace(true);
-    // Each connection sees the cut at its next poll, which the cut itself wakes.
-    let _ = serving.await;
+    // Each connection sees the cut at its next poll, which the cut itself wakes. One that nobody polls any more is not
+    // waited for.
+    let _ = tokio::time::timeout(CUT_TIME, all_closed).await;
     Drained::Cut { connections }
+}
+
+/// Waits until every permit is back.
+async fn all_closed(free: &Semaphore, connections: usize) {
+    let all = u32::try_from(connections).unwrap_or(u32::MAX);
+    // The semaphore is never closed.
+    let _ = free.acquire_many(all).await;
 }
 
 /// Accepts no more connections than there are permits.
@@ -247,6 +266,45 @@ mod tests {
         drop(first);
         assert!(second.await.unwrap().ends_with("done"));
         server.stop.send(()).unwrap();
+        assert_eq!(server.ended.await.unwrap(), Drained::Complete);
+    }
+
+    /// An upgraded connection has bounds of its own: it may be idle, and the stop waits for it.
+    #[tokio::test]
+    async fn a_web_socket_may_be_idle_and_is_waited_for() {
+        let (end, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (wait, began) = (Arc::clone(&end), Arc::clone(&go_on));
+        let handler = move |upgrade: axum::extract::ws::WebSocketUpgrade| async move {
+            upgrade.on_upgrade(move |mut socket| async move {
+                began.notify_one();
+                wait.notified().await;
+                drop(socket.send("bye".into()).await);
+            })
+        };
+        let patience = Patience { idle: Duration::from_millis(20), head: Duration::from_millis(20) };
+        let bounds = Bounds { connections: 8, patience, drain: LONG };
+        let server = start(Router::new().route("/", get(handler)), bounds).await;
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        client
+            .write_all(
+                b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                  sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            )
+            .await
+            .unwrap();
+        go_on.notified().await;
+        tokio::time::sleep(3 * patience.idle).await;
+        server.stop.send(()).unwrap();
+        // The stop is under way once nobody gets in any more.
+        while TcpStream::connect(server.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!server.ended.is_finished());
+        end.notify_one();
+        let mut answer = Vec::new();
+        let _ = client.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 101") && answer.ends_with("bye"), "{answer:?}");
         assert_eq!(server.ended.await.unwrap(), Drained::Complete);
     }
 

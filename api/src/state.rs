@@ -8,6 +8,7 @@ use kelly_schemas::Catalogue;
 use crate::access::RouteTable;
 use crate::answers::Answers;
 use crate::limits::{Gates, Limits};
+use crate::live::Live;
 use crate::ports::{Accept, Health, Measure, Observe};
 use crate::queries::Queries;
 use crate::route_times::RouteTimes;
@@ -25,6 +26,8 @@ pub struct AppState {
     pub measure: Arc<dyn Measure>,
     /// The metric catalogue that is in force.
     pub catalogue: Arc<Catalogue>,
+    /// Live push.
+    pub live: Arc<Live>,
     /// Sees every request.
     pub observer: Arc<dyn Observe>,
     /// Settings.

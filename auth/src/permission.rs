@@ -21,6 +21,8 @@ pub enum Permission {
     ReadHealth,
     /// See how fast Kelly is and what it stores, Prometheus metrics included.
     ReadPerformance,
+    /// Follow what is pushed as it comes. Each room asks for its own permission too.
+    FollowLive,
     /// See alerts.
     ReadAlerts,
     /// Acknowledge, resolve and escalate alerts, and change rules.
@@ -88,7 +90,7 @@ const fn row(permission: Permission, name: &'static str, reach: Reach, roles: &[
 }
 
 /// Every permission with who has it, in the order of their declaration. What has no mark here is denied.
-pub const PERMISSIONS: [PermissionRow; 19] = [
+pub const PERMISSIONS: [PermissionRow; 20] = [
     row(Permission::ReadPages, "see pages", Reach::SystemForAll, &Role::ALL),
     row(
         Permission::ReadMetrics,
@@ -110,6 +112,12 @@ pub const PERMISSIONS: [PermissionRow; 19] = [
         "see performance",
         Reach::System,
         &[Analyst, Operator, Supervisor, Admin],
+    ),
+    row(
+        Permission::FollowLive,
+        "follow live rooms",
+        Reach::Accounts,
+        &[Viewer, Analyst, Operator, Supervisor, Admin, Worker],
     ),
     row(
         Permission::ReadAlerts,

@@ -7,6 +7,7 @@ mod http_load;
 mod idle;
 mod ingest;
 mod kelly;
+mod live;
 mod machine;
 mod peers;
 mod processes;
@@ -47,6 +48,8 @@ enum Bench {
     Freshness(freshness::Options),
     /// Answer the detailed endpoint's question over 30 days, 60 metrics and 200 accounts
     Query(query::Options),
+    /// Broadcast events to a thousand WebSockets
+    Live(live::Options),
     /// Memory, CPU time and readiness of a `kelly up` nobody uses
     Idle(idle::Options),
     /// Bytes of thirty days of the demo's traffic
@@ -79,6 +82,7 @@ enum Name {
     Record,
     Freshness,
     Query,
+    Live,
     Storage,
     Chaos,
 }
@@ -92,6 +96,7 @@ async fn main() -> Result<ExitCode> {
         Bench::Record(options) => record::run(options).await?,
         Bench::Freshness(options) => freshness::run(options).await?,
         Bench::Query(options) => query::run(options).await?,
+        Bench::Live(options) => live::run(options).await?,
         Bench::Idle(options) => idle::run(options).await?,
         Bench::Storage(options) => storage::run(options).await?,
         Bench::Chaos(options) => chaos::run(options).await?,
@@ -117,6 +122,7 @@ async fn all(options: &All, only_json: bool) -> Result<ExitCode> {
             Name::Record => record::run(&record::Options::default()).await,
             Name::Freshness => freshness::run(&freshness::Options::default()).await,
             Name::Query => query::run(&query::Options::default()).await,
+            Name::Live => live::run(&live::Options::default()).await,
             Name::Storage => storage::run(&storage::Options::default()).await,
             Name::Chaos => chaos::run(&chaos::Options::default()).await,
         };

@@ -168,7 +168,10 @@ mod tests {
     fn values_derived_from_others_are_shown() {
         let text = as_table(&loaded(), &server());
         assert!(text.contains("embedded:/data/log"), "{text}");
-        assert!(text.contains("WEBSOCKET_TIMEOUT is accepted and has no effect yet"), "{text}");
+        assert!(
+            text.contains("KELLY_EMERGENCY_CONFIRMATION_REQUIRED is accepted and has no effect yet"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -178,6 +181,7 @@ mod tests {
         let store = &value["settings"]["store"];
         assert_eq!(store["value"], "http://kelly@ch:8123/kelly");
         assert_eq!(store["from"], "KELLY_STORE");
-        assert_eq!(value["settings"]["websocket.timeout"]["has_effect"], false);
+        assert_eq!(value["settings"]["websocket.timeout"]["has_effect"], true);
+        assert_eq!(value["settings"]["emergency.confirmation_required"]["has_effect"], false);
     }
 }

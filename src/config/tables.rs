@@ -96,7 +96,7 @@ settings! {
     pub struct Monitoring {
         /// whether Kelly records its own and its machine's metrics
         enabled: bool = setting("monitoring.enabled", "KELLY_MONITORING_ENABLED").default("true"),
-        /// seconds between two samples of Kelly's own metrics
+        /// seconds between two samples of Kelly's own metrics, and between two updates of live figures
         interval: Duration =
             setting("monitoring.metrics_interval", "KELLY_METRICS_INTERVAL").within(seconds(1, 3_600)).default("15"),
         /// JSON file of thresholds that replace the catalogue's
@@ -127,24 +127,20 @@ settings! {
 }
 
 settings! {
-    /// WebSockets.
-    #[expect(dead_code, reason = "checked, and without effect yet")]
+    /// WebSockets, and streams of server-sent events.
     pub struct WebSocket {
-        /// WebSocket connections admitted
+        /// WebSockets and streams of server-sent events at once
         max_connections: u32 = setting("websocket.max_connections", "WEBSOCKET_MAX_CONNECTIONS")
             .within(count(1, 1_000_000))
-            .default("1000")
-            .waits_for("WebSockets"),
+            .default("1000"),
         /// seconds between two pings on a WebSocket
         ping_interval: Duration = setting("websocket.ping_interval", "WEBSOCKET_PING_INTERVAL")
             .within(seconds(1, 3_600))
-            .default("30")
-            .waits_for("WebSockets"),
-        /// seconds without a sign of life before a WebSocket is closed
+            .default("30"),
+        /// seconds without an answer to a ping before a WebSocket is closed
         timeout: Duration = setting("websocket.timeout", "WEBSOCKET_TIMEOUT")
             .within(seconds(1, 86_400))
-            .default("300")
-            .waits_for("WebSockets"),
+            .default("300"),
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// Self-monitoring and retention.
     pub monitoring: Monitoring,
+    /// WebSockets.
+    pub websocket: WebSocket,
 }
 
 /// Reads every value, or says everything that is wrong.
@@ -47,9 +49,9 @@ pub fn typed(merged: &Merged) -> Result<Config, Vec<Fault>> {
         topics: Topics::read(&mut reader),
         ingest: Ingest::read(&mut reader),
         monitoring: Monitoring::read(&mut reader),
+        websocket: WebSocket::read(&mut reader),
     };
     Emergency::read(&mut reader);
-    WebSocket::read(&mut reader);
     reader.check_together(&config);
     if reader.faults.is_empty() { Ok(config) } else { Err(reader.faults) }
 }

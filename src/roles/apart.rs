@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::http::{self, Backends};
 use super::monitor::{self, Machine, Sources};
 use super::parts::{self, Parts};
-use super::{Process, directory, needs_shared, open, retention, status};
+use super::{Process, directory, live, needs_shared, open, retention, status};
 use crate::config::StoreTarget;
 
 /// Moves records from the log to the store until told to stop.
@@ -64,7 +64,8 @@ async fn start_serve(process: &Process, parts: &Parts) -> anyhow::Result<()> {
         data: std::env::temp_dir(),
     };
     parts.add(monitor::part(config, machine, sources));
-    let backends = Backends { config, catalogue, log: log.clone(), store, ingest: None, latencies };
+    let live = parts.start(live::start(config, &log)).await?;
+    let backends = Backends { config, catalogue, log: log.clone(), store, ingest: None, latencies, live };
     parts.start(http::start(address, backends)).await?;
     tracing::info!(listen = %config.general.listen, log = log.describe(), store = %config.store, "kelly serve is ready");
     Ok(())

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use kelly_api::{Health, Part, PartStatus};
+use kelly_api::{Health, Live, Part, PartStatus};
 use kelly_ingest::PartitionPosition;
+use kelly_live::FeedState;
 use kelly_schemas::error_chain;
 use kelly_sql::{RetentionReader, Store, StoreError};
 use kelly_stream::{Log, LogError, LogKind};
@@ -16,14 +17,24 @@ use serde_json::json;
 use super::progress::Progress;
 use super::retention::Configured;
 
-/// [`Health`] of the parts a role has.
-pub struct PartsHealth {
+/// The parts of a role that are looked at.
+pub struct Watched {
     /// The log.
     pub log: Arc<dyn Log>,
     /// The store.
     pub store: Store,
     /// Ingest, where this process has it.
     pub ingest: Option<Arc<Progress>>,
+    /// Live push.
+    pub live: Arc<Live>,
+}
+
+/// [`Health`] of the parts a role has.
+pub struct PartsHealth {
+    log: Arc<dyn Log>,
+    store: Store,
+    ingest: Option<Arc<Progress>>,
+    live: Arc<Live>,
     configured: Configured,
     retentions: RetentionReader,
     log_trouble: Trouble,
@@ -94,21 +105,17 @@ const LAG_REPORTED_ABOVE: u64 = 1_000_000;
 impl Health for PartsHealth {
     async fn parts(&self) -> Vec<Part> {
         let (log, store, ingest) = tokio::join!(self.log(), self.store(), self.ingest());
-        [Some(log), Some(store), ingest].into_iter().flatten().collect()
+        [Some(log), Some(store), ingest, Some(self.live())].into_iter().flatten().collect()
     }
 }
 
 impl PartsHealth {
     /// The parts of a role.
-    pub fn new(
-        log: Arc<dyn Log>,
-        store: Store,
-        ingest: Option<Arc<Progress>>,
-        configured: Configured,
-    ) -> Self {
+    pub fn new(watched: Watched, configured: Configured) -> Self {
+        let Watched { log, store, ingest, live } = watched;
         let (log_trouble, store_trouble) = (Trouble::new("log"), Trouble::new("store"));
         let retentions = RetentionReader::default();
-        Self { log, store, ingest, configured, retentions, log_trouble, store_trouble }
+        Self { log, store, ingest, live, configured, retentions, log_trouble, store_trouble }
     }
 
     /// Looks at the log once, so that trouble which is there from the start is logged then.
@@ -142,6 +149,25 @@ impl PartsHealth {
             Some(summary) => Part { status: PartStatus::Degraded, summary, ..found },
             None => found,
         }
+    }
+
+    /// Without it questions are still answered, so nothing requires it.
+    fn live(&self) -> Part {
+        let (status, summary) = match self.live.feed_state() {
+            FeedState::Starting => (PartStatus::Starting, "it has not begun to follow the log".to_owned()),
+            FeedState::Following => (PartStatus::Healthy, "live push follows the log".to_owned()),
+            FeedState::Trouble(_) => (
+                PartStatus::Degraded,
+                "live push cannot read the log at the moment; dashboards show no new events until it can"
+                    .to_owned(),
+            ),
+            FeedState::Stopped => (PartStatus::Down, "live push has ended".to_owned()),
+        };
+        let details = BTreeMap::from([
+            ("connections".to_owned(), json!(self.live.open())),
+            ("kept_events".to_owned(), json!(self.live.kept_events())),
+        ]);
+        Part { name: "live".to_owned(), status, required: false, summary, details }
     }
 
     async fn ingest(&self) -> Option<Part> {

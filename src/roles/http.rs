@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use chrono::Utc;
-use kelly_api::{AppState, Drained, LatencyBook, Settings};
+use kelly_api::{AppState, Drained, LatencyBook, Live, Settings};
 use kelly_cli::Usage;
 use kelly_ingest::accept::Acceptor;
 use kelly_query::{QueryService, QueryServiceParts};
@@ -16,7 +16,7 @@ use kelly_stream::Log;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
-use super::health::PartsHealth;
+use super::health::{PartsHealth, Watched};
 use super::ingest_rates::IngestRates;
 use super::open;
 use super::parts::Part;
@@ -89,11 +89,13 @@ pub struct Backends<'a> {
     pub ingest: Option<Arc<Progress>>,
     /// Where response times are kept, for self-monitoring.
     pub latencies: Arc<LatencyBook>,
+    /// Live push.
+    pub live: Arc<Live>,
 }
 
 /// Serves from now on. Its stop takes no more requests and waits for those in flight.
 pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<((), Part)> {
-    let Backends { config, catalogue, log, store, ingest, latencies } = backends;
+    let Backends { config, catalogue, log, store, ingest, latencies, live } = backends;
     let acceptor =
         Acceptor::new(log.clone(), open::limits(config)).await.context("reading the log's topics")?;
     let queries = QueryService::new(QueryServiceParts {
@@ -103,7 +105,7 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
     });
     let stop = CancellationToken::new();
     let measure = IngestRates::start(ingest.clone(), stop.clone());
-    let health = PartsHealth::new(log, store, ingest, Configured::of(config));
+    let health = PartsHealth::new(Watched { log, store, ingest, live: live.clone() }, Configured::of(config));
     health.look().await;
     let router = kelly_api::router(AppState {
         queries: Arc::new(queries),
@@ -111,6 +113,7 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         health: Arc::new(health),
         measure,
         catalogue,
+        live: live.clone(),
         observer: latencies,
         settings: Settings {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -120,13 +123,15 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         },
     });
     let listener = claimed.listen()?;
-    let serving = tokio::spawn(kelly_api::serve(listener, router, stop.clone().cancelled_owned()));
-    let part = Part::new("HTTP interface", "requests in flight", move || async move {
+    let sockets = config.websocket.max_connections as usize;
+    let serving = tokio::spawn(kelly_api::serve(listener, router, sockets, stop.clone().cancelled_owned()));
+    let part = Part::new("HTTP interface", "requests in flight and WebSockets", move || async move {
+        live.stop();
         stop.cancel();
         match serving.await.context("serving HTTP ended with a defect")? {
             Drained::Complete => {}
             Drained::Cut { connections } => {
-                tracing::warn!(connections, "requests took too long to end and were cut");
+                tracing::warn!(connections, "requests or WebSockets took too long to end and were cut");
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ mod health;
 mod http;
 mod ingest;
 mod ingest_rates;
+mod live;
 mod monitor;
 mod open;
 mod parts;

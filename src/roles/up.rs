@@ -10,7 +10,7 @@ use kelly_stream::Log;
 use super::http::{self, Backends};
 use super::monitor::{self, Machine, Sources};
 use super::parts::{self, Parts};
-use super::{Process, directory, ingest, open, retention, status};
+use super::{Process, directory, ingest, live, open, retention, status};
 use crate::cli;
 use crate::config::{Config, StoreTarget};
 use crate::demo::{self, Demo};
@@ -57,7 +57,9 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
     })));
     let line = parts.start(status::start(progress.clone(), process.bars.clone()));
     let banner = banner(config, &*log);
-    let backends = Backends { config, catalogue, log: log.clone(), store, ingest: Some(progress), latencies };
+    let live = parts.start(live::start(config, &log)).await?;
+    let backends =
+        Backends { config, catalogue, log: log.clone(), store, ingest: Some(progress), latencies, live };
     parts.start(http::start(address, backends)).await?;
     if let Err(error) = directory::note_address(&config.general.data, config.general.listen) {
         tracing::warn!(

@@ -14,6 +14,7 @@ mod groups;
 mod instances;
 mod kept;
 mod kills;
+mod live;
 mod other_producers;
 mod python;
 mod real_series;

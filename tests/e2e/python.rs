@@ -3,22 +3,24 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Runs a script, named by its path in the repository, and gives what it printed.
-pub fn run(script: &str, arguments: &[&str]) -> String {
+/// A script, named by its path in the repository, to be run.
+pub fn command(script: &str, arguments: &[&str]) -> Command {
     let python = std::env::var_os("KELLY_TEST_PYTHON").map_or_else(default, PathBuf::from);
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(script);
-    let output = Command::new(&python).arg(&script).args(arguments).output().unwrap_or_else(|fault| {
+    let mut command = Command::new(python);
+    command.arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(script)).args(arguments);
+    command
+}
+
+/// Runs a script and gives what it printed.
+pub fn run(script: &str, arguments: &[&str]) -> String {
+    let mut command = command(script, arguments);
+    let output = command.output().unwrap_or_else(|fault| {
         panic!(
             "{} does not start ({fault}): run `scripts/setup python`, or name one with KELLY_TEST_PYTHON",
-            python.display()
+            command.get_program().display()
         )
     });
-    assert!(
-        output.status.success(),
-        "{} failed: {}",
-        script.display(),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{script} failed: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

@@ -1,6 +1,7 @@
 //! What parameters may be: for each kind of value the texts it takes and the schema that says so.
 
 use chrono::{DateTime, Utc};
+use kelly_live::{MAX_ROOMS, Room, UnknownRoom};
 use kelly_query::comparison::Compare;
 use kelly_query::feed::{DEFAULT_LIMIT, MAX_LIMIT};
 use kelly_query::groups::{GroupBy, Order, OrderBy};
@@ -8,7 +9,7 @@ use kelly_query::limits::{MAX_METRICS, MAX_TOP};
 use kelly_query::range::{AMBIGUOUS_MILLISECONDS, LATEST_MILLISECONDS, parse_instant};
 use kelly_query::{ExportFormat, QueryError, Timeframe, parse_step, step_names};
 use kelly_schemas::Severity;
-use kelly_schemas::limits::{EVENT_TYPE_CHARACTERS, METRIC_NAME_CHARACTERS};
+use kelly_schemas::limits::{CONVERSATION_ID_CHARACTERS, EVENT_TYPE_CHARACTERS, METRIC_NAME_CHARACTERS};
 use serde_json::json;
 use utoipa::PartialSchema;
 use utoipa::openapi::RefOr;
@@ -104,6 +105,43 @@ impl Value for MetricNames {
 
     fn example() -> Option<serde_json::Value> {
         Some(json!(["ai_confidence", "response_time"]))
+    }
+}
+
+/// Names of rooms of live push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RoomNames(pub(crate) Vec<Room>);
+
+impl Value for RoomNames {
+    const IS_LIST: bool = true;
+    const MISSING: &str = "is missing; give the names of rooms with commas between them";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut rooms: Vec<Room> = Vec::new();
+        for (number, name) in text.split(',').enumerate() {
+            if number >= MAX_ROOMS {
+                return Err(format!("names more than {MAX_ROOMS} rooms, as many as a connection is in"));
+            }
+            let room = name.parse().map_err(|error: UnknownRoom| format!("names {error}"))?;
+            if !rooms.contains(&room) {
+                rooms.push(room);
+            }
+        }
+        Ok(Self(rooms))
+    }
+
+    fn schema() -> RefOr<Schema> {
+        let named = Room::NAMED.map(|room| room.name()).join("|");
+        let conversation =
+            format!("conversation:[^,\\u0000-\\u001f\\u007f-\\u009f]{{1,{CONVERSATION_ID_CHARACTERS}}}");
+        let name = ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::String))
+            .pattern(Some(format!("^({named}|{conversation})$")));
+        ArrayBuilder::new().items(name).min_items(Some(1)).max_items(Some(MAX_ROOMS)).into()
+    }
+
+    fn example() -> Option<serde_json::Value> {
+        Some(json!(["activity_feed"]))
     }
 }
 

@@ -40,6 +40,10 @@ pub enum Code {
     UnsupportedMediaType,
     /// Rows of the body are bad.
     RowsRefused,
+    /// A WebSocket route was asked without one.
+    NotAWebSocket,
+    /// The user has as many live connections open as one may.
+    TooManySockets,
     /// The request cannot be processed for a reason without a code of its own.
     BadRequest,
     /// A defect of Kelly.
@@ -77,7 +81,7 @@ pub struct Definition {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::InvalidParameter,
         Self::RangeTooLong,
         Self::QueryTooLarge,
@@ -95,6 +99,8 @@ impl Code {
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::RowsRefused,
+        Self::NotAWebSocket,
+        Self::TooManySockets,
         Self::BadRequest,
         Self::Internal,
         Self::ServerBusy,
@@ -208,6 +214,18 @@ impl Code {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "Rows of the body are bad",
                 "Nothing was recorded, the good rows neither. `errors` names the bad rows and why; correct them or leave them out and send the body again.",
+            ),
+            Self::NotAWebSocket => (
+                "not_a_websocket",
+                StatusCode::UPGRADE_REQUIRED,
+                "The route speaks WebSocket",
+                "Connect with a WebSocket client, or read the same rooms as server-sent events from /api/v1/kelly/live/events.",
+            ),
+            Self::TooManySockets => (
+                "too_many_sockets",
+                StatusCode::TOO_MANY_REQUESTS,
+                "You have too many live connections open",
+                "Close one, or share one connection among the pages of a browser; `detail` names the limit.",
             ),
             Self::BadRequest => (
                 "bad_request",

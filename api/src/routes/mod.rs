@@ -4,6 +4,7 @@ pub(crate) mod activity;
 pub(crate) mod export;
 pub(crate) mod grouping;
 pub(crate) mod health;
+pub(crate) mod live;
 pub(crate) mod metrics;
 pub(crate) mod performance;
 pub(crate) mod problems;

@@ -1,4 +1,4 @@
-//! The start page: which URLs there are, and the live figures. Three embedded files, nothing from elsewhere.
+//! The start page: which URLs there are, the live figures and the newest events. Embedded files, nothing from elsewhere.
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -12,6 +12,8 @@ const STYLE: Asset =
     Asset { body: include_str!("../../assets/start.css"), content_type: "text/css; charset=utf-8" };
 const SCRIPT: Asset =
     Asset { body: include_str!("../../assets/start.js"), content_type: "text/javascript; charset=utf-8" };
+const LIVE: Asset =
+    Asset { body: include_str!("../../assets/live.js"), content_type: "text/javascript; charset=utf-8" };
 
 /// The page may load and call this server only, and runs no inline script.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
@@ -27,6 +29,10 @@ pub(crate) async fn style(headers: HeaderMap) -> Response {
 
 pub(crate) async fn script(headers: HeaderMap) -> Response {
     SCRIPT.answer(&headers)
+}
+
+pub(crate) async fn live(headers: HeaderMap) -> Response {
+    LIVE.answer(&headers)
 }
 
 struct Asset {

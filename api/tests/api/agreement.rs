@@ -95,7 +95,10 @@ async fn every_parameter_takes_what_its_schema_does_and_nothing_else() {
                 let answer = api.send(&method.to_uppercase(), &url, &[], Body::empty()).await;
                 if fits(schema, &validator, &text) {
                     taken += 1;
-                    let is_taken = answer.status == 200 || path == "/api/problems/{code}";
+                    let is_taken = answer.status == 200
+                        || path == "/api/problems/{code}"
+                        // No WebSocket comes of these requests; nor is a text a position because it could be one.
+                        || ["not_a_websocket", "invalid_cursor"].contains(&answer.code().as_str());
                     assert!(
                         is_taken,
                         "{path} {name}={text:?} fits the schema and is refused: {:#}",

@@ -7,6 +7,7 @@ mod errors;
 mod examples;
 mod exports;
 mod health;
+mod live;
 mod openapi;
 mod pages;
 mod queries;

@@ -4,7 +4,7 @@ use axum::body::Body;
 
 use crate::support::{Api, Setup};
 
-const FILES: [&str; 3] = ["/", "/assets/start.css", "/assets/start.js"];
+const FILES: [&str; 4] = ["/", "/assets/start.css", "/assets/start.js", "/assets/live.js"];
 
 #[tokio::test]
 async fn files_are_revalidated_by_their_tags() {

@@ -29,7 +29,11 @@ fn request(route: &RouteAccess, account: Option<&str>) -> (String, String) {
     let mut query = Vec::new();
     for parameter in operation(route)["parameters"].as_array().into_iter().flatten() {
         let name = parameter["name"].as_str().unwrap();
-        let value = written(&parameter["example"]);
+        // A room asks for its own permission too; whoever may follow rooms may be in this one.
+        let value = match name {
+            "rooms" => "emergency_monitoring".to_owned(),
+            _ => written(&parameter["example"]),
+        };
         match parameter["in"].as_str().unwrap() {
             "path" => path = path.replace(&format!("{{{name}}}"), &value),
             _ if parameter["required"] == true => query.push(format!("{name}={value}")),
@@ -93,7 +97,10 @@ async fn every_route_answers_whom_the_matrix_permits_and_nobody_else() {
                     continue;
                 }
                 answered += 1;
-                let is_answered = answer.status.is_success() || answer.status.is_redirection();
+                // No WebSocket comes of these requests.
+                let is_answered = answer.status.is_success()
+                    || answer.status.is_redirection()
+                    || answer.code() == "not_a_websocket";
                 assert!(is_answered, "{what}: {}", answer.status);
                 // Whatever was asked, and not taken from what is kept, was asked of the caller's accounts.
                 let is_of_all = |asked: &String| asked == "store_performance" && who.accounts.is_all();

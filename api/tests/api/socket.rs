@@ -24,7 +24,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { stopped.await.unwrap() };
-        Self { address, stop, ended: tokio::spawn(serve(listener, api.router(), shutdown)) }
+        Self { address, stop, ended: tokio::spawn(serve(listener, api.router(), 0, shutdown)) }
     }
 
     /// Sends the head of a record request and the beginning of its body; answers with all that comes back.

@@ -10,10 +10,11 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use kelly_api::{
-    Accept, Accepted, AppState, Health, IngestPerformance, LatencyBook, Limits, Measure, NotAccepted, Part,
-    PartStatus, Queries, RowKind, Settings, Submission, router,
+    Accept, Accepted, AppState, Health, IngestPerformance, LatencyBook, Limits, Live, LiveSettings, Measure,
+    NotAccepted, Part, PartStatus, Queries, RowKind, Settings, Submission, router,
 };
 use kelly_auth::{Accounts, Identity, Role, Roles};
+use kelly_live::{Bounds, Hub};
 use kelly_query::{
     DatabaseHealth, Detailed, DetailedRequest, ExportFormat, ExportRequest, ExportStream, FeedPage,
     FeedRequest, GroupsRequest, MetricGroups, Overview, QueryError, RangeRequest, Several, SeveralRequest,
@@ -204,6 +205,7 @@ pub(crate) struct Setup {
     pub(crate) parts: Vec<(PartStatus, bool)>,
     pub(crate) health_answers: bool,
     pub(crate) limits: Limits,
+    pub(crate) live: LiveSettings,
     pub(crate) clock: fn() -> DateTime<Utc>,
 }
 
@@ -215,6 +217,7 @@ impl Default for Setup {
             parts: vec![(PartStatus::Healthy, true), (PartStatus::Healthy, true)],
             health_answers: true,
             limits: Limits::default(),
+            live: LiveSettings::default(),
             clock: now,
         }
     }
@@ -226,6 +229,8 @@ pub(crate) struct Api {
     pub(crate) queries: Arc<FakeQueries>,
     pub(crate) accept: Arc<FakeAccept>,
     pub(crate) latencies: Arc<LatencyBook>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) live: Arc<Live>,
 }
 
 impl Api {
@@ -234,12 +239,15 @@ impl Api {
             Arc::new(FakeQueries { fate: setup.queries, clock: setup.clock, asked: Mutex::default() });
         let accept = Arc::new(FakeAccept { fate: setup.accept, taken: Mutex::default() });
         let latencies = Arc::new(LatencyBook::default());
+        let hub = Arc::new(Hub::new(Bounds::default(), "process"));
+        let live = Arc::new(Live::new(hub.clone(), setup.live));
         let router = router(AppState {
             queries: queries.clone(),
             acceptor: accept.clone(),
             health: Arc::new(FakeHealth { parts: setup.parts, answers: setup.health_answers }),
             catalogue: Arc::new(Catalogue::builtin().clone()),
             measure: Arc::new(FakeMeasure),
+            live: live.clone(),
             observer: latencies.clone(),
             settings: Settings {
                 version: "1.2.3".to_owned(),
@@ -248,7 +256,7 @@ impl Api {
                 limits: setup.limits,
             },
         });
-        Self { router, queries, accept, latencies }
+        Self { router, queries, accept, latencies, hub, live }
     }
 
     pub(crate) fn router(&self) -> Router {
@@ -297,7 +305,9 @@ impl Api {
         }
         let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
-        let body = to_bytes(body, usize::MAX).await.unwrap();
+        // A stream of events has no end.
+        let is_stream = parts.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let body = if is_stream { Bytes::new() } else { to_bytes(body, usize::MAX).await.unwrap() };
         let answer = Answer { status: parts.status, headers: parts.headers, body };
         contract::check(method, path, &answer);
         answer

@@ -1,0 +1,62 @@
+// Kelly's live push for a page: one WebSocket that connects again, resumes where it was, and says how it is. docs/live.md has the
+// messages.
+"use strict";
+
+const LIVE_PATH = "/ws/kelly/monitoring";
+const SUBPROTOCOL = "kelly.v1";
+const SHORTEST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 30000;
+const isFinal = (code) => code !== 1005 && code !== 1006 && (code < 4000 || code > 4499);
+
+// Calls onMessage with each message about a room, and onState with "live", "away" or "ended" and why.
+function connectLive(rooms, { onMessage, onState }) {
+  const positions = new Map();
+  let failures = 0;
+
+  function note(message) {
+    const { type, room, epoch } = message;
+    if (type === "subscribed") {
+      for (const state of message.rooms) {
+        if (!state.resumed && state.epoch && state.kind === "every_one") {
+          positions.set(state.room, { epoch: state.epoch, offsets: state.offsets });
+        }
+      }
+    } else if (type === "position") {
+      positions.set(room, { epoch, offsets: message.offsets });
+    } else if (type === "activity_event") {
+      const position = positions.get(room);
+      if (position) position.offsets[message.partition] = message.next;
+    } else if (type === "reset") {
+      positions.delete(room);
+    }
+  }
+
+  function connect() {
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(`${scheme}//${location.host}${LIVE_PATH}`, SUBPROTOCOL);
+    socket.onopen = () => {
+      socket.send(JSON.stringify({ type: "subscribe", rooms, resume: Object.fromEntries(positions) }));
+    };
+    socket.onmessage = ({ data }) => {
+      const message = JSON.parse(data);
+      if (message.type === "subscribed") {
+        failures = 0;
+        onState("live");
+      }
+      note(message);
+      onMessage(message);
+    };
+    socket.onclose = ({ code, reason }) => {
+      if (isFinal(code)) {
+        onState("ended", reason);
+        return;
+      }
+      failures += 1;
+      onState("away", reason);
+      // Growing pauses with some chance in them, so that many pages do not come back at one instant.
+      const pause = Math.min(SHORTEST_PAUSE_MS * 2 ** Math.min(failures - 1, 6), LONGEST_PAUSE_MS);
+      setTimeout(connect, pause * (0.5 + Math.random()));
+    };
+  }
+  connect();
+}

@@ -1,0 +1,35 @@
+//! Whose a connection is, and whether it still may be open.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::Extensions;
+use chrono::{DateTime, Utc};
+use kelly_auth::Identity;
+use kelly_live::{Mistake, MistakeCode, Room};
+
+use super::seats::User;
+
+/// Before its end a token is told to be refreshed.
+pub(super) const TELL_BEFORE_END: Duration = Duration::from_secs(60);
+
+/// Whose share of sockets it counts to; `None` where nobody is told from anybody.
+pub(super) fn user_of(extensions: &Extensions) -> Option<User> {
+    let identity = extensions.get::<Identity>()?;
+    Some((Arc::clone(&identity.issuer), Arc::clone(&identity.subject)))
+}
+
+/// Whether somebody may be in a room.
+pub(super) fn may_enter(identity: &Identity, room: &Room) -> Result<(), Mistake> {
+    identity.may(room.permission()).map_err(|reason| Mistake {
+        id: None,
+        code: MistakeCode::Forbidden,
+        detail: format!("you may not be in {room}: {reason}"),
+    })
+}
+
+/// How long the token still is in force.
+pub(super) fn time_left(identity: &Identity, now: DateTime<Utc>) -> Option<Duration> {
+    let end = DateTime::from_timestamp(identity.expires_at?, 0)?;
+    Some((end - now).to_std().unwrap_or_default())
+}

@@ -1,0 +1,111 @@
+//! Live push over WebSockets and server-sent events. What is sent is `kelly_live`'s; here is how: places for sockets,
+//! heartbeats, time-outs, rights that end, and the end of the server.
+
+mod access;
+mod figures;
+mod incoming;
+mod seats;
+mod session;
+mod socket;
+mod stop;
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kelly_live::{FeedState, Hub};
+
+pub(crate) use session::Session;
+pub(crate) use socket::{SUBPROTOCOL, run as run_socket};
+pub(crate) use stream::events;
+
+use figures::FiguresTask;
+use seats::Seats;
+use stop::Stop;
+
+/// Sockets of one user. At it: the next one is refused with 429.
+pub const SOCKETS_OF_A_USER: usize = 10;
+
+/// Settings of live push.
+#[derive(Debug, Clone, Copy)]
+pub struct LiveSettings {
+    /// Sockets and streams at once. At it: the next one is refused with 503.
+    pub max_connections: usize,
+    /// Of these, those of one user. At it: the next one is refused with 429.
+    pub max_of_a_user: usize,
+    /// Time between two pings of the server.
+    pub ping_interval: Duration,
+    /// Time without an answer to a ping. At it: the socket is closed.
+    pub timeout: Duration,
+    /// Time in which a write must be done. At it: the socket is ended.
+    pub write_timeout: Duration,
+    /// Time between two updates of the figures.
+    pub figures_interval: Duration,
+}
+
+impl Default for LiveSettings {
+    fn default() -> Self {
+        Self {
+            max_connections: 1_000,
+            max_of_a_user: SOCKETS_OF_A_USER,
+            ping_interval: Duration::from_secs(30),
+            timeout: Duration::from_secs(300),
+            write_timeout: Duration::from_secs(10),
+            figures_interval: Duration::from_secs(15),
+        }
+    }
+}
+
+impl LiveSettings {
+    /// Between two pings; often enough for an answer within the time-out.
+    fn ping_every(&self) -> Duration {
+        self.ping_interval.min(self.timeout / 2)
+    }
+}
+
+/// Live push of one server.
+#[derive(Debug)]
+pub struct Live {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) settings: LiveSettings,
+    pub(crate) seats: Arc<Seats>,
+    pub(crate) figures: FiguresTask,
+    pub(crate) stop: Stop,
+}
+
+impl Live {
+    /// Over this hub.
+    #[must_use]
+    pub fn new(hub: Arc<Hub>, settings: LiveSettings) -> Self {
+        Self {
+            hub,
+            seats: Arc::new(Seats::new(settings.max_connections, settings.max_of_a_user)),
+            settings,
+            figures: FiguresTask::default(),
+            stop: Stop::default(),
+        }
+    }
+
+    /// Closes every socket with a code that says to connect again, some at a time, and takes no more.
+    pub fn stop(&self) {
+        self.stop.begin();
+    }
+
+    /// Sockets and streams that are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.seats.taken()
+    }
+
+    /// How reading the log goes.
+    #[must_use]
+    pub fn feed_state(&self) -> FeedState {
+        self.hub.feed_state()
+    }
+
+    /// Events that are kept for those who resume.
+    #[must_use]
+    pub fn kept_events(&self) -> usize {
+        self.hub.kept_events()
+    }
+}

@@ -1,0 +1,175 @@
+//! Live push: three WebSockets and a stream of server-sent events. docs/live.md has the messages and the close codes.
+
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::response::Response;
+use kelly_live::{Position, Positions, Resume, Room};
+use kelly_schemas::limits::CONVERSATION_ID_CHARACTERS;
+
+use crate::client::Answered;
+use crate::live::{SUBPROTOCOL, Session, run_socket};
+use crate::openapi::{EventStream, SocketProblems, StreamProblems, SwitchingProtocols};
+use crate::parameters::{
+    Cursor, Identifier, InPath, Parameters, Required, RoomNames, parameters, wrong_parameter,
+};
+use crate::problem::{Code, Problem};
+use crate::state::HandlerState;
+
+/// Bytes that are read ahead of a socket: what clients send is small, and each socket has so many.
+const READ_BUFFER: usize = 4 << 10;
+/// Bytes of messages that are gathered for one write.
+const WRITE_BUFFER: usize = 16 << 10;
+/// Bytes that wait in a socket beyond that. At it: the socket ends.
+const MAX_WRITE_BUFFER: usize = 1 << 20;
+/// Largest message of a client. At it: the socket is closed with `too_large`.
+const MAX_MESSAGE: usize = 64 << 10;
+
+/// The header in which a browser gives back the id of the last event it got.
+const LAST_EVENT_ID: &str = "last-event-id";
+
+parameters! {
+    /// Where to go on.
+    pub(crate) struct ResumeParameters {
+        /// The position to go on at, as a stream of server-sent events gave it as an event's id; without it the room begins with a snapshot.
+        resume: Option<Cursor>,
+    }
+}
+
+parameters! {
+    /// Of one conversation.
+    pub(crate) struct ConversationParameters {
+        /// The conversation.
+        conversation_id: InPath<Identifier<CONVERSATION_ID_CHARACTERS>>,
+        resume: ResumeParameters,
+    }
+}
+
+parameters! {
+    /// Of the stream.
+    pub(crate) struct StreamParameters {
+        /// Names of rooms with commas between them.
+        rooms: Required<RoomNames>,
+        resume: ResumeParameters,
+    }
+}
+
+/// Live dashboard (WebSocket)
+///
+/// Begins in no room: send `subscribe`. The messages are the components LiveClientMessage and LiveServerMessage; docs/live.md explains
+/// them, the close codes and how to resume. The subprotocol is `kelly.v1`.
+#[utoipa::path(
+    get,
+    path = "/ws/kelly/monitoring",
+    tag = "live",
+    operation_id = "live_monitoring",
+    responses(SwitchingProtocols, SocketProblems)
+)]
+pub(crate) async fn monitoring(
+    State(shared): State<HandlerState>,
+    _: Parameters<()>,
+    request: Request,
+) -> Answered {
+    upgrade(shared, request, Vec::new()).await
+}
+
+/// One conversation (WebSocket)
+///
+/// As `/ws/kelly/monitoring`, and begins in the room of the conversation.
+#[utoipa::path(
+    get,
+    path = "/ws/kelly/conversation/{conversation_id}",
+    tag = "live",
+    operation_id = "live_conversation",
+    params(ConversationParameters),
+    responses(SwitchingProtocols, SocketProblems)
+)]
+pub(crate) async fn conversation(
+    State(shared): State<HandlerState>,
+    Parameters(asked): Parameters<ConversationParameters>,
+    request: Request,
+) -> Answered {
+    let ConversationParameters { conversation_id: InPath(Identifier(id)), resume } = asked;
+    let room = Room::conversation(&id)
+        .map_err(|_| wrong_parameter("conversation_id", "is no id of a conversation"))?;
+    let at = positions(resume, None)?.remove(&room);
+    upgrade(shared, request, vec![Resume { room, at }]).await
+}
+
+/// Alerts (WebSocket)
+///
+/// As `/ws/kelly/monitoring`, and begins in the room of alerts.
+#[utoipa::path(
+    get,
+    path = "/ws/kelly/alerts",
+    tag = "live",
+    operation_id = "live_alerts",
+    responses(SwitchingProtocols, SocketProblems)
+)]
+pub(crate) async fn alerts(
+    State(shared): State<HandlerState>,
+    _: Parameters<()>,
+    request: Request,
+) -> Answered {
+    upgrade(shared, request, vec![Resume { room: Room::Alerts, at: None }]).await
+}
+
+/// Live rooms (server-sent events)
+///
+/// The same messages as over a WebSocket, one an event. Each event that moves a position has it as its id; a browser that connects
+/// again sends it as Last-Event-ID and misses nothing. A comment is sent now and then so that the connection is not idle.
+#[utoipa::path(
+    get,
+    path = "/api/v1/kelly/live/events",
+    tag = "live",
+    operation_id = "live_events",
+    params(StreamParameters),
+    responses(EventStream, StreamProblems)
+)]
+pub(crate) async fn events(
+    State(shared): State<HandlerState>,
+    Parameters(asked): Parameters<StreamParameters>,
+    request: Request,
+) -> Answered {
+    let StreamParameters { rooms: Required(RoomNames(rooms)), resume } = asked;
+    let last = request.headers().get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
+    let mut positions = positions(resume, last)?;
+    let session = Session::open(&shared, request.extensions())?;
+    let resume = |room| Resume { at: positions.remove(&room), room };
+    let rooms: Vec<Resume> = rooms.into_iter().map(resume).collect();
+    session.permit(&rooms)?;
+    Ok(crate::live::events(session, rooms))
+}
+
+/// Where to go on: where the last event was that a browser got, else where the parameter says.
+fn positions(resume: ResumeParameters, last_event_id: Option<&str>) -> Result<Positions, Problem> {
+    let given = resume.resume.map(|Identifier(text)| text);
+    let Some(text) = last_event_id.or(given.as_deref()) else { return Ok(Positions::new()) };
+    Position::read_all(text).map_err(|error| {
+        Problem::new(Code::InvalidCursor, format!("The position (`resume`, or Last-Event-ID) is {error}."))
+    })
+}
+
+/// Makes a WebSocket of the connection, in these rooms.
+async fn upgrade(shared: HandlerState, request: Request, rooms: Vec<Resume>) -> Result<Response, Problem> {
+    let (mut parts, _) = request.into_parts();
+    let socket = WebSocketUpgrade::from_request_parts(&mut parts, &shared).await.map_err(no_socket)?;
+    let session = Session::open(&shared, &parts.extensions)?;
+    let socket = socket
+        .protocols([SUBPROTOCOL])
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(MAX_WRITE_BUFFER)
+        .max_message_size(MAX_MESSAGE)
+        .max_frame_size(MAX_MESSAGE);
+    Ok(socket.on_upgrade(move |socket| run_socket(socket, session, rooms)))
+}
+
+fn no_socket(rejection: WebSocketUpgradeRejection) -> Problem {
+    Problem::new(
+        Code::NotAWebSocket,
+        "The request does not ask for a WebSocket of version 13 (Connection, Upgrade, Sec-WebSocket-Key, \
+         Sec-WebSocket-Version). Connect with a WebSocket client, or read /api/v1/kelly/live/events.",
+    )
+    .because(rejection.to_string())
+}

@@ -1,0 +1,353 @@
+//! One connection: which rooms it is in, and what it is sent next. It owns cursors and no queue.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use kelly_auth::Accounts;
+use serde_json::value::RawValue;
+use tokio::sync::Notify;
+
+use crate::close::Close;
+use crate::command::{MAX_ROOMS, MessageId, Resume};
+use crate::hub::Hub;
+use crate::message::{LeaveReason, ResetReason, RoomState, ServerMessage, render};
+use crate::position::{Place, Position, Positions, to_text};
+use crate::ring::{Cursor, Found, View};
+use crate::room::{Room, Source};
+
+/// How long a position that this instance has not reached is waited for: another one was ahead in reading the log.
+const AHEAD: Duration = Duration::from_secs(5);
+
+/// What comes of asking for messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing more for now: wait for [`Connection::woken`].
+    Done,
+    /// There is more.
+    More,
+    /// The connection is to be closed.
+    Close(Close),
+}
+
+/// A connection's place in the hub. It leaves its rooms when it is dropped.
+#[derive(Debug)]
+pub struct Connection {
+    hub: Arc<Hub>,
+    id: u64,
+    woken: Arc<Notify>,
+    accounts: Accounts,
+    rooms: Vec<Joined>,
+    /// Where the next look begins, so that a busy room does not starve the others.
+    turn: usize,
+}
+
+#[derive(Debug)]
+struct Joined {
+    room: Room,
+    following: Following,
+}
+
+#[derive(Debug)]
+enum Following {
+    Figures { seen: u64 },
+    Events { cursor: Cursor, view: View, ahead_until: Option<Instant> },
+    Nothing,
+}
+
+/// A room that was entered.
+struct Entered {
+    state: RoomState,
+    following: Following,
+    reset: Option<Bytes>,
+    snapshot: Option<Bytes>,
+}
+
+impl Entered {
+    fn new(state: RoomState, following: Following) -> Self {
+        Self { state, following, reset: None, snapshot: None }
+    }
+}
+
+impl Connection {
+    /// A connection of somebody who sees these accounts, in no room.
+    #[must_use]
+    pub fn new(hub: &Arc<Hub>, accounts: Accounts) -> Self {
+        let (hub, id, woken) = (hub.clone(), hub.new_id(), Arc::default());
+        Self { hub, id, woken, accounts, rooms: Vec::new(), turn: 0 }
+    }
+
+    /// Is notified when there may be something to send.
+    #[must_use]
+    pub fn woken(&self) -> Arc<Notify> {
+        self.woken.clone()
+    }
+
+    /// The rooms it is in.
+    pub fn rooms(&self) -> impl Iterator<Item = &Room> {
+        self.rooms.iter().map(|joined| &joined.room)
+    }
+
+    /// Whether it would be in too many rooms with these.
+    #[must_use]
+    pub fn has_room_for(&self, rooms: &[Resume]) -> bool {
+        let new = rooms.iter().filter(|resume| self.rooms().all(|room| *room != resume.room)).count();
+        self.rooms.len() + new <= MAX_ROOMS
+    }
+
+    /// Enters rooms, or enters them again. Answers with why some could not go on, the positions of all, then snapshots;
+    /// what comes behind those positions follows.
+    pub fn subscribe(&mut self, id: Option<MessageId>, rooms: Vec<Resume>, now: Instant) -> Vec<Bytes> {
+        let mut states = Vec::with_capacity(rooms.len());
+        let (mut messages, mut snapshots) = (Vec::new(), Vec::new());
+        for Resume { room, at } in rooms {
+            self.leave(&room);
+            let Entered { state, following, reset, snapshot } = self.enter(&room, at.as_ref(), now);
+            states.push(state);
+            messages.extend(reset);
+            snapshots.extend(snapshot);
+            self.rooms.push(Joined { room, following });
+        }
+        messages.push(render(&ServerMessage::Subscribed { id, rooms: states }));
+        messages.extend(snapshots);
+        // What is there already is sent at once.
+        self.woken.notify_one();
+        messages
+    }
+
+    fn enter(&self, room: &Room, at: Option<&Position>, now: Instant) -> Entered {
+        let state = |epoch, offsets, resumed, note| RoomState {
+            room: room.name().into_owned(),
+            kind: room.kind(),
+            epoch,
+            offsets,
+            resumed,
+            note,
+        };
+        match room.source() {
+            Source::Nothing { waits_for } => {
+                Entered::new(state(None, Vec::new(), false, Some(waits_for)), Following::Nothing)
+            }
+            Source::Figures => {
+                self.hub.look_at_figures(&self.accounts, self.id, &self.woken);
+                let version = self.hub.figures_version(&self.accounts);
+                let offsets = vec![Place::at(version)];
+                let state = state(Some(self.hub.figures_epoch()), offsets, false, None);
+                Entered::new(state, Following::Figures { seen: 0 })
+            }
+            Source::Activity => {
+                // Woken for whatever comes behind the position that is read now.
+                self.hub.follow(room.conversation_id(), self.id, &self.woken);
+                let view = View::of(room, &self.accounts);
+                let ring = self.hub.ring();
+                let (resumed, reset) = match at.map(|position| ring.at(position)) {
+                    Some(Ok(cursor)) => (Some(cursor), None),
+                    Some(Err(reason)) => (None, Some(reset(room, reason))),
+                    None => (None, None),
+                };
+                let snapshot = resumed.is_none().then(|| ring.snapshot(&view));
+                let is_resumed = resumed.is_some();
+                let cursor = resumed.unwrap_or_else(|| ring.at_end());
+                let ahead_until = ring.is_ahead(&cursor).then(|| now + AHEAD);
+                let offsets = cursor.position().to_vec();
+                let state = state(Some(ring.epoch().clone()), offsets, is_resumed, None);
+                let following = Following::Events { cursor, view, ahead_until };
+                Entered { state, following, reset, snapshot }
+            }
+        }
+    }
+
+    /// Leaves rooms.
+    pub fn unsubscribe(&mut self, id: Option<MessageId>, rooms: &[Room], reason: LeaveReason) -> Bytes {
+        rooms.iter().for_each(|room| self.leave(room));
+        let rooms = rooms.iter().map(|room| room.name().into_owned()).collect();
+        render(&ServerMessage::Unsubscribed { id, rooms, reason })
+    }
+
+    fn leave(&mut self, room: &Room) {
+        let Some(at) = self.rooms.iter().position(|joined| joined.room == *room) else { return };
+        match self.rooms.remove(at).following {
+            Following::Figures { .. } => self.hub.look_away(&self.accounts, self.id),
+            Following::Events { .. } => self.hub.leave(room.conversation_id(), self.id),
+            Following::Nothing => {}
+        }
+    }
+
+    /// Sees these accounts from now on. Events that are on their way are held to it too.
+    pub fn see(&mut self, accounts: Accounts) {
+        if accounts == self.accounts {
+            return;
+        }
+        let before = std::mem::replace(&mut self.accounts, accounts);
+        for joined in &mut self.rooms {
+            match &mut joined.following {
+                Following::Figures { seen } => {
+                    self.hub.look_away(&before, self.id);
+                    self.hub.look_at_figures(&self.accounts, self.id, &self.woken);
+                    *seen = 0;
+                }
+                Following::Events { view, .. } => view.accounts = self.accounts.clone(),
+                Following::Nothing => {}
+            }
+        }
+        self.woken.notify_one();
+    }
+
+    /// Gives what is to be sent next: messages until they have so many bytes. With a bound of one byte it is one message,
+    /// behind which [`Connection::position_text`] is right.
+    pub fn next(&mut self, now: Instant, max_bytes: usize, give: &mut dyn FnMut(Bytes)) -> Progress {
+        let mut left = max_bytes;
+        let count = self.rooms.len();
+        for step in 0..count {
+            let index = (self.turn + step) % count;
+            if left == 0 {
+                self.turn = index;
+                return Progress::More;
+            }
+            match self.next_of(index, now, &mut left, give) {
+                Progress::Done => {}
+                Progress::More => {
+                    self.turn = index + 1;
+                    return Progress::More;
+                }
+                close @ Progress::Close(_) => return close,
+            }
+        }
+        Progress::Done
+    }
+
+    fn next_of(
+        &mut self,
+        index: usize,
+        now: Instant,
+        left: &mut usize,
+        give: &mut dyn FnMut(Bytes),
+    ) -> Progress {
+        let Some(Joined { room, following }) = self.rooms.get_mut(index) else { return Progress::Done };
+        match following {
+            Following::Nothing => Progress::Done,
+            Following::Figures { seen } => {
+                if let Some((message, version)) = self.hub.figures_since(&self.accounts, *seen) {
+                    *seen = version;
+                    *left = left.saturating_sub(message.len());
+                    give(message);
+                }
+                Progress::Done
+            }
+            Following::Events { cursor, view, ahead_until } => {
+                let ring = self.hub.ring();
+                let budget = *left;
+                let found = ring.read(cursor, view, budget, |message| {
+                    *left = left.saturating_sub(message.len());
+                    give(message);
+                });
+                let gave_up = match ahead_until {
+                    Some(_) if !ring.is_ahead(cursor) => {
+                        *ahead_until = None;
+                        false
+                    }
+                    Some(until) => now >= *until,
+                    None => false,
+                };
+                let why = match found {
+                    Found::Reset(reason) => Some(reason),
+                    _ if gave_up => Some(ResetReason::NotReached),
+                    Found::TooFarBehind => return Progress::Close(Close::SlowConsumer),
+                    Found::More => return Progress::More,
+                    Found::End => None,
+                };
+                if let Some(reason) = why {
+                    *cursor = ring.at_end();
+                    *ahead_until = None;
+                    give(reset(room, reason));
+                    give(position(room, ring.epoch(), cursor.position()));
+                    give(ring.snapshot(view));
+                }
+                Progress::Done
+            }
+        }
+    }
+
+    /// Whether it has fallen so far behind that it is to be closed, while what it was given is still on its way.
+    #[must_use]
+    pub fn is_too_far_behind(&self) -> bool {
+        let ring = self.hub.ring();
+        self.rooms.iter().any(|joined| match &joined.following {
+            Following::Events { cursor, view, .. } => ring.is_too_far_behind(cursor, view),
+            Following::Figures { .. } | Following::Nothing => false,
+        })
+    }
+
+    /// When to look again though nothing woke it.
+    #[must_use]
+    pub fn look_again_at(&self) -> Option<Instant> {
+        let deadlines = self.rooms.iter().filter_map(|joined| match &joined.following {
+            Following::Events { ahead_until, .. } => *ahead_until,
+            Following::Figures { .. } | Following::Nothing => None,
+        });
+        deadlines.min()
+    }
+
+    /// The answer to a question for the figures.
+    #[must_use]
+    pub fn figures_answer(&self, id: Option<MessageId>, figures: Box<RawValue>) -> Bytes {
+        render(&ServerMessage::MetricsUpdate {
+            room: Room::Dashboard.name().into_owned(),
+            epoch: self.hub.figures_epoch(),
+            offset: self.hub.figures_version(&self.accounts),
+            partial: false,
+            id,
+            data: figures,
+        })
+    }
+
+    /// Messages that say up to where everything was given.
+    pub fn tell_positions(&self) -> Vec<Bytes> {
+        let ring = self.hub.ring();
+        let told = self.rooms.iter().filter_map(|joined| match &joined.following {
+            Following::Events { cursor, .. } if ring.is_of_this_life(cursor) => {
+                Some(position(&joined.room, ring.epoch(), cursor.position()))
+            }
+            Following::Events { .. } | Following::Figures { .. } | Following::Nothing => None,
+        });
+        told.collect()
+    }
+
+    /// Where it is in all its rooms, as one line: what [`Position::read_all`] reads.
+    #[must_use]
+    pub fn position_text(&self) -> String {
+        let ring = self.hub.ring();
+        let positions: Positions = self
+            .rooms
+            .iter()
+            .filter_map(|joined| match &joined.following {
+                Following::Events { cursor, .. } if ring.is_of_this_life(cursor) => {
+                    let position =
+                        Position { epoch: ring.epoch().to_string(), offsets: cursor.position().to_vec() };
+                    Some((joined.room.clone(), position))
+                }
+                Following::Events { .. } | Following::Figures { .. } | Following::Nothing => None,
+            })
+            .collect();
+        to_text(&positions)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let rooms: Vec<Room> = self.rooms().cloned().collect();
+        rooms.iter().for_each(|room| self.leave(room));
+    }
+}
+
+fn reset(room: &Room, reason: ResetReason) -> Bytes {
+    render(&ServerMessage::Reset { room: room.name().into_owned(), reason })
+}
+
+fn position(room: &Room, epoch: &Arc<str>, offsets: &[Place]) -> Bytes {
+    let (room, epoch) = (room.name().into_owned(), epoch.clone());
+    render(&ServerMessage::Position { room, epoch, offsets: offsets.to_vec() })
+}
+
+#[cfg(test)]
+mod tests;

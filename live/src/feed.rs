@@ -1,0 +1,259 @@
+//! Reads the activity topic as it grows and hands its events to the hub. Every instance reads all partitions by itself,
+//! in no group, so each has every event; the store is not asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use kelly_schemas::{Limits, Stream, error_chain};
+use kelly_stream::{Log, LogError, Reader, ReaderSpec, Record, RecordSink, TopicPartition, Watermarks};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::event::{RecordEvents, events_of};
+use crate::hub::{FeedState, Hub};
+use crate::message::ResetReason;
+
+/// How long one poll waits for a record; so long a stop may take.
+const POLL_WAIT: Duration = Duration::from_millis(250);
+
+/// Records of one poll: bounds how long the first of them waits for the last.
+const RECORDS_A_POLL: usize = 1_000;
+
+/// Events of records that are decoded before they are handed over: a record may hold thousands.
+const EVENTS_AT_ONCE: usize = 5_000;
+
+/// How often it is asked whether the topic was made anew or has more partitions.
+const CHECK_TOPIC: Duration = Duration::from_secs(5);
+
+/// Pause after the log has failed.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+
+/// The epoch of a topic on a log that gives its topics no ids.
+const NO_ID: u64 = 0;
+
+/// What is read.
+#[derive(Debug, Clone, Copy)]
+pub struct FeedConfig {
+    /// What a row may be: as ingest has it.
+    pub limits: Limits,
+    /// Records of each partition before its end that are read at the start, so that who was connected before can go on.
+    pub backlog: u64,
+}
+
+impl FeedConfig {
+    /// With the usual backlog.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, backlog: 10_000 }
+    }
+}
+
+/// The thread that reads.
+#[derive(Debug)]
+pub struct Feed {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Feed {
+    /// Begins to read, and returns once the hub knows the topic: connections have positions from then on. While the log
+    /// does not answer it waits.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub async fn start(log: Arc<dyn Log>, hub: Arc<Hub>, config: FeedConfig) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (begun, has_begun) = oneshot::channel();
+        let mut reading = Reading {
+            log,
+            hub,
+            config,
+            runtime: Handle::current(),
+            stop: stop.clone(),
+            topic: Stream::Activity.topic().into(),
+            begun: Some(begun),
+        };
+        let thread =
+            std::thread::Builder::new().name("kelly-live-feed".into()).spawn(move || reading.run())?;
+        let feed = Self { stop, thread: Some(thread) };
+        // An error means that the thread was stopped before.
+        let _ = has_begun.await;
+        Ok(feed)
+    }
+
+    /// Ends reading. Blocks until the thread has ended.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("reading the log for live push ended with a defect");
+        }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Reading {
+    log: Arc<dyn Log>,
+    hub: Arc<Hub>,
+    config: FeedConfig,
+    runtime: Handle,
+    stop: Arc<AtomicBool>,
+    topic: Arc<str>,
+    begun: Option<oneshot::Sender<()>>,
+}
+
+/// The topic as it is.
+#[derive(Debug, PartialEq, Eq)]
+struct Topic {
+    epoch: String,
+    ends: Vec<Watermarks>,
+}
+
+impl Reading {
+    fn run(&mut self) {
+        while !self.is_stopped() {
+            let Err(error) = self.follow() else { continue };
+            if self.is_stopped() {
+                break;
+            }
+            let words = error_chain(&error);
+            if !matches!(self.hub.feed_state(), FeedState::Trouble(_)) {
+                tracing::warn!(error = words, "live push waits for the log");
+            }
+            self.hub.set_feed_state(FeedState::Trouble(words));
+            self.pause();
+        }
+        self.hub.set_feed_state(FeedState::Stopped);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a log that is away announces nothing that could be awaited"
+    )]
+    fn pause(&self) {
+        std::thread::sleep(TRY_AGAIN);
+    }
+
+    fn look(&self) -> Result<Topic, LogError> {
+        self.runtime.block_on(async {
+            let id = self.log.topic_id(&self.topic).await?.map_or(NO_ID, |id| id.0);
+            let ends = self.log.ends(&self.topic).await?;
+            Ok(Topic { epoch: format!("{id:016x}"), ends })
+        })
+    }
+
+    /// Reads until it is stopped, the log fails, or the topic is another one.
+    fn follow(&mut self) -> Result<(), LogError> {
+        let topic = self.look()?;
+        let offsets = self.begin(&topic);
+        let mut reader = self.log.reader(ReaderSpec { topic: self.topic.clone(), offsets })?;
+        if let Some(begun) = self.begun.take() {
+            // Nobody waits any more where the start was given up.
+            let _ = begun.send(());
+        }
+        let mut is_news = self.hub.feed_state() != FeedState::Following;
+        let mut check_at = Instant::now() + CHECK_TOPIC;
+        while !self.is_stopped() {
+            self.poll(&mut *reader)?;
+            if std::mem::take(&mut is_news) {
+                self.hub.set_feed_state(FeedState::Following);
+                tracing::debug!(topic = &*self.topic, "live push follows the log");
+            }
+            if Instant::now() >= check_at {
+                let now = self.look()?;
+                if now.epoch != topic.epoch || now.ends.len() != topic.ends.len() {
+                    return Ok(());
+                }
+                check_at = Instant::now() + CHECK_TOPIC;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where to read from: where reading stopped, if that is still there; else some records before the end, under a new
+    /// life of the hub.
+    fn begin(&self, topic: &Topic) -> Vec<u64> {
+        let (epoch, position) = {
+            let ring = self.hub.ring();
+            (ring.epoch().clone(), ring.position().to_vec())
+        };
+        let is_there = position
+            .iter()
+            .zip(&topic.ends)
+            .all(|(place, ends)| (ends.low..=ends.high).contains(&place.offset));
+        if *epoch == *topic.epoch && position.len() <= topic.ends.len() && is_there {
+            let added: Vec<u64> = topic.ends.iter().skip(position.len()).map(|ends| ends.low).collect();
+            self.hub.add_partitions(&added);
+            return position.iter().map(|place| place.offset).chain(added).collect();
+        }
+        let why = if *epoch == *topic.epoch { ResetReason::Lost } else { ResetReason::OtherEpoch };
+        let backlog = self.config.backlog;
+        let start = |ends: &Watermarks| ends.high.saturating_sub(backlog).max(ends.low);
+        let offsets: Vec<u64> = topic.ends.iter().map(start).collect();
+        self.hub.begin(&topic.epoch, &offsets, why);
+        offsets
+    }
+
+    fn poll(&self, reader: &mut dyn Reader) -> Result<(), LogError> {
+        let mut sink = Events { limits: &self.config.limits, records: Vec::new(), events: 0, gap: None };
+        let outcome = reader.poll(POLL_WAIT, RECORDS_A_POLL, &mut sink);
+        if let Some((partition, expected, found)) = sink.gap {
+            tracing::warn!(
+                partition = partition.partition,
+                expected,
+                found,
+                "the log's retention removed events before live push read them"
+            );
+            // What was read before the gap is still there for nobody: all begin anew behind it.
+            return outcome.and(Err(LogError::Corrupt {
+                what: format!("records {expected} to {found} were removed before they were read"),
+                fix: "give the topic more room".into(),
+            }));
+        }
+        if !sink.records.is_empty() {
+            self.hub.publish(sink.records);
+        }
+        outcome.map(drop)
+    }
+}
+
+/// The events of a poll.
+struct Events<'a> {
+    limits: &'a Limits,
+    records: Vec<RecordEvents>,
+    events: usize,
+    gap: Option<(TopicPartition, u64, u64)>,
+}
+
+impl RecordSink for Events<'_> {
+    fn gap(&mut self, partition: &TopicPartition, expected: u64, found: u64) {
+        self.gap.get_or_insert_with(|| (partition.clone(), expected, found));
+    }
+
+    fn record(&mut self, record: Record<'_>) {
+        let place = (record.partition, record.offset);
+        let events = events_of(record.payload, place, record.timestamp_ms, self.limits);
+        self.events += events.events.len();
+        self.records.push(events);
+    }
+
+    fn has_room(&self) -> bool {
+        self.gap.is_none() && self.events < EVENTS_AT_ONCE
+    }
+}

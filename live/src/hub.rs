@@ -1,0 +1,234 @@
+//! What all connections of an instance share: the recent events, the newest figures, and whom to wake for what.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use kelly_auth::Accounts;
+use serde_json::{Map, Value};
+use tokio::sync::Notify;
+
+use crate::bounds::Bounds;
+use crate::event::RecordEvents;
+use crate::message::ResetReason;
+use crate::newest::Newest;
+use crate::ring::Ring;
+
+/// What the connections of an instance share.
+#[derive(Debug)]
+pub struct Hub {
+    bounds: Bounds,
+    ring: RwLock<Ring>,
+    figures: Mutex<Figures>,
+    listeners: Mutex<Listeners>,
+    ids: AtomicU64,
+    feed: Mutex<FeedState>,
+}
+
+/// How reading the log goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum FeedState {
+    /// It has not begun.
+    #[default]
+    Starting,
+    /// It follows the log.
+    Following,
+    /// It does not, and tries again; why not.
+    Trouble(String),
+    /// It was told to stop.
+    Stopped,
+}
+
+/// The figures, for each set of accounts that somebody looks at.
+#[derive(Debug)]
+struct Figures {
+    /// Of this process: each counts its updates by itself.
+    epoch: Arc<str>,
+    audiences: HashMap<Accounts, Audience>,
+}
+
+#[derive(Debug, Default)]
+struct Audience {
+    newest: Newest,
+    /// Who looks, by the number of the connection.
+    listeners: HashMap<u64, Arc<Notify>>,
+}
+
+/// Whom to wake when there are events.
+#[derive(Debug, Default)]
+struct Listeners {
+    all: HashMap<u64, Arc<Notify>>,
+    conversations: HashMap<Arc<str>, HashMap<u64, Arc<Notify>>>,
+}
+
+impl Hub {
+    /// A hub without events and figures. `epoch` names this process among all there ever are.
+    #[must_use]
+    pub fn new(bounds: Bounds, epoch: &str) -> Self {
+        Self {
+            bounds,
+            ring: RwLock::new(Ring::new(bounds)),
+            figures: Mutex::new(Figures { epoch: epoch.into(), audiences: HashMap::new() }),
+            listeners: Mutex::default(),
+            ids: AtomicU64::new(1),
+            feed: Mutex::default(),
+        }
+    }
+
+    /// Its bounds.
+    #[must_use]
+    pub fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    /// How reading the log goes.
+    #[must_use]
+    pub fn feed_state(&self) -> FeedState {
+        lock(&self.feed).clone()
+    }
+
+    pub(crate) fn set_feed_state(&self, state: FeedState) {
+        *lock(&self.feed) = state;
+    }
+
+    /// Events that are kept.
+    #[must_use]
+    pub fn kept_events(&self) -> usize {
+        self.ring().len()
+    }
+
+    /// Begins a new life of the events, under another epoch or after a loss.
+    pub fn begin(&self, epoch: &str, offsets: &[u64], why: ResetReason) {
+        self.ring_mut().begin(epoch, offsets, why);
+        let listeners = lock(&self.listeners);
+        let followers = listeners.conversations.values().flat_map(HashMap::values);
+        listeners.all.values().chain(followers).for_each(|listener| listener.notify_one());
+    }
+
+    pub(crate) fn add_partitions(&self, offsets: &[u64]) {
+        self.ring_mut().add_partitions(offsets);
+    }
+
+    /// Adds the events of records and wakes whoever follows them.
+    pub fn publish(&self, records: impl IntoIterator<Item = RecordEvents>) {
+        let mut conversations: Vec<Arc<str>> = Vec::new();
+        {
+            let mut ring = self.ring_mut();
+            for record in records {
+                let ids = record.events.iter().filter_map(|(_, event)| event.conversation_id.as_deref());
+                conversations.extend(ids.map(Arc::from));
+                ring.push(record);
+            }
+        }
+        let listeners = lock(&self.listeners);
+        listeners.all.values().for_each(|listener| listener.notify_one());
+        if listeners.conversations.is_empty() {
+            return;
+        }
+        for id in conversations {
+            if let Some(followers) = listeners.conversations.get(&id) {
+                followers.values().for_each(|follower| follower.notify_one());
+            }
+        }
+    }
+
+    /// The sets of accounts whose figures somebody looks at, and whether each has figures already.
+    #[must_use]
+    pub fn audiences(&self) -> Vec<(Accounts, bool)> {
+        let figures = lock(&self.figures);
+        figures
+            .audiences
+            .iter()
+            .map(|(accounts, audience)| (accounts.clone(), audience.newest.version() > 0))
+            .collect()
+    }
+
+    /// Newer figures of these accounts, for whoever looks at them.
+    pub fn publish_figures(&self, accounts: &Accounts, fields: Map<String, Value>) {
+        let mut figures = lock(&self.figures);
+        let epoch = figures.epoch.clone();
+        if let Some(audience) = figures.audiences.get_mut(accounts) {
+            audience.newest.publish(&epoch, fields);
+            audience.listeners.values().for_each(|listener| listener.notify_one());
+        }
+    }
+
+    pub(crate) fn figures_epoch(&self) -> Arc<str> {
+        lock(&self.figures).epoch.clone()
+    }
+
+    /// What brings somebody who has seen so many updates to the newest, and how many there have been.
+    pub(crate) fn figures_since(&self, accounts: &Accounts, seen: u64) -> Option<(bytes::Bytes, u64)> {
+        let figures = lock(&self.figures);
+        let newest = &figures.audiences.get(accounts)?.newest;
+        Some((newest.since(seen)?, newest.version()))
+    }
+
+    pub(crate) fn figures_version(&self, accounts: &Accounts) -> u64 {
+        lock(&self.figures).audiences.get(accounts).map_or(0, |audience| audience.newest.version())
+    }
+
+    pub(crate) fn new_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn look_at_figures(&self, accounts: &Accounts, id: u64, listener: &Arc<Notify>) {
+        let mut figures = lock(&self.figures);
+        figures.audiences.entry(accounts.clone()).or_default().listeners.insert(id, listener.clone());
+    }
+
+    pub(crate) fn look_away(&self, accounts: &Accounts, id: u64) {
+        let mut figures = lock(&self.figures);
+        if let Some(audience) = figures.audiences.get_mut(accounts) {
+            audience.listeners.remove(&id);
+            if audience.listeners.is_empty() {
+                figures.audiences.remove(accounts);
+            }
+        }
+    }
+
+    pub(crate) fn follow(&self, conversation: Option<&Arc<str>>, id: u64, listener: &Arc<Notify>) {
+        if let Some(conversation) = conversation {
+            self.ring_mut().follow(conversation);
+        }
+        let mut listeners = lock(&self.listeners);
+        let group = match conversation {
+            None => &mut listeners.all,
+            Some(conversation) => listeners.conversations.entry(conversation.clone()).or_default(),
+        };
+        group.insert(id, listener.clone());
+    }
+
+    pub(crate) fn leave(&self, conversation: Option<&Arc<str>>, id: u64) {
+        {
+            let mut listeners = lock(&self.listeners);
+            match conversation {
+                None => drop(listeners.all.remove(&id)),
+                Some(conversation) => {
+                    if let Some(followers) = listeners.conversations.get_mut(conversation) {
+                        followers.remove(&id);
+                        if followers.is_empty() {
+                            listeners.conversations.remove(conversation);
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(conversation) = conversation {
+            self.ring_mut().leave(conversation);
+        }
+    }
+
+    pub(crate) fn ring(&self) -> RwLockReadGuard<'_, Ring> {
+        // The ring is whole after every call, so a panic elsewhere does not spoil it.
+        self.ring.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring_mut(&self) -> RwLockWriteGuard<'_, Ring> {
+        self.ring.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,42 @@
+//! Live push: rooms, positions and what a connection is sent. The transport (WebSockets, server-sent events) is the API's.
+//!
+//! Two kinds of room. *Newest only* (the dashboard's figures): a connection that is slow misses values in between and
+//! never the newest. *Every one* (events): nothing is left out; who cannot keep up is disconnected with a code that says
+//! so, and resumes from its position.
+//!
+//! ```text
+//! log ─► feed ─► ring of recent events ─► cursor of each connection ─► its socket
+//! ```
+//! There is one copy of an event's message: a connection has a cursor into the ring and no queue of its own. What waits for
+//! a connection is what lies between its cursor and the end of the ring; [`Bounds`] says how much that may be.
+//!
+//! `feed` reads the log and [`hub`](Hub) wakes connections; everything else is pure.
+
+mod bounds;
+mod close;
+mod command;
+mod connection;
+mod event;
+mod feed;
+mod hub;
+mod message;
+mod newest;
+mod position;
+mod ring;
+mod room;
+
+pub use bounds::Bounds;
+pub use close::{Close, Outlook};
+pub use command::{
+    ClientMessage, Command, MAX_ROOMS, MessageId, Mistake, MistakeCode, Request, Resume, Token,
+    parse as parse_command,
+};
+pub use connection::{Connection, Progress};
+pub use event::{LiveEvent, RecordEvents, events_of};
+pub use feed::{Feed, FeedConfig};
+pub use hub::{FeedState, Hub};
+pub use message::{
+    ActivitySnapshot, LeaveReason, ResetReason, RoomState, ServerMessage, SnapshotData, render,
+};
+pub use position::{Place, Position, Positions, UnreadablePosition};
+pub use room::{Kind, Room, UnknownRoom};

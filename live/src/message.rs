@@ -1,0 +1,224 @@
+//! What the server sends.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::command::{MessageId, Mistake, MistakeCode};
+use crate::event::LiveEvent;
+use crate::position::Place;
+use crate::room::Kind;
+
+/// A message of the server.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[schema(as = LiveServerMessage)]
+pub enum ServerMessage {
+    /// The first message of a connection.
+    Welcome {
+        /// Seconds between two pings of the server.
+        ping_interval: u64,
+        /// Seconds without an answer to a ping after which the server closes the connection.
+        timeout: u64,
+        /// When the token ends, in seconds since 1970; null where it does not.
+        expires_at: Option<i64>,
+    },
+    /// The rooms that were entered, each with the position it begins at. A snapshot and all that comes behind follow.
+    Subscribed {
+        /// Of the message that is answered.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<MessageId>,
+        /// The rooms.
+        rooms: Vec<RoomState>,
+    },
+    /// Rooms that were left.
+    Unsubscribed {
+        /// Of the message that is answered; absent where nobody asked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<MessageId>,
+        /// The rooms.
+        rooms: Vec<String>,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// The figures of the dashboard.
+    MetricsUpdate {
+        /// The room.
+        room: String,
+        /// As in [`Position`](crate::Position).
+        #[schema(value_type = String)]
+        epoch: Arc<str>,
+        /// Counts the updates.
+        offset: u64,
+        /// Whether `data` has only the figures that changed since the update before.
+        partial: bool,
+        /// Of the message that is answered, where one is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<MessageId>,
+        /// The figures, as `GET /api/v1/kelly/monitoring/metrics` gives them.
+        #[schema(value_type = Object)]
+        data: Box<RawValue>,
+    },
+    /// One event, as it came on the log.
+    ActivityEvent {
+        /// The room.
+        room: String,
+        /// As in [`Position`](crate::Position).
+        #[schema(value_type = String)]
+        epoch: Arc<str>,
+        /// Partition of the record the event came in.
+        partition: u32,
+        /// Offset of that record.
+        offset: u64,
+        /// Row of the event in it, from 0.
+        row: u32,
+        /// What to put into `offsets` at `partition` to go on behind this event.
+        next: Place,
+        /// The event.
+        data: Box<LiveEvent>,
+    },
+    /// The newest events there were when the room was entered, newest first.
+    ActivitySnapshot(ActivitySnapshot),
+    /// Everything before these offsets has been sent. A client that has less has lost something: it subscribes again at
+    /// its own position.
+    Position {
+        /// The room.
+        room: String,
+        /// As in [`Position`](crate::Position).
+        #[schema(value_type = String)]
+        epoch: Arc<str>,
+        /// By partition.
+        offsets: Vec<Place>,
+    },
+    /// The room cannot go on where the client was: what it has shown may lack events. A position and a snapshot follow.
+    Reset {
+        /// The room.
+        room: String,
+        /// Why.
+        reason: ResetReason,
+    },
+    /// The answer to a `ping`.
+    Pong {
+        /// Of the message that is answered.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<MessageId>,
+    },
+    /// The token ends soon: send `refresh_token`, or the connection is closed with 4001.
+    TokenExpiring {
+        /// In seconds since 1970.
+        expires_at: i64,
+    },
+    /// The new token is in force.
+    TokenRefreshed {
+        /// Of the message that is answered.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<MessageId>,
+        /// When it ends, in seconds since 1970; null where it does not.
+        expires_at: Option<i64>,
+    },
+    /// A message of the client was not obeyed.
+    Error {
+        /// Of that message, where it could be read.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<MessageId>,
+        /// Stable code.
+        code: MistakeCode,
+        /// What was wrong and what is right.
+        detail: String,
+        /// Whether the same message may succeed later.
+        temporary: bool,
+    },
+    /// The server ends the connection. Over a WebSocket the close frame says this; only server-sent events have a message.
+    Closing {
+        /// As in the table of close codes.
+        code: u16,
+        /// Its name.
+        reason: &'static str,
+    },
+}
+
+/// The newest events of a room.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LiveActivitySnapshot)]
+pub struct ActivitySnapshot {
+    /// The room.
+    pub room: String,
+    /// As in [`Position`](crate::Position).
+    #[schema(value_type = String)]
+    pub epoch: Arc<str>,
+    /// The position the room was entered at: events from there on follow.
+    pub offsets: Vec<Place>,
+    /// The events.
+    pub data: SnapshotData,
+}
+
+/// What a snapshot holds.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LiveSnapshotData)]
+pub struct SnapshotData {
+    /// Newest first.
+    #[schema(value_type = Vec<LiveEvent>)]
+    pub events: Vec<Box<RawValue>>,
+}
+
+/// A room that was entered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = LiveRoomState)]
+pub struct RoomState {
+    /// Its name.
+    pub room: String,
+    /// Whether messages may be left out.
+    pub kind: Kind,
+    /// As in [`Position`](crate::Position); null where nothing feeds the room yet.
+    #[schema(value_type = Option<String>)]
+    pub epoch: Option<Arc<str>>,
+    /// The position it begins at.
+    pub offsets: Vec<Place>,
+    /// Whether it goes on where the client was.
+    pub resumed: bool,
+    /// Why nothing comes in it yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<&'static str>,
+}
+
+/// Why a room was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = LiveLeaveReason)]
+pub enum LeaveReason {
+    /// The client asked.
+    Asked,
+    /// The new token does not permit it.
+    Forbidden,
+}
+
+/// Why a room begins anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = LiveResetReason)]
+pub enum ResetReason {
+    /// What feeds the room was made anew.
+    OtherEpoch,
+    /// The position is older than what this instance has at hand.
+    TooOld,
+    /// The position is one that the room has not reached, and did not within a few seconds.
+    NotReached,
+    /// Records were removed from the log before they were read.
+    Lost,
+}
+
+/// Writes a message down.
+#[must_use]
+pub fn render(message: &ServerMessage) -> Bytes {
+    // Its maps have string keys and its numbers are finite, so it always serialises.
+    serde_json::to_vec(message).unwrap_or_default().into()
+}
+
+impl From<Mistake> for ServerMessage {
+    fn from(Mistake { id, code, detail }: Mistake) -> Self {
+        Self::Error { id, code, detail, temporary: code.is_temporary() }
+    }
+}

@@ -1,0 +1,200 @@
+//! Live push, followed by a client of another make over real connections.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+
+use kelly_harness::chance::{Chance, SEED_VARIABLE};
+use serde_json::{Value, json};
+
+use crate::kelly_process::{Kelly, Start};
+use crate::python;
+use crate::tools::QUIET;
+
+const RECORD: &str = "/api/v1/kelly/monitoring/activity/record";
+
+/// A client that runs.
+struct Client {
+    child: Child,
+    output: BufReader<std::process::ChildStdout>,
+}
+
+impl Client {
+    /// Starts it and waits until it follows.
+    fn follow(script: &str, arguments: &[&str]) -> Self {
+        let mut child = python::command(script, arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the tests' Python starts");
+        let mut output = BufReader::new(child.stdout.take().expect("its output is piped"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("a line");
+        assert_eq!(line.trim(), "following", "the client did not get in");
+        Self { child, output }
+    }
+
+    /// What it prints at its end.
+    fn end(mut self) -> Value {
+        let mut text = String::new();
+        self.output.read_to_string(&mut text).expect("its output");
+        assert!(self.child.wait().expect("its end").success(), "the client failed: {text}");
+        let last = text.lines().last().expect("a result");
+        serde_json::from_str(last).expect("the result is JSON")
+    }
+}
+
+async fn end(client: Client) -> Value {
+    tokio::task::spawn_blocking(move || client.end()).await.expect("the client's end is awaited")
+}
+
+fn chance() -> Chance {
+    let chance = Chance::from_environment();
+    eprintln!("play this again with {SEED_VARIABLE}={}", chance.seed());
+    chance
+}
+
+/// Records batches of one to nine events until told to stop; the ids of all that were taken, in no order.
+async fn produce(kelly: &Kelly, number: u64, rounds: u64) -> Vec<String> {
+    let mut ids = Vec::new();
+    for round in 0..rounds {
+        let rows: Vec<Value> = (0..=(round + number) % 9)
+            .map(|row| {
+                json!({
+                    "event_type": "live", "title": format!("{number}/{round}/{row}"),
+                    "account_id": format!("a{}", round % 3), "conversation_id": format!("c{}", round % 11),
+                })
+            })
+            .collect();
+        let (status, answer) = kelly.post(RECORD, &json!(rows)).await.expect("an answer");
+        assert_eq!(status, 202, "{answer}");
+        ids.extend(
+            answer["ids"].as_array().expect("ids").iter().map(|id| id.as_str().expect("an id").to_owned()),
+        );
+    }
+    ids
+}
+
+/// The ends of the activity topic's partitions, as ingest sees them.
+async fn ends(kelly: &Kelly) -> Vec<u64> {
+    let part = kelly.part("ingest").await.expect("ingest runs");
+    let positions = part["details"]["positions"].as_array().expect("positions").clone();
+    let mut ends: Vec<(u64, u64)> = positions
+        .iter()
+        .filter(|position| position["topic"] == "kelly.activity")
+        .map(|position| {
+            let number = |field: &str| position[field].as_u64().expect("a number");
+            (number("partition"), number("high"))
+        })
+        .collect();
+    ends.sort_unstable();
+    ends.into_iter().map(|(_, high)| high).collect()
+}
+
+fn socket(kelly: &Kelly) -> String {
+    format!("{}/ws/kelly/monitoring", kelly.url.replace("http://", "ws://"))
+}
+
+fn plan(urls: &[String], cuts: u32, seed: u64, until: &Path) -> String {
+    json!({"urls": urls, "cuts": cuts, "seed": seed, "until": until}).to_string()
+}
+
+/// The events of a client in the order of each partition.
+fn by_partition(result: &Value) -> Vec<Value> {
+    let mut events = result["events"].as_array().expect("events").clone();
+    events.sort_by_key(|event| {
+        let place = event[0].as_array().expect("a place");
+        place.iter().map(|part| part.as_u64().expect("a number")).collect::<Vec<_>>()
+    });
+    events
+}
+
+/// Whether the events of each partition came in its order.
+fn is_in_order(result: &Value) -> bool {
+    let mut last: std::collections::BTreeMap<u64, Vec<u64>> = std::collections::BTreeMap::new();
+    result["events"].as_array().expect("events").iter().all(|event| {
+        let place: Vec<u64> = event[0]
+            .as_array()
+            .expect("a place")
+            .iter()
+            .map(|part| part.as_u64().expect("a number"))
+            .collect();
+        let before = last.insert(place[0], place[1..].to_vec());
+        before.is_none_or(|before| before < place[1..].to_vec())
+    })
+}
+
+fn assert_same(cut: &Value, uncut: &Value, mut ids: Vec<String>) {
+    assert_eq!(cut["resets"], json!([]), "whoever comes back at once goes on where it was");
+    assert!(is_in_order(cut) && is_in_order(uncut));
+    let (cut_events, uncut_events) = (by_partition(cut), by_partition(uncut));
+    assert_eq!(cut_events.len(), uncut_events.len());
+    assert!(cut_events == uncut_events, "the two have other events");
+    let mut shown: Vec<String> =
+        uncut_events.iter().map(|event| event[1].as_str().expect("an id").to_owned()).collect();
+    shown.sort_unstable();
+    ids.sort_unstable();
+    assert!(shown == ids, "{} were recorded, {} shown", ids.len(), shown.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_cut_a_hundred_times_ends_with_every_event() {
+    const CUTS: u32 = 100;
+    let mut chance = chance();
+    let directory = tempfile::tempdir().expect("a directory");
+    let kelly = Arc::new(
+        Kelly::start(Start { arguments: &["up"], environment: &QUIET, data: directory.path() }).await,
+    );
+    let urls = [socket(&kelly)];
+    let until = directory.path().join("until.json");
+    let uncut = Client::follow("tests/e2e/live_client.py", &[&plan(&urls, 0, 0, &until)]);
+    let cut =
+        Client::follow("tests/e2e/live_client.py", &[&plan(&urls, CUTS, chance.below(1 << 30), &until)]);
+    let producers: Vec<_> = (0..3)
+        .map(|number| {
+            let kelly = kelly.clone();
+            tokio::spawn(async move { produce(&kelly, number, 400).await })
+        })
+        .collect();
+    let mut ids = Vec::new();
+    for producer in producers {
+        ids.extend(producer.await.expect("a producer"));
+    }
+    // The end is named while the cuts may still go on.
+    std::fs::write(&until, json!(ends(&kelly).await).to_string()).expect("the directory is ours");
+    let (cut, uncut) = (end(cut).await, end(uncut).await);
+    assert!(cut["resumed"].as_u64().expect("a number") >= u64::from(CUTS) / 2, "{}", cut["resumed"]);
+    assert_same(&cut, &uncut, ids);
+    let kelly = Arc::into_inner(kelly).expect("nobody else uses it");
+    assert_eq!(kelly.terminate(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_read_is_closed_with_the_named_code() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let kelly = Kelly::start(Start { arguments: &["up"], environment: &QUIET, data: directory.path() }).await;
+    let url = socket(&kelly);
+    let until = directory.path().join("until.json");
+    let slow = Client::follow("tests/e2e/live_slow.py", &[&url, until.to_str().expect("a plain path")]);
+    // More than the bound and all that systems keep on the way.
+    let description = "x".repeat(9_000);
+    let mut sent = 0;
+    while sent < 16 << 20 {
+        let rows: Vec<Value> = (0..50)
+            .map(|_| json!({"event_type": "live", "title": "long", "description": description}))
+            .collect();
+        let (status, answer) = kelly.post(RECORD, &json!(rows)).await.expect("an answer");
+        assert_eq!(status, 202, "{answer}");
+        sent += 50 * description.len();
+    }
+    std::fs::write(&until, "").expect("the directory is ours");
+    let result = end(slow).await;
+    assert_eq!((&result["code"], &result["reason"]), (&json!(4008), &json!("slow_consumer")), "{result}");
+    // Others are not disturbed, and it may come again.
+    let ended = directory.path().join("ended.json");
+    std::fs::write(&ended, json!(ends(&kelly).await).to_string()).expect("the directory is ours");
+    let plan = plan(&[url], 0, 0, &ended);
+    let again = end(Client::follow("tests/e2e/live_client.py", &[&plan])).await;
+    assert_eq!(again["events"], json!([]), "a snapshot comes first, and nothing after it");
+    assert_eq!(kelly.terminate(), Some(0));
+}
