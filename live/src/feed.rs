@@ -30,6 +30,9 @@ const CHECK_TOPIC: Duration = Duration::from_secs(5);
 /// Pause after the log has failed.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
+/// Failures in a row that are told: a topic that was just made, or a leader that moves, is away for a moment.
+const WORTH_TELLING: u32 = 3;
+
 /// The epoch of a topic on a log that gives its topics no ids.
 const NO_ID: u64 = 0;
 
@@ -123,13 +126,16 @@ struct Topic {
 
 impl Reading {
     fn run(&mut self) {
+        let mut failures = 0_u32;
         while !self.is_stopped() {
             let Err(error) = self.follow() else { continue };
             if self.is_stopped() {
                 break;
             }
             let words = error_chain(&error);
-            if !matches!(self.hub.feed_state(), FeedState::Trouble(_)) {
+            failures =
+                if self.hub.feed_state() == FeedState::Following { 1 } else { failures.saturating_add(1) };
+            if failures == WORTH_TELLING {
                 tracing::warn!(error = words, "live push waits for the log");
             }
             self.hub.set_feed_state(FeedState::Trouble(words));

@@ -80,6 +80,17 @@ impl Apart {
         Kelly::spawn(Start { arguments, environment: &environment, data: self.directory.path() })
     }
 
+    /// Starts a role that listens there and does not wait.
+    pub fn spawn_at(&self, listen: &str, arguments: &[&str]) -> Kelly {
+        let environment = self.environment();
+        Kelly::spawn_at(listen, Start { arguments, environment: &environment, data: self.directory.path() })
+    }
+
+    /// A file of the test's own.
+    pub fn file(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
     /// A steady producer on the topic, which an instance must have made.
     pub fn producer(&self) -> Producer {
         Producer::on_kafka(&self.bootstrap, Duration::from_millis(8)).expect("a producer")

@@ -4,11 +4,16 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use kelly_harness::chance::{Chance, SEED_VARIABLE};
+use kelly_schemas::Stream;
+use kelly_stream::{KafkaConfig, KafkaLog, Log, NewRecord};
 use serde_json::{Value, json};
 
-use crate::kelly_process::{Kelly, Start};
+use crate::apart::{Apart, Changes};
+use crate::kelly_process::{Kelly, Start, free_address};
 use crate::python;
 use crate::tools::QUIET;
 
@@ -167,6 +172,71 @@ async fn who_is_cut_a_hundred_times_ends_with_every_event() {
     assert_same(&cut, &uncut, ids);
     let kelly = Arc::into_inner(kelly).expect("nobody else uses it");
     assert_eq!(kelly.terminate(), Some(0));
+}
+
+/// Appends events to Kafka until told to stop; their ids.
+async fn append(log: Arc<KafkaLog>, stop: Arc<AtomicBool>) -> Vec<String> {
+    let mut ids = Vec::new();
+    for round in 0_u64.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let records = (0..10).map(|number| {
+            let id = uuid::Uuid::now_v7().to_string();
+            let row = json!({"id": id, "event_type": "live", "title": format!("{round}/{number}")});
+            ids.push(id);
+            NewRecord {
+                topic: Stream::Activity.topic().into(),
+                partition: None,
+                key: Some(Bytes::from(format!("c{}", (round + number) % 29))),
+                payload: Bytes::from(row.to_string()),
+                content_type: None,
+            }
+        });
+        log.append(records.collect()).await.expect("every event is acknowledged");
+    }
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_cut_resumes_on_any_of_two_instances_that_are_killed() {
+    const KILLS: usize = 4;
+    let mut chance = chance();
+    let stage = Apart::set(Changes::default()).await;
+    let addresses = [free_address(), free_address()];
+    let mut instances: Vec<Kelly> =
+        addresses.iter().map(|address| stage.spawn_at(address, &["serve"])).collect();
+    for instance in &mut instances {
+        instance.until_ready().await;
+    }
+    let urls: Vec<String> = instances.iter().map(socket).collect();
+    let until = stage.file("until.json");
+    let script = "tests/e2e/live_client.py";
+    let followers = [
+        Client::follow(script, &[&plan(&urls, 0, chance.below(1 << 30), &until)]),
+        Client::follow(script, &[&plan(&urls, 50, chance.below(1 << 30), &until)]),
+    ];
+    let log = Arc::new(KafkaLog::connect(KafkaConfig::new(stage.broker.bootstrap())).expect("the broker"));
+    let stop = Arc::new(AtomicBool::new(false));
+    let producer = tokio::spawn(append(log.clone(), stop.clone()));
+    for _ in 0..KILLS {
+        tokio::time::sleep(chance.milliseconds(500)).await;
+        let victim = chance.below(2) as usize;
+        instances.remove(victim).kill();
+        instances.insert(victim, stage.spawn_at(&addresses[victim], &["serve"]));
+        instances[victim].until_ready().await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let ids = producer.await.expect("the producer");
+    let ends = log.ends(Stream::Activity.topic()).await.expect("the ends");
+    let ends: Vec<u64> = ends.into_iter().map(|ends| ends.high).collect();
+    std::fs::write(&until, json!(ends).to_string()).expect("the directory is ours");
+    let [killed, cut] = followers;
+    let (killed, cut) = (end(killed).await, end(cut).await);
+    assert_same(&cut, &killed, ids);
+    for instance in instances {
+        assert_eq!(instance.terminate(), Some(0));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

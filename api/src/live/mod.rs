@@ -4,6 +4,7 @@
 mod access;
 mod figures;
 mod incoming;
+mod rights;
 mod seats;
 mod session;
 mod socket;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use kelly_live::{FeedState, Hub};
 
+pub use rights::Rights;
 pub(crate) use session::Session;
 pub(crate) use socket::{SUBPROTOCOL, run as run_socket};
 pub(crate) use stream::events;
@@ -71,6 +73,7 @@ pub struct Live {
     pub(crate) seats: Arc<Seats>,
     pub(crate) figures: FiguresTask,
     pub(crate) stop: Stop,
+    pub(crate) rights: Option<Arc<dyn Rights>>,
 }
 
 impl Live {
@@ -83,7 +86,14 @@ impl Live {
             settings,
             figures: FiguresTask::default(),
             stop: Stop::default(),
+            rights: None,
         }
+    }
+
+    /// The same, with tokens that can be withdrawn and refreshed.
+    #[must_use]
+    pub fn with_rights(self, rights: Arc<dyn Rights>) -> Self {
+        Self { rights: Some(rights), ..self }
     }
 
     /// Closes every socket with a code that says to connect again, some at a time, and takes no more.

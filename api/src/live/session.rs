@@ -13,10 +13,11 @@ use kelly_live::{
 };
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::access::{self, TELL_BEFORE_END};
 use super::figures::figures_of;
+use super::rights::Rights;
 use super::seats::{NoSeat, Seat};
 use crate::caller::identity_of;
 use crate::problem::{Code, Problem};
@@ -29,6 +30,8 @@ pub(super) type Asked = Pin<Box<dyn Future<Output = Answer> + Send>>;
 pub(super) enum Answer {
     /// The figures.
     Figures(Option<MessageId>, Result<Map<String, Value>, Problem>),
+    /// Whose a newer token is.
+    Token(Option<MessageId>, Result<Identity, String>),
 }
 
 /// What comes of a command: messages at once, or something that takes a while.
@@ -44,6 +47,8 @@ pub(crate) struct Session {
     pub(super) shared: HandlerState,
     identity: Identity,
     connection: Connection,
+    rights: Option<Arc<dyn Rights>>,
+    withdrawn: Option<watch::Receiver<u64>>,
     _seat: Seat,
     /// When the end of the token is told; `None` once it was, and where there is none.
     tell_end_at: Option<Instant>,
@@ -61,10 +66,13 @@ impl Session {
         }
         let seat = live.seats.take(access::user_of(extensions)).map_err(|reason| no_seat(reason, shared))?;
         let connection = Connection::new(&live.hub, identity.accounts.clone());
+        let rights = live.rights.clone();
         let mut session = Self {
             shared: shared.clone(),
             identity,
             connection,
+            withdrawn: rights.as_ref().map(|rights| rights.withdrawn()),
+            rights,
             _seat: seat,
             tell_end_at: None,
             end_at: None,
@@ -117,14 +125,63 @@ impl Session {
                 }
                 Err(mistake) => Outcome::Messages(vec![refusal(id, mistake)]),
             },
-            Request::RefreshToken(token) => self.refresh(id, &token),
+            Request::RefreshToken(token) => self.refresh(id, token),
         }
     }
 
-    fn refresh(&mut self, id: Option<MessageId>, _token: &Token) -> Outcome {
-        let detail = "nobody signs in to this Kelly, so there is no token to refresh".to_owned();
-        let mistake = Mistake { id, code: MistakeCode::TokenRefused, detail };
-        Outcome::Messages(vec![render(&mistake.into())])
+    fn refresh(&self, id: Option<MessageId>, token: Token) -> Outcome {
+        let Some(rights) = self.rights.clone() else {
+            let detail = "nobody signs in to this Kelly, so there is no token to refresh".to_owned();
+            return Outcome::Messages(vec![token_refused(id, detail)]);
+        };
+        Outcome::Later(Box::pin(async move { Answer::Token(id, rights.identify(token.reveal()).await) }))
+    }
+
+    /// Goes on under a newer token of the same user, with the rights it gives.
+    fn adopt(&mut self, id: Option<MessageId>, identity: Identity) -> Vec<Bytes> {
+        if (&identity.issuer, &identity.subject) != (&self.identity.issuer, &self.identity.subject) {
+            return vec![token_refused(
+                id,
+                "the token is of another user; connect with it instead".to_owned(),
+            )];
+        }
+        self.identity = identity;
+        self.note_end();
+        self.connection.see(self.identity.accounts.clone());
+        let lost: Vec<Room> = self
+            .connection
+            .rooms()
+            .filter(|room| access::may_enter(&self.identity, room).is_err())
+            .cloned()
+            .collect();
+        let expires_at = self.identity.expires_at;
+        let mut messages = vec![render(&ServerMessage::TokenRefreshed { id, expires_at })];
+        if !lost.is_empty() {
+            messages.push(self.connection.unsubscribe(None, &lost, LeaveReason::Forbidden));
+        }
+        // Who sees other accounts now gets their figures.
+        self.shared.app.live.figures.look(&self.shared);
+        messages
+    }
+
+    /// Waits until some token was withdrawn, perhaps this one.
+    pub(super) async fn withdrawn(&mut self) {
+        let changed = match &mut self.withdrawn {
+            Some(withdrawn) => withdrawn.changed().await.is_ok(),
+            None => false,
+        };
+        if !changed {
+            // Nothing is withdrawn any more.
+            std::future::pending().await
+        }
+    }
+
+    /// Whether the token is still in force.
+    pub(super) fn recheck(&self) -> Result<(), Close> {
+        match &self.rights {
+            Some(rights) if !rights.is_in_force(&self.identity) => Err(Close::Forbidden),
+            _ => Ok(()),
+        }
     }
 
     /// What is sent once something asked for is there.
@@ -133,6 +190,8 @@ impl Session {
             Answer::Figures(id, Ok(figures)) => {
                 vec![self.connection.figures_answer(id, to_raw_value(&figures).unwrap_or_default())]
             }
+            Answer::Token(id, Ok(identity)) => self.adopt(id, identity),
+            Answer::Token(id, Err(reason)) => vec![token_refused(id, reason)],
             Answer::Figures(id, Err(problem)) => {
                 let detail =
                     format!("the figures cannot be had at the moment ({}); ask again", problem.code().name());
@@ -202,6 +261,10 @@ impl Session {
         }
         Ok(None)
     }
+}
+
+fn token_refused(id: Option<MessageId>, detail: String) -> Bytes {
+    render(&Mistake { id, code: MistakeCode::TokenRefused, detail }.into())
 }
 
 /// Details of mistakes are fragments; one of a problem is a sentence.

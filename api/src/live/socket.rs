@@ -86,6 +86,8 @@ struct Serving {
 
 impl Serving {
     async fn serve(&mut self, rooms: Vec<Resume>) -> Result<Never, End> {
+        // It may have been withdrawn since it was verified.
+        self.session.recheck().map_err(End::Close)?;
         let mut first = vec![self.session.welcome()];
         if !rooms.is_empty() {
             first.extend(self.session.subscribe(None, rooms));
@@ -109,6 +111,7 @@ impl Serving {
             biased;
             () = self.stop.begun() => Err(End::Close(Close::ShuttingDown)),
             () = timer.as_mut() => self.look_at_time().await,
+            () = self.session.withdrawn() => self.session.recheck().map_err(End::Close),
             answer = answered(&mut self.asked) => {
                 self.asked = None;
                 let messages = self.session.answer(answer);

@@ -103,6 +103,8 @@ impl Streaming {
             }
             let wake_at = self.session.look_again_at().map_or(self.beat_at, |at| at.min(self.beat_at));
             tokio::select! {
+                biased;
+                () = self.session.withdrawn() => {}
                 () = self.woken.notified() => {}
                 () = tokio::time::sleep_until(wake_at.into()) => {}
                 () = self.stop.begun() => self.end(Close::ShuttingDown),
@@ -113,6 +115,7 @@ impl Streaming {
     /// Puts what there is into `ready`; false when there is nothing.
     fn look(&mut self) -> Result<bool, Close> {
         let now = Instant::now();
+        self.session.recheck()?;
         if let Some(message) = self.session.check(now)? {
             self.ready.push_back(event(&message, None));
         }

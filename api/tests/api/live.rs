@@ -2,19 +2,21 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Extension;
 use axum::body::{Body, BodyDataStream};
 use axum::http::Request;
 use futures_util::{SinkExt, StreamExt};
-use kelly_api::{Drained, LiveSettings, serve};
+use kelly_api::{Drained, LiveSettings, Rights, serve};
 use kelly_auth::{Accounts, Identity, Role, Roles};
 use kelly_live::{Close, Hub, ResetReason, events_of};
 use kelly_schemas::Limits;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -22,7 +24,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 use tower::ServiceExt;
 
-use crate::support::{Api, Setup, everything, identity};
+use crate::support::{Api, Setup, everything, identity, now};
 
 struct Server {
     api: Api,
@@ -38,7 +40,12 @@ impl Server {
 
     /// For a client that is signed in as this one.
     async fn start_for(live: LiveSettings, identity: Identity) -> Self {
-        let api = Api::new(Setup { live, ..Setup::default() });
+        Self::start_with(Setup { live, ..Setup::default() }, identity).await
+    }
+
+    async fn start_with(setup: Setup, identity: Identity) -> Self {
+        let live = setup.live;
+        let api = Api::new(setup);
         api.hub.begin("e", &[0, 0], ResetReason::OtherEpoch);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -260,6 +267,103 @@ async fn a_room_asks_for_its_own_permission() {
     let refused = server.api.send_as(&worker, "GET", path, &[], Body::empty()).await;
     assert_eq!(refused.code(), "not_permitted");
     drop(client);
+    assert_eq!(server.stop().await, Drained::Complete);
+}
+
+/// Tokens of a test: a token is the name of a role, of one user.
+#[derive(Debug)]
+struct Tokens {
+    withdrawn: watch::Sender<u64>,
+    in_force: AtomicBool,
+    user: Identity,
+}
+
+#[async_trait]
+impl Rights for Tokens {
+    async fn identify(&self, token: &str) -> Result<Identity, String> {
+        match (token, token.parse::<Role>()) {
+            ("other", _) => Ok(Identity { subject: "another".into(), ..self.user.clone() }),
+            (_, Ok(role)) => {
+                Ok(Identity { roles: Roles::of(&[role]), expires_at: None, ..self.user.clone() })
+            }
+            (_, Err(_)) => Err("the token is not accepted".to_owned()),
+        }
+    }
+
+    fn is_in_force(&self, _: &Identity) -> bool {
+        self.in_force.load(Ordering::Acquire)
+    }
+
+    fn withdrawn(&self) -> watch::Receiver<u64> {
+        self.withdrawn.subscribe()
+    }
+}
+
+/// A server for a viewer whose token ends so many seconds after the tests' clock.
+async fn signed_in(ends_in: Option<i64>) -> (Server, Arc<Tokens>) {
+    let expires_at = ends_in.map(|seconds| now().timestamp() + seconds);
+    let user = Identity { expires_at, ..identity(Roles::of(&[Role::Viewer]), Accounts::All) };
+    let in_force = AtomicBool::new(true);
+    let tokens = Arc::new(Tokens { withdrawn: watch::channel(0).0, in_force, user: user.clone() });
+    let setup = Setup { rights: Some(tokens.clone()), ..Setup::default() };
+    (Server::start_with(setup, user).await, tokens)
+}
+
+#[tokio::test]
+async fn a_token_that_ends_is_told_and_ends_the_socket() {
+    let (server, _) = signed_in(Some(1)).await;
+    let mut client = server.connect("/ws/kelly/monitoring").await.unwrap();
+    let ends = now().timestamp() + 1;
+    assert_eq!(client.message_of("welcome").await["expires_at"], ends);
+    assert_eq!(client.message().await, json!({"type": "token_expiring", "expires_at": ends}));
+    client.ends_with(Close::TokenExpired).await;
+    assert_eq!(server.stop().await, Drained::Complete);
+}
+
+#[tokio::test]
+async fn a_newer_token_changes_what_is_permitted() {
+    let (server, _) = signed_in(Some(30)).await;
+    let mut client = server.follow(&["activity_feed", "interventions_monitoring"]).await;
+    client.message_of("activity_snapshot").await;
+    for (token, code) in [("nonsense", "token_refused"), ("other", "token_refused")] {
+        client.send(json!({"type": "refresh_token", "id": token, "token": token})).await;
+        let error = client.message_of("error").await;
+        assert_eq!((&error["id"], &error["code"]), (&token.into(), &code.into()));
+    }
+    client.send(json!({"type": "refresh_token", "id": 1, "token": "worker"})).await;
+    let refreshed = json!({"type": "token_refreshed", "id": 1, "expires_at": null});
+    assert_eq!(client.message_of("token_refreshed").await, refreshed);
+    let left = json!({"type": "unsubscribed", "rooms": ["activity_feed"], "reason": "forbidden"});
+    assert_eq!(client.message().await, left);
+    publish(&server.api.hub, 0, 0, "a", "1");
+    client.send(json!({"type": "subscribe", "id": 2, "rooms": ["activity_feed"]})).await;
+    assert_eq!(client.message().await["code"], "forbidden", "nothing comes of the room before it");
+    drop(client);
+    assert_eq!(server.stop().await, Drained::Complete);
+}
+
+#[tokio::test]
+async fn a_token_that_is_withdrawn_ends_sockets_and_streams() {
+    let (server, tokens) = signed_in(None).await;
+    let client = server.follow(&["activity_feed"]).await;
+    let path = "/api/v1/kelly/live/events?rooms=activity_feed";
+    let mut events = Events::open(&server.api, path, None).await;
+    assert_eq!(events.next().await.unwrap().1["type"], "welcome");
+    // Somebody else's.
+    tokens.withdrawn.send_modify(|count| *count += 1);
+    let mut other = server.follow(&["activity_feed"]).await;
+    assert_eq!(other.message().await["type"], "subscribed");
+    tokens.in_force.store(false, Ordering::Release);
+    tokens.withdrawn.send_modify(|count| *count += 1);
+    client.ends_with(Close::Forbidden).await;
+    other.ends_with(Close::Forbidden).await;
+    let mut last = Value::Null;
+    while let Some((_, message)) = events.next().await {
+        last = message;
+    }
+    assert_eq!(last, json!({"type": "closing", "code": 4503, "reason": "forbidden"}));
+    // One that was verified just before does not get in either.
+    server.connect("/ws/kelly/monitoring").await.unwrap().ends_with(Close::Forbidden).await;
     assert_eq!(server.stop().await, Drained::Complete);
 }
 

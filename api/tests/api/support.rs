@@ -11,7 +11,7 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use kelly_api::{
     Accept, Accepted, AppState, Health, IngestPerformance, LatencyBook, Limits, Live, LiveSettings, Measure,
-    NotAccepted, Part, PartStatus, Queries, RowKind, Settings, Submission, router,
+    NotAccepted, Part, PartStatus, Queries, Rights, RowKind, Settings, Submission, router,
 };
 use kelly_auth::{Accounts, Identity, Role, Roles};
 use kelly_live::{Bounds, Hub};
@@ -206,6 +206,7 @@ pub(crate) struct Setup {
     pub(crate) health_answers: bool,
     pub(crate) limits: Limits,
     pub(crate) live: LiveSettings,
+    pub(crate) rights: Option<Arc<dyn Rights>>,
     pub(crate) clock: fn() -> DateTime<Utc>,
 }
 
@@ -218,6 +219,7 @@ impl Default for Setup {
             health_answers: true,
             limits: Limits::default(),
             live: LiveSettings::default(),
+            rights: None,
             clock: now,
         }
     }
@@ -240,7 +242,11 @@ impl Api {
         let accept = Arc::new(FakeAccept { fate: setup.accept, taken: Mutex::default() });
         let latencies = Arc::new(LatencyBook::default());
         let hub = Arc::new(Hub::new(Bounds::default(), "process"));
-        let live = Arc::new(Live::new(hub.clone(), setup.live));
+        let live = Live::new(hub.clone(), setup.live);
+        let live = Arc::new(match setup.rights {
+            Some(rights) => live.with_rights(rights),
+            None => live,
+        });
         let router = router(AppState {
             queries: queries.clone(),
             acceptor: accept.clone(),
