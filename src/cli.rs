@@ -6,6 +6,7 @@
 )]
 
 mod run;
+mod token;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use kelly_cli::arguments::{
 };
 
 pub use run::*;
+pub use token::Token;
 
 use kelly_cli::Usage;
 
@@ -30,6 +32,7 @@ Examples:
   kelly replay series.csv --metric response_time --shift-to-now
   kelly tail --metric ai_confidence live, as it becomes visible
   kelly drilldown response_time --timeframe 30d --by account
+  kelly token --role producer       for a program that records; it sends it as a bearer token
   kelly doctor                      what is wrong, and how to fix it
   kelly config                      what is in force, and where each value came from
 
@@ -82,6 +85,8 @@ pub enum Command {
     Migrate(Migrate),
     /// Print what is in force and where each value came from, secrets hidden
     Config(ShowConfig),
+    /// Make a token, with which a program signs in
+    Token(Token),
     /// Send a metric or an event to a running Kelly
     Record(Record),
     /// Send a file of metrics or events, at its own pace or as fast as possible
@@ -145,6 +150,7 @@ impl Cli {
             Command::Migrate(migrate) => add("store", "--store", &migrate.store),
             Command::Replay(replay) => add("log", "--log", &replay.log),
             Command::Config(_)
+            | Command::Token(_)
             | Command::Record(_)
             | Command::Drilldown(_)
             | Command::Completions(_)
@@ -180,6 +186,11 @@ impl Cli {
             Command::Ingest(_) => role("ingest"),
             Command::Serve(_) => role("serve"),
             Command::Migrate(_) => role("migrate"),
+            Command::Token(_) => Err(Usage(
+                "`kelly token` asks no running Kelly: it signs with the secret in the data directory (--data) or in \
+                 KELLY_AUTH_SECRET_FILE; leave --server out"
+                    .to_owned(),
+            )),
             Command::Config(_)
             | Command::Record(_)
             | Command::Replay(_)
@@ -236,6 +247,7 @@ mod tests {
             "serve",
             "migrate",
             "config",
+            "token",
             "doctor",
             "tail",
             "record metric m 1",
@@ -256,8 +268,16 @@ mod tests {
             assert_eq!(cli.settings().values.iter().filter(|value| is_data(value)).count(), 1, "{command}");
             let words = words().chain(["--server", "http://k:1"]);
             let cli = Cli::try_parse_from(std::iter::once("kelly").chain(words)).expect(command);
-            let asks_none =
-                ["up", "ingest", "serve", "migrate", "tail", "dead-letters list", "dead-letters show t/0/1"];
+            let asks_none = [
+                "up",
+                "ingest",
+                "serve",
+                "migrate",
+                "token",
+                "tail",
+                "dead-letters list",
+                "dead-letters show t/0/1",
+            ];
             assert_eq!(cli.check_server().is_err(), asks_none.contains(&command), "{command}");
         }
     }
@@ -283,6 +303,10 @@ mod tests {
             &["kelly", "record", "metric", "m", "1", "--type", "histogram"],
             &["kelly", "record", "metric", "m", "1", "--account", ""],
             &["kelly", "replay", "f", "--account", ""],
+            &["kelly", "token", "--role", "root"],
+            &["kelly", "token", "--ttl", "soon"],
+            &["kelly", "token", "--sub", ""],
+            &["kelly", "token", "--account", ""],
             &["kelly", "up", "--demo-seed", "2"],
             &["kelly", "tail", "--since", "yesterday"],
             &["kelly", "tail", "activity", "--severity", "loud"],

@@ -1,5 +1,6 @@
 //! `kelly`: one binary, one role a process. This file matches the role; the roles wire the crates.
 
+mod access;
 mod cli;
 mod config;
 mod demo;
@@ -98,7 +99,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     if let Command::Config(show) = &cli.command {
         // What `up` and `serve` would refuse is refused here too.
         roles::check_thresholds(&loaded)?;
-        let settings = tools::settings(&loaded, cli.server.clone());
+        let settings = tools::settings(&loaded, cli.server.clone())?;
         let server = config::Server {
             url: settings.server_url(),
             from: if cli.server.is_some() { "--server" } else { "default" },
@@ -106,6 +107,10 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         let text =
             if show.json { config::as_json(&loaded, &server) } else { config::as_table(&loaded, &server) };
         output::line(text.trim_end())?;
+        return Ok(0);
+    }
+    if let Command::Token(token) = &cli.command {
+        access::token::run(&loaded.config, token)?;
         return Ok(0);
     }
     let bars = MultiProgress::new();
@@ -130,7 +135,7 @@ async fn command(
     bars: MultiProgress,
 ) -> anyhow::Result<u8> {
     let stop = roles::listen()?;
-    let settings = tools::settings(&loaded, server);
+    let settings = tools::settings(&loaded, server)?;
     match command {
         Command::Record(record) => {
             let work = record::run(&record.what, &settings, bars, stop.clone());
@@ -165,7 +170,7 @@ async fn command(
             or_interrupted(&stop, async { work.await.map(|()| 0) }).await
         }
         // Answered before there was a runtime.
-        Command::Config(_) | Command::Completions(_) | Command::Engine { .. } => Ok(0),
+        Command::Config(_) | Command::Token(_) | Command::Completions(_) | Command::Engine { .. } => Ok(0),
     }
 }
 

@@ -1,19 +1,22 @@
 //! What the tools are given of the configuration and of this machine: they know neither by themselves.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 
+use kelly_cli::credentials::{Credentials, OwnSecret};
 use kelly_cli::doctor::{Configuration, Data, Disk, Library, Local};
 use kelly_cli::{LogAddress, Settings, StoreAddress};
 use kelly_directory::Space;
 use kelly_sql::engine::{LibraryPlaces, find_library};
 use serde_json::Value;
 
+use crate::access;
 use crate::config::{Config, Loaded, LogTarget, StoreTarget};
 use crate::roles;
 
 /// What every tool is given.
-pub fn settings(loaded: &Loaded, server: Option<String>) -> Settings {
+pub fn settings(loaded: &Loaded, server: Option<String>) -> anyhow::Result<Settings> {
     let config = &loaded.config;
     let kafka = match &config.log {
         LogTarget::Kafka(brokers) => Some(roles::kafka_config(config, brokers)),
@@ -25,13 +28,40 @@ pub fn settings(loaded: &Loaded, server: Option<String>) -> Settings {
             kelly_cli::StoreTarget::Server(roles::store_config(config, url, user, database))
         }
     };
-    Settings {
+    Ok(Settings {
         listen: listen(loaded),
+        credentials: credentials(config, server.as_deref())?,
         server,
         log: LogAddress { shown: config.log.to_string(), kafka },
         store: StoreAddress { shown: config.store.to_string(), target },
         limits: roles::limits(config),
+    })
+}
+
+/// How the tools sign in: with the token that was given, else to a Kelly on this machine with its secret. What that secret
+/// signs is sent nowhere else.
+fn credentials(config: &Config, server: Option<&str>) -> anyhow::Result<Credentials> {
+    if let Some(token) = &config.auth.token {
+        return Ok(Credentials::Token(token.reveal().into()));
     }
+    if !config.auth.enabled || !server.is_none_or(is_on_this_machine) {
+        return Ok(Credentials::Nothing);
+    }
+    let own = access::existing(config)?.map(|secret| OwnSecret {
+        secret,
+        issuer: config.auth.issuer.clone(),
+        audience: config.auth.audience.clone(),
+        subject: access::user(),
+    });
+    Ok(own.map_or(Credentials::Nothing, |own| Credentials::Secret(Arc::new(own))))
+}
+
+/// Whether an address as it was typed is one of loopback.
+fn is_on_this_machine(server: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(server) else { return false };
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Where the Kelly of this configuration listens. If nobody said so, the one that runs in the data directory has noted it.
@@ -146,4 +176,32 @@ fn package(library: &Path) -> Option<String> {
     let text = std::fs::read(library.with_file_name("package.json")).ok()?;
     let package: Value = serde_json::from_slice(&text).ok()?;
     Some(package["version"].as_str()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_secret_signs_stays_on_this_machine() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().to_str().unwrap();
+        let secret = "hunter2-hunter2-hunter2-hunter2-hunter2";
+        let config = |pairs: &[(&str, &str)]| Config::of(&[&[("KELLY_DATA", data)], pairs].concat());
+        let kind = |config: &Config, server| format!("{:?}", credentials(config, server).unwrap());
+        let own = config(&[("KELLY_AUTH_SECRET", secret)]);
+        for (server, expected) in [
+            (None, "Secret(hidden)"),
+            (Some("http://127.0.0.1:9000"), "Secret(hidden)"),
+            (Some("http://[::1]:9000/below"), "Secret(hidden)"),
+            (Some("http://localhost:1"), "Secret(hidden)"),
+            (Some("http://kelly.example.com"), "Nothing"),
+            (Some("http://127.0.0.1.example.com"), "Nothing"),
+            (Some("127.0.0.1"), "Nothing"),
+        ] {
+            assert_eq!(kind(&own, server), expected, "{server:?}");
+        }
+        assert_eq!(kind(&config(&[]), None), "Nothing", "nothing is made");
+        assert_eq!(kind(&config(&[("KELLY_TOKEN", "t")]), Some("http://kelly.example.com")), "Token(hidden)");
+    }
 }

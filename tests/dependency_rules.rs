@@ -16,9 +16,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kelly-query", &["kelly-schemas", "kelly-auth", "kelly-sql"]),
     ("kelly-api", &["kelly-schemas", "kelly-auth", "kelly-query", "kelly-live"]),
     // The tools ask a running Kelly over HTTP; doctor, tail and dead letters also ask log and store themselves, because
-    // they are for the time when no Kelly answers. Of ingest they read only its positions.
-    ("kelly-cli", &["kelly-schemas", "kelly-stream", "kelly-sql", "kelly-ingest"]),
-    ("kelly-harness", &["kelly-schemas", "kelly-sql", "kelly-stream"]),
+    // they are for the time when no Kelly answers. Of ingest they read only its positions. They sign themselves in with tokens
+    // they make.
+    ("kelly-cli", &["kelly-schemas", "kelly-auth", "kelly-stream", "kelly-sql", "kelly-ingest"]),
+    ("kelly-harness", &["kelly-schemas", "kelly-auth", "kelly-sql", "kelly-stream"]),
     (
         "kelly-bench",
         &["kelly-schemas", "kelly-stream", "kelly-sql", "kelly-ingest", "kelly-query", "kelly-harness"],
@@ -51,6 +52,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("arrow-ipc", &["kelly-schemas", "kelly-sql", "kelly-cli"]),
     ("parquet", &["kelly-cli"]),
     ("axum", &["kelly-api"]),
+    ("jsonwebtoken", &["kelly-auth"]),
 ];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {

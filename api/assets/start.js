@@ -3,6 +3,8 @@
 "use strict";
 
 const EVENTS_SHOWN = 20;
+const SIGN_IN_URL = "/api/v1/kelly/sign-in";
+const SIGN_IN_WITHIN_MS = 10000;
 
 const number = (options) => {
   const format = new Intl.NumberFormat(undefined, options);
@@ -70,6 +72,20 @@ function line(event) {
   return item;
 }
 
+// The code of a sign-in link stands behind "#", which is sent to nobody. It leaves the address bar before it is used.
+async function signInByLink() {
+  const code = new URLSearchParams(location.hash.slice(1)).get("sign-in");
+  if (!code) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  const response = await fetch(SIGN_IN_URL, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ code }),
+    signal: AbortSignal.timeout(SIGN_IN_WITHIN_MS),
+  });
+  if (!response.ok) throw new Error((await response.json()).detail);
+}
+
 // Events that come within one frame are shown together.
 let waiting = [];
 function showWaiting() {
@@ -106,4 +122,18 @@ function follow(how, why) {
 
 for (const place of document.querySelectorAll("[data-origin]")) place.textContent = location.origin;
 setInterval(tellAge, 1000);
-connectLive(["monitoring_dashboard", "activity_feed"], { onMessage: take, onState: follow });
+// Follows whether or not the link worked: a browser may be signed in already.
+async function start() {
+  try {
+    await signInByLink();
+    const who = await fetch(SIGN_IN_URL);
+    if (!who.ok) throw new Error((await who.json()).detail);
+  } catch (error) {
+    tell(error.message, true);
+  }
+  connectLive(["monitoring_dashboard", "activity_feed"], { onMessage: take, onState: follow });
+}
+
+// A link that is opened where the page is already open changes only what stands behind "#".
+window.addEventListener("hashchange", () => signInByLink().then(() => location.reload(), (error) => tell(error.message, true)));
+start();

@@ -63,6 +63,11 @@ impl RouteTable {
         }
     }
 
+    /// Whether the route of this very path answers everybody.
+    pub(crate) fn is_open(&self, path: &str, method: &Method) -> bool {
+        self.find(path, method) == Found::Route(Access::Open)
+    }
+
     /// Every route, in the order of the paths.
     pub(crate) fn into_routes(self) -> Vec<RouteAccess> {
         let routes = self.by_path.into_iter().flat_map(|(path, methods)| {

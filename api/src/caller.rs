@@ -5,50 +5,47 @@ use std::sync::Arc;
 
 use axum::extract::connect_info::ConnectInfo;
 use axum::http::Extensions;
-use kelly_auth::{Accounts, Identity, Role, Roles};
+use kelly_auth::Identity;
 
 use crate::connection::ConnectionInfo;
 use crate::problem::Problem;
 
-/// Who makes a request: what the layer that verifies tokens put into it.
+/// Who makes a request: what the layer that signs callers in put into it.
 pub(crate) fn identity_of(extensions: &Extensions) -> Result<Identity, Problem> {
-    extensions.get::<Identity>().cloned().map_or_else(without_identity, Ok)
-}
-
-/// Of a request into which nothing was put. As long as nothing verifies tokens everybody is let in; then this is
-/// `Err(Problem::internal("a request came without an identity"))`.
-fn without_identity() -> Result<Identity, Problem> {
-    Ok(Identity {
-        issuer: "nobody".into(),
-        subject: "anybody".into(),
-        roles: Roles::of(&Role::ALL),
-        accounts: Accounts::All,
-        token_id: None,
-        expires_at: None,
-    })
+    extensions
+        .get::<Identity>()
+        .cloned()
+        .ok_or_else(|| Problem::internal("a request came without an identity"))
 }
 
 /// The caller a share belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Caller {
-    /// Somebody who is signed in.
+    /// A user who is signed in.
     User {
-        /// Who says so.
+        /// Who issued the token.
         issuer: Arc<str>,
-        /// Who it is.
+        /// Whom it names.
         subject: Arc<str>,
     },
-    /// Everybody at one address.
+    /// Everybody at one address who is not.
     Address(IpAddr),
     /// Whoever asks without a connection: code of this process.
     Internal,
 }
 
+/// The address of a client as a trusted proxy told it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ForwardedAddress(pub(crate) IpAddr);
+
 impl Caller {
-    /// The caller of a request, by what is known of it.
+    /// The caller of a request, by who is signed in, else by what is known of its connection.
     pub(crate) fn of(extensions: &Extensions) -> Self {
         if let Some(Identity { issuer, subject, .. }) = extensions.get::<Identity>() {
             return Self::User { issuer: Arc::clone(issuer), subject: Arc::clone(subject) };
+        }
+        if let Some(ForwardedAddress(address)) = extensions.get() {
+            return Self::Address(address.to_canonical());
         }
         match extensions.get::<ConnectInfo<ConnectionInfo>>() {
             Some(ConnectInfo(connection)) => Self::Address(connection.peer.ip().to_canonical()),

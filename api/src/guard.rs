@@ -1,49 +1,79 @@
-//! Keeps foreign web pages out while the API has no authentication: the Host must be a name of this
-//! machine (a page that rebinds its own DNS name to 127.0.0.1 still sends its own name as Host), and
-//! a browser may change something only from a page this server itself delivered.
+//! Keeps foreign web pages out and says who is really asking. The Host must be a name that this server answers to (a page
+//! that rebinds its own DNS name to this address still sends its own name as Host); a browser may change something, or open
+//! a WebSocket, only from a page that this server delivered or that is allowed. Forwarded headers count only where a proxy
+//! that is trusted sent them.
 
-use axum::extract::Request;
-use axum::http::header::{HOST, ORIGIN, UPGRADE};
+use std::net::IpAddr;
+
+use axum::extract::connect_info::ConnectInfo;
+use axum::extract::{Request, State};
+use axum::http::header::{HOST, ORIGIN, STRICT_TRANSPORT_SECURITY};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Method, Uri, Version};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::caller::ForwardedAddress;
+use crate::connection::ConnectionInfo;
+use crate::door::{Door, LOOPBACK_NAME, is_loopback};
 use crate::problem::{Code, Problem};
+use crate::sign_in::credentials::is_upgrade;
+use crate::state::HandlerState;
 
-/// Names of loopback; the addresses 127.0.0.0/8 and ::1 count too.
-const LOOPBACK_NAME: &str = "localhost";
+/// What browsers are told over TLS: for a year only that way.
+const STRICT_TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// Refuses requests that a foreign page may have made.
-pub(crate) async fn guard(request: Request, next: Next) -> Response {
-    match check(request.method(), request.version(), request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+/// Whether the client's connection is encrypted: by this server, or by a trusted proxy in front of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IsEncrypted(pub(crate) bool);
+
+/// Refuses requests that a foreign page may have made, and notes who asks and how.
+pub(crate) async fn guard(State(shared): State<HandlerState>, mut request: Request, next: Next) -> Response {
+    let door = &shared.app.settings.door;
+    let host = match check(door, request.method(), request.version(), request.uri(), request.headers()) {
+        Ok(host) => host,
+        Err(problem) => return problem.into_response(),
+    };
+    let peer = request.extensions().get::<ConnectInfo<ConnectionInfo>>();
+    let peer = peer.map(|ConnectInfo(connection)| connection.peer.ip());
+    let is_proxied = peer.is_some_and(|peer| door.trusts(peer));
+    let is_encrypted = door.is_tls || (is_proxied && is_forwarded_encrypted(request.headers()));
+    if is_proxied && let Some(address) = forwarded_address(door, request.headers()) {
+        request.extensions_mut().insert(ForwardedAddress(address));
     }
+    request.extensions_mut().insert(IsEncrypted(is_encrypted));
+    let mut response = next.run(request).await;
+    // A browser would apply it to every port of localhost.
+    if is_encrypted && !is_loopback(host.host()) {
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT);
+    }
+    response
 }
 
-fn check(method: &Method, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+fn check(
+    door: &Door,
+    method: &Method,
+    version: Version,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Authority, Problem> {
     let host = host_of(version, uri, headers)?;
-    if !is_allowed(host.host()) {
+    if !door.answers_to(host.host()) {
         return Err(Problem::new(
             Code::HostNotAllowed,
-            "The Host header names a host that this server does not answer to: it answers to names of \
-             loopback only. Use 127.0.0.1 or localhost.",
+            "The Host header names a host that this server does not answer to. Use 127.0.0.1 or localhost on its own \
+             machine; other names are allowed with KELLY_ALLOWED_HOSTS.",
         ));
     }
-    // A WebSocket is opened by a GET, and no browser asks a page's permission for it.
-    let only_reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-    if only_reads && !headers.contains_key(UPGRADE) {
-        return Ok(());
-    }
-    if is_foreign_page(&host, headers) {
+    let only_reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !is_upgrade(headers);
+    if !only_reads && is_foreign_page(door, &host, headers) {
         return Err(Problem::new(
             Code::OriginNotAllowed,
             "The request comes from a web page of another origin (Origin, Sec-Fetch-Site), and \
-             such pages may not change anything here.",
+             such pages may not change anything here, nor open a WebSocket.",
         ));
     }
-    Ok(())
+    Ok(host)
 }
 
 /// The one host a request is for: of an absolute URI if there is one (RFC 9112, 3.2.2), else Host. HTTP/1.0 knows no Host;
@@ -70,28 +100,54 @@ fn host_of(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<Authority
         })
 }
 
-fn is_allowed(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-        || host.eq_ignore_ascii_case(LOOPBACK_NAME)
-}
-
-/// Browsers send Origin with every request that is not GET or HEAD; programs send neither header.
-fn is_foreign_page(host: &Authority, headers: &HeaderMap) -> bool {
+/// Browsers send Origin with every request that is not GET or HEAD, and with every WebSocket; programs send neither header.
+fn is_foreign_page(door: &Door, host: &Authority, headers: &HeaderMap) -> bool {
     if let Some(origin) = headers.get(ORIGIN) {
-        return !origin
-            .to_str()
-            .ok()
-            .and_then(|origin| origin.parse::<Uri>().ok())
-            .and_then(|origin| origin.into_parts().authority)
-            .is_some_and(|authority| authority == *host);
+        return !origin.to_str().is_ok_and(|origin| door.is_own_page(origin, host));
     }
     headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none")
+}
+
+/// The client's address by X-Forwarded-For: the last one that no trusted proxy has. What stands before it anybody may have
+/// written.
+fn forwarded_address(door: &Door, headers: &HeaderMap) -> Option<IpAddr> {
+    let told: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|addresses| addresses.split(','))
+        .map(str::trim)
+        .collect();
+    let mut last = None;
+    for address in told.iter().rev() {
+        let address: IpAddr = address.parse().ok()?;
+        last = Some(address);
+        if !door.trusts(address) {
+            break;
+        }
+    }
+    last
+}
+
+fn is_forwarded_encrypted(headers: &HeaderMap) -> bool {
+    let mut schemes = headers.get_all("x-forwarded-proto").iter();
+    let last = schemes.next_back().and_then(|value| value.to_str().ok());
+    last.and_then(|schemes| schemes.rsplit(',').next())
+        .is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn door() -> Door {
+        Door {
+            hosts: vec!["kelly.example".parse().unwrap(), "10.0.0.5".parse().unwrap()],
+            origins: vec!["https://front.example".parse().unwrap()],
+            trusted_proxies: vec!["10.1.0.0/16".parse().unwrap()],
+            ..Door::loopback(8_000)
+        }
+    }
 
     fn verdict(method: Method, uri: &str, headers: &[(&'static str, &str)]) -> &'static str {
         verdict_of(Version::HTTP_11, method, uri, headers)
@@ -107,8 +163,8 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        match check(&method, version, &uri.parse().unwrap(), &map) {
-            Ok(()) => "pass",
+        match check(&door(), &method, version, &uri.parse().unwrap(), &map) {
+            Ok(_) => "pass",
             Err(problem) => problem.code().name(),
         }
     }
@@ -123,6 +179,10 @@ mod tests {
             ("LocalHost", "pass"),
             ("[::1]:8000", "pass"),
             ("kelly.internal:8000", "host_not_allowed"),
+            ("Kelly.Example:8000", "pass"),
+            ("10.0.0.5", "pass"),
+            ("10.0.0.6", "host_not_allowed"),
+            ("kelly.example.evil.example", "host_not_allowed"),
             ("evil.example", "host_not_allowed"),
             ("localhost.evil.example", "host_not_allowed"),
             ("127.0.0.1.evil.example", "host_not_allowed"),
@@ -160,13 +220,15 @@ mod tests {
 
     #[test]
     fn foreign_pages_may_not_write() {
-        let cases: [(Option<(&'static str, &str)>, &str); 9] = [
+        let cases: [(Option<(&'static str, &str)>, &str); 11] = [
             (None, "pass"),
             (Some(("origin", "http://localhost:8000")), "pass"),
             (Some(("origin", "http://localhost:3000")), "origin_not_allowed"),
             (Some(("origin", "http://127.0.0.1:8000")), "origin_not_allowed"),
             (Some(("origin", "http://evil.example")), "origin_not_allowed"),
             (Some(("origin", "null")), "origin_not_allowed"),
+            (Some(("origin", "https://front.example")), "pass"),
+            (Some(("origin", "http://front.example")), "origin_not_allowed"),
             (Some(("sec-fetch-site", "same-origin")), "pass"),
             (Some(("sec-fetch-site", "same-site")), "origin_not_allowed"),
             (Some(("sec-fetch-site", "cross-site")), "origin_not_allowed"),
@@ -176,6 +238,43 @@ mod tests {
             headers.extend(header);
             assert_eq!(verdict(Method::POST, "/", &headers), expected, "{header:?}");
             assert_eq!(verdict(Method::GET, "/", &headers), "pass", "{header:?}");
+            headers.push(("upgrade", "websocket"));
+            assert_eq!(verdict(Method::GET, "/", &headers), expected, "{header:?}");
         }
+    }
+
+    fn forwarded(values: &[&str]) -> Option<String> {
+        let mut map = HeaderMap::new();
+        for value in values {
+            map.append("x-forwarded-for", value.parse().unwrap());
+        }
+        forwarded_address(&door(), &map).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn the_address_is_what_the_outermost_trusted_proxy_saw() {
+        for (values, expected) in [
+            (&[][..], None),
+            (&["192.0.2.9"], Some("192.0.2.9")),
+            (&["1.1.1.1, 192.0.2.9"], Some("192.0.2.9")),
+            (&["1.1.1.1", "192.0.2.9, 10.1.2.3"], Some("192.0.2.9")),
+            (&["10.1.2.3"], Some("10.1.2.3")),
+            (&["unknown, 10.1.2.3"], None),
+            (&["192.0.2.9:80"], None),
+        ] {
+            assert_eq!(forwarded(values).as_deref(), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn the_scheme_is_what_the_nearest_proxy_says() {
+        for (value, expected) in
+            [("https", true), ("http", false), ("https, http", false), ("http,HTTPS", true)]
+        {
+            let headers =
+                HeaderMap::from_iter([("x-forwarded-proto".parse().unwrap(), value.parse().unwrap())]);
+            assert_eq!(is_forwarded_encrypted(&headers), expected, "{value}");
+        }
+        assert!(!is_forwarded_encrypted(&HeaderMap::new()));
     }
 }

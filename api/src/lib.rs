@@ -1,10 +1,10 @@
 //! Kelly's HTTP API: routes by resource, limits, problem documents, the OpenAPI document.
 //!
-//! [`router`] makes a router from an [`AppState`]: the query service and four ports the binary
-//! implements ([`Accept`], [`Health`], [`Measure`], [`Observe`]); [`serve`] runs it. The way of a request, from the
-//! outside in: trace id, problem documents and latency (`edge`), Host and Origin (`guard`), whether its caller may use
-//! the route (`authorise`), the bound on requests (`limits`), then its handler under `routes`. There is no authentication
-//! here yet, so the server must listen on loopback only.
+//! [`router`] makes a router from an [`AppState`]: the query service and five ports the binary
+//! implements ([`Accept`], [`Authenticate`], [`Health`], [`Measure`], [`Observe`]); [`serve`] runs it. The way of a request,
+//! from the outside in: trace id, problem documents and latency (`edge`), Host and Origin (`guard`), whose it is
+//! (`sign_in`), whether its caller may use the route (`authorise`), the bound on requests (`limits`), then its handler under
+//! `routes`.
 
 mod access;
 mod answers;
@@ -13,6 +13,7 @@ mod caller;
 mod client;
 mod conditional;
 mod connection;
+mod door;
 mod edge;
 mod exports;
 mod files;
@@ -31,18 +32,20 @@ mod route_times;
 mod router;
 mod routes;
 mod serve;
+mod sign_in;
 mod state;
 mod trace;
 
 pub use access::{Access, RouteAccess};
+pub use door::{BadName, Door, HostName, Network, PageOrigin};
 pub use edge::{OTHER_METHOD, UNMATCHED_ROUTE};
 pub use exports::ReadingPace;
 pub use latency::{Latencies, LatencyBook, MAX_SAMPLES, RequestClass, Sample};
 pub use limits::{DRAIN_TIME, HEAD_TIME, IDLE_CONNECTION, Limits, MAX_CONNECTIONS, MAX_ROW_FAULTS};
 pub use live::{Live, LiveSettings, Rights, SOCKETS_OF_A_USER};
 pub use ports::{
-    Accept, Accepted, BodyForm, Health, IngestPerformance, Measure, NotAccepted, Observation, Observe, Part,
-    PartStatus, RowFault, RowKind, Submission,
+    Accept, Accepted, Authenticate, BodyForm, Credentials, Health, IngestPerformance, Measure, NotAccepted,
+    NotKept, NotSignedIn, Observation, Observe, Part, PartStatus, Proof, RowFault, RowKind, Submission,
 };
 pub use problem::{Code, Definition, PROBLEM_JSON, Problem, ProblemDocument};
 pub use queries::Queries;

@@ -6,10 +6,14 @@ mod rows;
 
 use std::collections::BTreeMap;
 
+use axum::http::Method;
 use utoipa::IntoResponses;
 use utoipa::OpenApi as _;
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{ContentBuilder, Object, OpenApi, Ref, RefOr, Response, ResponseBuilder, Type};
 
 use crate::files::FILE_FORMS;
@@ -30,7 +34,9 @@ pub(crate) const DOCS_PATH: &str = "/api/docs";
         description = "Real-time monitoring of AI conversations. Errors are `application/problem+json` (RFC 9457) with a \
             stable `code` (all of them: `/api/problems`) and a `trace_id`; every answer carries the trace id in the header \
             `x-trace-id`, taken from a `traceparent` header when the request has one. Times are RFC 3339 in UTC. Unknown \
-            query parameters are refused. The server answers to host names of loopback only (127.0.0.1, localhost, [::1]). \
+            query parameters are refused. Every route but the probes and the sign-in exchange wants a token \
+            (`Authorization: Bearer …`) or the session of a browser; who sends neither is answered 401. The server answers to \
+            host names of loopback (127.0.0.1, localhost, [::1]) and to those that are allowed. \
             A request that is no HTTP at all is answered by the HTTP library with a bare status and no document.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
@@ -40,6 +46,7 @@ pub(crate) const DOCS_PATH: &str = "/api/docs";
         (name = "live", description = "Figures and events as they come, over WebSockets and server-sent events."),
         (name = "recording", description = "Sending metrics and events."),
         (name = "health", description = "How Kelly and its parts are."),
+        (name = "sign-in", description = "The session of a browser."),
         (name = "errors", description = "The table of error codes."),
     ),
     components(schemas(ProblemDocument, kelly_live::ClientMessage, kelly_live::ServerMessage)),
@@ -52,6 +59,67 @@ pub(crate) fn head(version: &str) -> OpenApi {
     document.info.version = version.to_owned();
     document
 }
+
+/// Describes that every route but the open ones wants a token or a session, and what is answered without.
+pub(crate) fn require_sign_in(document: &mut OpenApi, is_open: impl Fn(&Method, &str) -> bool) {
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description(Some("A token of an issuer that this Kelly accepts; `kelly token` makes one."))
+        .build();
+    let session = ApiKeyValue::with_description(
+        "kelly-session-8000",
+        "The session of a browser; the name ends with the port, and is `__Host-kelly-session` over TLS.",
+    );
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("token", SecurityScheme::Http(bearer));
+    components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(session)));
+    let required = || {
+        vec![
+            SecurityRequirement::new("token", Vec::<String>::new()),
+            SecurityRequirement::new("session", Vec::<String>::new()),
+        ]
+    };
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in [
+            (Method::GET, &mut item.get),
+            (Method::POST, &mut item.post),
+            (Method::PUT, &mut item.put),
+            (Method::PATCH, &mut item.patch),
+            (Method::DELETE, &mut item.delete),
+        ] {
+            let Some(operation) = operation.as_mut().filter(|_| !is_open(&method, path)) else { continue };
+            operation.security = Some(required());
+            let responses = &mut operation.responses.responses;
+            responses.extend(problem_responses(&SIGN_IN_CODES));
+            // Without the issuer's keys nobody can say whose a token is: beside what else is answered with that status.
+            let described = problem_responses(&[Code::KeysUnavailable]);
+            for (status, response) in described {
+                responses.entry(status).or_insert(response);
+            }
+        }
+    }
+}
+
+/// What who is not signed in may be told.
+const SIGN_IN_CODES: [Code; 16] = [
+    Code::NotSignedIn,
+    Code::CredentialsMalformed,
+    Code::TokenTooLarge,
+    Code::TokenMalformed,
+    Code::TokenUnsigned,
+    Code::TokenAlgorithm,
+    Code::TokenType,
+    Code::TokenCriticalHeader,
+    Code::TokenIssuer,
+    Code::TokenKey,
+    Code::TokenSignature,
+    Code::TokenClaim,
+    Code::TokenAudience,
+    Code::TokenExpired,
+    Code::TokenNotYetValid,
+    Code::TokenRevoked,
+];
 
 /// Problems of a group of routes, for `responses(…)`.
 macro_rules! problem_sets {
@@ -102,6 +170,13 @@ problem_sets! {
     /// Streams of server-sent events.
     StreamProblems =
         [InvalidParameter, InvalidCursor, InvalidHost, HostNotAllowed, NotPermitted, TooManySockets, Internal, ServerBusy];
+    /// The sign-in exchange.
+    SignInProblems = [
+        MalformedBody, InvalidHost, TokenTooLarge, TokenMalformed, TokenUnsigned, TokenAlgorithm, TokenType, TokenCriticalHeader,
+        TokenIssuer, TokenKey, TokenSignature, TokenClaim, TokenAudience, TokenExpired, TokenNotYetValid, TokenRevoked,
+        SignInLinkInvalid, HostNotAllowed, OriginNotAllowed, BodyTimeout, BodyTooLarge, UnsupportedMediaType, Internal,
+        ServerBusy, KeysUnavailable,
+    ];
     /// Routes that look nothing up.
     PlainProblems = [InvalidParameter, InvalidHost, HostNotAllowed, NotPermitted, Internal, ServerBusy];
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use kelly_auth::Accounts;
+use kelly_auth::{Accounts, Identity, Refusal, Session};
 use serde::Serialize;
+use tokio::sync::watch;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -196,6 +197,73 @@ pub struct IngestPerformance {
     pub lag_records: Option<u64>,
     /// Seconds since the last write; null before the first.
     pub last_write_age_seconds: Option<f64>,
+}
+
+/// What a request brings along to say whose it is.
+#[derive(Clone, Copy)]
+pub enum Credentials<'a> {
+    /// Nothing.
+    Nothing,
+    /// A bearer token.
+    Token(&'a str),
+    /// The session of a browser.
+    Session(&'a str),
+}
+
+/// What a session can be opened with.
+#[derive(Clone, Copy)]
+pub enum Proof<'a> {
+    /// The code of a sign-in link.
+    Code(&'a str),
+    /// A token.
+    Token(&'a str),
+}
+
+/// Why nobody is signed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotSignedIn {
+    /// The credentials are not accepted.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The issuer's keys were never there and cannot be fetched now.
+    #[error("the issuer's keys cannot be fetched")]
+    KeysUnavailable {
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
+}
+
+/// Why an entry of the deny list is not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum NotKept {
+    /// There is no room.
+    #[error("the deny list is full")]
+    Full,
+    /// The file cannot be written.
+    #[error("the deny list cannot be written: {reason}")]
+    Unwritable {
+        /// For the operator's log only.
+        reason: String,
+    },
+}
+
+/// Tells whose a request is.
+#[async_trait]
+pub trait Authenticate: Send + Sync {
+    /// Who has these credentials now.
+    async fn identify(&self, credentials: Credentials<'_>) -> Result<Identity, NotSignedIn>;
+
+    /// Whether a caller who was signed in still is: not expired and not revoked. For connections that stay open.
+    fn recheck(&self, caller: &Identity) -> Result<(), Refusal>;
+
+    /// Changes whenever something was revoked, so that whoever has a connection open looks again.
+    fn revoked(&self) -> watch::Receiver<u64>;
+
+    /// Opens a session for a browser.
+    async fn open_session(&self, proof: Proof<'_>) -> Result<Session, NotSignedIn>;
+
+    /// Ends the token or the session that a caller is signed in with; in force once this returns.
+    async fn close(&self, caller: &Identity) -> Result<(), NotKept>;
 }
 
 /// Sees every request after its answer is ready. Must not block: it runs on the request's path.

@@ -21,15 +21,17 @@ use crate::access::{Access, RouteAccess};
 use crate::authorise::authorise;
 use crate::edge::{edge, note_route, on_panic};
 use crate::guard::guard;
-use crate::openapi::{DOCS_PATH, DOCUMENT_PATH, head};
+use crate::openapi::{DOCS_PATH, DOCUMENT_PATH, head, require_sign_in};
 use crate::route_list::RouteList;
 use crate::routes::{
-    activity, export, health, live, metrics, performance, problems, record, several, start_page,
+    activity, export, health, live, metrics, performance, problems, record, several, sign_in as signing_in,
+    start_page,
 };
+use crate::sign_in::sign_in;
 use crate::state::{AppState, HandlerState};
 
 /// The router over these parts. From the outside in: trace id, problem documents and latency; the
-/// checks of Host and Origin; routing; whether the caller may use the route; panics; the bound on requests.
+/// checks of Host and Origin; sign-in; routing; whether the caller may use the route; panics; the bound on requests.
 pub fn router(app: AppState) -> Router {
     let document = openapi_document(&app.settings.version);
     let pages_of_the_document = [DOCS_PATH, DOCUMENT_PATH].map(str::to_owned);
@@ -49,12 +51,17 @@ pub fn router(app: AppState) -> Router {
         .layer(from_fn(note_route))
         .with_state(shared.clone());
     // A router of its own, so that the layers see what routing itself answers (404, 405 with Allow).
-    Router::new().fallback_service(routes).layer(from_fn(guard)).layer(from_fn_with_state(shared, edge))
+    Router::new()
+        .fallback_service(routes)
+        .layer(from_fn_with_state(shared.clone(), sign_in))
+        .layer(from_fn_with_state(shared.clone(), guard))
+        .layer(from_fn_with_state(shared, edge))
 }
 
 /// The OpenAPI document of the router, under the version given.
 pub fn openapi_document(version: &str) -> OpenApi {
-    let (_, document, _) = bounded().merge(unbounded()).split(head(version));
+    let (_, mut document, table) = bounded().merge(unbounded()).split(head(version));
+    require_sign_in(&mut document, |method, path| table.is_open(path, method));
     document
 }
 
@@ -90,6 +97,9 @@ fn bounded() -> RouteList {
         .route(Access::Needs(ReadActivity), routes!(live::conversation))
         .route(Access::Needs(ReadAlerts), routes!(live::alerts))
         .route(Access::Needs(FollowLive), routes!(live::events))
+        .route(Access::Open, routes!(signing_in::open))
+        .route(Access::Needs(ReadPages), routes!(signing_in::show))
+        .route(Access::Needs(ReadPages), routes!(signing_in::close))
 }
 
 /// The routes outside that bound: a busy process is alive.
@@ -99,10 +109,10 @@ fn unbounded() -> RouteList {
 
 fn pages() -> RouteList {
     RouteList::default()
-        .page(Access::Needs(ReadPages), "/", get(start_page::html))
-        .page(Access::Needs(ReadPages), "/assets/start.css", get(start_page::style))
-        .page(Access::Needs(ReadPages), "/assets/start.js", get(start_page::script))
-        .page(Access::Needs(ReadPages), "/assets/live.js", get(start_page::live))
+        .page(Access::Open, "/", get(start_page::html))
+        .page(Access::Open, "/assets/start.css", get(start_page::style))
+        .page(Access::Open, "/assets/start.js", get(start_page::script))
+        .page(Access::Open, "/assets/live.js", get(start_page::live))
 }
 
 /// The document and its pages; the pages' files are in the binary and call nobody.

@@ -7,9 +7,10 @@ use kelly_schemas::Catalogue;
 
 use crate::access::RouteTable;
 use crate::answers::Answers;
+use crate::door::Door;
 use crate::limits::{Gates, Limits};
 use crate::live::Live;
-use crate::ports::{Accept, Health, Measure, Observe};
+use crate::ports::{Accept, Authenticate, Health, Measure, Observe};
 use crate::queries::Queries;
 use crate::route_times::RouteTimes;
 
@@ -28,6 +29,8 @@ pub struct AppState {
     pub catalogue: Arc<Catalogue>,
     /// Live push.
     pub live: Arc<Live>,
+    /// Tells whose a request is.
+    pub authenticate: Arc<dyn Authenticate>,
     /// Sees every request.
     pub observer: Arc<dyn Observe>,
     /// Settings.
@@ -45,6 +48,8 @@ pub struct Settings {
     pub clock: fn() -> DateTime<Utc>,
     /// Bounds.
     pub limits: Limits,
+    /// Whom the server answers to.
+    pub door: Door,
 }
 
 /// What handlers see: the parts, the counters behind the limits, and the answers they share.

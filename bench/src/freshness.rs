@@ -140,9 +140,7 @@ async fn run_case(source: Source, options: &Options) -> Result<Value> {
             let partitions = log.partitions(Stream::Metrics.topic()).await?;
             Way::Kafka { log: Arc::new(log), partitions }
         }
-        None => {
-            Way::Http { client: reqwest::Client::builder().no_proxy().build()?, url: kelly.url(RECORD_PATH) }
-        }
+        None => Way::Http { client: kelly.client()?, url: kelly.url(RECORD_PATH) },
     };
     let probes = Arc::new(Probes::default());
     let sending = Sending::start(way, options.per_second, traffic::metric_json, Some(Arc::clone(&probes)));
@@ -365,7 +363,7 @@ impl Sending {
 
     /// A steady producer over HTTP to `kelly`, for what is measured beside it; of a number and a time comes a metric.
     pub fn beside(kelly: &Kelly, per_second: u64, metric_json: fn(u64, i64) -> String) -> Result<Self> {
-        let client = reqwest::Client::builder().no_proxy().build()?;
+        let client = kelly.client()?;
         let way = Way::Http { client, url: kelly.url(RECORD_PATH) };
         Ok(Self::start(way, per_second, metric_json, None))
     }

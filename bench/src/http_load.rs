@@ -81,18 +81,32 @@ impl Outcome {
     }
 }
 
-/// A POST of JSON.
-pub fn post(address: SocketAddr, path: &str, body: &str) -> Bytes {
-    Bytes::from(format!(
-        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    ))
+/// Who is asked, and the token that every request carries.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Signs in.
+    pub token: String,
 }
 
-/// A GET, with the tag of what is known already.
-pub fn get(address: SocketAddr, path: &str, etag: Option<&str>) -> Bytes {
-    let known = etag.map(|etag| format!("if-none-match: {etag}\r\n")).unwrap_or_default();
-    Bytes::from(format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{known}\r\n"))
+impl Server {
+    fn head(&self, method: &str, path: &str) -> String {
+        let Self { address, token } = self;
+        format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n")
+    }
+
+    /// A POST of JSON.
+    pub fn post(&self, path: &str, body: &str) -> Bytes {
+        let (head, length) = (self.head("POST", path), body.len());
+        Bytes::from(format!("{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"))
+    }
+
+    /// A GET, with the tag of what is known already.
+    pub fn get(&self, path: &str, etag: Option<&str>) -> Bytes {
+        let known = etag.map(|etag| format!("if-none-match: {etag}\r\n")).unwrap_or_default();
+        Bytes::from(format!("{}{known}\r\n", self.head("GET", path)))
+    }
 }
 
 /// Offers `per_second` requests a second.
@@ -381,7 +395,7 @@ mod tests {
         });
         let load = Load {
             address,
-            requests: vec![get(address, "/", None)],
+            requests: vec![Server { address, token: "t".to_owned() }.get("/", None)],
             connections: 1,
             good: [202, 202],
             measured: Duration::from_millis(100),

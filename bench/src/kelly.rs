@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use kelly_harness::engine::query;
+use kelly_harness::sign_in;
 use kelly_sql::StoreConfig;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -102,6 +104,19 @@ impl Kelly {
     /// The URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// A token with which everything may be done.
+    pub fn token(&self) -> Result<String> {
+        sign_in::token(self.data()).context("kelly has made no secret to sign in with")
+    }
+
+    /// An HTTP client that is signed in.
+    pub fn client(&self) -> Result<reqwest::Client> {
+        let mut header = HeaderValue::try_from(format!("Bearer {}", self.token()?))?;
+        header.set_sensitive(true);
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, header)]);
+        Ok(reqwest::Client::builder().no_proxy().default_headers(headers).build()?)
     }
 
     /// Its process.

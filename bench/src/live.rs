@@ -76,7 +76,7 @@ pub async fn run(options: &Options) -> Result<Report> {
         if opening.len() >= OPENED_AT_ONCE {
             follow(opening.join_next().await, &times, begun, &ended)?;
         }
-        opening.spawn(open(kelly.url("/ws/kelly/monitoring"), kelly.address()));
+        opening.spawn(open(kelly.url("/ws/kelly/monitoring"), kelly.address(), kelly.token()?));
     }
     while let Some(opened) = opening.join_next().await {
         follow(Some(opened), &times, begun, &ended)?;
@@ -160,8 +160,9 @@ pub async fn run(options: &Options) -> Result<Report> {
 type Socket = WebSocketStream<TcpStream>;
 
 /// A socket that is in the room.
-async fn open(url: String, address: std::net::SocketAddr) -> Result<Socket> {
-    let request = url.replacen("http", "ws", 1).into_client_request()?;
+async fn open(url: String, address: std::net::SocketAddr, token: String) -> Result<Socket> {
+    let mut request = url.replacen("http", "ws", 1).into_client_request()?;
+    request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
     let stream = TcpStream::connect(address).await.context("connecting")?;
     stream.set_nodelay(true)?;
     let config = WebSocketConfig::default().read_buffer_size(4 << 10).write_buffer_size(0);
@@ -225,7 +226,7 @@ fn note(text: &str, times: &[Times], begun: Instant) {
 
 /// Records an event at each tick, whether or not the one before is acknowledged.
 async fn produce(kelly: &Kelly, per_second: u64, times: &Arc<Vec<Times>>, begun: Instant) -> Result<()> {
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    let client = kelly.client()?;
     let url = kelly.url(RECORD_PATH);
     let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / per_second as f64));
     let mut sending = tokio::task::JoinSet::new();

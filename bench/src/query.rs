@@ -18,7 +18,7 @@ use kelly_stream::{self as stream, EmbeddedConfig, EmbeddedLog, Log, NewRecord, 
 use serde_json::{Value, json};
 
 use crate::freshness::Sending;
-use crate::http_load::{self, Load};
+use crate::http_load::{self, Load, Server};
 use crate::ingest::progress;
 use crate::kelly::Kelly;
 use crate::store::{FreshStore, Overrides};
@@ -172,7 +172,8 @@ async fn ask_service(store: &Store, options: &Options, beside: &str, answers: &m
 /// The same URL asked over and over by many connections, as dashboards do.
 async fn poll(kelly: &Kelly, options: &Options, answers: &mut Answers) -> Result<()> {
     let path = "/api/v1/kelly/monitoring/metrics/detailed/metric_7?timeframe=30d";
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    let client = kelly.client()?;
+    let server = Server { address: kelly.address(), token: kelly.token()? };
     for (query, is_tagged) in [("polled over HTTP", false), ("polled over HTTP with its ETag", true)] {
         // Asked for just before, so that the tag is that of the data which is there when polling begins.
         let answer = client.get(kelly.url(path)).send().await?;
@@ -185,7 +186,7 @@ async fn poll(kelly: &Kelly, options: &Options, answers: &mut Answers) -> Result
         let tag = if is_tagged { Some(tag.context("an answer without an ETag")?) } else { None };
         let outcome = http_load::closed_loop(Load {
             address: kelly.address(),
-            requests: vec![http_load::get(kelly.address(), path, tag.as_deref())],
+            requests: vec![server.get(path, tag.as_deref())],
             connections: options.connections,
             // New rows make the tag an old one; then the whole answer comes.
             good: [200, if is_tagged { 304 } else { 200 }],

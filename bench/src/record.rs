@@ -9,7 +9,7 @@ use kelly_harness::{BrokerOptions, KafkaBroker};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-use crate::http_load::{self, Load};
+use crate::http_load::{self, Load, Server};
 use crate::ingest::Source;
 use crate::kelly::{Kelly, RECORD_PATH};
 use crate::processes::CpuWatch;
@@ -62,8 +62,9 @@ pub async fn run(options: &Options) -> Result<Report> {
         arguments.extend(["--log", log]);
     }
     let kelly = Kelly::start_with_partitions(&arguments, options.partitions).await?;
+    let server = Server { address: kelly.address(), token: kelly.token()? };
     let requests = (0..REQUESTS)
-        .map(|number| http_load::post(kelly.address(), RECORD_PATH, &traffic::untimed_metric_json(number)))
+        .map(|number| server.post(RECORD_PATH, &traffic::untimed_metric_json(number)))
         .collect::<Vec<Bytes>>();
     let mut watched =
         vec![("kelly", kelly.pid()?), ("engine", kelly.engine_pid()?), ("load", std::process::id())];

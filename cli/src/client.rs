@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::Usage;
+use crate::credentials::Credentials;
 
 /// What the rows of a body are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +53,7 @@ pub struct Client {
     base: reqwest::Url,
     /// The base as it is shown: what stands before the host may be a secret.
     shown: String,
+    credentials: Credentials,
 }
 
 /// What the server said to a body it did take.
@@ -122,8 +124,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Client {
-    /// A client of the Kelly at this address.
-    pub fn new(server: &str) -> anyhow::Result<Self> {
+    /// A client of the Kelly at this address, signed in so.
+    pub fn new(server: &str, credentials: Credentials) -> anyhow::Result<Self> {
         let mut base = reqwest::Url::parse(server)
             .ok()
             .filter(|url| url.scheme() == "http" && url.has_host())
@@ -147,7 +149,7 @@ impl Client {
             .build()
             .context("preparing the HTTP client")?;
         let shown = without_userinfo(base.as_str());
-        Ok(Self { http, base, shown })
+        Ok(Self { http, base, shown, credentials })
     }
 
     /// Sends one object a line.
@@ -163,7 +165,7 @@ impl Client {
         body: Vec<u8>,
     ) -> Result<Recorded, Failure> {
         let url = self.url(kind.path()).map_err(Failure::Other)?;
-        let request = self.http.post(url).header("content-type", content_type).body(body);
+        let request = self.signed_in(self.http.post(url)).header("content-type", content_type).body(body);
         let sent = request.send().await;
         let response = sent.map_err(|error| match error.is_connect() {
             true => Failure::Refused(self.unreachable(error, "")),
@@ -205,7 +207,7 @@ impl Client {
         parameters: &[(&str, String)],
         out: &mut impl Write,
     ) -> anyhow::Result<Downloaded> {
-        let request = self.http.get(self.question(path, parameters));
+        let request = self.signed_in(self.http.get(self.question(path, parameters)));
         let mut response = request.send().await.map_err(|error| self.unreachable(error, ""))?;
         let broke_off = || format!("the connection to {} broke off before the file's end", self.shown);
         let status = response.status();
@@ -223,6 +225,13 @@ impl Client {
         Ok(Downloaded { bytes, kept_from })
     }
 
+    fn signed_in(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match self.credentials.header() {
+            Some(header) => request.header(reqwest::header::AUTHORIZATION, header),
+            None => request,
+        }
+    }
+
     fn question(&self, path: &[&str], parameters: &[(&str, String)]) -> reqwest::Url {
         let mut url = self.base.clone();
         if let Ok(mut parts) = url.path_segments_mut() {
@@ -238,14 +247,14 @@ impl Client {
         match answer {
             Some(answer) => {
                 let problem = Problem::deserialize(&answer).unwrap_or_default();
-                anyhow::anyhow!("{} answered {status}: {problem}", self.shown)
+                anyhow::anyhow!("{} answered {status}: {problem}{}", self.shown, how_to_sign_in(status))
             }
             None => anyhow::anyhow!("{} answered {status} without saying why: is it a Kelly?", self.shown),
         }
     }
 
     async fn document(&self, url: reqwest::Url) -> anyhow::Result<Value> {
-        let request = self.http.get(url).header("accept", "application/json");
+        let request = self.signed_in(self.http.get(url)).header("accept", "application/json");
         let response = request.send().await.map_err(|error| self.unreachable(error, ""))?;
         let status = response.status();
         let body = response
@@ -299,10 +308,23 @@ impl Client {
                 Failure::Busy { pause: pause.min(LONGEST_PAUSE), message: problem.to_string() }
             }
             _ => {
-                let message = anyhow::anyhow!("the server answered {status}: {problem}");
+                let message =
+                    anyhow::anyhow!("the server answered {status}: {problem}{}", how_to_sign_in(status));
                 if is_refusal(status) { Failure::Refused(message) } else { Failure::Other(message) }
             }
         }
+    }
+}
+
+/// What a person at a command line can do who is not signed in.
+fn how_to_sign_in(status: u16) -> &'static str {
+    const UNAUTHORIZED: u16 = 401;
+    match status {
+        UNAUTHORIZED => {
+            ". The tools sign in by themselves to the Kelly of this user in the data directory (--data DIR); to another one \
+             with KELLY_TOKEN=…, which `kelly token` makes on its machine"
+        }
+        _ => "",
     }
 }
 
@@ -327,13 +349,13 @@ mod tests {
     use super::*;
 
     fn client() -> Client {
-        Client::new("http://127.0.0.1:1").unwrap()
+        Client::new("http://127.0.0.1:1", Credentials::Nothing).unwrap()
     }
 
     #[test]
     fn addresses_that_are_none_are_refused() {
         for wrong in ["", "localhost", "https://x", "ftp://x", "http://"] {
-            let message = Client::new(wrong).unwrap_err().to_string();
+            let message = Client::new(wrong, Credentials::Nothing).unwrap_err().to_string();
             assert!(message.contains("write http://host:port"), "{wrong}: {message}");
         }
     }
@@ -345,7 +367,8 @@ mod tests {
             ("http://k:1/ops/kelly", "http://k:1/ops/kelly/api/v1/kelly/monitoring/metrics/record"),
             ("http://k:1/ops/", "http://k:1/ops/api/v1/kelly/monitoring/metrics/record"),
         ] {
-            assert_eq!(Client::new(server).unwrap().url(RowKind::Metrics.path()).unwrap().as_str(), wanted);
+            let client = Client::new(server, Credentials::Nothing).unwrap();
+            assert_eq!(client.url(RowKind::Metrics.path()).unwrap().as_str(), wanted);
         }
     }
 
@@ -378,7 +401,7 @@ mod tests {
     #[tokio::test]
     async fn what_never_arrived_was_refused_and_no_secret_is_shown() {
         let address = "http://user:hunter2@127.0.0.1:1";
-        let client = Client::new(address).unwrap();
+        let client = Client::new(address, Credentials::Token("hunter2".into())).unwrap();
         let message = match client.send(RowKind::Metrics, b"{}".to_vec()).await.unwrap_err() {
             Failure::Refused(error) => format!("{error:#}"),
             other => panic!("{other:?}"),
@@ -388,9 +411,10 @@ mod tests {
             message,
             format!("{:#}", client.get("livez").await.unwrap_err()),
             format!("{:?}", client.failure(404, None, b"<html>")),
-            Client::new("https://user:hunter2@k:1").unwrap_err().to_string(),
-            Client::new("user:hunter2@k:1").unwrap_err().to_string(),
-            Client::new("http://user:hunter2@").unwrap_err().to_string(),
+            format!("{client:?}"),
+            Client::new("https://user:hunter2@k:1", Credentials::Nothing).unwrap_err().to_string(),
+            Client::new("user:hunter2@k:1", Credentials::Nothing).unwrap_err().to_string(),
+            Client::new("http://user:hunter2@", Credentials::Nothing).unwrap_err().to_string(),
         ];
         for message in message {
             assert!(!message.contains("hunter2") && !message.contains("user"), "{message}");

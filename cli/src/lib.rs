@@ -7,6 +7,7 @@
 pub mod arguments;
 pub mod client;
 pub mod completions;
+pub mod credentials;
 pub mod dead_letters;
 pub mod doctor;
 pub mod drilldown;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{self, About, Reading, RecordEvent, RecordMetric, RecordWhat};
-use crate::client::{Client, Failure, RowKind};
+use crate::client::{Failure, RowKind};
 use crate::output;
 use crate::replay;
 use crate::{Settings, Summary, Usage};
@@ -21,10 +21,8 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<Summary> {
     match what {
-        RecordWhat::Metric(metric) => {
-            one(&settings.server_url(), RowKind::Metrics, metric_row(metric)?).await
-        }
-        RecordWhat::Event(event) => one(&settings.server_url(), RowKind::Activity, event_row(event)?).await,
+        RecordWhat::Metric(metric) => one(settings, RowKind::Metrics, metric_row(metric)?).await,
+        RecordWhat::Event(event) => one(settings, RowKind::Activity, event_row(event)?).await,
         RecordWhat::Stdin(stdin) => {
             let arguments = as_they_are(vec![PathBuf::from("-")], &stdin.reading);
             replay::run(&arguments, settings, bars, stop).await
@@ -48,8 +46,8 @@ fn as_they_are(files: Vec<PathBuf>, reading: &Reading) -> arguments::Replay {
     }
 }
 
-async fn one(server: &str, kind: RowKind, row: Map<String, Value>) -> anyhow::Result<Summary> {
-    let client = Client::new(server)?;
+async fn one(settings: &Settings, kind: RowKind, row: Map<String, Value>) -> anyhow::Result<Summary> {
+    let client = settings.client()?;
     match client.send(kind, Value::Object(row).to_string().into_bytes()).await {
         Ok(recorded) => {
             output::line("recorded")?;

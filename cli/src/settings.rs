@@ -8,6 +8,9 @@ use kelly_schemas::Limits;
 use kelly_sql::{Store, StoreConfig};
 use kelly_stream::{KafkaConfig, KafkaLog};
 
+use crate::client::Client;
+use crate::credentials::Credentials;
+
 /// What the tools need of the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -15,6 +18,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// A running Kelly somewhere else, as it was typed.
     pub server: Option<String>,
+    /// How the tools sign in there.
+    pub credentials: Credentials,
     /// The log.
     pub log: LogAddress,
     /// The store.
@@ -27,6 +32,11 @@ impl Settings {
     /// The Kelly that is asked: the one that was typed, else that of the configuration.
     pub fn server_url(&self) -> String {
         self.server.clone().unwrap_or_else(|| format!("http://{}", self.listen))
+    }
+
+    /// The client of that Kelly.
+    pub fn client(&self) -> anyhow::Result<Client> {
+        Client::new(&self.server_url(), self.credentials.clone())
     }
 }
 

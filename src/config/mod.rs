@@ -135,11 +135,12 @@ pub fn load(flags: FromFlags) -> anyhow::Result<Loaded> {
     merged.faults.extend(faults);
     let mut config = values::typed(&merged).map_err(Invalid)?;
     let thresholds = read_named_files(&mut config).map_err(|fault| Invalid(vec![fault]))?;
-    let warnings = [&config.store_access.password_file, &config.kafka.properties_file]
-        .into_iter()
-        .flatten()
-        .filter_map(|path| readable_by_others(path))
-        .collect();
+    let warnings =
+        [&config.store_access.password_file, &config.kafka.properties_file, &config.auth.secret_file]
+            .into_iter()
+            .flatten()
+            .filter_map(|path| readable_by_others(path))
+            .collect();
     Ok(Loaded { config, merged, thresholds, warnings })
 }
 
@@ -162,12 +163,15 @@ fn read_file(
     Ok(Some((shown, text)))
 }
 
-/// Reads the password, the librdkafka properties and the thresholds from the files that hold them.
+/// Reads the secrets, the librdkafka properties and the thresholds from the files that hold them.
 fn read_named_files(config: &mut Config) -> Result<Option<String>, Fault> {
     if let Some(path) = &config.store_access.password_file {
         let text = read_named("KELLY_STORE_PASSWORD_FILE", path)?;
         let password = text.lines().next().unwrap_or_default().to_owned();
         config.store_access.password = Some(Secret::new(password));
+    }
+    if let Some(path) = &config.auth.secret_file {
+        config.auth.secret = Some(Secret::new(read_named("KELLY_AUTH_SECRET_FILE", path)?));
     }
     if let Some(path) = &config.kafka.properties_file {
         let variable = "KELLY_KAFKA_PROPERTIES";
@@ -188,7 +192,7 @@ fn readable_by_others(path: &Path) -> Option<String> {
     let is_open = mode & 0o007 != 0 && !path.starts_with(MOUNTED_SECRETS);
     is_open.then(|| {
         let shown = path.display();
-        format!("{shown} may hold a password and everybody may read it (mode {mode:o}): chmod 600 {shown}")
+        format!("{shown} may hold a secret and everybody may read it (mode {mode:o}): chmod 600 {shown}")
     })
 }
 

@@ -36,6 +36,35 @@ settings! {
 }
 
 settings! {
+    /// Who gets in.
+    pub struct Auth {
+        /// whether callers must sign in; off on loopback only
+        enabled: bool = setting("auth.enabled", "KELLY_AUTH").default("on"),
+        /// secret of at least 32 bytes that signs tokens (HS256); unset: `kelly up` makes one in the data directory
+        secret: Option<Secret> = setting("auth.secret", "KELLY_AUTH_SECRET").secret(),
+        /// file with that secret
+        secret_file: Option<PathBuf> = setting("auth.secret_file", "KELLY_AUTH_SECRET_FILE"),
+        /// what `iss` says in tokens of that secret
+        issuer: String = setting("auth.issuer", "KELLY_AUTH_ISSUER").default("kelly"),
+        /// what `aud` says in tokens for this Kelly
+        audience: String = setting("auth.audience", "KELLY_AUTH_AUDIENCE").default("kelly"),
+        /// claim with the roles; dots lead into objects
+        roles_claim: String = setting("auth.roles_claim", "KELLY_AUTH_ROLES_CLAIM").default("roles"),
+        /// claim with the accounts a token is limited to; dots lead into objects
+        accounts_claim: String = setting("auth.accounts_claim", "KELLY_AUTH_ACCOUNTS_CLAIM").default("accounts"),
+        /// seconds by which clocks may differ
+        leeway: Duration = setting("auth.leeway_seconds", "KELLY_AUTH_LEEWAY").within(seconds(0, 30)).default("10"),
+        /// hours the session of a browser lasts
+        session_time: Duration =
+            setting("auth.session_hours", "KELLY_AUTH_SESSION_HOURS").within(hours(1, 720)).default("12"),
+        /// file of tokens and users that are denied, read again when it changes
+        denied: Option<PathBuf> = setting("auth.denied", "KELLY_AUTH_DENIED"),
+        /// token with which the tools sign in to a Kelly elsewhere
+        token: Option<Secret> = setting("auth.token", "KELLY_TOKEN").secret(),
+    }
+}
+
+settings! {
     /// How the store is reached and run.
     pub struct StoreAccess {
         /// password of the store's user
@@ -145,8 +174,9 @@ settings! {
 }
 
 /// The tables, in the order in which `kelly config` shows them.
-pub const TABLES: [&[Setting]; 8] = [
+pub const TABLES: [&[Setting]; 9] = [
     General::SETTINGS,
+    Auth::SETTINGS,
     StoreAccess::SETTINGS,
     Kafka::SETTINGS,
     Topics::SETTINGS,

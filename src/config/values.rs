@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::setting::{FromSetting, Setting};
 use super::sources::{Fault, Merged};
-use super::tables::{Emergency, General, Ingest, Kafka, Monitoring, StoreAccess, Topics, WebSocket};
+use super::tables::{Auth, Emergency, General, Ingest, Kafka, Monitoring, StoreAccess, Topics, WebSocket};
 use super::targets::{LogTarget, StoreTarget};
 
 /// What is in force: the tables' values, and what follows from them. Settings of parts that do not exist yet
@@ -14,6 +14,8 @@ use super::targets::{LogTarget, StoreTarget};
 pub struct Config {
     /// The process.
     pub general: General,
+    /// Who gets in; the secret also from its file.
+    pub auth: Auth,
     /// Which log: the one that was named, or the embedded one below the data directory.
     pub log: LogTarget,
     /// Which store: the one that was named, or the embedded one in the data directory.
@@ -43,6 +45,7 @@ pub fn typed(merged: &Merged) -> Result<Config, Vec<Fault>> {
         log: general.log.clone().unwrap_or_else(|| LogTarget::Embedded(data.join("log"))),
         store: general.store.clone().unwrap_or_else(|| StoreTarget::Embedded(data.clone())),
         general,
+        auth: Auth::read(&mut reader),
         store_access: StoreAccess::read(&mut reader),
         kafka: Kafka::read(&mut reader),
         kafka_properties: merged.kafka_properties.clone(),
@@ -95,6 +98,12 @@ impl SettingReader<'_> {
                 "the password is given twice: keep KELLY_STORE_PASSWORD or the file, not both",
             );
         }
+        if config.auth.secret.is_some() && config.auth.secret_file.is_some() {
+            self.fault(
+                "auth.secret_file",
+                "the secret that signs tokens is given twice: keep KELLY_AUTH_SECRET or the file, not both",
+            );
+        }
         if !config.kafka_properties.is_empty() && config.kafka.properties_file.is_some() {
             self.fault(
                 "kafka.properties_file",
@@ -102,6 +111,15 @@ impl SettingReader<'_> {
                  [kafka.properties], not both",
             );
         }
+    }
+}
+
+#[cfg(test)]
+impl Config {
+    /// What follows from these variables, which must be right.
+    pub fn of(pairs: &[(&str, &str)]) -> Self {
+        let environment = pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        typed(&super::sources::merge(&super::sources::Given { environment, ..Default::default() })).unwrap()
     }
 }
 

@@ -14,6 +14,7 @@ use super::http::{self, Backends};
 use super::monitor::{self, Machine, Sources};
 use super::parts::{self, Parts};
 use super::{Process, directory, live, needs_shared, open, retention, status};
+use crate::access::{self, SecretPlace};
 use crate::config::StoreTarget;
 
 /// Moves records from the log to the store until told to stop.
@@ -52,6 +53,7 @@ async fn start_serve(process: &Process, parts: &Parts) -> anyhow::Result<()> {
     let config = &process.loaded.config;
     needs_shared("serve", config)?;
     let catalogue = open::catalogue(&process.loaded)?;
+    let access = access::open(&process.loaded, SecretPlace::Shared).await?;
     let address = http::claim(config.general.listen)?;
     let store = parts.start(open::store(config)).await?;
     open::verify_tables(config, &store).await?;
@@ -64,8 +66,17 @@ async fn start_serve(process: &Process, parts: &Parts) -> anyhow::Result<()> {
         data: std::env::temp_dir(),
     };
     parts.add(monitor::part(config, machine, sources));
-    let live = parts.start(live::start(config, &log)).await?;
-    let backends = Backends { config, catalogue, log: log.clone(), store, ingest: None, latencies, live };
+    let live = parts.start(live::start(config, &log, access.gate.clone())).await?;
+    let backends = Backends {
+        config,
+        catalogue,
+        log: log.clone(),
+        store,
+        ingest: None,
+        latencies,
+        live,
+        authenticate: access.authenticate,
+    };
     parts.start(http::start(address, backends)).await?;
     tracing::info!(listen = %config.general.listen, log = log.describe(), store = %config.store, "kelly serve is ready");
     Ok(())

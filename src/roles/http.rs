@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use chrono::Utc;
-use kelly_api::{AppState, Drained, LatencyBook, Live, Settings};
+use kelly_api::{AppState, Authenticate, Door, Drained, LatencyBook, Live, Settings};
 use kelly_cli::Usage;
 use kelly_ingest::accept::Acceptor;
 use kelly_query::{QueryService, QueryServiceParts};
@@ -91,11 +91,13 @@ pub struct Backends<'a> {
     pub latencies: Arc<LatencyBook>,
     /// Live push.
     pub live: Arc<Live>,
+    /// Tells whose a request is.
+    pub authenticate: Arc<dyn Authenticate>,
 }
 
 /// Serves from now on. Its stop takes no more requests and waits for those in flight.
 pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<((), Part)> {
-    let Backends { config, catalogue, log, store, ingest, latencies, live } = backends;
+    let Backends { config, catalogue, log, store, ingest, latencies, live, authenticate } = backends;
     let acceptor =
         Acceptor::new(log.clone(), open::limits(config)).await.context("reading the log's topics")?;
     let queries = QueryService::new(QueryServiceParts {
@@ -114,12 +116,14 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         measure,
         catalogue,
         live: live.clone(),
+        authenticate,
         observer: latencies,
         settings: Settings {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: Utc::now(),
             clock: Utc::now,
             limits: kelly_api::Limits::default(),
+            door: Door::loopback(config.general.listen.port()),
         },
     });
     let listener = claimed.listen()?;

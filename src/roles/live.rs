@@ -10,13 +10,18 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::open;
 use super::parts::Part;
+use crate::access::Gate;
 use crate::config::Config;
 
 /// Files and connections that a process has open beside its WebSockets, generously.
 const OTHER_FILES: u64 = 4_096;
 
 /// Begins to follow the log. Its stop ends that; sockets are ended before, with the HTTP interface.
-pub async fn start(config: &Config, log: &Arc<dyn Log>) -> anyhow::Result<(Arc<Live>, Part)> {
+pub async fn start(
+    config: &Config,
+    log: &Arc<dyn Log>,
+    gate: Option<Arc<Gate>>,
+) -> anyhow::Result<(Arc<Live>, Part)> {
     make_room_for_sockets(u64::from(config.websocket.max_connections));
     // Names this process: figures are counted by each for itself.
     let hub = Arc::new(Hub::new(Bounds::default(), &uuid::Uuid::new_v4().simple().to_string()));
@@ -33,7 +38,12 @@ pub async fn start(config: &Config, log: &Arc<dyn Log>) -> anyhow::Result<(Arc<L
     let part = Part::new("live push", "a look at the log to end", move || async move {
         tokio::task::spawn_blocking(move || feed.stop()).await.context("ending to follow the log")
     });
-    Ok((Arc::new(Live::new(hub, settings)), part))
+    let live = Live::new(hub, settings);
+    let live = match gate {
+        Some(gate) => live.with_rights(gate),
+        None => live,
+    };
+    Ok((Arc::new(live), part))
 }
 
 /// Raises the limit on open files as far as it goes: a socket is one, and the usual 1,024 are fewer than the sockets

@@ -11,6 +11,7 @@ use super::http::{self, Backends};
 use super::monitor::{self, Machine, Sources};
 use super::parts::{self, Parts};
 use super::{Process, directory, ingest, live, open, retention, status};
+use crate::access::{self, SecretPlace};
 use crate::cli;
 use crate::config::{Config, StoreTarget};
 use crate::demo::{self, Demo};
@@ -27,6 +28,7 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
     // The port first: where it is taken, no directory is made.
     let address = http::claim(config.general.listen)?;
     parts.add(directory::claim(&config.general.data).await?.into_part());
+    let access = access::open(&process.loaded, SecretPlace::Directory(&config.general.data)).await?;
     let store = parts.start(open::store(config));
     let log = parts.start(open::log(config));
     let store = async {
@@ -56,10 +58,20 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
         bars: process.bars.clone(),
     })));
     let line = parts.start(status::start(progress.clone(), process.bars.clone()));
-    let banner = banner(config, &*log);
-    let live = parts.start(live::start(config, &log)).await?;
-    let backends =
-        Backends { config, catalogue, log: log.clone(), store, ingest: Some(progress), latencies, live };
+    let live = parts.start(live::start(config, &log, access.gate.clone())).await?;
+    let code = access.gate.as_ref().map(|gate| gate.owners_link()).transpose()?;
+    let banner = banner(config, &*log, code.as_deref());
+    let authenticate = access.authenticate;
+    let backends = Backends {
+        config,
+        catalogue,
+        log: log.clone(),
+        store,
+        ingest: Some(progress),
+        latencies,
+        live,
+        authenticate,
+    };
     parts.start(http::start(address, backends)).await?;
     if let Err(error) = directory::note_address(&config.general.data, config.general.listen) {
         tracing::warn!(
@@ -82,7 +94,7 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
 }
 
 /// What a person reads first.
-fn banner(config: &Config, log: &dyn Log) -> String {
+fn banner(config: &Config, log: &dyn Log, sign_in_code: Option<&str>) -> String {
     let base = format!("http://{}", config.general.listen);
     let api = format!("{base}/api/v1/kelly/monitoring");
     let store = match &config.store {
@@ -96,11 +108,17 @@ fn banner(config: &Config, log: &dyn Log) -> String {
     } else {
         format!(" --server {base}")
     };
+    let start = match sign_in_code {
+        Some(code) => format!(
+            "Sign in         {base}/#sign-in={code}\n                  (in a browser; the link works once, within a day)"
+        ),
+        None => format!("Start page      {base}/\n                  (authentication is off: KELLY_AUTH=off)"),
+    };
     format!(
         "\
 Kelly {version} is running. Ctrl-C stops it.
 
-  Start page      {base}/
+  {start}
   Live metrics    {api}/metrics
   Drill-down      {api}/metrics/detailed/system_load?timeframe=1h
   Activity feed   {api}/activity/feed

@@ -33,10 +33,9 @@ async fn a_broker_killed_under_load_costs_nothing() {
 
 /// What the record endpoint answered: status, body, `Retry-After`.
 async fn record(serve: &Kelly, rows: &[Sample]) -> (u16, Option<Value>, Option<String>) {
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("an HTTP client");
     let body: Value = rows.iter().map(Sample::json).collect();
-    let url = format!("{}/api/v1/kelly/monitoring/metrics/record", serve.url);
-    let answer = client.post(url).json(&body).send().await.expect("an answer");
+    let request = serve.request(reqwest::Method::POST, "/api/v1/kelly/monitoring/metrics/record");
+    let answer = request.json(&body).send().await.expect("an answer");
     let status = answer.status().as_u16();
     let retry_after =
         answer.headers().get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_owned);

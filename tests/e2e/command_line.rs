@@ -93,6 +93,7 @@ async fn a_newer_schema_is_refused_by_every_role() {
         ("KELLY_STORE_PASSWORD", store.password.as_str()),
         ("KELLY_LOG", "kafka://127.0.0.1:1"),
         ("KELLY_LISTEN", "127.0.0.1:0"),
+        ("KELLY_AUTH", "off"),
     ];
     for role in ["migrate", "serve", "ingest"] {
         let (code, _, stderr) = run(&[role], &environment, directory.path());

@@ -99,8 +99,20 @@ async fn every_float_is_read_as_the_float_it_is() {
     let groups = directory.path().join("groups.csv");
     let place = groups.to_str().expect("a plain path");
     let data = directory.path().to_str().expect("a plain path");
-    let arguments =
-        ["drilldown", "floats", "--timeframe", "1h", "--top", "100", "-o", place, "--server", &kelly.url];
+    let arguments = [
+        "drilldown",
+        "floats",
+        "--timeframe",
+        "1h",
+        "--top",
+        "100",
+        "-o",
+        place,
+        "--server",
+        &kelly.url,
+        "--data",
+        data,
+    ];
     let (code, _, errors) = run(&arguments, &QUIET, Path::new(data));
     assert_eq!(code, Some(0), "{errors}");
     let names = ["value", "sum", "mean", "min", "max"];

@@ -77,9 +77,11 @@ async fn a_data_directory_that_is_deleted_ends_recording() {
     }
     let health = kelly.look(&format!("{BASE}/health")).await.expect("an answer");
     assert_eq!((health.0, &health.1["status"]), (503, &json!("unhealthy")), "{}", health.1);
+    // With the directory went the secret that signs the tools in.
+    let token = kelly.token();
     let (code, report, _) = run(
         &["doctor", "--json", "--data", data.to_str().expect("a plain path"), "--server", &kelly.url],
-        &SLOW,
+        &[&SLOW[..], &[("KELLY_TOKEN", token.as_str())]].concat(),
         place.path(),
     );
     assert_eq!(code, Some(5), "{report}");
@@ -135,14 +137,15 @@ async fn a_start_right_after_a_kill_under_load_waits_for_the_end_of_the_one_befo
     let start = || Start { arguments: &["up"], environment: &environment, data: directory.path() };
     let mut kelly = Kelly::start(start()).await;
     for _ in 0..KILLS {
-        let client = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
-        let (url, body) = (format!("{}{BASE}/metrics/record", kelly.url), rows(500));
+        let request =
+            || kelly.request(reqwest::Method::POST, &format!("{BASE}/metrics/record")).json(&rows(500));
         let load: Vec<_> = (0..4)
             .map(|_| {
-                let (client, url, body) = (client.clone(), url.clone(), body.clone());
+                let request = request();
                 tokio::spawn(async move {
                     let mut accepted = 0;
-                    while let Ok(answer) = client.post(&url).json(&body).send().await {
+                    let again = || request.try_clone().expect("its body is in memory").send();
+                    while let Ok(answer) = again().await {
                         accepted += u32::from(answer.status() == 202);
                     }
                     accepted

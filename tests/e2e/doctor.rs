@@ -168,12 +168,13 @@ async fn the_doctor_examines_roles_apart() {
     let (code, _, stderr) = run(&["migrate"], &environment, directory.path());
     assert_eq!(code, Some(0), "{stderr}");
     let start = |role| Start { arguments: role, environment: &environment, data: directory.path() };
+    let data = directory.path().to_str().expect("a plain path");
     // It makes the topics, and nobody reads them.
     let serve = Kelly::start(start(&["serve"])).await;
     for value in 0..5 {
         record(&serve, json!({"metric_name": "unread", "value": value})).await;
     }
-    let unread = Diagnosis::of(&["--server", &serve.url], &environment, directory.path());
+    let unread = Diagnosis::of(&["--server", &serve.url, "--data", data], &environment, directory.path());
     assert_eq!(unread.code, Some(5), "{:?}", unread.findings);
     unread.must_say(&[
         "lag problem: 5 records behind: kelly.metrics/",
@@ -187,7 +188,7 @@ async fn the_doctor_examines_roles_apart() {
     until(&serve, &format!("{BASE}/metrics/detailed/unread"), |answer| answer["sample_count"] == 5).await;
     let begun = std::time::Instant::now();
     loop {
-        let read = Diagnosis::of(&["--server", &serve.url], &environment, directory.path());
+        let read = Diagnosis::of(&["--server", &serve.url, "--data", data], &environment, directory.path());
         if read.says("lag ok: ") {
             break;
         }
@@ -199,7 +200,8 @@ async fn the_doctor_examines_roles_apart() {
     let producer = Transactions::start(&broker);
     producer.begin();
     producer.0.abort_transaction(crate::kelly_process::PATIENCE).expect("it is aborted");
-    let diagnose = || Diagnosis::of(&["--server", &serve.url], &environment, directory.path());
+    let diagnose =
+        || Diagnosis::of(&["--server", &serve.url, "--data", data], &environment, directory.path());
     let idle = diagnose();
     idle.must_say(&["lag ok: ingest has confirmed every record"]);
     // Nor is what a transaction holds back, but it is said.

@@ -14,7 +14,8 @@ use crate::tools::{BASE, QUIET};
 const METRIC: &str = "files/out:in";
 
 async fn export(kelly: &Kelly, path: &str) -> Vec<u8> {
-    let answer = reqwest::get(format!("{}{BASE}{path}", kelly.url)).await.expect("an answer");
+    let answer =
+        kelly.request(reqwest::Method::GET, &format!("{BASE}{path}")).send().await.expect("an answer");
     assert!(answer.status().is_success(), "{path}: {}", answer.status());
     answer.bytes().await.expect("the whole file").to_vec()
 }
@@ -106,6 +107,7 @@ async fn what_is_in_doubt_is_refused(kelly: &Kelly, directory: &Path) {
     ] {
         let mut child = kelly_command()
             .args(["record", "stdin", "--format", format, "--server", &kelly.url])
+            .env("KELLY_TOKEN", kelly.token())
             .current_dir(directory)
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())
@@ -138,7 +140,7 @@ async fn what_was_exported_comes_out_of_another_kelly_as_it_was() {
     std::fs::write(directory.path().join("events.ndjson"), lines.join("\n")).expect("a file");
     let (code, out, stderr) = run(
         &["record", "file", "metrics.ndjson", "events.ndjson", "pretty.json", "--server", &first.url],
-        &QUIET,
+        &[QUIET[0], ("KELLY_TOKEN", &first.token())],
         directory.path(),
     );
     assert_eq!(code, Some(0), "{out}{stderr}");
@@ -152,7 +154,7 @@ async fn what_was_exported_comes_out_of_another_kelly_as_it_was() {
         std::fs::write(directory.path().join(&activity), events(&first, format).await).expect("a file");
         let second = start(&directory.path().join(format)).await;
         let line = ["replay", &metrics, &activity, "--server", &second.url];
-        let (code, out, stderr) = run(&line, &QUIET, directory.path());
+        let (code, out, stderr) = run(&line, &[QUIET[0], ("KELLY_TOKEN", &second.token())], directory.path());
         assert_eq!(code, Some(0), "{format}: {out}{stderr}");
         until_there(&second, counts).await;
         let found = (sorted(&samples(&second, "jsonl").await), sorted(&events(&second, "jsonl").await));

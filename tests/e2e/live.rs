@@ -100,8 +100,8 @@ fn socket(kelly: &Kelly) -> String {
     format!("{}/ws/kelly/monitoring", kelly.url.replace("http://", "ws://"))
 }
 
-fn plan(urls: &[String], cuts: u32, seed: u64, until: &Path) -> String {
-    json!({"urls": urls, "cuts": cuts, "seed": seed, "until": until}).to_string()
+fn plan(urls: &[String], token: &str, cuts: u32, seed: u64, until: &Path) -> String {
+    json!({"urls": urls, "token": token, "cuts": cuts, "seed": seed, "until": until}).to_string()
 }
 
 /// The events of a client in the order of each partition.
@@ -150,11 +150,13 @@ async fn who_is_cut_a_hundred_times_ends_with_every_event() {
     let kelly = Arc::new(
         Kelly::start(Start { arguments: &["up"], environment: &QUIET, data: directory.path() }).await,
     );
-    let urls = [socket(&kelly)];
+    let (urls, token) = ([socket(&kelly)], kelly.token());
     let until = directory.path().join("until.json");
-    let uncut = Client::follow("tests/e2e/live_client.py", &[&plan(&urls, 0, 0, &until)]);
-    let cut =
-        Client::follow("tests/e2e/live_client.py", &[&plan(&urls, CUTS, chance.below(1 << 30), &until)]);
+    let uncut = Client::follow("tests/e2e/live_client.py", &[&plan(&urls, &token, 0, 0, &until)]);
+    let cut = Client::follow(
+        "tests/e2e/live_client.py",
+        &[&plan(&urls, &token, CUTS, chance.below(1 << 30), &until)],
+    );
     let producers: Vec<_> = (0..3)
         .map(|number| {
             let kelly = kelly.clone();
@@ -209,12 +211,13 @@ async fn who_is_cut_resumes_on_any_of_two_instances_that_are_killed() {
     for instance in &mut instances {
         instance.until_ready().await;
     }
-    let urls: Vec<String> = instances.iter().map(socket).collect();
+    // They share the secret, so one token is good for both.
+    let (urls, token): (Vec<String>, String) = (instances.iter().map(socket).collect(), instances[0].token());
     let until = stage.file("until.json");
     let script = "tests/e2e/live_client.py";
     let followers = [
-        Client::follow(script, &[&plan(&urls, 0, chance.below(1 << 30), &until)]),
-        Client::follow(script, &[&plan(&urls, 50, chance.below(1 << 30), &until)]),
+        Client::follow(script, &[&plan(&urls, &token, 0, chance.below(1 << 30), &until)]),
+        Client::follow(script, &[&plan(&urls, &token, 50, chance.below(1 << 30), &until)]),
     ];
     let log = Arc::new(KafkaLog::connect(KafkaConfig::new(stage.broker.bootstrap())).expect("the broker"));
     let stop = Arc::new(AtomicBool::new(false));
@@ -245,7 +248,10 @@ async fn who_does_not_read_is_closed_with_the_named_code() {
     let kelly = Kelly::start(Start { arguments: &["up"], environment: &QUIET, data: directory.path() }).await;
     let url = socket(&kelly);
     let until = directory.path().join("until.json");
-    let slow = Client::follow("tests/e2e/live_slow.py", &[&url, until.to_str().expect("a plain path")]);
+    let slow = Client::follow(
+        "tests/e2e/live_slow.py",
+        &[&url, until.to_str().expect("a plain path"), &kelly.token()],
+    );
     // More than the bound and all that systems keep on the way.
     let description = "x".repeat(9_000);
     let mut sent = 0;
@@ -263,7 +269,7 @@ async fn who_does_not_read_is_closed_with_the_named_code() {
     // Others are not disturbed, and it may come again.
     let ended = directory.path().join("ended.json");
     std::fs::write(&ended, json!(ends(&kelly).await).to_string()).expect("the directory is ours");
-    let plan = plan(&[url], 0, 0, &ended);
+    let plan = plan(&[url], &kelly.token(), 0, 0, &ended);
     let again = end(Client::follow("tests/e2e/live_client.py", &[&plan])).await;
     assert_eq!(again["events"], json!([]), "a snapshot comes first, and nothing after it");
     assert_eq!(kelly.terminate(), Some(0));

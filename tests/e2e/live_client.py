@@ -1,6 +1,6 @@
 """Follows the live activity feed with a client of another make, and prints what it was sent as one JSON object.
 
-live_client.py '{"urls": [...], "cuts": 100, "seed": 1, "until": "FILE"}'
+live_client.py '{"urls": [...], "cuts": 100, "seed": 1, "until": "FILE", "token": "..."}'
 
 It is cut so many times at random, at any of the addresses, and resumes each time where it was. When the file is there it names the
 offset after the last record of each partition; the client goes on until it has all of them. It says "following" once it is in.
@@ -62,7 +62,7 @@ class Follower:
     async def connection(self):
         url = self.chance.choice(self.plan["urls"])
         lives = self.chance.uniform(0.0, 0.15) if self.cuts_left > 0 else PATIENCE_SECONDS
-        async with websockets.connect(url, subprotocols=["kelly.v1"]) as socket:
+        async with websockets.connect(url, subprotocols=["kelly.v1", f"bearer.{self.plan['token']}"]) as socket:
             subscribe = {"type": "subscribe", "id": 1, "rooms": ["activity_feed"]}
             if self.position:
                 subscribe["resume"] = {"activity_feed": self.position}

@@ -1,6 +1,6 @@
 """A client that stops reading while much is sent, then reads to the end: prints the close code, its reason and where it was.
 
-live_slow.py URL FILE: says "following" once it is in, reads nothing until the file is there.
+live_slow.py URL FILE TOKEN: says "following" once it is in, reads nothing until the file is there.
 """
 
 import asyncio
@@ -13,14 +13,17 @@ import websockets
 
 
 async def main():
-    url, until = sys.argv[1:]
+    url, until, token = sys.argv[1:]
+    signed_in = {"Authorization": f"Bearer {token}"}
     host, port = url.split("/")[2].split(":")
     line = socket.socket()
     # What the system keeps for a reader that does not read is bounded too.
     line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
     line.connect((host, int(port)))
     line.setblocking(False)
-    async with websockets.connect(url, sock=line, max_queue=1, ping_interval=None) as client:
+    async with websockets.connect(
+        url, sock=line, max_queue=1, ping_interval=None, additional_headers=signed_in
+    ) as client:
         await client.send(json.dumps({"type": "subscribe", "rooms": ["activity_feed"]}))
         offsets, position = 0, None
         while position is None:

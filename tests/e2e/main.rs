@@ -19,6 +19,7 @@ mod other_producers;
 mod python;
 mod real_series;
 mod roles_apart;
+mod sign_in;
 mod tools;
 
 use kelly_harness::process as kelly_process;

@@ -296,8 +296,10 @@ async fn an_arrow_file_is_recorded_or_refused_whole() {
     write("bad.arrow", "columns", &[4.0, f64::NAN]);
     std::fs::write(directory.path().join("rows.ndjson"), r#"{"metric_name":"columns","value":5}"#)
         .expect("a file");
-    let tool =
-        |arguments: &[&str]| run(&[arguments, &["--server", &kelly.url]].concat(), &QUIET, directory.path());
+    let data = directory.path().to_str().expect("a plain path");
+    let tool = |arguments: &[&str]| {
+        run(&[arguments, &["--server", &kelly.url, "--data", data]].concat(), &QUIET, directory.path())
+    };
     // The other files are not begun either.
     let (code, out, stderr) = tool(&["replay", "rows.ndjson", "good.arrow", "bad.arrow"]);
     assert_eq!((code, out.as_str()), (Some(1), ""), "{stderr}");
@@ -330,7 +332,9 @@ async fn a_drilldown_is_a_table_or_a_file() {
     until(&kelly, &format!("{BASE}/metrics/detailed/drilled%2Fdown"), |answer| answer["sample_count"] == 4)
         .await;
     let tool = |arguments: &[&str]| {
-        let mut line = vec!["drilldown", "drilled/down", "--timeframe", "1h", "--server", &kelly.url];
+        let data = directory.path().to_str().expect("a plain path");
+        let mut line =
+            vec!["drilldown", "drilled/down", "--timeframe", "1h", "--server", &kelly.url, "--data", data];
         line.extend(arguments);
         let (code, out, stderr) = run(&line, &QUIET, directory.path());
         assert_eq!(code, Some(0), "{stderr}");

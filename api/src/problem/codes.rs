@@ -2,6 +2,7 @@
 //! it, people look it up under `/api/problems/{code}`.
 
 use axum::http::StatusCode;
+use kelly_auth::Refusal;
 
 /// What went wrong, in a form that programs may rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +27,42 @@ pub enum Code {
     NotPermitted,
     /// The account is not one that the caller may see.
     AccountNotPermitted,
+    /// No token and no session came with the request.
+    NotSignedIn,
+    /// What should carry a token is not of the right form.
+    CredentialsMalformed,
+    /// The token is longer than is looked at.
+    TokenTooLarge,
+    /// The text is no JWT, or not a whole one.
+    TokenMalformed,
+    /// The token is not signed.
+    TokenUnsigned,
+    /// Another algorithm than the issuer's.
+    TokenAlgorithm,
+    /// The header's `typ` is missing or of another kind of token.
+    TokenType,
+    /// The header asks for extensions that Kelly does not know.
+    TokenCriticalHeader,
+    /// The issuer is not one that this Kelly accepts.
+    TokenIssuer,
+    /// The issuer has no key of this name.
+    TokenKey,
+    /// The signature is not the issuer's.
+    TokenSignature,
+    /// A claim is missing or not of its type.
+    TokenClaim,
+    /// The token is for somebody else.
+    TokenAudience,
+    /// The token or the session is over.
+    TokenExpired,
+    /// The token has not begun.
+    TokenNotYetValid,
+    /// The token or its user was denied.
+    TokenRevoked,
+    /// The sign-in link was used, is over, or is of another Kelly.
+    SignInLinkInvalid,
+    /// The issuer's keys cannot be fetched.
+    KeysUnavailable,
     /// No such route.
     RouteNotFound,
     /// The thing named in the path does not exist.
@@ -81,7 +118,7 @@ pub struct Definition {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 47] = [
         Self::InvalidParameter,
         Self::RangeTooLong,
         Self::QueryTooLarge,
@@ -92,6 +129,24 @@ impl Code {
         Self::OriginNotAllowed,
         Self::NotPermitted,
         Self::AccountNotPermitted,
+        Self::NotSignedIn,
+        Self::CredentialsMalformed,
+        Self::TokenTooLarge,
+        Self::TokenMalformed,
+        Self::TokenUnsigned,
+        Self::TokenAlgorithm,
+        Self::TokenType,
+        Self::TokenCriticalHeader,
+        Self::TokenIssuer,
+        Self::TokenKey,
+        Self::TokenSignature,
+        Self::TokenClaim,
+        Self::TokenAudience,
+        Self::TokenExpired,
+        Self::TokenNotYetValid,
+        Self::TokenRevoked,
+        Self::SignInLinkInvalid,
+        Self::KeysUnavailable,
         Self::RouteNotFound,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -175,6 +230,114 @@ impl Code {
                 StatusCode::FORBIDDEN,
                 "The account is not one that you may see",
                 "Leave `account_id` out for all the accounts that your token is for, or name one of those.",
+            ),
+            Self::NotSignedIn => (
+                "not_signed_in",
+                StatusCode::UNAUTHORIZED,
+                "You are not signed in",
+                "In a browser open the sign-in link that Kelly printed when it started. A program sends `Authorization: Bearer TOKEN`; `kelly token` makes one on Kelly's machine.",
+            ),
+            Self::CredentialsMalformed => (
+                "credentials_malformed",
+                StatusCode::UNAUTHORIZED,
+                "The credentials are not one bearer token",
+                "Send exactly one header `Authorization: Bearer TOKEN`; for a WebSocket of a browser the subprotocols `kelly.v1` and `bearer.TOKEN`. Never put a token into a URL.",
+            ),
+            Self::TokenTooLarge => (
+                "token_too_large",
+                StatusCode::UNAUTHORIZED,
+                "The token is too large",
+                "Ask the issuer for a token with fewer claims: 8192 bytes is the limit.",
+            ),
+            Self::TokenMalformed => (
+                "token_malformed",
+                StatusCode::UNAUTHORIZED,
+                "The token is not a whole JWT",
+                "Send the token unchanged and whole: three parts with dots between them.",
+            ),
+            Self::TokenUnsigned => (
+                "token_unsigned",
+                StatusCode::UNAUTHORIZED,
+                "The token is not signed",
+                "Ask the issuer for a signed token: `alg: none` is never accepted.",
+            ),
+            Self::TokenAlgorithm => (
+                "token_algorithm_not_allowed",
+                StatusCode::UNAUTHORIZED,
+                "The token is signed with an algorithm that its issuer does not use",
+                "Ask the issuer for a token, or have the algorithm of this issuer corrected in Kelly's configuration.",
+            ),
+            Self::TokenType => (
+                "token_type_not_allowed",
+                StatusCode::UNAUTHORIZED,
+                "The token is of another type",
+                "Send an access token: its header says `typ: JWT` or `typ: at+jwt`.",
+            ),
+            Self::TokenCriticalHeader => (
+                "token_critical_header",
+                StatusCode::UNAUTHORIZED,
+                "The token asks for an extension that is not known",
+                "Ask the issuer for a token without `crit` in its header.",
+            ),
+            Self::TokenIssuer => (
+                "token_issuer_unknown",
+                StatusCode::UNAUTHORIZED,
+                "The token's issuer is not accepted here",
+                "Send a token of an issuer that this Kelly knows; `kelly config` lists them, and `iss` must match to the letter.",
+            ),
+            Self::TokenKey => (
+                "token_key_unknown",
+                StatusCode::UNAUTHORIZED,
+                "The token's key is not known",
+                "Get a new token: the issuer may have changed its keys. Kelly asks it again for keys after a pause.",
+            ),
+            Self::TokenSignature => (
+                "token_signature_wrong",
+                StatusCode::UNAUTHORIZED,
+                "The token's signature is wrong",
+                "Send the token unchanged. One made with `kelly token` is good only where the same secret is.",
+            ),
+            Self::TokenClaim => (
+                "token_claim_invalid",
+                StatusCode::UNAUTHORIZED,
+                "A claim of the token is missing or wrong",
+                "`detail` names the claim. `exp`, `iss`, `aud` and `sub` are required; times are numbers, not texts.",
+            ),
+            Self::TokenAudience => (
+                "token_audience_wrong",
+                StatusCode::UNAUTHORIZED,
+                "The token is for another audience",
+                "Ask the issuer for a token whose `aud` is this Kelly's; `kelly config` shows it.",
+            ),
+            Self::TokenExpired => (
+                "token_expired",
+                StatusCode::UNAUTHORIZED,
+                "The token or the session has expired",
+                "Get a new token, or sign in again.",
+            ),
+            Self::TokenNotYetValid => (
+                "token_not_yet_valid",
+                StatusCode::UNAUTHORIZED,
+                "The token is not valid yet",
+                "Wait until `nbf`, and compare the clocks of the issuer and of Kelly.",
+            ),
+            Self::TokenRevoked => (
+                "token_revoked",
+                StatusCode::UNAUTHORIZED,
+                "The token or its user was revoked",
+                "Ask an administrator of this Kelly; a new token helps only if the user was not denied.",
+            ),
+            Self::SignInLinkInvalid => (
+                "sign_in_link_invalid",
+                StatusCode::UNAUTHORIZED,
+                "The sign-in link does not work any more",
+                "Each link works once, and each start of Kelly prints another one.",
+            ),
+            Self::KeysUnavailable => (
+                "keys_unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The issuer's keys are not there",
+                "Nothing was done. Try again after the seconds of Retry-After; an administrator finds the reason in Kelly's log.",
             ),
             Self::RouteNotFound => (
                 "route_not_found",
@@ -289,6 +452,29 @@ impl Code {
             ),
         };
         Definition { name, status, title, remedy }
+    }
+
+    /// The code of a caller who is not signed in.
+    pub(crate) const fn of_refusal(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Missing => Self::NotSignedIn,
+            Refusal::Credentials => Self::CredentialsMalformed,
+            Refusal::TooLarge => Self::TokenTooLarge,
+            Refusal::Malformed => Self::TokenMalformed,
+            Refusal::Unsigned => Self::TokenUnsigned,
+            Refusal::Algorithm => Self::TokenAlgorithm,
+            Refusal::Type => Self::TokenType,
+            Refusal::CriticalHeader => Self::TokenCriticalHeader,
+            Refusal::Issuer => Self::TokenIssuer,
+            Refusal::UnknownKey => Self::TokenKey,
+            Refusal::Signature => Self::TokenSignature,
+            Refusal::Claim(_) => Self::TokenClaim,
+            Refusal::Audience => Self::TokenAudience,
+            Refusal::Expired => Self::TokenExpired,
+            Refusal::NotYetValid => Self::TokenNotYetValid,
+            Refusal::Revoked => Self::TokenRevoked,
+            Refusal::Link => Self::SignInLinkInvalid,
+        }
     }
 
     /// Name as it stands in documents.

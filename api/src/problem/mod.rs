@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use kelly_auth::Refusal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -52,6 +53,16 @@ impl Problem {
         .because(cause)
     }
 
+    /// The problem of a caller who is not signed in: what was wrong, and what to do.
+    pub(crate) fn not_signed_in(refusal: Refusal) -> Self {
+        let code = Code::of_refusal(refusal);
+        let (what, remedy) = (refusal.to_string(), code.definition().remedy);
+        let mut letters = what.chars();
+        let first = letters.next().map(|first| first.to_ascii_uppercase());
+        let sentence: String = first.into_iter().chain(letters).collect();
+        Self::new(code, format!("{sentence}. {remedy}"))
+    }
+
     /// Its code.
     pub fn code(&self) -> Code {
         self.code
@@ -87,7 +98,7 @@ impl Problem {
     /// Writes the document.
     pub(crate) fn render(self, trace_id: TraceId) -> Response {
         let Definition { status, .. } = self.code.definition();
-        let retry_after = self.retry_after;
+        let (code, retry_after) = (self.code, self.retry_after);
         let document = self.document(trace_id);
         let mut response = match serde_json::to_vec(&document) {
             Ok(body) => (status, Body::from(body)).into_response(),
@@ -96,6 +107,14 @@ impl Problem {
         };
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 6750, 3: who sent nothing learns the scheme only.
+            let challenge = match code {
+                Code::NotSignedIn => "Bearer realm=\"kelly\"",
+                _ => "Bearer realm=\"kelly\", error=\"invalid_token\"",
+            };
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
         if let Some(pause) = retry_after {
             let seconds = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));

@@ -5,7 +5,7 @@ use axum::http::{Request, StatusCode};
 use kelly_api::Limits;
 use tower::ServiceExt;
 
-use crate::support::{Api, Setup};
+use crate::support::{Api, Setup, TOKEN};
 
 const DETAILED: &str = "/api/v1/kelly/monitoring/metrics/detailed/ai_confidence";
 const SAMPLES: &str = "/api/v1/kelly/monitoring/metrics/samples/ai_confidence";
@@ -83,6 +83,7 @@ async fn a_failure_on_the_way_breaks_the_body_off() {
     let api = Api::new(Setup::default());
     let request = Request::get(format!("{ACTIVITY}?event_type=cut_off"))
         .header("host", "localhost")
+        .header("authorization", format!("Bearer {TOKEN}"))
         .body(Body::empty())
         .unwrap();
     let response = api.router().oneshot(request).await.unwrap();
@@ -93,7 +94,10 @@ async fn a_failure_on_the_way_breaks_the_body_off() {
 #[tokio::test]
 async fn a_place_is_held_until_the_bytes_are_out() {
     let api = Api::new(Setup { limits: Limits { max_exports: 1, ..Limits::default() }, ..Setup::default() });
-    let ask = || Request::get(SAMPLES).header("host", "localhost").body(Body::empty()).unwrap();
+    let ask = || {
+        let request = Request::get(SAMPLES).header("host", "localhost");
+        request.header("authorization", format!("Bearer {TOKEN}")).body(Body::empty()).unwrap()
+    };
     let held = api.router().oneshot(ask()).await.unwrap();
     let refused = api.get(SAMPLES).await;
     assert_eq!((refused.code().as_str(), refused.header("retry-after")), ("server_busy", "1"));

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::Extension;
 use axum::body::{Body, BodyDataStream};
 use axum::http::Request;
 use futures_util::{SinkExt, StreamExt};
@@ -28,6 +27,7 @@ use crate::support::{Api, Setup, everything, identity, now};
 
 struct Server {
     api: Api,
+    token: String,
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     ended: JoinHandle<Drained>,
@@ -51,13 +51,15 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { stopped.await.unwrap() };
-        let router = api.router().layer(Extension(identity));
-        let ended = tokio::spawn(serve(listener, router, live.max_connections, shutdown));
-        Self { api, address, stop, ended }
+        let token = api.authenticate.token_of(&identity);
+        let ended = tokio::spawn(serve(listener, api.router(), live.max_connections, shutdown));
+        Self { api, token, address, stop, ended }
     }
 
     async fn connect(&self, path: &str) -> Result<Client, u16> {
-        let request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
+        let mut request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
+        let token = format!("Bearer {}", self.token).parse().unwrap();
+        request.headers_mut().insert("authorization", token);
         let stream = TcpStream::connect(self.address).await.unwrap();
         match client_async(request, stream).await {
             Ok((socket, _)) => Ok(Client(socket)),
@@ -522,7 +524,8 @@ struct Events {
 
 impl Events {
     async fn open(api: &Api, path: &str, last_event_id: Option<&str>) -> Self {
-        let mut request = Request::get(path).header("host", "localhost:8000").extension(everything());
+        let token = format!("Bearer {}", api.authenticate.token_of(&everything()));
+        let mut request = Request::get(path).header("host", "localhost:8000").header("authorization", token);
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
         }

@@ -13,5 +13,6 @@ mod pages;
 mod queries;
 mod record;
 mod rights;
+mod sign_in;
 mod socket;
 mod support;

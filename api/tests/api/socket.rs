@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::support::{Api, Setup};
+use crate::support::{Api, OTHER_TOKEN, Setup, TOKEN};
 
 struct Server {
     address: SocketAddr,
@@ -32,7 +32,7 @@ impl Server {
         let mut client = TcpStream::connect(self.address).await.unwrap();
         let request = format!(
             "POST /api/v1/kelly/monitoring/metrics/record HTTP/1.1\r\nhost: {}\r\n\
-             content-type: application/json\r\nconnection: close\r\n{headers}\r\n\r\n{body}",
+             authorization: Bearer {TOKEN}\r\ncontent-type: application/json\r\nconnection: close\r\n{headers}\r\n\r\n{body}",
             self.address
         );
         client.write_all(request.as_bytes()).await.unwrap();
@@ -55,10 +55,12 @@ impl Server {
     }
 
     /// Asks for an export without end, and reads nothing of it.
-    async fn slow_export(&self, from: &str) -> (TcpStream, String) {
-        let request = "GET /api/v1/kelly/monitoring/activity/export?event_type=endless HTTP/1.1\r\n\
-                       host: localhost\r\n\r\n";
-        self.send(from, request).await
+    async fn slow_export(&self, token: &str) -> (TcpStream, String) {
+        let request = format!(
+            "GET /api/v1/kelly/monitoring/activity/export?event_type=endless HTTP/1.1\r\n\
+             host: localhost\r\nauthorization: Bearer {token}\r\n\r\n"
+        );
+        self.send("127.0.0.1", &request).await
     }
 
     async fn stop(self) -> Drained {
@@ -109,17 +111,17 @@ async fn one_caller_does_not_hold_every_export() {
     let server = Server::start(&api).await;
     let mut held = Vec::new();
     for _ in 0..Limits::default().max_exports_of_a_caller {
-        let (connection, line) = server.slow_export("127.0.0.1").await;
+        let (connection, line) = server.slow_export(TOKEN).await;
         assert!(line.contains(" 200 "), "{line}");
         held.push(connection);
     }
-    let (mut refused, line) = server.slow_export("127.0.0.1").await;
+    let (mut refused, line) = server.slow_export(TOKEN).await;
     assert!(line.contains(" 503 "), "{line}");
     let mut answer = vec![0; 2_048];
     let length = refused.read(&mut answer).await.unwrap();
     let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
     assert!(answer.contains("too many exports of yours"), "{answer}");
-    let (other, line) = server.slow_export("127.0.0.2").await;
+    let (other, line) = server.slow_export(OTHER_TOKEN).await;
     assert!(line.contains(" 200 "), "another caller has a place: {line}");
     drop((held, other, refused));
     assert_eq!(server.stop().await, Drained::Complete);
@@ -137,13 +139,13 @@ async fn readers_that_fall_behind_give_their_places_back() {
     let server = Server::start(&api).await;
     let mut slow = Vec::new();
     for _ in 0..4 {
-        let (connection, line) = server.slow_export("127.0.0.1").await;
+        let (connection, line) = server.slow_export(TOKEN).await;
         assert!(line.contains(" 200 "), "{line}");
         slow.push(connection);
     }
     // The four stay connected and read nothing.
     loop {
-        let (connection, line) = server.slow_export("127.0.0.1").await;
+        let (connection, line) = server.slow_export(TOKEN).await;
         slow.push(connection);
         if line.contains(" 200 ") {
             break;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
@@ -10,10 +11,11 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use kelly_api::{
-    Accept, Accepted, AppState, Health, IngestPerformance, LatencyBook, Limits, Live, LiveSettings, Measure,
-    NotAccepted, Part, PartStatus, Queries, Rights, RowKind, Settings, Submission, router,
+    Accept, Accepted, AppState, Authenticate, Credentials, Door, Health, IngestPerformance, LatencyBook,
+    Limits, Live, LiveSettings, Measure, NotAccepted, NotKept, NotSignedIn, Part, PartStatus, Proof, Queries,
+    Rights, RowKind, Settings, Submission, router,
 };
-use kelly_auth::{Accounts, Identity, Role, Roles};
+use kelly_auth::{Accounts, Identity, Refusal, Role, Roles, Session};
 use kelly_live::{Bounds, Hub};
 use kelly_query::{
     DatabaseHealth, Detailed, DetailedRequest, ExportFormat, ExportRequest, ExportStream, FeedPage,
@@ -22,7 +24,7 @@ use kelly_query::{
 };
 use kelly_schemas::Catalogue;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -180,6 +182,95 @@ impl Health for FakeHealth {
     }
 }
 
+/// The token of an administrator of these tests, which every request carries that brings no credentials of its own.
+pub(crate) const TOKEN: &str = "admin";
+/// The token of another one.
+pub(crate) const OTHER_TOKEN: &str = "other-admin";
+/// The code with which a session can be opened, as the administrator, once or more.
+pub(crate) const CODE: &str = "8c1f0e5b9a7d4c36";
+/// The session it opens.
+pub(crate) const SESSION: &str = "a-session";
+
+/// Signs an administrator in, and refuses as its credentials say.
+pub(crate) struct FakeAuthenticate {
+    changed: watch::Sender<u64>,
+    /// Users whose tokens are `user-` and their place here.
+    users: Mutex<Vec<Identity>>,
+    pub(crate) closed: Mutex<Vec<Identity>>,
+}
+
+impl FakeAuthenticate {
+    /// A token of this user.
+    pub(crate) fn token_of(&self, user: &Identity) -> String {
+        let mut users = self.users.lock().unwrap();
+        let place = users.iter().position(|known| known == user).unwrap_or_else(|| {
+            users.push(user.clone());
+            users.len() - 1
+        });
+        format!("user-{place}")
+    }
+
+    fn user(&self, token: &str) -> Option<Identity> {
+        let place: usize = token.strip_prefix("user-")?.parse().ok()?;
+        self.users.lock().unwrap().get(place).cloned()
+    }
+}
+
+pub(crate) fn admin() -> Identity {
+    Identity {
+        issuer: "tests".into(),
+        subject: "ada".into(),
+        roles: Roles::of(&[Role::Admin]),
+        accounts: Accounts::All,
+        token_id: Some("token-1".into()),
+        expires_at: Some(now().timestamp() + 60),
+    }
+}
+
+#[async_trait]
+impl Authenticate for FakeAuthenticate {
+    async fn identify(&self, credentials: Credentials<'_>) -> Result<Identity, NotSignedIn> {
+        match credentials {
+            Credentials::Nothing => Err(Refusal::Missing.into()),
+            Credentials::Token(TOKEN) | Credentials::Session(SESSION) => Ok(admin()),
+            Credentials::Token(OTHER_TOKEN) => Ok(Identity { subject: "bob".into(), ..admin() }),
+            Credentials::Token("keys-away") => {
+                Err(NotSignedIn::KeysUnavailable { retry_after: Duration::from_secs(7) })
+            }
+            Credentials::Token(other) | Credentials::Session(other) => {
+                if let Some(user) = self.user(other) {
+                    return Ok(user);
+                }
+                let named = Refusal::ALL.into_iter().find(|refusal| format!("{refusal:?}") == other);
+                Err(named.unwrap_or(Refusal::Signature).into())
+            }
+        }
+    }
+
+    fn recheck(&self, _: &Identity) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn revoked(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    async fn open_session(&self, proof: Proof<'_>) -> Result<Session, NotSignedIn> {
+        match proof {
+            Proof::Code(CODE) | Proof::Token(TOKEN) => {
+                Ok(Session { text: SESSION.to_owned(), identity: admin(), lasts_seconds: 60 })
+            }
+            Proof::Code(_) => Err(Refusal::Link.into()),
+            Proof::Token(_) => Err(Refusal::Signature.into()),
+        }
+    }
+
+    async fn close(&self, caller: &Identity) -> Result<(), NotKept> {
+        self.closed.lock().unwrap().push(caller.clone());
+        Ok(())
+    }
+}
+
 struct FakeMeasure;
 
 #[async_trait]
@@ -233,6 +324,7 @@ pub(crate) struct Api {
     pub(crate) latencies: Arc<LatencyBook>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) live: Arc<Live>,
+    pub(crate) authenticate: Arc<FakeAuthenticate>,
 }
 
 impl Api {
@@ -242,6 +334,11 @@ impl Api {
         let accept = Arc::new(FakeAccept { fate: setup.accept, taken: Mutex::default() });
         let latencies = Arc::new(LatencyBook::default());
         let hub = Arc::new(Hub::new(Bounds::default(), "process"));
+        let authenticate = Arc::new(FakeAuthenticate {
+            changed: watch::Sender::new(0),
+            users: Mutex::default(),
+            closed: Mutex::default(),
+        });
         let live = Live::new(hub.clone(), setup.live);
         let live = Arc::new(match setup.rights {
             Some(rights) => live.with_rights(rights),
@@ -254,15 +351,17 @@ impl Api {
             catalogue: Arc::new(Catalogue::builtin().clone()),
             measure: Arc::new(FakeMeasure),
             live: live.clone(),
+            authenticate: authenticate.clone(),
             observer: latencies.clone(),
             settings: Settings {
                 version: "1.2.3".to_owned(),
                 started_at: now() - TimeDelta::seconds(90),
                 clock: setup.clock,
                 limits: setup.limits,
+                door: Door::loopback(8_000),
             },
         });
-        Self { router, queries, accept, latencies, hub, live }
+        Self { router, queries, accept, latencies, hub, live, authenticate }
     }
 
     pub(crate) fn router(&self) -> Router {
@@ -289,7 +388,7 @@ impl Api {
         self.send_as(&everything(), method, path, headers, body).await
     }
 
-    /// Sends a request of this caller.
+    /// Sends a request of this caller, unless its headers bring other credentials along.
     pub(crate) async fn send_as(
         &self,
         identity: &Identity,
@@ -301,10 +400,14 @@ impl Api {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .extension(identity.clone())
             .header("traceparent", format!("00-{TRACE_ID}-00f067aa0ba902b7-01"));
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", "localhost:8000");
+        }
+        // A test of sign-in says so itself, if only with an empty cookie.
+        if !headers.iter().any(|(name, _)| matches!(*name, "authorization" | "cookie")) {
+            request =
+                request.header("authorization", format!("Bearer {}", self.authenticate.token_of(identity)));
         }
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -67,7 +67,7 @@ pub async fn run(arguments: &ReplayLetters, context: Context<'_>) -> anyhow::Res
     }
     let Selection { letters, more } = select(arguments, &context.store).await?;
     let client = match arguments.yes {
-        true => Some(Client::new(&context.settings.server_url())?),
+        true => Some(context.settings.client()?),
         false => None,
     };
     if let Some(client) = &client {

@@ -31,7 +31,7 @@ const HEALTH: &str = "api/v1/kelly/monitoring/health";
 pub async fn facts(settings: &Settings, local: Local, bar: &ProgressBar) -> Facts {
     bar.set_message("asking log, store and Kelly");
     let health = async {
-        let client = Client::new(&settings.server_url()).map_err(|error| format!("{error:#}"))?;
+        let client = settings.client().map_err(|error| format!("{error:#}"))?;
         let asked = tokio::time::timeout(PATIENCE, client.get(HEALTH)).await;
         let report = asked.map_err(|_| no_answer())?.map_err(|error| format!("{error:#}"))?;
         Ok::<_, String>((client, report))

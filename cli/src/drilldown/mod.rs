@@ -120,7 +120,7 @@ pub async fn run(
     let output = arguments.output.as_deref();
     let file = output.map(|path| file::form(path, arguments.format).map(|form| (path, form))).transpose()?;
     let asked = Asked {
-        client: Client::new(&settings.server_url())?,
+        client: settings.client()?,
         path: ["api", "v1", "kelly", "monitoring", "metrics", "detailed"],
         question: question(arguments)?,
     };

@@ -21,7 +21,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments;
-use crate::client::Client;
 use crate::input::{BadRow, Found, Options, Place, Row, Source, Stream};
 use crate::output::{self, grouped};
 use crate::{Settings, Usage};
@@ -189,7 +188,7 @@ impl Input {
 
 async fn target(arguments: &arguments::Replay, settings: &Settings) -> anyhow::Result<Target> {
     if arguments.log.is_none() {
-        return Ok(Target::Server(Client::new(&settings.server_url())?));
+        return Ok(Target::Server(settings.client()?));
     }
     if settings.server.is_some() {
         return Err(Usage("--log and --server name two places to send to: leave one out".to_owned()).into());

@@ -12,6 +12,7 @@ use crate::{LogAddress, StoreAddress, StoreTarget};
 async fn checked(path: &Path, flags: &str) -> anyhow::Result<Summary> {
     let settings = Settings {
         listen: ([127, 0, 0, 1], 1).into(),
+        credentials: crate::credentials::Credentials::Nothing,
         server: None,
         log: LogAddress { shown: String::new(), kafka: None },
         store: StoreAddress { shown: String::new(), target: StoreTarget::Embedded(PathBuf::new()) },

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod kafka;
 pub mod process;
 pub mod proxy;
+pub mod sign_in;
 pub mod truth;
 
 pub use engine::{Engine, TestDatabase, query};

@@ -6,12 +6,13 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::engine::program;
+use crate::sign_in;
 
 /// How long anything may take before a test fails; no test depends on how long it does take.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -23,6 +24,8 @@ pub struct Kelly {
     pub url: String,
     data: PathBuf,
     client: reqwest::Client,
+    /// Made once the secret is there, and kept: the directory may be deleted under it.
+    token: OnceLock<String>,
     log_lines: Arc<Mutex<VecDeque<String>>>,
 }
 
@@ -74,6 +77,12 @@ impl Kelly {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
+        // `serve` shares its secret with others and makes none; `up` makes its own.
+        let says_who = start.environment.iter().any(|(name, _)| name.starts_with("KELLY_AUTH"));
+        if start.arguments.first() == Some(&"serve") && !says_who {
+            let secret = sign_in::make_secret(start.data).expect("the directory is ours");
+            command.env("KELLY_AUTH_SECRET_FILE", secret);
+        }
         let mut child = command.spawn().expect("the kelly binary starts");
         let stderr = child.stderr.take().expect("stderr is piped");
         // Its words belong to the test's own output, which is shown when the test fails.
@@ -90,7 +99,14 @@ impl Kelly {
             }
         });
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("an HTTP client");
-        Self { child, url: format!("http://{listen}"), data: start.data.to_owned(), client, log_lines }
+        Self {
+            child,
+            url: format!("http://{listen}"),
+            data: start.data.to_owned(),
+            client,
+            token: OnceLock::new(),
+            log_lines,
+        }
     }
 
     /// Waits until `/readyz` says 200.
@@ -100,7 +116,7 @@ impl Kelly {
     pub async fn until_ready(&mut self) {
         let begun = Instant::now();
         loop {
-            if let Ok(answer) = self.client.get(format!("{}/readyz", self.url)).send().await
+            if let Ok(answer) = self.asked("/readyz").send().await
                 && answer.status().is_success()
             {
                 return;
@@ -192,12 +208,38 @@ impl Kelly {
         unsafe { libc::kill(self.child.id() as i32, signal) };
     }
 
+    /// A request for a path, signed in as an administrator.
+    pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.client.request(method, format!("{}{path}", self.url));
+        if self.token.get().is_none()
+            && let Some(token) = sign_in::token(&self.data)
+        {
+            let _ = self.token.set(token);
+        }
+        match self.token.get() {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// A token of an administrator.
+    ///
+    /// # Panics
+    /// Before it has made its secret.
+    pub fn token(&self) -> String {
+        self.token.get().cloned().or_else(|| sign_in::token(&self.data)).expect("the secret is made")
+    }
+
+    fn asked(&self, path: &str) -> reqwest::RequestBuilder {
+        self.request(reqwest::Method::GET, path)
+    }
+
     /// GET as JSON; the status must be 200.
     ///
     /// # Panics
     /// When it is not.
     pub async fn get(&self, path: &str) -> Value {
-        let answer = self.client.get(format!("{}{path}", self.url)).send().await.expect("an answer");
+        let answer = self.asked(path).send().await.expect("an answer");
         let (status, body) = (answer.status(), answer.text().await.expect("a body"));
         assert!(status.is_success(), "GET {path}: {status} {body}");
         serde_json::from_str(&body).unwrap_or_else(|fault| panic!("GET {path}: {fault}: {body}"))
@@ -208,7 +250,7 @@ impl Kelly {
     /// # Panics
     /// When the answer is another or none.
     pub async fn text(&self, path: &str) -> String {
-        let answer = self.client.get(format!("{}{path}", self.url)).send().await.expect("an answer");
+        let answer = self.asked(path).send().await.expect("an answer");
         let (status, body) = (answer.status(), answer.text().await.expect("a body"));
         assert!(status.is_success(), "GET {path}: {status} {body}");
         body
@@ -216,14 +258,14 @@ impl Kelly {
 
     /// GET whatever the status; `None` when the connection broke.
     pub async fn look(&self, path: &str) -> Option<(u16, Value)> {
-        let answer = self.client.get(format!("{}{path}", self.url)).send().await.ok()?;
+        let answer = self.asked(path).send().await.ok()?;
         let status = answer.status().as_u16();
         Some((status, answer.json().await.ok()?))
     }
 
     /// POST JSON; gives the status and the body, or `None` when the connection broke.
     pub async fn post(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
-        let answer = self.client.post(format!("{}{path}", self.url)).json(body).send().await.ok()?;
+        let answer = self.request(reqwest::Method::POST, path).json(body).send().await.ok()?;
         let status = answer.status().as_u16();
         let body = answer.json().await.ok()?;
         Some((status, body))

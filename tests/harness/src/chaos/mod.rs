@@ -102,7 +102,7 @@ pub async fn run(mut plan: Plan, report: impl Fn(u64)) -> Result<(Blows, Verdict
     first.until_ready().await;
     let producer = match &stage.broker {
         Some(broker) => Producer::on_kafka(broker.bootstrap(), plan.pace)?,
-        None => Producer::over_http(&stage.address, plan.pace),
+        None => Producer::over_http(&stage.address, stage.directory.path(), plan.pace),
     };
     let mut done = Blows::default();
     while done.kelly < plan.kills {

@@ -1,5 +1,6 @@
 //! The producer beside the kills: metrics as JSON and as Arrow, events, and poison, on Kafka or over HTTP.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use kelly_schemas::encode::ArrowEncoder;
 use kelly_stream::{KafkaConfig, KafkaLog, Log, LogError, NewRecord, Position};
 use serde_json::Value;
 
+use crate::sign_in;
 use crate::truth::{Event, Fate, Sample, Truth};
 
 /// A message nothing can be made of, neither as JSON nor as Arrow: it must become a dead letter, once.
@@ -48,10 +50,10 @@ impl Producer {
         Ok(Self::spawn(|truth, stop| async move { write(log, &truth, &stop, pace).await }))
     }
 
-    /// Records over HTTP at the address, whoever listens there and whether anybody does.
-    pub fn over_http(address: &str, pace: Duration) -> Self {
-        let url = format!("http://{address}");
-        Self::spawn(|truth, stop| async move { post(&url, &truth, &stop, pace).await })
+    /// Records over HTTP at the address, whoever listens there with that data directory and whether anybody does.
+    pub fn over_http(address: &str, data: &Path, pace: Duration) -> Self {
+        let place = Place { url: format!("http://{address}"), data: data.to_owned() };
+        Self::spawn(|truth, stop| async move { post(&place, &truth, &stop, pace).await })
     }
 
     fn spawn<F>(work: impl FnOnce(Arc<Mutex<Truth>>, Arc<AtomicBool>) -> F) -> Self
@@ -172,17 +174,29 @@ async fn appended(log: &dyn Log, records: Vec<NewRecord>) -> Result<Vec<Position
     }
 }
 
+/// Where a Kelly listens, and where the secret is with which the producer signs in.
+struct Place {
+    url: String,
+    data: PathBuf,
+}
+
 /// Sends requests over HTTP, to whoever listens now.
-async fn post(url: &str, truth: &Mutex<Truth>, stop: &AtomicBool, pace: Duration) -> Result<()> {
+async fn post(place: &Place, truth: &Mutex<Truth>, stop: &AtomicBool, pace: Duration) -> Result<()> {
     let client = reqwest::Client::builder()
         .no_proxy()
         .timeout(Duration::from_secs(20))
         .build()
         .context("making an HTTP client")?;
-    let base = format!("{url}/api/v1/kelly/monitoring");
+    let post_to = |route: &str| {
+        let request = client.post(format!("{}/api/v1/kelly/monitoring/{route}", place.url));
+        match sign_in::token(&place.data) {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    };
     while !stop.load(Ordering::Relaxed) {
         let (request, samples) = lock(truth).next_request();
-        let sending = client.post(format!("{base}/metrics/record"));
+        let sending = post_to("metrics/record");
         let sending = if request.is_multiple_of(ARROW_EVERY) {
             sending.header("content-type", ARROW_STREAM).body(arrow(&samples)?)
         } else {
@@ -193,7 +207,7 @@ async fn post(url: &str, truth: &Mutex<Truth>, stop: &AtomicBool, pace: Duration
         if request.is_multiple_of(EVENTS_EVERY) {
             let (request, events) = lock(truth).next_events();
             let rows: Value = events.iter().flat_map(Event::json).collect();
-            fate = sent(client.post(format!("{base}/activity/record")).json(&rows)).await;
+            fate = sent(post_to("activity/record").json(&rows)).await;
             lock(truth).settle_events(request, fate);
         }
         let pause = if fate == Fate::Acknowledged { pace } else { Duration::from_millis(20) };

@@ -1,0 +1,223 @@
+//! The deny lists of a process: the configured file, which is read again when it changes, and what requests to this process
+//! denied, which is kept in the data directory where there is one.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use anyhow::Context;
+use kelly_api::NotKept;
+use kelly_auth::{BadDenied, Denied, DeniedLine, Identity, Target};
+use kelly_cli::Usage;
+use tokio::sync::watch;
+
+/// How often the configured file is looked at: what it denies is refused within a second.
+pub const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Name of what this process denied, in its data directory.
+const KEPT_FILE: &str = "denied.jsonl";
+
+/// Both lists.
+pub struct DenyLists {
+    configured: RwLock<Arc<Denied>>,
+    kept: RwLock<Arc<Denied>>,
+    kept_path: Option<PathBuf>,
+    /// Of the configured file, from before it was read first: what changes while it is read is read again.
+    first_stamp: Option<Stamp>,
+    /// One change at a time reaches the file.
+    writing: tokio::sync::Mutex<()>,
+    changed: watch::Sender<u64>,
+}
+
+impl DenyLists {
+    /// Reads what there is.
+    pub fn open(configured: Option<&Path>, directory: Option<&Path>) -> anyhow::Result<Self> {
+        let first_stamp = configured.and_then(stamp);
+        let kept_path = directory.map(|directory| directory.join(KEPT_FILE));
+        let kept = match &kept_path {
+            Some(path) => read(path)?.unwrap_or_default(),
+            None => Denied::default(),
+        };
+        let configured = configured.map(|path| {
+            read(path)?.ok_or_else(|| {
+                Usage(format!(
+                    "KELLY_AUTH_DENIED: the file {} is not there; make it, if empty",
+                    path.display()
+                ))
+                .into()
+            })
+        });
+        let configured: Option<anyhow::Result<Denied>> = configured;
+        Ok(Self {
+            configured: RwLock::new(Arc::new(configured.transpose()?.unwrap_or_default())),
+            kept: RwLock::new(Arc::new(kept)),
+            kept_path,
+            first_stamp,
+            writing: tokio::sync::Mutex::new(()),
+            changed: watch::Sender::new(0),
+        })
+    }
+
+    /// Changes whenever a list does.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Whether this caller is refused.
+    pub fn denies(&self, caller: &Identity, now: i64) -> bool {
+        [&self.configured, &self.kept]
+            .into_iter()
+            .any(|list| list.read().unwrap_or_else(PoisonError::into_inner).denies(caller, now))
+    }
+
+    /// What this process denied.
+    fn kept(&self) -> Arc<Denied> {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Denies until a time; in force, and on disk where it is kept, once this returns.
+    pub async fn deny(&self, target: Target, until: Option<i64>, now: i64) -> Result<(), NotKept> {
+        let _alone = self.writing.lock().await;
+        let mut list = Denied::clone(&self.kept());
+        list.forget_ended(now);
+        list.add(target, until).map_err(|_| NotKept::Full)?;
+        self.put(list).await
+    }
+
+    async fn put(&self, list: Denied) -> Result<(), NotKept> {
+        let list = Arc::new(list);
+        if let Some(path) = self.kept_path.clone() {
+            let written = list.clone();
+            let writing = tokio::task::spawn_blocking(move || write(&path, &written));
+            let outcome = writing.await.map_err(|error| NotKept::Unwritable { reason: error.to_string() })?;
+            outcome.map_err(|error| NotKept::Unwritable { reason: error.to_string() })?;
+        }
+        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = list;
+        self.tell();
+        Ok(())
+    }
+
+    /// Looks at the configured file until it is dropped. A file that is wrong, or gone, denies what it did before: a
+    /// slip must let nobody in again.
+    pub async fn watch(self: Arc<Self>, path: PathBuf) {
+        let mut seen = self.first_stamp;
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let found = stamp(&path);
+            if found == seen {
+                continue;
+            }
+            seen = found;
+            match read(&path) {
+                Ok(Some(list)) => {
+                    *self.configured.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(list);
+                    self.tell();
+                    tracing::info!(file = %path.display(), "the deny list was read again");
+                }
+                Ok(None) => {
+                    tracing::error!(file = %path.display(), "the deny list is gone; what it denied is still denied");
+                }
+                Err(error) => {
+                    tracing::error!("the deny list is wrong and what was denied before still is: {error:#}")
+                }
+            }
+        }
+    }
+
+    fn tell(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+}
+
+/// What changes with a file's content: its node, size, and times of change.
+type Stamp = (u64, u64, i64, i64, i64, i64);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()))
+}
+
+fn read(path: &Path) -> anyhow::Result<Option<Denied>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("reading the deny list {}", path.display())),
+    };
+    let wrong = |error: BadDenied| Usage(format!("the deny list {}: {error}", path.display()));
+    Ok(Some(Denied::parse(&text).map_err(wrong)?))
+}
+
+/// Written whole or not at all, and on disk.
+fn write(path: &Path, list: &Denied) -> std::io::Result<()> {
+    let temporary = path.with_extension("new");
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut text = String::new();
+    for (target, until) in list.iter() {
+        text.push_str(&serde_json::to_string(&DeniedLine::of(&target, until))?);
+        text.push('\n');
+    }
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    path.parent().map_or(Ok(()), |parent| fs::File::open(parent)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kelly_auth::{Accounts, Roles};
+
+    fn caller(subject: &str, token: Option<&str>) -> Identity {
+        Identity {
+            issuer: "kelly".into(),
+            subject: subject.into(),
+            roles: Roles::NONE,
+            accounts: Accounts::All,
+            token_id: token.map(Into::into),
+            expires_at: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_denied_still_is_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || DenyLists::open(None, Some(directory.path())).unwrap();
+        let lists = open();
+        let mut changed = lists.changed();
+        lists.deny(Target::Token("t-1".into()), Some(100), 10).await.unwrap();
+        lists.deny(Target::User { issuer: None, subject: "bob".into() }, None, 10).await.unwrap();
+        assert!(changed.has_changed().unwrap());
+        changed.mark_unchanged();
+        let lists = open();
+        assert!(lists.denies(&caller("alice", Some("t-1")), 99));
+        assert!(!lists.denies(&caller("alice", Some("t-1")), 100), "it has ended");
+        assert!(lists.denies(&caller("bob", None), 1_000));
+    }
+
+    #[tokio::test]
+    async fn a_configured_list_is_read_again_and_a_wrong_one_lets_nobody_in() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("denied");
+        assert!(DenyLists::open(Some(&path), None).err().unwrap().to_string().contains("is not there"));
+        fs::write(&path, "# nobody\n").unwrap();
+        let lists = Arc::new(DenyLists::open(Some(&path), None).unwrap());
+        let mut changed = lists.changed();
+        let watching = tokio::spawn(lists.clone().watch(path.clone()));
+        fs::write(&path, "{\"sub\": \"bob\"}\n").unwrap();
+        changed.changed().await.unwrap();
+        assert!(lists.denies(&caller("bob", None), 0));
+        fs::write(&path, "bob\n").unwrap();
+        // Of what is wrong nothing tells but the log; the next right one shows that it was passed over.
+        fs::write(directory.path().join("next"), "{\"sub\": \"eve\"}\n{\"sub\": \"bob\"}\n").unwrap();
+        fs::rename(directory.path().join("next"), &path).unwrap();
+        changed.changed().await.unwrap();
+        assert!(lists.denies(&caller("eve", None), 0) && lists.denies(&caller("bob", None), 0));
+        watching.abort();
+    }
+}

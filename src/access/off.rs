@@ -1,0 +1,50 @@
+//! Authentication that is off: everybody is an administrator. On loopback only.
+
+use async_trait::async_trait;
+use kelly_api::{Authenticate, Credentials, NotKept, NotSignedIn, Proof};
+use kelly_auth::{Accounts, Identity, Refusal, Role, Roles, Session};
+use tokio::sync::watch;
+
+/// Lets everybody in.
+pub struct Off {
+    everybody: Identity,
+    never: watch::Sender<u64>,
+}
+
+impl Off {
+    pub fn new() -> Self {
+        let everybody = Identity {
+            issuer: "off".into(),
+            subject: "everybody".into(),
+            roles: Roles::of(&[Role::Admin]),
+            accounts: Accounts::All,
+            token_id: None,
+            expires_at: None,
+        };
+        Self { everybody, never: watch::Sender::new(0) }
+    }
+}
+
+#[async_trait]
+impl Authenticate for Off {
+    async fn identify(&self, _: Credentials<'_>) -> Result<Identity, NotSignedIn> {
+        Ok(self.everybody.clone())
+    }
+
+    fn recheck(&self, _: &Identity) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn revoked(&self) -> watch::Receiver<u64> {
+        self.never.subscribe()
+    }
+
+    /// There are none to be opened: no link is given out.
+    async fn open_session(&self, _: Proof<'_>) -> Result<Session, NotSignedIn> {
+        Err(Refusal::Link.into())
+    }
+
+    async fn close(&self, _: &Identity) -> Result<(), NotKept> {
+        Ok(())
+    }
+}
