@@ -18,6 +18,7 @@ mod live;
 mod other_producers;
 mod python;
 mod real_series;
+mod rights;
 mod roles_apart;
 mod sign_in;
 mod tools;
