@@ -4,6 +4,7 @@ mod access;
 mod cli;
 mod config;
 mod demo;
+mod limits;
 mod permissions;
 mod roles;
 mod rows;

@@ -1,6 +1,8 @@
-//! Whether a caller may use a route at all: the layer around all routes. It denies by default: what the table does not have is
+//! Whether a caller may use a route at all, and has budget left for it: the layer around all routes. It denies by default: what the table does not have is
 //! not answered, and who has no role with the permission is told which one is missing. Which accounts a caller sees is for the
 //! question to say.
+
+use std::num::NonZeroU32;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -11,14 +13,43 @@ use kelly_auth::{Identity, NotPermitted, Permission};
 use crate::access::{Access, Found, RouteTable};
 use crate::caller::identity_of;
 use crate::problem::{Code, Problem};
+use crate::rates::{Budget, Charged, Use, pay, payer, whose};
 use crate::state::HandlerState;
 
 /// The layer; it stands behind routing and before everything a route does.
 pub(crate) async fn authorise(State(shared): State<HandlerState>, request: Request, next: Next) -> Response {
-    match refusal(&shared.routes, &request) {
+    // What is refused costs too: who asks for what they may not do pays for asking.
+    let mut charged = None;
+    if let Some((budget, whose)) = payer_of(&shared, &request) {
+        let wanted = Use { budget, whose: &whose, amount: NonZeroU32::MIN };
+        let taken = pay(&*shared.app.counts, wanted).await;
+        if let Err(problem) = taken.check() {
+            return noted(&shared, problem.into_response(), Some(taken));
+        }
+        charged = Some(taken);
+    }
+    let response = match refusal(&shared.routes, &request) {
         None => next.run(request).await,
         Some(refusal) => refusal,
+    };
+    noted(&shared, response, charged)
+}
+
+/// Whose budget a request is taken from, and which, where its route has one.
+fn payer_of(shared: &HandlerState, request: &Request) -> Option<(Budget, String)> {
+    let caller = request.extensions().get::<Identity>()?;
+    let path = request.extensions().get::<MatchedPath>()?;
+    let Found::Route(Access::Needs(permission)) = shared.routes.find(path.as_str(), request.method()) else {
+        return None;
+    };
+    Some((payer(permission)?, whose(caller)))
+}
+
+fn noted(shared: &HandlerState, mut response: Response, charged: Option<Charged>) -> Response {
+    if let Some(charged) = charged {
+        charged.note_on(response.headers_mut(), &shared.gates.limits().quotas);
     }
+    response
 }
 
 /// Why a request goes no further, if it does not.

@@ -13,6 +13,7 @@ use crate::nearest::nearest;
 use crate::parameters::echo;
 use crate::ports::Observation;
 use crate::problem::{Code, Problem};
+use crate::rates::{POLICY_HEADER, STATE_HEADER};
 use crate::state::HandlerState;
 use crate::trace::{TRACE_HEADER, TraceId};
 
@@ -29,6 +30,9 @@ const COMMON_HEADERS: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     (header::CACHE_CONTROL, "no-store"),
 ];
+
+/// Headers of an error that stay when its document is written; the document says the rest.
+const KEPT_ON_ERRORS: [HeaderName; 3] = [header::ALLOW, POLICY_HEADER, STATE_HEADER];
 
 /// The template of the matched route, carried outwards with the response: the outermost layer
 /// stands before routing and would not know it.
@@ -96,16 +100,13 @@ struct Asked<'a> {
 
 fn as_problem(mut response: Response, asked: &Asked<'_>, trace_id: TraceId) -> Response {
     let status = response.status();
-    let allow = response.headers_mut().remove(header::ALLOW);
-    let problem = response
-        .extensions_mut()
-        .remove::<Problem>()
-        .unwrap_or_else(|| describe_bare(status, asked, allow.as_ref()));
+    let kept = KEPT_ON_ERRORS.map(|name| response.headers_mut().remove(&name).map(|value| (name, value)));
+    let allow = kept.iter().flatten().find(|(name, _)| *name == header::ALLOW).map(|(_, value)| value);
+    let problem =
+        response.extensions_mut().remove::<Problem>().unwrap_or_else(|| describe_bare(status, asked, allow));
     log(&problem, asked, trace_id);
     let mut rendered = problem.render(trace_id);
-    if let Some(allow) = allow {
-        rendered.headers_mut().insert(header::ALLOW, allow);
-    }
+    rendered.headers_mut().extend(kept.into_iter().flatten());
     rendered
 }
 

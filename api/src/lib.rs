@@ -27,6 +27,7 @@ mod parameters;
 mod ports;
 mod problem;
 mod queries;
+pub mod rates;
 mod route_list;
 mod route_times;
 mod router;

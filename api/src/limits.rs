@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::caller::Caller;
 use crate::exports::{Exports, NoPlace, Place, ReadingPace};
 use crate::problem::{Code, Problem};
+use crate::rates::Quotas;
 
 /// Open connections; the next one waits in the kernel's backlog until one closes.
 pub const MAX_CONNECTIONS: usize = 2_048;
@@ -26,6 +27,8 @@ pub const MAX_ROW_FAULTS: usize = 100;
 /// The bounds that act on single requests.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// What callers may use in a minute. At it: 429 `too_many_requests` with Retry-After.
+    pub quotas: Quotas,
     /// Requests being worked on, `/livez` aside. At it: 503 `server_busy` with Retry-After.
     pub max_requests: usize,
     /// Queries running on the store at once; a question that asks several at once takes a turn for each. At it: the next one
@@ -58,6 +61,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            quotas: Quotas::default(),
             max_requests: 1_024,
             max_running_queries: 16,
             max_waiting_queries: 128,

@@ -92,6 +92,7 @@ pub(crate) fn require_sign_in(document: &mut OpenApi, is_open: impl Fn(&Method, 
             operation.security = Some(required());
             let responses = &mut operation.responses.responses;
             responses.extend(problem_responses(&SIGN_IN_CODES));
+            responses.extend(problem_responses(&[Code::TooManyRequests]));
             // Without the issuer's keys nobody can say whose a token is: beside what else is answered with that status.
             let described = problem_responses(&[Code::KeysUnavailable]);
             for (status, response) in described {
@@ -274,7 +275,7 @@ fn problem_response(definitions: &[Definition]) -> Response {
         .description(names.join(", "))
         .content(PROBLEM_JSON, content)
         .header(TRACE_HEADER, header("The request's id in Kelly's log.", Type::String));
-    if definitions.iter().any(|definition| definition.status.as_u16() == 503) {
+    if definitions.iter().any(|definition| matches!(definition.status.as_u16(), 429 | 503)) {
         response = response.header("retry-after", header("Seconds after which to try again.", Type::Integer));
     }
     response.build()

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::rates::RowBudget;
+
 /// Takes rows sent over HTTP and puts them on the log.
 #[async_trait]
 pub trait Accept: Send + Sync {
@@ -30,6 +32,8 @@ pub struct Submission {
     pub form: BodyForm,
     /// The accounts that the client may record for; a row of another one, or of none, is a bad row.
     pub accounts: Accounts,
+    /// Pays for the rows once they are counted, before any is appended.
+    pub rows: RowBudget,
     /// The bytes, never more than [`crate::Limits::max_body_bytes`].
     pub body: Bytes,
 }
@@ -88,6 +92,12 @@ pub enum NotAccepted {
     TooLarge {
         /// What is too large, the limit and how to fix it, for the client, without a full stop.
         reason: String,
+    },
+    /// The client has recorded as many rows as it may for now.
+    #[error("the client's budget of rows is used up")]
+    OverBudget {
+        /// When it is worth trying again.
+        retry_after: Duration,
     },
     /// The log has no room now.
     #[error("the log is full: {reason}")]

@@ -12,6 +12,7 @@ use crate::limits::{Gates, Limits};
 use crate::live::Live;
 use crate::ports::{Accept, Authenticate, Health, Measure, Observe};
 use crate::queries::Queries;
+use crate::rates::CountUse;
 use crate::route_times::RouteTimes;
 
 /// The parts behind the API and its settings.
@@ -31,6 +32,8 @@ pub struct AppState {
     pub live: Arc<Live>,
     /// Tells whose a request is.
     pub authenticate: Arc<dyn Authenticate>,
+    /// Counts what callers use of their budgets.
+    pub counts: Arc<dyn CountUse>,
     /// Sees every request.
     pub observer: Arc<dyn Observe>,
     /// Settings.

@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-pub use self::arrival::Arrival;
+pub use self::arrival::{AdmitAll, AdmitRows, Arrival};
 use self::outcome::Checked;
 pub use self::outcome::{AcceptError, Accepted, BadRow, MAX_REPORTED};
 
@@ -83,7 +83,8 @@ impl Acceptor {
         form: Form,
         arrival: &Arrival,
     ) -> Result<Accepted, AcceptError> {
-        self.append(self.check(kind, body, form, arrival)?).await
+        let checked = self.check(kind, body, form, arrival)?;
+        self.append(checked, &*arrival.admission).await
     }
 
     /// Checks a body of metrics that is an Arrow IPC stream and appends it. Returns when it is durable.
@@ -91,16 +92,19 @@ impl Acceptor {
         // It is never closed, so there always is a permit in the end.
         let permit = Arc::clone(&self.checking).acquire_owned().await.ok();
         let (limits, partitions) = (self.limits, self.metric_partitions);
+        let admission = Arc::clone(&arrival.admission);
         // Thousands of rows are read and written anew: too long for a thread that serves others meanwhile. The permit
         // goes along, for the check goes on when nobody waits for it any more.
         let checked = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             arrow::check(&body, &arrival, &limits, partitions)
         });
-        self.append(checked.await.map_err(AcceptError::BrokenOff)??).await
+        self.append(checked.await.map_err(AcceptError::BrokenOff)??, &*admission).await
     }
 
-    async fn append(&self, checked: Checked) -> Result<Accepted, AcceptError> {
+    async fn append(&self, checked: Checked, admission: &dyn AdmitRows) -> Result<Accepted, AcceptError> {
+        let admitted = admission.admit(checked.rows).await;
+        admitted.map_err(|retry_after| AcceptError::OverBudget { retry_after })?;
         let accepted = Accepted { rows: checked.rows, ids: checked.ids };
         if !checked.records.is_empty() {
             self.log.append(checked.records).await.map_err(AcceptError::Log)?;

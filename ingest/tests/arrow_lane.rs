@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use kelly_auth::Accounts;
 use kelly_harness::{KafkaBroker, TestDatabase};
-use kelly_ingest::accept::{AcceptError, Acceptor, Arrival, Kind};
+use kelly_ingest::accept::{AcceptError, Acceptor, AdmitAll, AdmitRows, Arrival, Kind};
 use kelly_ingest::evidence::{Evidence, Source};
 use kelly_ingest::{
     Batch, BatchBounds, BatchBuilder, Block, IngestConfig, InsertError, Nonce, Pipeline, Rules, Tables,
@@ -295,7 +295,7 @@ fn topic(name: &str) -> TopicSpec {
 
 /// A sender who is not limited.
 fn anybody() -> Arrival {
-    Arrival { now_ms: LOG_TIME_MS, accounts: Accounts::All }
+    Arrival { now_ms: LOG_TIME_MS, accounts: Accounts::All, admission: Arc::new(AdmitAll) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -336,6 +336,40 @@ async fn who_is_limited_to_accounts_records_for_those_or_not_at_all() {
             assert_eq!(outcome, expected, "{accounts:?}");
         }
     }
+    log.close().await.unwrap();
+}
+
+/// Lets up to so many rows in at once.
+struct AtMost(usize);
+
+#[async_trait::async_trait]
+impl AdmitRows for AtMost {
+    async fn admit(&self, rows: usize) -> Result<(), Duration> {
+        if rows <= self.0 { Ok(()) } else { Err(Duration::from_secs(7)) }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_over_the_senders_budget_of_rows_is_refused_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(EmbeddedConfig::new(directory.path())).unwrap());
+    log.ensure_topics(&[topic(Stream::Metrics.topic()), topic(Stream::Activity.topic())]).await.unwrap();
+    let acceptor = Acceptor::new(Arc::clone(&log), Limits::default()).await.unwrap();
+    let limited = Arrival { admission: Arc::new(AtMost(2)), ..anybody() };
+    let three = vec![rows()[3].clone(); 3];
+    for outcome in [
+        acceptor.accept(Kind::Metrics, &as_json(&three), Form::Json, &limited).await,
+        acceptor.accept_arrow(as_arrow(&three, true, 2).into(), limited.clone()).await,
+    ] {
+        match outcome {
+            Err(AcceptError::OverBudget { retry_after }) => assert_eq!(retry_after, Duration::from_secs(7)),
+            other => panic!("{other:?}"),
+        }
+    }
+    let ends = log.ends(Stream::Metrics.topic()).await.unwrap();
+    assert!(ends.iter().all(|ends| ends.high == 0), "{ends:?}");
+    let taken = acceptor.accept(Kind::Metrics, &as_json(&three[..2]), Form::Json, &limited).await.unwrap();
+    assert_eq!(taken.rows, 2);
     log.close().await.unwrap();
 }
 

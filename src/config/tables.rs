@@ -144,6 +144,34 @@ settings! {
 }
 
 settings! {
+    /// What a caller may use in a minute.
+    pub struct CallerLimits {
+        /// requests a minute of a user, those that record and emergency ones aside
+        requests: u32 = setting("limits.requests_per_minute", "KELLY_LIMIT_REQUESTS_PER_MINUTE")
+            .within(count(1, 1_000_000_000))
+            .default("1000"),
+        /// emergency requests a minute of a user; no other traffic uses them up
+        emergency: u32 = setting("limits.emergency_per_minute", "KELLY_LIMIT_EMERGENCY_PER_MINUTE")
+            .within(count(60, 1_000_000_000))
+            .default("300"),
+        /// rows a minute that a user may record
+        recorded_rows: u32 = setting("limits.recorded_rows_per_minute", "KELLY_LIMIT_RECORDED_ROWS_PER_MINUTE")
+            .within(count(100_000, 4_000_000_000))
+            .default("6000000"),
+        /// bytes of bodies a minute in which a user may record them
+        recorded_bytes: u64 = setting("limits.recorded_bytes_per_minute", "KELLY_LIMIT_RECORDED_BYTES_PER_MINUTE")
+            .within(bytes(16 * MIB, 1024 * GIB))
+            .default("4GiB"),
+        /// sign-ins a minute that may fail from one address
+        failed_sign_ins: u32 = setting("limits.failed_sign_ins_per_minute", "KELLY_LIMIT_FAILED_SIGN_INS_PER_MINUTE")
+            .within(count(1, 1_000_000))
+            .default("30"),
+        /// redis://… in which instances count together; unset: each counts for itself
+        redis_url: Option<Secret> = setting("limits.redis_url", "KELLY_REDIS_URL").secret(),
+    }
+}
+
+settings! {
     /// Emergency actions.
     #[expect(dead_code, reason = "checked, and without effect yet")]
     pub struct Emergency {
@@ -174,7 +202,7 @@ settings! {
 }
 
 /// The tables, in the order in which `kelly config` shows them.
-pub const TABLES: [&[Setting]; 9] = [
+pub const TABLES: [&[Setting]; 10] = [
     General::SETTINGS,
     Auth::SETTINGS,
     StoreAccess::SETTINGS,
@@ -182,6 +210,7 @@ pub const TABLES: [&[Setting]; 9] = [
     Topics::SETTINGS,
     Ingest::SETTINGS,
     Monitoring::SETTINGS,
+    CallerLimits::SETTINGS,
     Emergency::SETTINGS,
     WebSocket::SETTINGS,
 ];

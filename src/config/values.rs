@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use super::setting::{FromSetting, Setting};
 use super::sources::{Fault, Merged};
-use super::tables::{Auth, Emergency, General, Ingest, Kafka, Monitoring, StoreAccess, Topics, WebSocket};
+use super::tables::{
+    Auth, CallerLimits, Emergency, General, Ingest, Kafka, Monitoring, StoreAccess, Topics, WebSocket,
+};
 use super::targets::{LogTarget, StoreTarget};
 
 /// What is in force: the tables' values, and what follows from them. Settings of parts that do not exist yet
@@ -16,6 +18,8 @@ pub struct Config {
     pub general: General,
     /// Who gets in; the secret also from its file.
     pub auth: Auth,
+    /// What a caller may use.
+    pub limits: CallerLimits,
     /// Which log: the one that was named, or the embedded one below the data directory.
     pub log: LogTarget,
     /// Which store: the one that was named, or the embedded one in the data directory.
@@ -46,6 +50,7 @@ pub fn typed(merged: &Merged) -> Result<Config, Vec<Fault>> {
         store: general.store.clone().unwrap_or_else(|| StoreTarget::Embedded(data.clone())),
         general,
         auth: Auth::read(&mut reader),
+        limits: CallerLimits::read(&mut reader),
         store_access: StoreAccess::read(&mut reader),
         kafka: Kafka::read(&mut reader),
         kafka_properties: merged.kafka_properties.clone(),

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::progress::Progress;
 use super::retention::Configured;
+use crate::limits::SharedCounts;
 
 /// The parts of a role that are looked at.
 pub struct Watched {
@@ -36,6 +37,8 @@ pub struct PartsHealth {
     ingest: Option<Arc<Progress>>,
     live: Arc<Live>,
     configured: Configured,
+    /// Limits, where instances share them.
+    limits: Option<Arc<SharedCounts>>,
     retentions: RetentionReader,
     log_trouble: Trouble,
     store_trouble: Trouble,
@@ -105,7 +108,8 @@ const LAG_REPORTED_ABOVE: u64 = 1_000_000;
 impl Health for PartsHealth {
     async fn parts(&self) -> Vec<Part> {
         let (log, store, ingest) = tokio::join!(self.log(), self.store(), self.ingest());
-        [Some(log), Some(store), ingest, Some(self.live())].into_iter().flatten().collect()
+        let limits = self.limits.as_ref().map(|limits| limits.health());
+        [Some(log), Some(store), ingest, Some(self.live()), limits].into_iter().flatten().collect()
     }
 }
 
@@ -115,7 +119,12 @@ impl PartsHealth {
         let Watched { log, store, ingest, live } = watched;
         let (log_trouble, store_trouble) = (Trouble::new("log"), Trouble::new("store"));
         let retentions = RetentionReader::default();
-        Self { log, store, ingest, live, configured, retentions, log_trouble, store_trouble }
+        Self { log, store, ingest, live, configured, limits: None, retentions, log_trouble, store_trouble }
+    }
+
+    /// The same with the limits that instances share.
+    pub fn with_limits(self, limits: Option<Arc<SharedCounts>>) -> Self {
+        Self { limits, ..self }
     }
 
     /// Looks at the log once, so that trouble which is there from the start is logged then.

@@ -24,6 +24,7 @@ use super::progress::Progress;
 use super::record::LogAcceptor;
 use super::retention::Configured;
 use crate::config::Config;
+use crate::limits;
 
 /// Connections the system keeps waiting until they are accepted.
 const BACKLOG: u32 = 1_024;
@@ -107,7 +108,10 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
     });
     let stop = CancellationToken::new();
     let measure = IngestRates::start(ingest.clone(), stop.clone());
-    let health = PartsHealth::new(Watched { log, store, ingest, live: live.clone() }, Configured::of(config));
+    let quotas = limits::quotas(&config.limits);
+    let counts = limits::counts(&config.limits, quotas)?;
+    let health = PartsHealth::new(Watched { log, store, ingest, live: live.clone() }, Configured::of(config))
+        .with_limits(counts.shared);
     health.look().await;
     let router = kelly_api::router(AppState {
         queries: Arc::new(queries),
@@ -117,12 +121,13 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         catalogue,
         live: live.clone(),
         authenticate,
+        counts: counts.counts,
         observer: latencies,
         settings: Settings {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: Utc::now(),
             clock: Utc::now,
-            limits: kelly_api::Limits::default(),
+            limits: kelly_api::Limits { quotas, ..kelly_api::Limits::default() },
             door: Door::loopback(config.general.listen.port()),
         },
     });

@@ -1,11 +1,13 @@
 //! Recording over HTTP: from what the API takes to what ingest's acceptor does, and back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::Utc;
+use kelly_api::rates::RowBudget;
 use kelly_api::{Accept, Accepted, BodyForm, NotAccepted, RowFault, RowKind, Submission};
-use kelly_ingest::accept::{AcceptError, Acceptor, Arrival, BadRow, Kind};
+use kelly_ingest::accept::{AcceptError, Acceptor, AdmitRows, Arrival, BadRow, Kind};
 use kelly_schemas::decode::{Form, without_byte_order_mark};
 use kelly_schemas::{Fault, error_chain};
 use kelly_stream::LogError;
@@ -22,6 +24,16 @@ impl LogAcceptor {
     }
 }
 
+/// The sender's budget of rows, as the acceptor asks for it.
+struct Budgeted(RowBudget);
+
+#[async_trait]
+impl AdmitRows for Budgeted {
+    async fn admit(&self, rows: usize) -> Result<(), Duration> {
+        self.0.pay(rows).await
+    }
+}
+
 /// When a full log is worth another try: ingest or retention make room within seconds.
 const RETRY_FULL: Duration = Duration::from_secs(2);
 
@@ -32,7 +44,11 @@ impl Accept for LogAcceptor {
             RowKind::Metrics => Kind::Metrics,
             RowKind::Activity => Kind::Activity,
         };
-        let arrival = Arrival { now_ms: Utc::now().timestamp_millis(), accounts: submission.accounts };
+        let arrival = Arrival {
+            now_ms: Utc::now().timestamp_millis(),
+            accounts: submission.accounts,
+            admission: Arc::new(Budgeted(submission.rows)),
+        };
         let body = &submission.body;
         let accepted = match submission.form {
             BodyForm::Json => self.acceptor.accept(kind, body, Form::Json, &arrival).await,
@@ -96,6 +112,7 @@ fn not_accepted(error: AcceptError) -> NotAccepted {
                 .collect(),
             total: total as u64,
         },
+        AcceptError::OverBudget { retry_after } => NotAccepted::OverBudget { retry_after },
         AcceptError::Encoding(error) => NotAccepted::Unavailable { reason: error_chain(&error) },
         AcceptError::BrokenOff(error) => NotAccepted::Unavailable { reason: error_chain(&error) },
         AcceptError::Log(LogError::Full { what }) => {

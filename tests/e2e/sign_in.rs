@@ -226,3 +226,39 @@ async fn authentication_can_be_off_and_says_so() {
     assert!(said.contains("authentication is off") && logged.contains("authentication is off"), "{said}");
     up.end();
 }
+
+/// A budget each for what a user asks and for what an address tries; the one does not touch the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_or_tries_too_often_is_told_to_wait_and_nobody_else() {
+    let place = tempfile::tempdir().expect("a directory");
+    let data = place.path().join("data");
+    let environment =
+        [("KELLY_LIMIT_REQUESTS_PER_MINUTE", "3"), ("KELLY_LIMIT_FAILED_SIGN_INS_PER_MINUTE", "2")];
+    let up = Up::start(&data, &free_address(), &environment).await;
+    let directory = data.to_str().expect("a plain path");
+    let token_of = |sub: &str| {
+        let arguments = ["token", "--sub", sub, "--role", "viewer", "--data", directory];
+        let (code, token, stderr) = run(&arguments, &[], place.path());
+        assert_eq!(code, Some(0), "{stderr}");
+        bearer(token.trim())
+    };
+    let (ann, bob) = (token_of("ann"), token_of("bob"));
+    let health = format!("{BASE}/health");
+
+    let mut tried = Vec::new();
+    for _ in 0..3 {
+        tried.push(up.verdict(&health, &[(AUTHORIZATION, "Bearer a.b.c")]).await);
+    }
+    assert_eq!(tried, ["token_malformed", "token_malformed", "too_many_requests"]);
+    // What brings nothing along tries nothing.
+    assert_eq!(up.verdict(&health, &[]).await, "not_signed_in");
+
+    let mut asked = Vec::new();
+    for _ in 0..4 {
+        asked.push(up.verdict(&health, &[(AUTHORIZATION, &ann)]).await);
+    }
+    assert_eq!(asked, ["200", "200", "200", "too_many_requests"]);
+    assert_eq!(up.verdict(&health, &[(AUTHORIZATION, &bob)]).await, "200");
+    assert_eq!(up.verdict("/livez", &[]).await, "200");
+    up.end();
+}

@@ -85,6 +85,8 @@ pub enum Code {
     BadRequest,
     /// A defect of Kelly.
     Internal,
+    /// The caller's budget is used up.
+    TooManyRequests,
     /// A bound of this server is reached.
     ServerBusy,
     /// The log has no room.
@@ -118,7 +120,7 @@ pub struct Definition {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::InvalidParameter,
         Self::RangeTooLong,
         Self::QueryTooLarge,
@@ -158,6 +160,7 @@ impl Code {
         Self::TooManySockets,
         Self::BadRequest,
         Self::Internal,
+        Self::TooManyRequests,
         Self::ServerBusy,
         Self::LogFull,
         Self::LogUnavailable,
@@ -284,6 +287,12 @@ impl Code {
                 StatusCode::UNAUTHORIZED,
                 "The token's issuer is not accepted here",
                 "Send a token of an issuer that this Kelly knows; `kelly config` lists them, and `iss` must match to the letter.",
+            ),
+            Self::TooManyRequests => (
+                "too_many_requests",
+                StatusCode::TOO_MANY_REQUESTS,
+                "You have used up what you may ask for within a minute",
+                "Wait for the seconds of Retry-After. `RateLimit-Policy` and `RateLimit` say how much there is and what is left.",
             ),
             Self::TokenKey => (
                 "token_key_unknown",

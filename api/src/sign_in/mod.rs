@@ -3,6 +3,9 @@
 
 pub(crate) mod credentials;
 
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, ORIGIN};
 use axum::http::{HeaderMap, Method};
@@ -10,8 +13,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use kelly_auth::Identity;
 
+use crate::caller::Caller;
 use crate::ports::{Credentials, NotSignedIn};
 use crate::problem::{Code, Problem};
+use crate::rates::{Budget, Use, pay};
 use crate::state::HandlerState;
 
 /// A header that no page of another origin can send without asking first, and nobody answers that.
@@ -33,7 +38,27 @@ pub(crate) async fn sign_in(
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(problem) => problem.into_response(),
+        Err(problem) => limited(&shared, &Caller::of(request.extensions()), problem).await.into_response(),
+    }
+}
+
+/// The problem of a sign-in that failed, or after too many of them from one address, that one. Who is signed in is not
+/// touched, whoever shares the address; nothing brought along is no attempt.
+pub(crate) async fn limited(shared: &HandlerState, caller: &Caller, problem: Problem) -> Problem {
+    let Caller::Address(address) = caller else { return problem };
+    if problem.code() == Code::NotSignedIn || !problem.code().definition().status.is_client_error() {
+        return problem;
+    }
+    let whose = network_of(*address).to_string();
+    let wanted = Use { budget: Budget::FailedSignIns, whose: &whose, amount: NonZeroU32::MIN };
+    pay(&*shared.app.counts, wanted).await.check().err().unwrap_or(problem)
+}
+
+/// What one caller is likely to have of addresses: an IPv4 address, or a /64 of IPv6.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
     }
 }
 

@@ -7,6 +7,7 @@ mod errors;
 mod examples;
 mod exports;
 mod health;
+mod limits;
 mod live;
 mod openapi;
 mod pages;

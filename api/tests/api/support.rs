@@ -10,6 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
+use kelly_api::rates::OwnCounts;
 use kelly_api::{
     Accept, Accepted, AppState, Authenticate, Credentials, Door, Health, IngestPerformance, LatencyBook,
     Limits, Live, LiveSettings, Measure, NotAccepted, NotKept, NotSignedIn, Part, PartStatus, Proof, Queries,
@@ -352,6 +353,7 @@ impl Api {
             measure: Arc::new(FakeMeasure),
             live: live.clone(),
             authenticate: authenticate.clone(),
+            counts: Arc::new(OwnCounts::new(&setup.limits.quotas)),
             observer: latencies.clone(),
             settings: Settings {
                 version: "1.2.3".to_owned(),

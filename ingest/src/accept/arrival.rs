@@ -1,16 +1,41 @@
-//! When a body came, and from whom.
+//! When a body came, from whom, and what they may record.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
 use kelly_auth::Accounts;
 use kelly_schemas::decode::Origin;
 use kelly_schemas::{Fault, Limits};
 
+/// Says whether rows fit into what their sender may record for now.
+#[async_trait]
+pub trait AdmitRows: Send + Sync {
+    /// Asked once a body, when its rows are counted and all are good, before any of them is appended. An error says
+    /// after which time it is worth trying again.
+    async fn admit(&self, rows: usize) -> Result<(), Duration>;
+}
+
+/// Lets any number of rows in.
+#[derive(Debug, Clone, Copy)]
+pub struct AdmitAll;
+
+#[async_trait]
+impl AdmitRows for AdmitAll {
+    async fn admit(&self, _rows: usize) -> Result<(), Duration> {
+        Ok(())
+    }
+}
+
 /// When a body came, and from whom.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Arrival {
     /// Now, in milliseconds since 1970.
     pub now_ms: i64,
     /// The accounts that the sender may record for.
     pub accounts: Accounts,
+    /// Whether the sender may record so many rows now.
+    pub admission: Arc<dyn AdmitRows>,
 }
 
 impl Arrival {
@@ -32,7 +57,7 @@ mod tests {
 
     #[test]
     fn who_is_limited_records_for_their_own_accounts_only() {
-        let of = |accounts| Arrival { now_ms: 0, accounts };
+        let of = |accounts| Arrival { now_ms: 0, accounts, admission: Arc::new(AdmitAll) };
         let limited = of(Accounts::only(["a"]).unwrap());
         for (account_id, may) in [("a", true), ("b", false), ("", false)] {
             assert_eq!(limited.check_account(account_id).is_ok(), may, "{account_id:?}");

@@ -1,5 +1,7 @@
 //! What becomes of a body.
 
+use std::time::Duration;
+
 use arrow_schema::ArrowError;
 use kelly_schemas::Fault;
 use kelly_stream::{LogError, NewRecord};
@@ -44,6 +46,12 @@ pub enum AcceptError {
         total: usize,
         /// How many rows the body has.
         rows: usize,
+    },
+    /// The sender may not record so many rows now.
+    #[error("the sender has recorded as many rows as it may for now")]
+    OverBudget {
+        /// When it is worth trying again.
+        retry_after: Duration,
     },
     /// The good rows of an Arrow body could not be written as messages.
     #[error("the rows cannot be written as Arrow messages")]
