@@ -127,7 +127,11 @@ async function start() {
   try {
     await signInByLink();
     const who = await fetch(SIGN_IN_URL);
-    if (!who.ok) throw new Error((await who.json()).detail);
+    if (!who.ok) {
+      tell((await who.json()).detail, true);
+      // It would be refused again and again.
+      if (who.status === 401) return;
+    }
   } catch (error) {
     tell(error.message, true);
   }

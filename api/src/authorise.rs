@@ -38,11 +38,14 @@ pub(crate) async fn authorise(State(shared): State<HandlerState>, request: Reque
 /// Whose budget a request is taken from, and which, where its route has one.
 fn payer_of(shared: &HandlerState, request: &Request) -> Option<(Budget, String)> {
     let caller = request.extensions().get::<Identity>()?;
-    let path = request.extensions().get::<MatchedPath>()?;
-    let Found::Route(Access::Needs(permission)) = shared.routes.find(path.as_str(), request.method()) else {
-        return None;
+    let path = request.extensions().get::<MatchedPath>();
+    let budget = match path.map(|path| shared.routes.find(path.as_str(), request.method())) {
+        Some(Found::Route(Access::Open)) => None,
+        // Who may not record pays for asking, as for every other request.
+        Some(Found::Route(Access::Needs(permission))) if caller.may(permission).is_ok() => payer(permission),
+        _ => Some(Budget::Requests),
     };
-    Some((payer(permission)?, whose(caller)))
+    Some((budget?, whose(caller)))
 }
 
 fn noted(shared: &HandlerState, mut response: Response, charged: Option<Charged>) -> Response {

@@ -176,7 +176,7 @@ problem_sets! {
         MalformedBody, InvalidHost, TokenTooLarge, TokenMalformed, TokenUnsigned, TokenAlgorithm, TokenType, TokenCriticalHeader,
         TokenIssuer, TokenKey, TokenSignature, TokenClaim, TokenAudience, TokenExpired, TokenNotYetValid, TokenRevoked,
         SignInLinkInvalid, HostNotAllowed, OriginNotAllowed, BodyTimeout, BodyTooLarge, UnsupportedMediaType, Internal,
-        ServerBusy, KeysUnavailable,
+        TooManyRequests, ServerBusy, KeysUnavailable,
     ];
     /// Routes that look nothing up.
     PlainProblems = [InvalidParameter, InvalidHost, HostNotAllowed, NotPermitted, Internal, ServerBusy];

@@ -47,13 +47,19 @@ impl RowKind {
 }
 
 /// The server that is asked, and how.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     base: reqwest::Url,
     /// The base as it is shown: what stands before the host may be a secret.
     shown: String,
     credentials: Credentials,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("server", &self.shown).finish_non_exhaustive()
+    }
 }
 
 /// What the server said to a body it did take.

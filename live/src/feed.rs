@@ -226,7 +226,16 @@ impl Reading {
                 found,
                 "the log's retention removed events before live push read them"
             );
-            // What was read before the gap is still there for nobody: all begin anew behind it.
+            // Nobody can be given what is not there: all begin anew behind it, and so does reading.
+            let (epoch, mut offsets) = {
+                let ring = self.hub.ring();
+                let offsets: Vec<u64> = ring.position().iter().map(|place| place.offset).collect();
+                (ring.epoch().clone(), offsets)
+            };
+            if let Some(offset) = offsets.get_mut(partition.partition as usize) {
+                *offset = found;
+            }
+            self.hub.begin(&epoch, &offsets, ResetReason::Lost);
             return outcome.and(Err(LogError::Corrupt {
                 what: format!("records {expected} to {found} were removed before they were read"),
                 fix: "give the topic more room".into(),

@@ -114,11 +114,10 @@ impl Hub {
         let mut conversations: Vec<Arc<str>> = Vec::new();
         {
             let mut ring = self.ring_mut();
-            for record in records {
+            ring.push_all(records.into_iter().inspect(|record| {
                 let ids = record.events.iter().filter_map(|(_, event)| event.conversation_id.as_deref());
                 conversations.extend(ids.map(Arc::from));
-                ring.push(record);
-            }
+            }));
         }
         let listeners = lock(&self.listeners);
         listeners.all.values().for_each(|listener| listener.notify_one());

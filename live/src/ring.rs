@@ -122,6 +122,8 @@ pub(crate) struct Ring {
     entries: VecDeque<Entry>,
     bytes: usize,
     pushed_bytes: u64,
+    /// Of these, those that had been pushed before the newest records came.
+    pushed_before_newest: u64,
     begin: Vec<Place>,
     next: Vec<Place>,
     conversations: HashMap<Arc<str>, Track>,
@@ -138,6 +140,7 @@ impl Ring {
             entries: VecDeque::new(),
             bytes: 0,
             pushed_bytes: 0,
+            pushed_before_newest: 0,
             begin: Vec::new(),
             next: Vec::new(),
             conversations: HashMap::new(),
@@ -183,9 +186,15 @@ impl Ring {
         }
     }
 
+    /// Adds the events of records that came together.
+    pub(crate) fn push_all(&mut self, records: impl IntoIterator<Item = RecordEvents>) {
+        self.pushed_before_newest = self.pushed_bytes;
+        records.into_iter().for_each(|record| self.push(record));
+    }
+
     /// Adds the events of a record, and lets go of the oldest ones where there is no room. What is not behind the last
     /// one of its partition was read before and is left out.
-    pub(crate) fn push(&mut self, record: RecordEvents) {
+    fn push(&mut self, record: RecordEvents) {
         let Some(next) = self.next.get_mut(record.partition as usize) else { return };
         if Place::at(record.offset) < *next {
             return;
@@ -400,7 +409,8 @@ impl Ring {
                 .is_some_and(|evicted| cursor.after <= evicted),
         };
         // Where it begins far behind it is led to the end first.
-        let behind = self.pushed_bytes - cursor.bytes;
+        // What has only just come, nobody has had time to take, however much it is.
+        let behind = self.pushed_before_newest.saturating_sub(cursor.bytes);
         let waits = view.conversation.is_none() && cursor.has_caught_up;
         has_lost || (waits && behind > self.bounds.behind_bytes as u64)
     }
@@ -413,7 +423,16 @@ impl Ring {
     pub(crate) fn snapshot(&self, view: &View) -> Bytes {
         let mut bytes = 0;
         let is_wanted = |entry: &&Entry| view.shows(entry);
-        let newest = self.entries.iter().rev().filter(is_wanted).take(self.bounds.snapshot_events);
+        // Of a conversation only its own entries are looked at.
+        let candidates: Box<dyn Iterator<Item = &Entry>> = match &view.conversation {
+            None => Box::new(self.entries.iter().rev()),
+            Some(id) => {
+                let numbers =
+                    self.conversations.get(id).into_iter().flat_map(|track| track.numbers.iter().rev());
+                Box::new(numbers.filter_map(|number| self.entry(*number)))
+            }
+        };
+        let newest = candidates.filter(is_wanted).take(self.bounds.snapshot_events);
         let fits = newest.take_while(|entry| {
             bytes += entry.text.len();
             bytes <= self.bounds.snapshot_bytes

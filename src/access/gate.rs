@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use chrono::Utc;
 use kelly_api::{Authenticate, Credentials, NotKept, NotSignedIn, Proof, Rights};
 use kelly_auth::{
-    Accounts, Algorithm, Identity, Issuer, Links, Refusal, Role, Roles, Session, Sessions, SigningSecret,
-    Target, USUAL_TYPES, Unverified,
+    Accounts, Algorithm, Identity, Issuer, Links, MAX_LEEWAY_SECONDS, Refusal, Role, Roles, Session,
+    Sessions, SigningSecret, Target, USUAL_TYPES, Unverified,
 };
 use kelly_cli::Usage;
 use tokio::sync::watch;
@@ -213,9 +213,9 @@ impl Authenticate for Gate {
     async fn close(&self, caller: &Identity) -> Result<(), NotKept> {
         match &caller.token_id {
             Some(token) => {
-                self.denied
-                    .deny(Target::Token(token.clone()), caller.expires_at, Utc::now().timestamp())
-                    .await
+                // A token is taken a little longer than it says: clocks differ.
+                let until = caller.expires_at.map(|end| end.saturating_add(MAX_LEEWAY_SECONDS));
+                self.denied.deny(Target::Token(token.clone()), until, Utc::now().timestamp()).await
             }
             None => Ok(()),
         }

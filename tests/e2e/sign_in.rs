@@ -250,7 +250,9 @@ async fn who_asks_or_tries_too_often_is_told_to_wait_and_nobody_else() {
         tried.push(up.verdict(&health, &[(AUTHORIZATION, "Bearer a.b.c")]).await);
     }
     assert_eq!(tried, ["token_malformed", "token_malformed", "too_many_requests"]);
-    // What brings nothing along tries nothing.
+    assert_eq!(up.exchange("no-code").await, Err("too_many_requests".to_owned()));
+    // Who has the right code still gets in, and what brings nothing along tries nothing.
+    up.exchange(&up.printed_code()).await.expect("the link works");
     assert_eq!(up.verdict(&health, &[]).await, "not_signed_in");
 
     let mut asked = Vec::new();

@@ -37,6 +37,7 @@ pub(crate) async fn run(socket: WebSocket, session: Session, rooms: Vec<Resume>)
     let mut serving = Serving {
         socket,
         session,
+        has_more: false,
         woken,
         stop,
         asked: None,
@@ -73,6 +74,8 @@ enum Never {}
 struct Serving {
     socket: WebSocket,
     session: Session,
+    /// Whether the rooms have more than was written last.
+    has_more: bool,
     woken: Arc<Notify>,
     stop: Stopping,
     asked: Option<Asked>,
@@ -119,6 +122,8 @@ impl Serving {
             }
             message = self.socket.recv() => self.take(message).await,
             () = self.woken.notified() => Ok(()),
+            // Last: however much there is to write, everything above is looked at between two pieces of it.
+            () = std::future::ready(()), if self.has_more => Ok(()),
         }
     }
 
@@ -189,18 +194,17 @@ impl Serving {
         }
     }
 
-    /// Writes what the rooms have.
+    /// Writes a piece of what the rooms have.
     async fn deliver(&mut self) -> Result<(), End> {
-        loop {
-            let mut messages = Vec::new();
-            let progress = self.session.next(WRITTEN_AT_ONCE, &mut |message| messages.push(message));
-            self.write(texts(messages)).await?;
-            match progress {
-                Progress::Done => return Ok(()),
-                Progress::Close(close) => return Err(End::Close(close)),
-                Progress::More => {}
-            }
-        }
+        let mut messages = Vec::new();
+        let progress = self.session.next(WRITTEN_AT_ONCE, &mut |message| messages.push(message));
+        self.write(texts(messages)).await?;
+        self.has_more = match progress {
+            Progress::Done => false,
+            Progress::More => true,
+            Progress::Close(close) => return Err(End::Close(close)),
+        };
+        Ok(())
     }
 
     /// Writes messages within their time. While they are on their way, it is looked whether too much waits behind them.

@@ -1,5 +1,7 @@
 //! Opening a session for a browser, looking at it, closing it.
 
+use std::time::Duration;
+
 use axum::extract::{Request, State};
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, HeaderValue};
@@ -10,13 +12,14 @@ use kelly_auth::{Accounts, Identity};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::caller::Caller;
 use crate::guard::IsEncrypted;
 use crate::openapi::{PlainProblems, SignInProblems};
 use crate::parameters::Parameters;
 use crate::ports::Proof;
 use crate::problem::Problem;
 use crate::routes::json_body;
-use crate::sign_in::refused;
+use crate::sign_in::{limited, refused};
 use crate::state::HandlerState;
 
 /// What a session is opened with: one of the two.
@@ -71,6 +74,9 @@ impl From<&Identity> for SignedIn {
     }
 }
 
+/// How long the body of a sign-in may take: it is short, and whoever sends it is not known yet.
+const BODY_TIME: Duration = Duration::from_secs(5);
+
 /// Sign in
 ///
 /// Exchanges the code of a sign-in link, which works once, or a token for a session: a cookie that a browser sends along, and
@@ -86,12 +92,17 @@ impl From<&Identity> for SignedIn {
 )]
 pub(crate) async fn open(State(shared): State<HandlerState>, request: Request) -> Result<Response, Problem> {
     let is_encrypted = request.extensions().get::<IsEncrypted>().is_some_and(|encrypted| encrypted.0);
-    let proof: SignIn = json_body::read(request, shared.gates.limits().body_timeout).await?;
+    let caller = Caller::of(request.extensions());
+    let body_time = BODY_TIME.min(shared.gates.limits().body_timeout);
+    let proof: SignIn = json_body::read(request, body_time).await?;
     let proof = match &proof {
         SignIn::Code(code) => Proof::Code(code),
         SignIn::Token(token) => Proof::Token(token),
     };
-    let session = shared.app.authenticate.open_session(proof).await.map_err(refused)?;
+    let session = match shared.app.authenticate.open_session(proof).await {
+        Ok(session) => session,
+        Err(reason) => return Err(limited(&shared, &caller, refused(reason)).await),
+    };
     let cookie = cookie(&shared, &session.text, session.lasts_seconds, is_encrypted)?;
     Ok((AppendHeaders([(SET_COOKIE, cookie)]), Json(SignedIn::from(&session.identity))).into_response())
 }

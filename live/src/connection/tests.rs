@@ -166,6 +166,24 @@ fn who_does_not_keep_up_is_closed_and_resumes() {
     assert_eq!(offsets, (0..10).map(Value::from).collect::<Vec<_>>());
 }
 
+/// A replay brings many events at once; who had taken everything before has had no time to take these.
+#[test]
+fn much_at_once_closes_nobody_who_kept_up() {
+    let hub = hub(Bounds { ring_events: 100, ..NARROW }, 1);
+    let mut prompt = Connection::new(&hub, Accounts::All);
+    enter(&mut prompt, &[Room::ActivityFeed]);
+    let record =
+        |offset| events_of(&payload(&[Some(("a", "1"))]), (0, offset), 1_790_000_000_000, &Limits::default());
+    for round in 0..3 {
+        hub.publish((round * 20..round * 20 + 20).map(record));
+        assert!(!prompt.is_too_far_behind());
+        assert_eq!(all_of(&mut prompt).len(), 20);
+    }
+    hub.publish((60..80).map(record));
+    hub.publish([record(80)]);
+    assert!(prompt.is_too_far_behind(), "this time it has not kept up");
+}
+
 #[test]
 fn a_quiet_conversation_is_not_behind_however_much_others_say() {
     let hub = hub(NARROW, 1);
