@@ -1,9 +1,9 @@
 //! Kelly's HTTP API: routes by resource, limits, problem documents, the OpenAPI document.
 //!
-//! [`router`] makes a router from an [`AppState`]: the query service and five ports the binary
-//! implements ([`Accept`], [`Authenticate`], [`Health`], [`Measure`], [`Observe`]); [`serve`] runs it. The way of a request,
+//! [`router`] makes a router from an [`AppState`]: the query service and the ports the binary
+//! implements ([`Accept`], [`Authenticate`], [`Health`], [`Measure`], [`Observe`], [`rates::CountUse`]); [`serve`] runs it. The way of a request,
 //! from the outside in: trace id, problem documents and latency (`edge`), Host and Origin (`guard`), whose it is
-//! (`sign_in`), whether its caller may use the route (`authorise`), the bound on requests (`limits`), then its handler under
+//! (`sign_in`), whether its caller may use the route and has budget left (`authorise`, `rates`), the bound on requests (`limits`), then its handler under
 //! `routes`.
 
 mod access;

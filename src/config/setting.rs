@@ -240,7 +240,7 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
     match SocketAddr::from_str(address.as_deref().unwrap_or(text)) {
         Ok(address) if address.ip().is_loopback() => Ok(address),
         Ok(address) => Err(format!(
-            "{address} is reachable from other machines, and there is no authentication yet: use a \
+            "{address} is reachable from other machines, to which tokens would travel unencrypted: use a \
              loopback address such as 127.0.0.1:{}",
             address.port()
         )),

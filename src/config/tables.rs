@@ -24,7 +24,7 @@ settings! {
     pub struct General {
         /// directory of everything `kelly up` keeps
         data: PathBuf = setting("data", "KELLY_DATA").default("./kelly-data"),
-        /// address of the HTTP interface; loopback only until authentication exists
+        /// address of the HTTP interface; loopback only: connections are not encrypted
         listen: SocketAddr = setting("listen", "KELLY_LISTEN").default("127.0.0.1:8000"),
         /// embedded:DIR or kafka://host:port[,host:port]; unset: embedded, below the data directory
         log: Option<LogTarget> = setting("log", "KELLY_LOG"),
