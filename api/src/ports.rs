@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::rates::RowBudget;
+use crate::rates::RecordingBudget;
 
 /// Takes rows sent over HTTP and puts them on the log.
 #[async_trait]
@@ -33,7 +33,7 @@ pub struct Submission {
     /// The accounts that the client may record for; a row of another one, or of none, is a bad row.
     pub accounts: Accounts,
     /// Pays for the rows once they are counted, before any is appended.
-    pub rows: RowBudget,
+    pub budget: RecordingBudget,
     /// The bytes, never more than [`crate::Limits::max_body_bytes`].
     pub body: Bytes,
 }

@@ -93,3 +93,9 @@ async fn while_redis_is_away_each_instance_counts_itself_and_says_so() {
     }
     assert!(counts.take(some("ann", 1)).await.fits, "the new Redis knows nothing of what was used");
 }
+
+/// The settings' own defaults and those of the library are written in two places.
+#[test]
+fn nobody_who_configures_nothing_gets_other_quotas() {
+    assert_eq!(super::quotas(&crate::config::Config::of(&[]).limits), Quotas::default());
+}

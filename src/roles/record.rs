@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::Utc;
-use kelly_api::rates::RowBudget;
+use kelly_api::rates::RecordingBudget;
 use kelly_api::{Accept, Accepted, BodyForm, NotAccepted, RowFault, RowKind, Submission};
 use kelly_ingest::accept::{AcceptError, Acceptor, AdmitRows, Arrival, BadRow, Kind};
 use kelly_schemas::decode::{Form, without_byte_order_mark};
@@ -25,12 +25,12 @@ impl LogAcceptor {
 }
 
 /// The sender's budget of rows, as the acceptor asks for it.
-struct Budgeted(RowBudget);
+struct Budgeted(RecordingBudget);
 
 #[async_trait]
 impl AdmitRows for Budgeted {
     async fn admit(&self, rows: usize) -> Result<(), Duration> {
-        self.0.pay(rows).await
+        self.0.pay_rows(rows).await
     }
 }
 
@@ -47,7 +47,7 @@ impl Accept for LogAcceptor {
         let arrival = Arrival {
             now_ms: Utc::now().timestamp_millis(),
             accounts: submission.accounts,
-            admission: Arc::new(Budgeted(submission.rows)),
+            admission: Arc::new(Budgeted(submission.budget)),
         };
         let body = &submission.body;
         let accepted = match submission.form {

@@ -28,8 +28,8 @@ pub(crate) const fn payer(permission: Permission) -> Option<Budget> {
     }
 }
 
-/// Under which name a user's use is counted. A subject is unique within its issuer; neither holds a line break, which no
-/// header and no claim that is taken can have.
+/// Under which name a user's use is counted. A subject is unique within its issuer; the name of an issuer is configured and has
+/// no line break, so the first one parts the two.
 pub(crate) fn whose(caller: &Identity) -> String {
     format!("{}\n{}", caller.issuer, caller.subject)
 }
@@ -88,23 +88,30 @@ fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
-/// Pays for the rows of a body.
+/// Pays for what somebody records: for the bytes of a body, and for its rows once they are counted.
 #[derive(Clone)]
-pub struct RowBudget {
+pub struct RecordingBudget {
     counts: Arc<dyn CountUse>,
     whose: Arc<str>,
 }
 
-impl RowBudget {
+impl RecordingBudget {
     pub(crate) fn of(counts: Arc<dyn CountUse>, caller: &Identity) -> Self {
         Self { counts, whose: whose(caller).into() }
     }
 
-    /// Takes so many rows from the budget of who sends them.
+    /// Takes the bytes of a body; each begun KiB counts.
+    pub(crate) async fn pay_bytes(&self, bytes: usize) -> Result<(), Problem> {
+        let kib = NonZeroU32::new(u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX));
+        let amount = kib.unwrap_or(NonZeroU32::MIN);
+        pay(&*self.counts, Use { budget: Budget::RecordedKib, whose: &self.whose, amount }).await.check()
+    }
+
+    /// Takes so many rows.
     ///
     /// # Errors
     /// When they do not fit: when they would.
-    pub async fn pay(&self, rows: usize) -> Result<(), Duration> {
+    pub async fn pay_rows(&self, rows: usize) -> Result<(), Duration> {
         let Some(amount) = NonZeroU32::new(u32::try_from(rows).unwrap_or(u32::MAX)) else { return Ok(()) };
         let wanted = Use { budget: Budget::RecordedRows, whose: &self.whose, amount };
         let verdict = self.counts.take(wanted).await;
@@ -112,9 +119,9 @@ impl RowBudget {
     }
 }
 
-impl fmt::Debug for RowBudget {
+impl fmt::Debug for RecordingBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RowBudget").finish_non_exhaustive()
+        f.debug_struct("RecordingBudget").finish_non_exhaustive()
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use charge::RowBudget;
+pub use charge::RecordingBudget;
 pub(crate) use charge::{Charged, POLICY_HEADER, STATE_HEADER, pay, payer, too_many, whose};
 pub use own::OwnCounts;
 

@@ -1,7 +1,9 @@
 //! Counting for this process alone.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use governor::clock::{Clock, DefaultClock, Reference};
@@ -12,7 +14,7 @@ use governor::{Quota, RateLimiter};
 use super::{Budget, CountUse, Quotas, Use, Verdict, WINDOW};
 
 /// Callers a budget is counted for. At it, callers who have their whole quota are forgotten; where that is not enough,
-/// new ones share one quota until there is room: the limit is never open and never closed.
+/// all share one quota until there is room.
 const MOST_CALLERS: usize = 100_000;
 /// Uses after which callers who have their whole quota are forgotten.
 const USES_BETWEEN_CLEANINGS: u32 = 16_384;
@@ -27,7 +29,7 @@ pub struct OwnCounts<C: Clock = DefaultClock> {
 
 struct Counted<C: Clock> {
     limiter: RateLimiter<Arc<str>, HashMapStateStore<Arc<str>>, C, StateInformationMiddleware>,
-    quota: u32,
+    quota: NonZeroU32,
     most_callers: usize,
     uses: AtomicU32,
 }
@@ -52,12 +54,7 @@ impl<C: Clock + Clone> OwnCounts<C> {
                 store,
                 clock.clone(),
             );
-            Counted {
-                limiter: limiter.with_middleware(),
-                quota: quota.get(),
-                most_callers,
-                uses: AtomicU32::new(0),
-            }
+            Counted { limiter: limiter.with_middleware(), quota, most_callers, uses: AtomicU32::new(0) }
         });
         Self { clock, budgets }
     }
@@ -68,7 +65,7 @@ impl<C: Clock> OwnCounts<C> {
     pub fn take(&self, wanted: Use<'_>) -> Verdict {
         let counted = &self.budgets[wanted.budget as usize];
         let whose = counted.counted_as(wanted.whose);
-        let amount = wanted.amount.min(std::num::NonZeroU32::new(counted.quota).unwrap_or(wanted.amount));
+        let amount = wanted.amount.min(counted.quota);
         let taken = counted.limiter.check_key_n(&whose, amount);
         counted.clean_now_and_then();
         match taken {
@@ -77,14 +74,16 @@ impl<C: Clock> OwnCounts<C> {
                 Verdict {
                     fits: true,
                     left,
-                    until_whole: state.quota().replenish_interval() * counted.quota.saturating_sub(left),
-                    retry_after: std::time::Duration::ZERO,
+                    until_whole: state.quota().replenish_interval()
+                        * counted.quota.get().saturating_sub(left),
+                    retry_after: Duration::ZERO,
                 }
             }
             Ok(Err(refused)) => {
                 let retry_after = refused.wait_time_from(self.clock.now());
                 // What is missing for this amount, and beyond it what was not asked for.
-                let rest = refused.quota().replenish_interval() * counted.quota.saturating_sub(amount.get());
+                let rest =
+                    refused.quota().replenish_interval() * counted.quota.get().saturating_sub(amount.get());
                 Verdict { fits: false, left: 0, until_whole: retry_after + rest, retry_after }
             }
             // The amount is at most the quota.
@@ -94,7 +93,7 @@ impl<C: Clock> OwnCounts<C> {
 }
 
 impl<C: Clock> Counted<C> {
-    /// The caller's own name, or the shared one where there are too many. Only a limiter that is nearly full asks.
+    /// The caller's own name, or the shared one where there are too many.
     fn counted_as(&self, whose: &str) -> Arc<str> {
         if self.limiter.len() < self.most_callers {
             return whose.into();
@@ -125,9 +124,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-    use std::time::Duration;
-
     use governor::clock::FakeRelativeClock;
 
     use super::*;

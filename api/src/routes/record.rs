@@ -1,6 +1,5 @@
 //! Recording metrics and activity events over HTTP.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use axum::Json;
@@ -8,7 +7,6 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use kelly_auth::Identity;
 use kelly_schemas::decode::{ARROW_STREAM, without_byte_order_mark};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -19,7 +17,7 @@ use crate::limits::{Limits, MAX_ROW_FAULTS};
 use crate::openapi::{ActivityLines, ActivityRows, MetricLines, MetricRows, RecordProblems};
 use crate::ports::{BodyForm, NotAccepted, RowKind, Submission};
 use crate::problem::{Code, Fault, Problem};
-use crate::rates::{Budget, RowBudget, Use, pay, too_many, whose};
+use crate::rates::{Budget, RecordingBudget, too_many};
 use crate::state::HandlerState;
 
 /// The rows are durable on the log.
@@ -145,11 +143,11 @@ async fn record(
     let _room = shared.gates.buffer(room)?;
     let body = read_body(request, limits).await?;
 
-    pay_for_bytes(shared, &caller, body.len()).await?;
+    let budget = RecordingBudget::of(shared.app.counts.clone(), &caller);
+    budget.pay_bytes(body.len()).await?;
 
     let form = form_of(form, &body);
-    let rows = RowBudget::of(shared.app.counts.clone(), &caller);
-    let submission = Submission { kind, form, accounts: caller.accounts, rows, body };
+    let submission = Submission { kind, form, accounts: caller.accounts, budget, body };
     let accepting = shared.app.acceptor.accept(submission);
     match tokio::time::timeout(limits.record_timeout, accepting).await {
         Ok(Ok(accepted)) => {
@@ -159,15 +157,6 @@ async fn record(
         Ok(Err(refusal)) => Err(refuse(refusal)),
         Err(_) => Err(outcome_unknown("the log did not confirm the rows in time")),
     }
-}
-
-/// Takes the bytes of a body from the budget of who sends it; each begun KiB counts.
-async fn pay_for_bytes(shared: &HandlerState, caller: &Identity, bytes: usize) -> Result<(), Problem> {
-    let amount = NonZeroU32::new(u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX));
-    let whose = whose(caller);
-    let wanted =
-        Use { budget: Budget::RecordedKib, whose: &whose, amount: amount.unwrap_or(NonZeroU32::MIN) };
-    pay(&*shared.app.counts, wanted).await.check()
 }
 
 /// How the client says its rows are laid out. A media type outside these is refused rather than
