@@ -18,7 +18,7 @@ use kelly_cli::arguments::{
 };
 
 pub use run::*;
-pub use token::Token;
+pub use token::{SignIn, Token};
 
 use kelly_cli::Usage;
 
@@ -87,6 +87,8 @@ pub enum Command {
     Config(ShowConfig),
     /// Make a token, with which a program signs in
     Token(Token),
+    /// Print a link that signs a browser in, once
+    SignIn(SignIn),
     /// Send a metric or an event to a running Kelly
     Record(Record),
     /// Send a file of metrics or events, at its own pace or as fast as possible
@@ -151,6 +153,7 @@ impl Cli {
             Command::Replay(replay) => add("log", "--log", &replay.log),
             Command::Config(_)
             | Command::Token(_)
+            | Command::SignIn(_)
             | Command::Record(_)
             | Command::Drilldown(_)
             | Command::Completions(_)
@@ -192,6 +195,7 @@ impl Cli {
                     .to_owned(),
             )),
             Command::Config(_)
+            | Command::SignIn(_)
             | Command::Record(_)
             | Command::Replay(_)
             | Command::Doctor(_)
@@ -248,6 +252,7 @@ mod tests {
             "migrate",
             "config",
             "token",
+            "sign-in",
             "doctor",
             "tail",
             "record metric m 1",

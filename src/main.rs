@@ -19,7 +19,8 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use indicatif::MultiProgress;
 use kelly_cli::{
-    INTERRUPTED, Summary, Usage, completions, dead_letters, doctor, drilldown, output, record, replay, tail,
+    INTERRUPTED, Summary, Usage, completions, dead_letters, doctor, drilldown, output, record, replay,
+    sign_in, tail,
 };
 use kelly_schemas::error_chain;
 use kelly_sql::engine::EngineError;
@@ -154,6 +155,10 @@ async fn command(
         Command::Drilldown(arguments) => {
             let work = drilldown::run(&arguments, &settings, bars, stop.clone());
             or_interrupted(&stop, work).await
+        }
+        Command::SignIn(_) => {
+            let work = sign_in::run(&settings, loaded.config.auth.session_time);
+            or_interrupted(&stop, async { work.await.map(|()| 0) }).await
         }
         Command::Tail(arguments) => {
             let work = Box::pin(tail::run(&arguments, &settings, stop.clone()));

@@ -29,7 +29,7 @@ pub fn settings(loaded: &Loaded, server: Option<String>) -> anyhow::Result<Setti
         }
     };
     Ok(Settings {
-        listen: listen(loaded),
+        local: roles::url_on_this_machine(config, listen(loaded)),
         credentials: credentials(config, server.as_deref())?,
         server,
         log: LogAddress { shown: config.log.to_string(), kafka },
@@ -112,6 +112,7 @@ fn configuration(loaded: &Loaded) -> Configuration {
                 .to_owned(),
         );
     }
+    remarks.extend(roles::remarks(config));
     remarks.extend(loaded.warnings.iter().map(|warning| warning.replacen(": chmod", "; chmod", 1)));
     Configuration {
         faults: Vec::new(),

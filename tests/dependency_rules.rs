@@ -53,6 +53,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("parquet", &["kelly-cli"]),
     ("axum", &["kelly-api"]),
     ("jsonwebtoken", &["kelly-auth"]),
+    ("rustls", &["kelly-api"]),
 ];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {

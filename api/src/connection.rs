@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -18,9 +18,10 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
+
+use crate::tls::Transport;
 
 /// What the requests of a connection know of it.
 #[derive(Debug, Clone)]
@@ -117,7 +118,9 @@ pub(crate) struct Patience {
 
 /// A stream within these bounds.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Transport,
+    /// Whether the handshake is over, where there is one.
+    is_open: bool,
     info: ConnectionInfo,
     patience: Patience,
     idle_at: Pin<Box<Sleep>>,
@@ -131,13 +134,14 @@ pub(crate) struct Connection {
 impl Connection {
     /// A connection that was accepted; it ends when `cut` completes, and lets go of `permit` then.
     pub(crate) fn new(
-        (stream, peer): (TcpStream, SocketAddr),
+        (stream, peer): (Transport, SocketAddr),
         patience: Patience,
         cut: impl Future<Output = ()> + Send + 'static,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Self {
         Self {
             stream,
+            is_open: false,
             info: ConnectionInfo { peer, phase: Arc::default() },
             patience,
             idle_at: Box::pin(tokio::time::sleep(patience.idle)),
@@ -166,6 +170,29 @@ impl Connection {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the connection was idle"));
         }
         Ok(())
+    }
+
+    /// Ready once the stream can be used. The handshake has the time of a head.
+    fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_open {
+            return Poll::Ready(Ok(()));
+        }
+        match self.stream.poll_open(context) {
+            Poll::Ready(Ok(())) => {
+                self.is_open = true;
+                self.info.phase.set(BETWEEN);
+                self.touch();
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                self.info.phase.set(HEAD);
+                match self.poll_alive(context) {
+                    Ok(()) => Poll::Pending,
+                    Err(error) => Poll::Ready(Err(error)),
+                }
+            }
+        }
     }
 
     fn touch(&mut self) {
@@ -207,6 +234,7 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        ready!(self.poll_open(context))?;
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
         if result.is_ready() {
@@ -229,6 +257,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_open(context))?;
         let result = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.after_write(context, result)
     }
@@ -250,6 +279,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_open(context))?;
         let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.after_write(context, result)
     }

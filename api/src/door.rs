@@ -1,10 +1,11 @@
 //! Whom the server answers to: host names, origins of pages, proxies that are believed.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use axum::http::Uri;
-use axum::http::uri::Authority;
+use axum::http::uri::{Authority, Scheme};
 
 /// Name of loopback; the addresses 127.0.0.0/8 and ::1 count too.
 pub(crate) const LOOPBACK_NAME: &str = "localhost";
@@ -42,11 +43,15 @@ impl Door {
         is_loopback(host) || self.hosts.iter().any(|known| known.0.eq_ignore_ascii_case(bare(host)))
     }
 
-    /// Whether a page of this origin may change something on this host.
-    pub(crate) fn is_own_page(&self, origin: &str, host: &Authority) -> bool {
-        let origin_host = origin.parse::<Uri>().ok().and_then(|origin| origin.into_parts().authority);
-        origin_host.is_some_and(|authority| authority == *host)
-            || self.origins.iter().any(|known| known.0.eq_ignore_ascii_case(origin))
+    /// Whether a page of this origin may change something on this host. Over an encrypted connection a page that itself
+    /// came unencrypted may not: whoever was on its way could have written it.
+    pub(crate) fn is_own_page(&self, origin: &str, host: &Authority, is_encrypted: bool) -> bool {
+        let parts = origin.parse::<Uri>().ok().map(Uri::into_parts);
+        let is_own = parts.is_some_and(|parts| {
+            parts.authority.is_some_and(|authority| authority == *host)
+                && (!is_encrypted || parts.scheme == Some(Scheme::HTTPS))
+        });
+        is_own || self.origins.iter().any(|known| known.0.eq_ignore_ascii_case(origin))
     }
 
     /// Whether this address is of a proxy that is believed.
@@ -69,6 +74,13 @@ fn bare(host: &str) -> &str {
 /// A host name without a port, or an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostName(String);
+
+impl fmt::Display for HostName {
+    /// As it stands in a URL.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.contains(':') { write!(out, "[{}]", self.0) } else { out.write_str(&self.0) }
+    }
+}
 
 /// The origin of a page: scheme, host, and port where it is not the scheme's own.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -30,14 +30,14 @@ pub(crate) struct IsEncrypted(pub(crate) bool);
 /// Refuses requests that a foreign page may have made, and notes who asks and how.
 pub(crate) async fn guard(State(shared): State<HandlerState>, mut request: Request, next: Next) -> Response {
     let door = &shared.app.settings.door;
-    let host = match check(door, request.method(), request.version(), request.uri(), request.headers()) {
-        Ok(host) => host,
-        Err(problem) => return problem.into_response(),
-    };
     let peer = request.extensions().get::<ConnectInfo<ConnectionInfo>>();
     let peer = peer.map(|ConnectInfo(connection)| connection.peer.ip());
     let is_proxied = peer.is_some_and(|peer| door.trusts(peer));
     let is_encrypted = door.is_tls || (is_proxied && is_forwarded_encrypted(request.headers()));
+    let host = match check(door, &Asking::of(&request, is_encrypted)) {
+        Ok(host) => host,
+        Err(problem) => return problem.into_response(),
+    };
     if is_proxied && let Some(address) = forwarded_address(door, request.headers()) {
         request.extensions_mut().insert(ForwardedAddress(address));
     }
@@ -50,14 +50,25 @@ pub(crate) async fn guard(State(shared): State<HandlerState>, mut request: Reque
     response
 }
 
-fn check(
-    door: &Door,
-    method: &Method,
+/// What of a request says whether a foreign page made it.
+struct Asking<'a> {
+    method: &'a Method,
     version: Version,
-    uri: &Uri,
-    headers: &HeaderMap,
-) -> Result<Authority, Problem> {
-    let host = host_of(version, uri, headers)?;
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    is_encrypted: bool,
+}
+
+impl<'a> Asking<'a> {
+    fn of(request: &'a Request, is_encrypted: bool) -> Self {
+        let (method, version) = (request.method(), request.version());
+        Self { method, version, uri: request.uri(), headers: request.headers(), is_encrypted }
+    }
+}
+
+fn check(door: &Door, asking: &Asking<'_>) -> Result<Authority, Problem> {
+    let Asking { method, headers, .. } = *asking;
+    let host = host_of(asking.version, asking.uri, headers)?;
     if !door.answers_to(host.host()) {
         return Err(Problem::new(
             Code::HostNotAllowed,
@@ -66,7 +77,7 @@ fn check(
         ));
     }
     let only_reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !is_upgrade(headers);
-    if !only_reads && is_foreign_page(door, &host, headers) {
+    if !only_reads && is_foreign_page(door, &host, asking) {
         return Err(Problem::new(
             Code::OriginNotAllowed,
             "The request comes from a web page of another origin (Origin, Sec-Fetch-Site), and \
@@ -101,11 +112,11 @@ fn host_of(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<Authority
 }
 
 /// Browsers send Origin with every request that is not GET or HEAD, and with every WebSocket; programs send neither header.
-fn is_foreign_page(door: &Door, host: &Authority, headers: &HeaderMap) -> bool {
-    if let Some(origin) = headers.get(ORIGIN) {
-        return !origin.to_str().is_ok_and(|origin| door.is_own_page(origin, host));
+fn is_foreign_page(door: &Door, host: &Authority, asking: &Asking<'_>) -> bool {
+    if let Some(origin) = asking.headers.get(ORIGIN) {
+        return !origin.to_str().is_ok_and(|origin| door.is_own_page(origin, host, asking.is_encrypted));
     }
-    headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none")
+    asking.headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none")
 }
 
 /// The client's address by X-Forwarded-For: the last one that no trusted proxy has. What stands before it anybody may have
@@ -163,7 +174,10 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        match check(&door(), &method, version, &uri.parse().unwrap(), &map) {
+        let uri = uri.parse().unwrap();
+        let asking =
+            Asking { method: &method, version, uri: &uri, headers: &map, is_encrypted: door().is_tls };
+        match check(&door(), &asking) {
             Ok(_) => "pass",
             Err(problem) => problem.code().name(),
         }
@@ -240,6 +254,22 @@ mod tests {
             assert_eq!(verdict(Method::GET, "/", &headers), "pass", "{header:?}");
             headers.push(("upgrade", "websocket"));
             assert_eq!(verdict(Method::GET, "/", &headers), expected, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn an_unencrypted_page_may_not_write_over_tls() {
+        let host = Authority::from_static("kelly.example");
+        for (origin, is_encrypted, expected) in [
+            ("https://kelly.example", true, true),
+            ("http://kelly.example", true, false),
+            ("http://kelly.example", false, true),
+            // A proxy that does not say that its client's connection is encrypted.
+            ("https://kelly.example", false, true),
+            ("https://front.example", true, true),
+            ("kelly.example", true, false),
+        ] {
+            assert_eq!(door().is_own_page(origin, &host, is_encrypted), expected, "{origin} {is_encrypted}");
         }
     }
 

@@ -35,6 +35,7 @@ mod routes;
 mod serve;
 mod sign_in;
 mod state;
+mod tls;
 mod trace;
 
 pub use access::{Access, RouteAccess};
@@ -45,12 +46,14 @@ pub use latency::{Latencies, LatencyBook, MAX_SAMPLES, RequestClass, Sample};
 pub use limits::{DRAIN_TIME, HEAD_TIME, IDLE_CONNECTION, Limits, MAX_CONNECTIONS, MAX_ROW_FAULTS};
 pub use live::{Live, LiveSettings, Rights, SOCKETS_OF_A_USER};
 pub use ports::{
-    Accept, Accepted, Authenticate, BodyForm, Credentials, Health, IngestPerformance, Measure, NotAccepted,
-    NotKept, NotSignedIn, Observation, Observe, Part, PartStatus, Proof, RowFault, RowKind, Submission,
+    Accept, Accepted, Authenticate, BodyForm, Credentials, Health, IngestPerformance, ManageAccess, Measure,
+    NotAccepted, NotKept, NotSignedIn, Observation, Observe, Part, PartStatus, Proof, RowFault, RowKind,
+    SignInCode, Submission,
 };
 pub use problem::{Code, Definition, PROBLEM_JSON, Problem, ProblemDocument};
 pub use queries::Queries;
 pub use router::{openapi_document, route_access, router};
-pub use serve::{Drained, serve};
+pub use serve::{Drained, Listening, serve};
 pub use state::{AppState, Settings};
+pub use tls::{BadTls, TlsIdentity};
 pub use trace::{TRACE_HEADER, TraceId};

@@ -47,6 +47,7 @@ pub(crate) const DOCS_PATH: &str = "/api/docs";
         (name = "recording", description = "Sending metrics and events."),
         (name = "health", description = "How Kelly and its parts are."),
         (name = "sign-in", description = "The session of a browser."),
+        (name = "access", description = "Taking access away."),
         (name = "errors", description = "The table of error codes."),
     ),
     components(schemas(ProblemDocument, kelly_live::ClientMessage, kelly_live::ServerMessage)),
@@ -171,6 +172,11 @@ problem_sets! {
     /// Streams of server-sent events.
     StreamProblems =
         [InvalidParameter, InvalidCursor, InvalidHost, HostNotAllowed, NotPermitted, TooManySockets, Internal, ServerBusy];
+    /// Changing who gets in.
+    AccessProblems = [
+        InvalidParameter, MalformedBody, InvalidHost, HostNotAllowed, OriginNotAllowed, NotPermitted, BodyTimeout,
+        AccessNotChanged, BodyTooLarge, UnsupportedMediaType, Internal, ServerBusy,
+    ];
     /// The sign-in exchange.
     SignInProblems = [
         MalformedBody, InvalidHost, TokenTooLarge, TokenMalformed, TokenUnsigned, TokenAlgorithm, TokenType, TokenCriticalHeader,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use kelly_auth::{Accounts, Identity, Refusal, Session};
+use kelly_auth::{Accounts, Denied, Identity, Refusal, Session, Target};
 use serde::Serialize;
 use tokio::sync::watch;
 use utoipa::ToSchema;
@@ -249,6 +249,9 @@ pub enum NotKept {
     /// There is no room.
     #[error("the deny list is full")]
     Full,
+    /// Nobody signs in, so nobody can be denied, and no link is of use.
+    #[error("authentication is off")]
+    Off,
     /// The file cannot be written.
     #[error("the deny list cannot be written: {reason}")]
     Unwritable {
@@ -274,6 +277,33 @@ pub trait Authenticate: Send + Sync {
 
     /// Ends the token or the session that a caller is signed in with; in force once this returns.
     async fn close(&self, caller: &Identity) -> Result<(), NotKept>;
+}
+
+/// What a deny list and sign-in links are for administrators.
+#[async_trait]
+pub trait ManageAccess: Send + Sync {
+    /// The code of a new sign-in link, with which somebody signs in as this caller. It works once.
+    fn new_link(&self, caller: &Identity) -> Result<SignInCode, NotKept>;
+
+    /// What is denied by requests to this process and not by the configured file.
+    fn denied(&self) -> Denied;
+
+    /// Denies; in force once this returns.
+    async fn deny(&self, target: Target, until: Option<i64>) -> Result<(), NotKept>;
+
+    /// Takes an entry of [`ManageAccess::denied`] away; whether it was there.
+    async fn allow(&self, target: &Target) -> Result<bool, NotKept>;
+
+    /// Whether entries outlive this process.
+    fn keeps_denied(&self) -> bool;
+}
+
+/// The code of a sign-in link.
+pub struct SignInCode {
+    /// Whoever has it can sign in once.
+    pub code: String,
+    /// How long it works.
+    pub lasts: Duration,
 }
 
 /// Sees every request after its answer is ready. Must not block: it runs on the request's path.

@@ -10,7 +10,8 @@ use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use kelly_auth::Permission::{
-    Export, FollowLive, ReadActivity, ReadAlerts, ReadHealth, ReadMetrics, ReadPages, ReadPerformance, Record,
+    Export, FollowLive, ManageAccess, ReadActivity, ReadAlerts, ReadHealth, ReadMetrics, ReadPages,
+    ReadPerformance, Record,
 };
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
@@ -24,8 +25,8 @@ use crate::guard::guard;
 use crate::openapi::{DOCS_PATH, DOCUMENT_PATH, head, require_sign_in};
 use crate::route_list::RouteList;
 use crate::routes::{
-    activity, export, health, live, metrics, performance, problems, record, several, sign_in as signing_in,
-    start_page,
+    access as accessing, activity, export, health, live, metrics, performance, problems, record, several,
+    sign_in as signing_in, start_page,
 };
 use crate::sign_in::sign_in;
 use crate::state::{AppState, HandlerState};
@@ -100,6 +101,10 @@ fn bounded() -> RouteList {
         .route(Access::Open, routes!(signing_in::open))
         .route(Access::Needs(ReadPages), routes!(signing_in::show))
         .route(Access::Needs(ReadPages), routes!(signing_in::close))
+        .route(Access::Needs(ManageAccess), routes!(accessing::new_link))
+        .route(Access::Needs(ManageAccess), routes!(accessing::denied))
+        .route(Access::Needs(ManageAccess), routes!(accessing::deny))
+        .route(Access::Needs(ManageAccess), routes!(accessing::allow))
 }
 
 /// The routes outside that bound: a busy process is alive.

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::connection::{Connection, ConnectionInfo, Patience, note_phase};
 use crate::limits::{DRAIN_TIME, HEAD_TIME, IDLE_CONNECTION, MAX_CONNECTIONS};
+use crate::tls::{TlsIdentity, Transport};
 
 /// How serving ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,11 +29,20 @@ pub enum Drained {
     },
 }
 
+/// What is listened on, and what encrypts its connections where they are: the identity that is there when a connection is
+/// accepted.
+pub struct Listening {
+    /// The bound socket.
+    pub listener: TcpListener,
+    /// `None` for plain HTTP.
+    pub tls: Option<watch::Receiver<TlsIdentity>>,
+}
+
 /// Serves until `shutdown` completes; then takes no new connection, lets requests in flight and WebSockets end
 /// within [`DRAIN_TIME`] and cuts the rest, so that no handler runs on after this returns for good. As many connections
 /// as there may be WebSockets are taken beside [`MAX_CONNECTIONS`].
 pub async fn serve(
-    listener: TcpListener,
+    listening: Listening,
     router: Router,
     max_sockets: usize,
     shutdown: impl Future<Output = ()> + Send + 'static,
@@ -40,7 +50,7 @@ pub async fn serve(
     let patience = Patience { idle: IDLE_CONNECTION, head: HEAD_TIME };
     let connections = MAX_CONNECTIONS + max_sockets;
     let bounds = Bounds { connections, patience, drain: DRAIN_TIME };
-    serve_bounded(listener, router, shutdown, bounds).await
+    serve_bounded(listening, router, shutdown, bounds).await
 }
 
 /// How long connections that were cut may take to end.
@@ -54,7 +64,7 @@ struct Bounds {
 }
 
 async fn serve_bounded(
-    listener: TcpListener,
+    listening: Listening,
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
     bounds: Bounds,
@@ -62,7 +72,8 @@ async fn serve_bounded(
     let free = Arc::new(Semaphore::new(bounds.connections));
     let (cut, cut_seen) = watch::channel(false);
     let listener = BoundedListener {
-        inner: listener,
+        inner: listening.listener,
+        tls: listening.tls,
         free: Arc::clone(&free),
         cut: cut_seen,
         patience: bounds.patience,
@@ -109,6 +120,7 @@ async fn all_closed(free: &Semaphore, connections: usize) {
 /// Accepts no more connections than there are permits.
 struct BoundedListener {
     inner: TcpListener,
+    tls: Option<watch::Receiver<TlsIdentity>>,
     free: Arc<Semaphore>,
     cut: watch::Receiver<bool>,
     patience: Patience,
@@ -130,6 +142,8 @@ impl Listener for BoundedListener {
             // The sender outlives every connection it could cut.
             let _ = cut.wait_for(|cut| *cut).await;
         };
+        let identity = self.tls.as_ref().map(|tls| tls.borrow().clone());
+        let stream = Transport::new(stream, identity);
         let connection = Connection::new((stream, address), self.patience, cut, permit);
         (connection, address)
     }
@@ -174,7 +188,7 @@ mod tests {
         let shutdown = async move {
             stopped.await.unwrap();
         };
-        let ended = tokio::spawn(serve_bounded(listener, router, shutdown, bounds));
+        let ended = tokio::spawn(serve_bounded(Listening { listener, tls: None }, router, shutdown, bounds));
         Server { address, stop, ended }
     }
 

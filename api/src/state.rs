@@ -10,7 +10,7 @@ use crate::answers::Answers;
 use crate::door::Door;
 use crate::limits::{Gates, Limits};
 use crate::live::Live;
-use crate::ports::{Accept, Authenticate, Health, Measure, Observe};
+use crate::ports::{Accept, Authenticate, Health, ManageAccess, Measure, Observe};
 use crate::queries::Queries;
 use crate::rates::CountUse;
 use crate::route_times::RouteTimes;
@@ -34,6 +34,8 @@ pub struct AppState {
     pub authenticate: Arc<dyn Authenticate>,
     /// Counts what callers use of their budgets.
     pub counts: Arc<dyn CountUse>,
+    /// Takes access away, and gives out sign-in links.
+    pub access: Arc<dyn ManageAccess>,
     /// Sees every request.
     pub observer: Arc<dyn Observe>,
     /// Settings.

@@ -134,7 +134,7 @@ impl Client {
     pub fn new(server: &str, credentials: Credentials) -> anyhow::Result<Self> {
         let mut base = reqwest::Url::parse(server)
             .ok()
-            .filter(|url| url.scheme() == "http" && url.has_host())
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
             .ok_or_else(|| {
                 Usage(format!(
                     "--server {:?} is no address: write http://host:port, e.g. \
@@ -259,8 +259,17 @@ impl Client {
         }
     }
 
+    /// Asks for something to be done, and for the JSON document that tells what came of it.
+    pub async fn post(&self, path: &str) -> anyhow::Result<Value> {
+        self.answer(self.http.post(self.url(path)?)).await
+    }
+
     async fn document(&self, url: reqwest::Url) -> anyhow::Result<Value> {
-        let request = self.signed_in(self.http.get(url)).header("accept", "application/json");
+        self.answer(self.http.get(url)).await
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+        let request = self.signed_in(request).header("accept", "application/json");
         let response = request.send().await.map_err(|error| self.unreachable(error, ""))?;
         let status = response.status();
         let body = response
@@ -279,22 +288,29 @@ impl Client {
 
     /// `also` is what else may be so when it is not known whether the request arrived.
     fn unreachable(&self, error: reqwest::Error, also: &str) -> anyhow::Error {
-        let message = if error.is_connect() {
-            format!(
-                "no Kelly answers at {}: start one with `kelly up`, or say where it is with --server",
-                self.shown
-            )
-        } else if error.is_timeout() {
-            format!("{} did not answer in time{also}", self.shown)
-        } else {
-            format!("the request to {} broke off{also}", self.shown)
-        };
+        let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
         // The causes repeat one another, down to the one that says something.
         let error = error.without_url();
         let mut root: &dyn std::error::Error = &error;
         while let Some(cause) = root.source() {
             root = cause;
         }
+        let root = root.to_string();
+        let shown = &self.shown;
+        let message = if is_connect && root.contains("peer certificate") {
+            format!(
+                "{shown} shows a certificate that is not trusted here: name a file with the authority that signed it in \
+                 SSL_CERT_FILE. One that signs itself must be no authority (basicConstraints=CA:FALSE)"
+            )
+        } else if is_connect {
+            format!(
+                "no Kelly answers at {shown}: start one with `kelly up`, or say where it is with --server"
+            )
+        } else if is_timeout {
+            format!("{shown} did not answer in time{also}")
+        } else {
+            format!("the request to {shown} broke off{also}")
+        };
         anyhow::anyhow!("{message} ({root})")
     }
 
@@ -360,7 +376,7 @@ mod tests {
 
     #[test]
     fn addresses_that_are_none_are_refused() {
-        for wrong in ["", "localhost", "https://x", "ftp://x", "http://"] {
+        for wrong in ["", "localhost", "wss://x", "ftp://x", "http://"] {
             let message = Client::new(wrong, Credentials::Nothing).unwrap_err().to_string();
             assert!(message.contains("write http://host:port"), "{wrong}: {message}");
         }
@@ -418,7 +434,7 @@ mod tests {
             format!("{:#}", client.get("livez").await.unwrap_err()),
             format!("{:?}", client.failure(404, None, b"<html>")),
             format!("{client:?}"),
-            Client::new("https://user:hunter2@k:1", Credentials::Nothing).unwrap_err().to_string(),
+            Client::new("ftp://user:hunter2@k:1", Credentials::Nothing).unwrap_err().to_string(),
             Client::new("user:hunter2@k:1", Credentials::Nothing).unwrap_err().to_string(),
             Client::new("http://user:hunter2@", Credentials::Nothing).unwrap_err().to_string(),
         ];

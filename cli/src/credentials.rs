@@ -46,12 +46,20 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
+    /// The same for so many seconds, where it is made here: for what lasts as long as the token it was begun with.
+    pub(crate) fn lasting(&self, seconds: i64) -> Self {
+        match self {
+            Self::Secret(own) => Self::Token(own.token(seconds).into()),
+            other => other.clone(),
+        }
+    }
+
     /// The Authorization header of one request; `None` where there is none, or where a token has characters no header has.
     pub(crate) fn header(&self) -> Option<HeaderValue> {
         let token = match self {
             Self::Nothing => return None,
             Self::Token(token) => token.to_string(),
-            Self::Secret(own) => own.token(),
+            Self::Secret(own) => own.token(LIFETIME_SECONDS),
         };
         let mut header = HeaderValue::try_from(format!("Bearer {}", token.trim())).ok()?;
         header.set_sensitive(true);
@@ -60,7 +68,7 @@ impl Credentials {
 }
 
 impl OwnSecret {
-    fn token(&self) -> String {
+    fn token(&self, lifetime_seconds: i64) -> String {
         let token_id = Uuid::new_v4().to_string();
         let grant = Grant {
             issuer: &self.issuer,
@@ -69,7 +77,7 @@ impl OwnSecret {
             roles: Roles::of(&[Role::Admin]),
             accounts: Accounts::All,
             token_id: &token_id,
-            lifetime_seconds: LIFETIME_SECONDS,
+            lifetime_seconds,
         };
         mint(&self.secret, &grant, Utc::now().timestamp())
     }

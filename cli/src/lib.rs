@@ -16,6 +16,7 @@ pub mod output;
 pub mod record;
 pub mod replay;
 mod settings;
+pub mod sign_in;
 pub mod tail;
 
 pub use replay::Summary;

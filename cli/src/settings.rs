@@ -1,6 +1,5 @@
 //! What the tools need of the configuration, as plain values that the binary fills in.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -14,8 +13,8 @@ use crate::credentials::Credentials;
 /// What the tools need of the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Address where the Kelly of this configuration listens.
-    pub listen: SocketAddr,
+    /// Where the Kelly of this configuration is found.
+    pub local: String,
     /// A running Kelly somewhere else, as it was typed.
     pub server: Option<String>,
     /// How the tools sign in there.
@@ -31,7 +30,7 @@ pub struct Settings {
 impl Settings {
     /// The Kelly that is asked: the one that was typed, else that of the configuration.
     pub fn server_url(&self) -> String {
-        self.server.clone().unwrap_or_else(|| format!("http://{}", self.listen))
+        self.server.clone().unwrap_or_else(|| self.local.clone())
     }
 
     /// The client of that Kelly.

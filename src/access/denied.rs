@@ -74,8 +74,23 @@ impl DenyLists {
     }
 
     /// What this process denied.
-    fn kept(&self) -> Arc<Denied> {
+    pub fn kept(&self) -> Arc<Denied> {
         self.kept.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether that outlives the process.
+    pub fn is_kept(&self) -> bool {
+        self.kept_path.is_some()
+    }
+
+    /// Takes away what this process denied; whether it was there.
+    pub async fn allow(&self, target: &Target) -> Result<bool, NotKept> {
+        let _alone = self.writing.lock().await;
+        let mut list = Denied::clone(&self.kept());
+        if !list.remove(target) {
+            return Ok(false);
+        }
+        self.put(list).await.map(|()| true)
     }
 
     /// Denies until a time; in force, and on disk where it is kept, once this returns.
@@ -198,6 +213,10 @@ mod tests {
         assert!(lists.denies(&caller("alice", Some("t-1")), 99));
         assert!(!lists.denies(&caller("alice", Some("t-1")), 100), "it has ended");
         assert!(lists.denies(&caller("bob", None), 1_000));
+        let bob = Target::User { issuer: None, subject: "bob".into() };
+        assert!(lists.allow(&bob).await.unwrap());
+        assert!(!lists.allow(&bob).await.unwrap());
+        assert!(!open().denies(&caller("bob", None), 1_000));
     }
 
     #[tokio::test]

@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::Context;
 use async_trait::async_trait;
 use chrono::Utc;
-use kelly_api::{Authenticate, Credentials, NotKept, NotSignedIn, Proof, Rights};
+use kelly_api::{Authenticate, Credentials, ManageAccess, NotKept, NotSignedIn, Proof, Rights, SignInCode};
 use kelly_auth::{
-    Accounts, Algorithm, Identity, Issuer, Links, MAX_LEEWAY_SECONDS, Refusal, Role, Roles, Session,
+    Accounts, Algorithm, Denied, Identity, Issuer, Links, MAX_LEEWAY_SECONDS, Refusal, Role, Roles, Session,
     Sessions, SigningSecret, Target, USUAL_TYPES, Unverified,
 };
 use kelly_cli::Usage;
@@ -19,7 +19,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::denied::DenyLists;
-use super::keys::KeySource;
+use super::issuers::{self, Configured, KeyPlace};
+use super::keys::{AtUrl, Fetch, InFile, KeySource, Pace, Published};
 use super::random;
 use crate::config::Config;
 
@@ -73,10 +74,21 @@ impl Gate {
                 Source { issuer, keys: KeySource::Fixed(Arc::new(secret.keys())) },
             );
         }
+        if let Some(path) = &auth.issuers {
+            for Configured { issuer, keys } in issuers::read(path, config)? {
+                let name = issuer.name.clone();
+                let keys =
+                    key_source(&issuer, keys).with_context(|| format!("the keys of the issuer {name}"))?;
+                if let KeySource::Published(published) = &keys {
+                    tasks.push(tokio::spawn(published.clone().keep()));
+                }
+                issuers.insert(name, Source { issuer, keys });
+            }
+        }
         if issuers.is_empty() {
             return Err(Usage(
                 "nobody could sign in: set KELLY_AUTH_SECRET_FILE to a file with a secret of at least 32 bytes, the same for \
-                 every process (`openssl rand -hex 32` makes one), or, on loopback, KELLY_AUTH=off"
+                 every process (`openssl rand -hex 32` makes one), or KELLY_AUTH_ISSUERS, or, on loopback, KELLY_AUTH=off"
                     .to_owned(),
             )
             .into());
@@ -124,6 +136,23 @@ impl Gate {
     fn check_denied(&self, caller: &Identity, now: i64) -> Result<(), Refusal> {
         if self.denied.denies(caller, now) { Err(Refusal::Revoked) } else { Ok(()) }
     }
+}
+
+/// Where the keys of an issuer come from. Published ones are not waited for: the issuer may be away.
+fn key_source(issuer: &Issuer, place: KeyPlace) -> anyhow::Result<KeySource> {
+    let (place, pace): (Box<dyn Fetch>, Pace) = match place {
+        KeyPlace::Secret(path) => {
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            let secret = SigningSecret::new(&text)
+                .map_err(|error| Usage(format!("the secret in {}: {error}", path.display())))?;
+            return Ok(KeySource::Fixed(Arc::new(secret.keys())));
+        }
+        KeyPlace::File(path) => (Box::new(InFile(path)), Pace::FILE),
+        KeyPlace::Url(url) => (Box::new(AtUrl::new(url)?), Pace::URL),
+    };
+    let published = Published::new(issuer.name.clone(), issuer.algorithm, place, pace);
+    Ok(KeySource::Published(Arc::new(published)))
 }
 
 /// The issuer whose secret this Kelly has itself.
@@ -175,6 +204,31 @@ impl Rights for Gate {
 }
 
 #[async_trait]
+impl ManageAccess for Gate {
+    fn new_link(&self, caller: &Identity) -> Result<SignInCode, NotKept> {
+        let code = self.link(caller.clone());
+        let code = code.map_err(|error| NotKept::Unwritable { reason: error.to_string() })?;
+        Ok(SignInCode { code, lasts: LINK_LASTS })
+    }
+
+    fn denied(&self) -> Denied {
+        Denied::clone(&self.denied.kept())
+    }
+
+    async fn deny(&self, target: Target, until: Option<i64>) -> Result<(), NotKept> {
+        self.denied.deny(target, until, Utc::now().timestamp()).await
+    }
+
+    async fn allow(&self, target: &Target) -> Result<bool, NotKept> {
+        self.denied.allow(target).await
+    }
+
+    fn keeps_denied(&self) -> bool {
+        self.denied.is_kept()
+    }
+}
+
+#[async_trait]
 impl Authenticate for Gate {
     async fn identify(&self, credentials: Credentials<'_>) -> Result<Identity, NotSignedIn> {
         let now = Utc::now().timestamp();
@@ -219,5 +273,195 @@ impl Authenticate for Gate {
             }
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use kelly_auth::{Grant, mint};
+    use serde_json::{Value, json};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+    const OTHER: &str = "https://login.example.com";
+
+    fn encode(bytes: impl AsRef<[u8]>) -> String {
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn token(key: &Ed25519KeyPair, kid: &str, issuer: &str) -> String {
+        let header = json!({"typ": "JWT", "alg": "EdDSA", "kid": kid});
+        let claims = json!({
+            "iss": issuer, "aud": "kelly", "sub": "alice", "jti": "t-1", "roles": ["viewer"],
+            "exp": Utc::now().timestamp() + 60,
+        });
+        let signed = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
+        let signature = encode(key.sign(signed.as_bytes()));
+        format!("{signed}.{signature}")
+    }
+
+    fn key_set(keys: &[(&str, &Ed25519KeyPair)]) -> Value {
+        let keys: Vec<Value> = keys
+            .iter()
+            .map(|(kid, key)| json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": encode(key.public_key())}))
+            .collect();
+        json!({ "keys": keys })
+    }
+
+    fn own_token(subject: &str, token_id: &str) -> String {
+        let grant = Grant {
+            issuer: "kelly",
+            audience: "kelly",
+            subject,
+            roles: Roles::of(&[Role::Viewer]),
+            accounts: Accounts::All,
+            token_id,
+            lifetime_seconds: 60,
+        };
+        mint(&SigningSecret::new(SECRET).unwrap(), &grant, Utc::now().timestamp())
+    }
+
+    async fn gate(directory: &Path, issuers: &str) -> Arc<Gate> {
+        let file = directory.join("issuers.toml");
+        std::fs::write(&file, issuers).unwrap();
+        let config = Config::of(&[("KELLY_AUTH_ISSUERS", file.to_str().unwrap())]);
+        Gate::open(&config, Some(SigningSecret::new(SECRET).unwrap()), Some(directory)).await.unwrap()
+    }
+
+    async fn verdict(gate: &Gate, token: &str) -> Result<String, NotSignedIn> {
+        Authenticate::identify(gate, Credentials::Token(token))
+            .await
+            .map(|caller| format!("{} of {}", caller.subject, caller.issuer))
+    }
+
+    /// An issuer over HTTP that publishes what it is told to; the address of its set.
+    async fn publish(set: Arc<Mutex<Value>>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let Ok(byte) = stream.read_u8().await else { break };
+                    head.push(byte);
+                }
+                let body = set.lock().unwrap().to_string();
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        format!("http://{address}/keys")
+    }
+
+    #[tokio::test]
+    async fn several_issuers_get_in_each_with_its_own_keys() {
+        let directory = tempfile::tempdir().unwrap();
+        let [ours, others] = [(); 2].map(|()| Ed25519KeyPair::generate().unwrap());
+        let url = publish(Arc::new(Mutex::new(key_set(&[("a", &ours)])))).await;
+        let entry = format!("[[issuer]]\niss = \"{OTHER}\"\nalgorithm = \"EdDSA\"\njwks = \"{url}\"\n");
+        let gate = gate(directory.path(), &entry).await;
+        let alice = format!("alice of {OTHER}");
+        assert_eq!(verdict(&gate, &token(&ours, "a", OTHER)).await, Ok(alice));
+        assert_eq!(verdict(&gate, &own_token("bob", "t-2")).await, Ok("bob of kelly".to_owned()));
+        for (wrong, expected) in [
+            (token(&others, "a", OTHER), Refusal::Signature),
+            (token(&ours, "b", OTHER), Refusal::UnknownKey),
+            (token(&ours, "a", "kelly"), Refusal::Algorithm),
+            (token(&ours, "a", "https://evil.example"), Refusal::Issuer),
+        ] {
+            assert_eq!(verdict(&gate, &wrong).await, Err(expected.into()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_set_in_a_file_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let [old, new] = [(); 2].map(|()| Ed25519KeyPair::generate().unwrap());
+        let file = directory.path().join("keys.json");
+        let entry = format!(
+            "[[issuer]]\niss = \"{OTHER}\"\nalgorithm = \"EdDSA\"\njwks_file = \"{}\"\n",
+            file.display()
+        );
+        let gate = gate(directory.path(), &entry).await;
+        let (old_token, new_token) = (token(&old, "old", OTHER), token(&new, "new", OTHER));
+        let away = verdict(&gate, &old_token).await;
+        assert!(matches!(away, Err(NotSignedIn::KeysUnavailable { .. })), "{away:?}");
+        for (keys, right) in
+            [(key_set(&[("old", &old)]), &old_token), (key_set(&[("new", &new)]), &new_token)]
+        {
+            std::fs::write(&file, keys.to_string()).unwrap();
+            while verdict(&gate, right).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        assert_eq!(
+            verdict(&gate, &old_token).await,
+            Err(Refusal::UnknownKey.into()),
+            "its key was taken away"
+        );
+    }
+
+    #[tokio::test]
+    async fn who_is_denied_is_refused_at_once_and_everywhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let gate = gate(directory.path(), "").await;
+        let (bob, other) = (own_token("bob", "t-1"), own_token("bob", "t-2"));
+        let session = gate.open_session(Proof::Token(&bob)).await.unwrap();
+        assert_eq!(
+            Authenticate::identify(&*gate, Credentials::Session(&session.text)).await.unwrap(),
+            session.identity
+        );
+        let mut revoked = gate.revoked();
+        gate.close(&session.identity).await.unwrap();
+        assert!(revoked.has_changed().unwrap(), "open connections are told");
+        revoked.mark_unchanged();
+        assert_eq!(gate.recheck(&session.identity), Err(Refusal::Revoked));
+        let refused = Err(NotSignedIn::Refused(Refusal::Revoked));
+        assert_eq!(Authenticate::identify(&*gate, Credentials::Session(&session.text)).await, refused);
+        assert_eq!(
+            Authenticate::identify(&*gate, Credentials::Token(&bob)).await,
+            refused,
+            "and so is what it was opened with"
+        );
+        assert!(gate.open_session(Proof::Token(&bob)).await.is_err());
+        assert!(
+            Authenticate::identify(&*gate, Credentials::Token(&other)).await.is_ok(),
+            "the user has another token"
+        );
+        let user = Target::User { issuer: Some("kelly".into()), subject: "bob".into() };
+        gate.deny(user.clone(), None).await.unwrap();
+        assert!(revoked.has_changed().unwrap());
+        assert_eq!(Authenticate::identify(&*gate, Credentials::Token(&other)).await, refused);
+        assert!(gate.allow(&user).await.unwrap());
+        assert!(Authenticate::identify(&*gate, Credentials::Token(&other)).await.is_ok());
+        let over = Identity { expires_at: Some(1), ..session.identity };
+        assert_eq!(gate.recheck(&over), Err(Refusal::Expired));
+    }
+
+    #[tokio::test]
+    async fn a_link_signs_the_owner_in_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let gate = gate(directory.path(), "").await;
+        let code = gate.owners_link().unwrap();
+        let session = gate.open_session(Proof::Code(&code)).await.unwrap();
+        assert_eq!((&*session.identity.subject, session.identity.roles.has(Role::Admin)), ("owner", true));
+        let again = gate.open_session(Proof::Code(&code)).await.map(drop);
+        assert_eq!(again, Err(Refusal::Link.into()));
+        // What somebody makes for themselves ends with what they are signed in with.
+        let link = gate
+            .new_link(&Identity { expires_at: Some(Utc::now().timestamp() + 5), ..session.identity })
+            .unwrap();
+        assert!(gate.open_session(Proof::Code(&link.code)).await.unwrap().lasts_seconds <= 5);
     }
 }

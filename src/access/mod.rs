@@ -3,6 +3,7 @@
 
 mod denied;
 mod gate;
+mod issuers;
 mod keys;
 mod off;
 mod random;
@@ -13,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use kelly_api::Authenticate;
+use kelly_api::{Authenticate, ManageAccess};
 
 use crate::config::Loaded;
 
@@ -24,6 +25,8 @@ pub use secret::{existing, user};
 pub struct Access {
     /// Tells whose a request is.
     pub authenticate: Arc<dyn Authenticate>,
+    /// Takes access away.
+    pub manage: Arc<dyn ManageAccess>,
     /// The same where authentication is on.
     pub gate: Option<Arc<Gate>>,
 }
@@ -44,7 +47,8 @@ pub async fn open(loaded: &Loaded, place: SecretPlace<'_>) -> anyhow::Result<Acc
             listen = %config.general.listen,
             "authentication is off: whoever reaches this address may do everything (KELLY_AUTH=off)"
         );
-        return Ok(Access { authenticate: Arc::new(off::Off::new()), gate: None });
+        let off = Arc::new(off::Off::new());
+        return Ok(Access { authenticate: off.clone(), manage: off, gate: None });
     }
     let secret = match place {
         SecretPlace::Directory(directory) => Some(secret::made(config, directory)?),
@@ -55,5 +59,5 @@ pub async fn open(loaded: &Loaded, place: SecretPlace<'_>) -> anyhow::Result<Acc
         SecretPlace::Shared => None,
     };
     let gate = Gate::open(config, secret, directory).await.context("opening what signs callers in")?;
-    Ok(Access { authenticate: gate.clone(), gate: Some(gate) })
+    Ok(Access { authenticate: gate.clone(), manage: gate.clone(), gate: Some(gate) })
 }

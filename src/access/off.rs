@@ -1,8 +1,8 @@
 //! Authentication that is off: everybody is an administrator. On loopback only.
 
 use async_trait::async_trait;
-use kelly_api::{Authenticate, Credentials, NotKept, NotSignedIn, Proof};
-use kelly_auth::{Accounts, Identity, Refusal, Role, Roles, Session};
+use kelly_api::{Authenticate, Credentials, ManageAccess, NotKept, NotSignedIn, Proof, SignInCode};
+use kelly_auth::{Accounts, Denied, Identity, Refusal, Role, Roles, Session, Target};
 use tokio::sync::watch;
 
 /// Lets everybody in.
@@ -46,5 +46,28 @@ impl Authenticate for Off {
 
     async fn close(&self, _: &Identity) -> Result<(), NotKept> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl ManageAccess for Off {
+    fn new_link(&self, _: &Identity) -> Result<SignInCode, NotKept> {
+        Err(NotKept::Off)
+    }
+
+    fn denied(&self) -> Denied {
+        Denied::default()
+    }
+
+    async fn deny(&self, _: Target, _: Option<i64>) -> Result<(), NotKept> {
+        Err(NotKept::Off)
+    }
+
+    async fn allow(&self, _: &Target) -> Result<bool, NotKept> {
+        Err(NotKept::Off)
+    }
+
+    fn keeps_denied(&self) -> bool {
+        false
     }
 }

@@ -37,6 +37,15 @@ pub struct Token {
     pub ttl: Duration,
 }
 
+/// `kelly sign-in`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  kelly sign-in                     then open the link in a browser
+
+The link works once, within a day. Whoever opens it is signed in as you.")]
+pub struct SignIn {}
+
 /// Longest life of a token that is made here.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 

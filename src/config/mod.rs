@@ -18,7 +18,7 @@ use anyhow::Context;
 pub use setting::Logging;
 pub use show::{Server, as_json, as_table};
 pub use sources::Fault;
-pub use tables::{CallerLimits, Monitoring};
+pub use tables::{CallerLimits, Http, Monitoring};
 pub use targets::{LogTarget, StoreTarget};
 pub use values::Config;
 

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use kelly_api::{BadName, HostName, Network, PageOrigin};
+
 use super::Secret;
 use super::targets::{LogTarget, StoreTarget, log_target, store_target};
 
@@ -167,7 +169,10 @@ from_setting! {
     String, absent String::new(), |_setting, text| given(text).map(str::to_owned);
     PathBuf, absent PathBuf::new(), |_setting, text| given(text).map(PathBuf::from);
     Secret, absent Secret::new(String::new()), |_setting, text| given(text).map(|text| Secret::new(text.to_owned()));
-    SocketAddr, absent SocketAddr::from(([127, 0, 0, 1], 8_000)), |_setting, text| loopback(text);
+    SocketAddr, absent SocketAddr::from(([127, 0, 0, 1], 8_000)), |_setting, text| address(text);
+    Vec<HostName>, absent Vec::new(), |_setting, text| list(text);
+    Vec<PageOrigin>, absent Vec::new(), |_setting, text| list(text);
+    Vec<Network>, absent Vec::new(), |_setting, text| list(text);
     Logging, absent Logging::Text, |_setting, text| text.parse();
     ClusterName, absent ClusterName(String::new()), |_setting, text| cluster(text);
     LogTarget, absent LogTarget::Embedded(PathBuf::new()), |_setting, text| log_target(text);
@@ -233,17 +238,21 @@ fn duration(setting: &Setting, text: &str) -> Result<Duration, String> {
     })
 }
 
-fn loopback(text: &str) -> Result<SocketAddr, String> {
+/// What stands between commas.
+fn list<T: FromStr<Err = BadName>>(text: &str) -> Result<Vec<T>, String> {
+    given(text)?
+        .split(',')
+        .map(str::trim)
+        .map(|one| one.parse().map_err(|error| format!("{one:?}: {error}")))
+        .collect()
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
     // `localhost` is how people name loopback; everything else is an address, so that no resolver
     // decides what Kelly is reachable on.
     let address = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
     match SocketAddr::from_str(address.as_deref().unwrap_or(text)) {
-        Ok(address) if address.ip().is_loopback() => Ok(address),
-        Ok(address) => Err(format!(
-            "{address} is reachable from other machines, to which tokens would travel unencrypted: use a \
-             loopback address such as 127.0.0.1:{}",
-            address.port()
-        )),
+        Ok(address) => Ok(address),
         Err(_) => Err(format!("{text:?} is no address: write host:port, e.g. 127.0.0.1:8000")),
     }
 }

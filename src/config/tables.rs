@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kelly_api::{HostName, Network, PageOrigin};
+
 use super::Secret;
 use super::setting::{
     ClusterName, Logging, Setting, bytes, count, hours, milliseconds, seconds, setting, settings,
@@ -24,7 +26,7 @@ settings! {
     pub struct General {
         /// directory of everything `kelly up` keeps
         data: PathBuf = setting("data", "KELLY_DATA").default("./kelly-data"),
-        /// address of the HTTP interface; loopback only: connections are not encrypted
+        /// address of the HTTP interface
         listen: SocketAddr = setting("listen", "KELLY_LISTEN").default("127.0.0.1:8000"),
         /// embedded:DIR or kafka://host:port[,host:port]; unset: embedded, below the data directory
         log: Option<LogTarget> = setting("log", "KELLY_LOG"),
@@ -46,6 +48,8 @@ settings! {
         secret_file: Option<PathBuf> = setting("auth.secret_file", "KELLY_AUTH_SECRET_FILE"),
         /// what `iss` says in tokens of that secret
         issuer: String = setting("auth.issuer", "KELLY_AUTH_ISSUER").default("kelly"),
+        /// file of further issuers whose tokens are accepted, with their published keys
+        issuers: Option<PathBuf> = setting("auth.issuers", "KELLY_AUTH_ISSUERS"),
         /// what `aud` says in tokens for this Kelly
         audience: String = setting("auth.audience", "KELLY_AUTH_AUDIENCE").default("kelly"),
         /// claim with the roles; dots lead into objects
@@ -61,6 +65,22 @@ settings! {
         denied: Option<PathBuf> = setting("auth.denied", "KELLY_AUTH_DENIED"),
         /// token with which the tools sign in to a Kelly elsewhere
         token: Option<Secret> = setting("auth.token", "KELLY_TOKEN").secret(),
+    }
+}
+
+settings! {
+    /// Whom the HTTP interface answers to, and how.
+    pub struct Http {
+        /// host names and addresses it answers to beside those of loopback, with commas between them
+        hosts: Vec<HostName> = setting("http.allowed_hosts", "KELLY_ALLOWED_HOSTS"),
+        /// origins of pages elsewhere that may change something here, with commas between them
+        origins: Vec<PageOrigin> = setting("http.allowed_origins", "KELLY_ALLOWED_ORIGINS"),
+        /// proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses or networks, with commas between them
+        proxies: Vec<Network> = setting("http.trusted_proxies", "KELLY_TRUSTED_PROXIES"),
+        /// file of the certificate with its chain (PEM); with it the interface speaks TLS
+        certificate: Option<PathBuf> = setting("http.tls_certificate", "KELLY_TLS_CERTIFICATE"),
+        /// file of its key (PEM)
+        key: Option<PathBuf> = setting("http.tls_key", "KELLY_TLS_KEY"),
     }
 }
 
@@ -202,9 +222,10 @@ settings! {
 }
 
 /// The tables, in the order in which `kelly config` shows them.
-pub const TABLES: [&[Setting]; 10] = [
+pub const TABLES: [&[Setting]; 11] = [
     General::SETTINGS,
     Auth::SETTINGS,
+    Http::SETTINGS,
     StoreAccess::SETTINGS,
     Kafka::SETTINGS,
     Topics::SETTINGS,

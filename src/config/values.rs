@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::setting::{FromSetting, Setting};
 use super::sources::{Fault, Merged};
 use super::tables::{
-    Auth, CallerLimits, Emergency, General, Ingest, Kafka, Monitoring, StoreAccess, Topics, WebSocket,
+    Auth, CallerLimits, Emergency, General, Http, Ingest, Kafka, Monitoring, StoreAccess, Topics, WebSocket,
 };
 use super::targets::{LogTarget, StoreTarget};
 
@@ -20,6 +20,8 @@ pub struct Config {
     pub auth: Auth,
     /// What a caller may use.
     pub limits: CallerLimits,
+    /// Whom the HTTP interface answers to.
+    pub http: Http,
     /// Which log: the one that was named, or the embedded one below the data directory.
     pub log: LogTarget,
     /// Which store: the one that was named, or the embedded one in the data directory.
@@ -51,6 +53,7 @@ pub fn typed(merged: &Merged) -> Result<Config, Vec<Fault>> {
         general,
         auth: Auth::read(&mut reader),
         limits: CallerLimits::read(&mut reader),
+        http: Http::read(&mut reader),
         store_access: StoreAccess::read(&mut reader),
         kafka: Kafka::read(&mut reader),
         kafka_properties: merged.kafka_properties.clone(),
@@ -102,6 +105,24 @@ impl SettingReader<'_> {
                 "store_password_file",
                 "the password is given twice: keep KELLY_STORE_PASSWORD or the file, not both",
             );
+        }
+        let listen = config.general.listen;
+        if !config.auth.enabled && !listen.ip().is_loopback() {
+            self.fault(
+                "auth.enabled",
+                format!(
+                    "{listen} is reachable from other machines, and nobody would have to sign in: leave KELLY_AUTH on, or use a \
+                     loopback address such as 127.0.0.1:{}",
+                    listen.port()
+                ),
+            );
+        }
+        if config.http.certificate.is_some() != config.http.key.is_some() {
+            let (missing, name) = match config.http.key {
+                None => ("KELLY_TLS_KEY", "http.tls_certificate"),
+                Some(_) => ("KELLY_TLS_CERTIFICATE", "http.tls_key"),
+            };
+            self.fault(name, format!("TLS needs a certificate and its key: {missing} is missing"));
         }
         if config.auth.secret.is_some() && config.auth.secret_file.is_some() {
             self.fault(
@@ -167,17 +188,24 @@ mod tests {
             ("KELLY_METRICS_INTERVAL", "0"),
             ("KELLY_MONITORING_ENABLED", "maybe"),
             ("KELLY_LISTEN", "0.0.0.0:8000"),
+            ("KELLY_AUTH", "off"),
+            ("KELLY_TLS_KEY", "/key"),
+            ("KELLY_ALLOWED_HOSTS", "kelly.example.com, https://k"),
+            ("KELLY_TRUSTED_PROXIES", "10.0.0.0/99"),
             ("WEBSOCKET_TIMEOUT", "soon"),
             ("KELLY_LOGGING", "xml"),
             ("MONITORING_DB_RETENTION_DAYS", "1"),
         ])
         .unwrap_err();
         let lines: Vec<&str> = faults.lines().collect();
-        assert_eq!(lines.len(), 6, "{faults}");
+        assert_eq!(lines.len(), 9, "{faults}");
         for expected in [
             "KELLY_METRICS_INTERVAL: \"0\" is no whole number from 1 to 3600",
             "KELLY_MONITORING_ENABLED: \"maybe\" is neither true nor false",
-            "use a loopback address such as 127.0.0.1:8000",
+            "KELLY_AUTH: 0.0.0.0:8000 is reachable from other machines",
+            "KELLY_TLS_KEY: TLS needs a certificate and its key: KELLY_TLS_CERTIFICATE is missing",
+            "KELLY_ALLOWED_HOSTS: \"https://k\": a host is written without scheme",
+            "KELLY_TRUSTED_PROXIES: \"10.0.0.0/99\": a proxy is an address or a network",
             "WEBSOCKET_TIMEOUT: \"soon\" is no whole number",
             "KELLY_LOGGING: \"xml\" is neither text nor json",
             "raise MONITORING_DB_RETENTION_DAYS",

@@ -75,7 +75,7 @@ async fn start_serve(process: &Process, parts: &Parts) -> anyhow::Result<()> {
         ingest: None,
         latencies,
         live,
-        authenticate: access.authenticate,
+        access: &access,
     };
     parts.start(http::start(address, backends)).await?;
     tracing::info!(listen = %config.general.listen, log = log.describe(), store = %config.store, "kelly serve is ready");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use chrono::Utc;
-use kelly_api::{AppState, Authenticate, Door, Drained, LatencyBook, Live, Settings};
+use kelly_api::{AppState, Drained, LatencyBook, Listening, Live, Settings};
 use kelly_cli::Usage;
 use kelly_ingest::accept::Acceptor;
 use kelly_query::{QueryService, QueryServiceParts};
@@ -16,6 +16,7 @@ use kelly_stream::Log;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
+use super::door;
 use super::health::{PartsHealth, Watched};
 use super::ingest_rates::IngestRates;
 use super::open;
@@ -23,6 +24,7 @@ use super::parts::Part;
 use super::progress::Progress;
 use super::record::LogAcceptor;
 use super::retention::Configured;
+use crate::access::Access;
 use crate::config::Config;
 use crate::limits;
 
@@ -92,13 +94,13 @@ pub struct Backends<'a> {
     pub latencies: Arc<LatencyBook>,
     /// Live push.
     pub live: Arc<Live>,
-    /// Tells whose a request is.
-    pub authenticate: Arc<dyn Authenticate>,
+    /// Who gets in.
+    pub access: &'a Access,
 }
 
 /// Serves from now on. Its stop takes no more requests and waits for those in flight.
 pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<((), Part)> {
-    let Backends { config, catalogue, log, store, ingest, latencies, live, authenticate } = backends;
+    let Backends { config, catalogue, log, store, ingest, latencies, live, access } = backends;
     let acceptor =
         Acceptor::new(log.clone(), open::limits(config)).await.context("reading the log's topics")?;
     let queries = QueryService::new(QueryServiceParts {
@@ -120,7 +122,8 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         measure,
         catalogue,
         live: live.clone(),
-        authenticate,
+        authenticate: access.authenticate.clone(),
+        access: access.manage.clone(),
         counts: counts.counts,
         observer: latencies,
         settings: Settings {
@@ -128,15 +131,23 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
             started_at: Utc::now(),
             clock: Utc::now,
             limits: kelly_api::Limits { quotas, ..kelly_api::Limits::default() },
-            door: Door::loopback(config.general.listen.port()),
+            door: door::door(config),
         },
     });
-    let listener = claimed.listen()?;
+    for remark in door::remarks(config) {
+        tracing::warn!("{remark}");
+    }
+    let (identity, watching) = door::tls(&config.http)?.unzip();
+    let watching = watching.map(tokio::spawn);
+    let listening = Listening { listener: claimed.listen()?, tls: identity };
     let sockets = config.websocket.max_connections as usize;
-    let serving = tokio::spawn(kelly_api::serve(listener, router, sockets, stop.clone().cancelled_owned()));
+    let serving = tokio::spawn(kelly_api::serve(listening, router, sockets, stop.clone().cancelled_owned()));
     let part = Part::new("HTTP interface", "requests in flight and WebSockets", move || async move {
         live.stop();
         stop.cancel();
+        if let Some(watching) = watching {
+            watching.abort();
+        }
         match serving.await.context("serving HTTP ended with a defect")? {
             Drained::Complete => {}
             Drained::Cut { connections } => {

@@ -4,6 +4,7 @@
 
 mod apart;
 mod directory;
+mod door;
 mod health;
 mod http;
 mod ingest;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use apart::{ingest, migrate, serve};
 pub use directory::{noted_address, owner};
+pub use door::{remarks, url_on_this_machine};
 pub use open::{check_thresholds, kafka_config, limits, store_config};
 pub use parts::Part;
 pub use shutdown::listen;

@@ -7,6 +7,7 @@ use kelly_cli::output;
 use kelly_schemas::error_chain;
 use kelly_stream::Log;
 
+use super::door::url_for_people;
 use super::http::{self, Backends};
 use super::monitor::{self, Machine, Sources};
 use super::parts::{self, Parts};
@@ -61,7 +62,6 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
     let live = parts.start(live::start(config, &log, access.gate.clone())).await?;
     let code = access.gate.as_ref().map(|gate| gate.owners_link()).transpose()?;
     let banner = banner(config, &*log, code.as_deref());
-    let authenticate = access.authenticate;
     let backends = Backends {
         config,
         catalogue,
@@ -70,7 +70,7 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
         ingest: Some(progress),
         latencies,
         live,
-        authenticate,
+        access: &access,
     };
     parts.start(http::start(address, backends)).await?;
     if let Err(error) = directory::note_address(&config.general.data, config.general.listen) {
@@ -95,7 +95,7 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
 
 /// What a person reads first.
 fn banner(config: &Config, log: &dyn Log, sign_in_code: Option<&str>) -> String {
-    let base = format!("http://{}", config.general.listen);
+    let base = url_for_people(config);
     let api = format!("{base}/api/v1/kelly/monitoring");
     let store = match &config.store {
         StoreTarget::Embedded(directory) => {

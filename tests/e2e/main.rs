@@ -7,6 +7,7 @@ mod command_line;
 mod data_frames;
 mod directories;
 mod doctor;
+mod encrypted;
 mod files;
 mod first_minutes;
 mod frozen_engine;

@@ -164,6 +164,12 @@ async fn the_user_gets_in_with_nothing_typed_and_a_stranger_does_not() {
     assert_eq!(up.verdict(&metrics, &[(COOKIE, &cookie)]).await, "200");
     assert_eq!(up.verdict(SIGN_IN, &[(COOKIE, &cookie)]).await, "200");
 
+    let (code, link, stderr) = run(&["sign-in", "--data", directory], &[], place.path());
+    assert_eq!(code, Some(0), "{stderr}");
+    let code = link.trim().split_once("/#sign-in=").expect("a link").1;
+    let another = up.exchange(code).await.expect("the link works");
+    assert_eq!(up.verdict(&metrics, &[(COOKIE, &another)]).await, "200");
+
     // A program.
     let (code, token, stderr) =
         run(&["token", "--sub", "bob", "--role", "viewer", "--data", directory], &[], place.path());

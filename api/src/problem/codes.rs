@@ -63,6 +63,8 @@ pub enum Code {
     SignInLinkInvalid,
     /// The issuer's keys cannot be fetched.
     KeysUnavailable,
+    /// Nobody can be denied, or not one more.
+    AccessNotChanged,
     /// No such route.
     RouteNotFound,
     /// The thing named in the path does not exist.
@@ -120,7 +122,7 @@ pub struct Definition {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::InvalidParameter,
         Self::RangeTooLong,
         Self::QueryTooLarge,
@@ -149,6 +151,7 @@ impl Code {
         Self::TokenRevoked,
         Self::SignInLinkInvalid,
         Self::KeysUnavailable,
+        Self::AccessNotChanged,
         Self::RouteNotFound,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -238,7 +241,7 @@ impl Code {
                 "not_signed_in",
                 StatusCode::UNAUTHORIZED,
                 "You are not signed in",
-                "In a browser open the sign-in link that Kelly printed when it started. A program sends `Authorization: Bearer TOKEN`; `kelly token` makes one on Kelly's machine.",
+                "In a browser open the sign-in link that Kelly printed when it started, or that `kelly sign-in` prints. A program sends `Authorization: Bearer TOKEN`; `kelly token` makes one on Kelly's machine.",
             ),
             Self::CredentialsMalformed => (
                 "credentials_malformed",
@@ -340,13 +343,19 @@ impl Code {
                 "sign_in_link_invalid",
                 StatusCode::UNAUTHORIZED,
                 "The sign-in link does not work any more",
-                "Each link works once, and each start of Kelly prints another one.",
+                "Each link works once; `kelly sign-in` on Kelly's machine prints another one.",
             ),
             Self::KeysUnavailable => (
                 "keys_unavailable",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The issuer's keys are not there",
                 "Nothing was done. Try again after the seconds of Retry-After; an administrator finds the reason in Kelly's log.",
+            ),
+            Self::AccessNotChanged => (
+                "access_not_changed",
+                StatusCode::CONFLICT,
+                "Who gets in cannot be changed so",
+                "Nothing was changed. `detail` says why: authentication is off, or the deny list is full; take entries away, or deny in the file of KELLY_AUTH_DENIED.",
             ),
             Self::RouteNotFound => (
                 "route_not_found",

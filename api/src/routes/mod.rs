@@ -1,5 +1,6 @@
 //! The routes by resource.
 
+pub(crate) mod access;
 pub(crate) mod activity;
 pub(crate) mod export;
 pub(crate) mod grouping;

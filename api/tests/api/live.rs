@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use axum::body::{Body, BodyDataStream};
 use axum::http::Request;
 use futures_util::{SinkExt, StreamExt};
-use kelly_api::{Drained, LiveSettings, Rights, serve};
+use kelly_api::{Drained, Listening, LiveSettings, Rights, serve};
 use kelly_auth::{Accounts, Identity, Role, Roles};
 use kelly_live::{Close, Hub, ResetReason, events_of};
 use kelly_schemas::Limits;
@@ -52,7 +52,12 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { stopped.await.unwrap() };
         let token = api.authenticate.token_of(&identity);
-        let ended = tokio::spawn(serve(listener, api.router(), live.max_connections, shutdown));
+        let ended = tokio::spawn(serve(
+            Listening { listener, tls: None },
+            api.router(),
+            live.max_connections,
+            shutdown,
+        ));
         Self { api, token, address, stop, ended }
     }
 

@@ -177,3 +177,26 @@ async fn what_opens_no_session_says_why() {
     let long = format!("{{\"code\":\"{}\"}}", "x".repeat(20_000));
     assert_eq!(sign_in(&api, &[JSON], &long).await.code(), "body_too_large");
 }
+
+const DENIED: &str = "/api/v1/kelly/access/denied";
+
+#[tokio::test]
+async fn an_administrator_takes_access_away_and_gives_it_back() {
+    let api = Api::new(Setup::default());
+    let change = async |path: &str, body: &str| api.post(path, "application/json", body).await;
+    let bob = r#"{"sub":"bob","iss":"kelly","until":"2030-01-01T00:00:00Z"}"#;
+    assert_eq!(change(DENIED, bob).await.json(), json!({"denied": true, "changed": true}));
+    assert_eq!(change(DENIED, r#"{"jti":"t-1"}"#).await.status, 200);
+    let listed = api.get(DENIED).await.json();
+    let entries = json!([{"jti": "t-1"}, serde_json::from_str::<serde_json::Value>(bob).unwrap()]);
+    assert_eq!(listed, json!({"entries": entries, "kept": true}));
+    let allowed = "/api/v1/kelly/access/allowed";
+    assert_eq!(change(allowed, r#"{"jti":"t-1"}"#).await.json(), json!({"denied": false, "changed": true}));
+    assert_eq!(change(allowed, r#"{"jti":"t-1"}"#).await.json()["changed"], false);
+    for wrong in ["{}", r#"{"jti":"a","sub":"b"}"#, r#"{"iss":"a"}"#, r#"{"jti":""}"#, r#"{"user":"bob"}"#] {
+        assert_eq!(change(DENIED, wrong).await.code(), "malformed_body", "{wrong}");
+    }
+    assert_eq!(change(DENIED, r#"{"jti":"one too many"}"#).await.code(), "access_not_changed");
+    let link = api.send("POST", "/api/v1/kelly/sign-in/links", &[], Body::empty()).await;
+    assert_eq!(link.json(), json!({"code": CODE, "lasts_seconds": 60}));
+}

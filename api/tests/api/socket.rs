@@ -4,11 +4,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use kelly_api::{Drained, Limits, ReadingPace, serve};
+use kelly_api::{BadTls, Drained, Limits, Listening, ReadingPace, TlsIdentity, serve};
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 
 use crate::support::{Api, OTHER_TOKEN, Setup, TOKEN};
 
@@ -20,11 +22,19 @@ struct Server {
 
 impl Server {
     async fn start(api: &Api) -> Self {
+        Self::start_with(api, None).await
+    }
+
+    async fn start_with(api: &Api, tls: Option<watch::Receiver<TlsIdentity>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { stopped.await.unwrap() };
-        Self { address, stop, ended: tokio::spawn(serve(listener, api.router(), 0, shutdown)) }
+        Self {
+            address,
+            stop,
+            ended: tokio::spawn(serve(Listening { listener, tls }, api.router(), 0, shutdown)),
+        }
     }
 
     /// Sends the head of a record request and the beginning of its body; answers with all that comes back.
@@ -158,4 +168,68 @@ async fn readers_that_fall_behind_give_their_places_back() {
     assert!(end.is_err() || !read.ends_with(b"0\r\n\r\n"), "a part was taken for the whole");
     drop(slow);
     assert_eq!(server.stop().await, Drained::Complete);
+}
+
+/// A certificate for `localhost`, fresh each time, and what serves it.
+fn certificate() -> (CertificateDer<'static>, TlsIdentity) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    (made.cert.der().clone(), TlsIdentity::of_pem(certificate.as_bytes(), key.as_bytes()).unwrap())
+}
+
+/// Asks over TLS, trusting this certificate only.
+async fn ask_encrypted(server: &Server, trusted: &CertificateDer<'static>) -> std::io::Result<String> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(server.address).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = TlsConnector::from(std::sync::Arc::new(config)).connect(name, stream).await?;
+    client.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn connections_are_encrypted_with_the_newest_certificate() {
+    let api = Api::new(Setup::default());
+    let (first, identity) = certificate();
+    let (tls, seen) = watch::channel(identity);
+    let server = Server::start_with(&api, Some(seen)).await;
+    // Who connects and says nothing holds nobody up.
+    let silent = TcpStream::connect(server.address).await.unwrap();
+    assert!(ask_encrypted(&server, &first).await.unwrap().starts_with("HTTP/1.1 200 "));
+    // Plain HTTP is not answered.
+    let mut plain = TcpStream::connect(server.address).await.unwrap();
+    plain.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+    let (second, identity) = certificate();
+    tls.send_replace(identity);
+    assert!(ask_encrypted(&server, &first).await.is_err(), "the old one is not shown any more");
+    assert!(ask_encrypted(&server, &second).await.unwrap().starts_with("HTTP/1.1 200 "));
+    drop(silent);
+    assert_eq!(server.stop().await, Drained::Complete);
+}
+
+#[test]
+fn what_is_no_certificate_or_not_its_key_is_refused() {
+    let made = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (one, other) = (made(), made());
+    let (certificate, key) = (one.cert.pem(), one.signing_key.serialize_pem());
+    let of = |certificate: &str, key: &str| TlsIdentity::of_pem(certificate.as_bytes(), key.as_bytes());
+    assert!(of(&certificate, &key).is_ok());
+    assert!(matches!(of("", &key), Err(BadTls::Certificate)));
+    assert!(matches!(of(&key, &key), Err(BadTls::Certificate)));
+    assert!(matches!(of(&certificate, ""), Err(BadTls::Key)));
+    let wrong = of(&certificate, &other.signing_key.serialize_pem()).unwrap_err();
+    assert!(matches!(wrong, BadTls::Pair(_)));
+    assert!(!format!("{wrong} {wrong:?}").contains(&key));
 }

@@ -13,10 +13,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kelly_api::rates::OwnCounts;
 use kelly_api::{
     Accept, Accepted, AppState, Authenticate, Credentials, Door, Health, IngestPerformance, LatencyBook,
-    Limits, Live, LiveSettings, Measure, NotAccepted, NotKept, NotSignedIn, Part, PartStatus, Proof, Queries,
-    Rights, RowKind, Settings, Submission, router,
+    Limits, Live, LiveSettings, ManageAccess, Measure, NotAccepted, NotKept, NotSignedIn, Part, PartStatus,
+    Proof, Queries, Rights, RowKind, Settings, SignInCode, Submission, router,
 };
-use kelly_auth::{Accounts, Identity, Refusal, Role, Roles, Session};
+use kelly_auth::{Accounts, Denied, Identity, Refusal, Role, Roles, Session, Target};
 use kelly_live::{Bounds, Hub};
 use kelly_query::{
     DatabaseHealth, Detailed, DetailedRequest, ExportFormat, ExportRequest, ExportStream, FeedPage,
@@ -198,6 +198,7 @@ pub(crate) struct FakeAuthenticate {
     /// Users whose tokens are `user-` and their place here.
     users: Mutex<Vec<Identity>>,
     pub(crate) closed: Mutex<Vec<Identity>>,
+    denied: Mutex<Denied>,
 }
 
 impl FakeAuthenticate {
@@ -272,6 +273,32 @@ impl Authenticate for FakeAuthenticate {
     }
 }
 
+#[async_trait]
+impl ManageAccess for FakeAuthenticate {
+    fn new_link(&self, _: &Identity) -> Result<SignInCode, NotKept> {
+        Ok(SignInCode { code: CODE.to_owned(), lasts: Duration::from_secs(60) })
+    }
+
+    fn denied(&self) -> Denied {
+        self.denied.lock().unwrap().clone()
+    }
+
+    async fn deny(&self, target: Target, until: Option<i64>) -> Result<(), NotKept> {
+        if target == Target::Token("one too many".into()) {
+            return Err(NotKept::Full);
+        }
+        self.denied.lock().unwrap().add(target, until).map_err(|_| NotKept::Full)
+    }
+
+    async fn allow(&self, target: &Target) -> Result<bool, NotKept> {
+        Ok(self.denied.lock().unwrap().remove(target))
+    }
+
+    fn keeps_denied(&self) -> bool {
+        true
+    }
+}
+
 struct FakeMeasure;
 
 #[async_trait]
@@ -339,6 +366,7 @@ impl Api {
             changed: watch::Sender::new(0),
             users: Mutex::default(),
             closed: Mutex::default(),
+            denied: Mutex::default(),
         });
         let live = Live::new(hub.clone(), setup.live);
         let live = Arc::new(match setup.rights {
@@ -354,6 +382,7 @@ impl Api {
             live: live.clone(),
             authenticate: authenticate.clone(),
             counts: Arc::new(OwnCounts::new(&setup.limits.quotas)),
+            access: authenticate.clone(),
             observer: latencies.clone(),
             settings: Settings {
                 version: "1.2.3".to_owned(),

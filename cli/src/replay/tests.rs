@@ -11,7 +11,7 @@ use crate::{LogAddress, StoreAddress, StoreTarget};
 /// What `kelly replay --check` says of this file.
 async fn checked(path: &Path, flags: &str) -> anyhow::Result<Summary> {
     let settings = Settings {
-        listen: ([127, 0, 0, 1], 1).into(),
+        local: "http://127.0.0.1:1".to_owned(),
         credentials: crate::credentials::Credentials::Nothing,
         server: None,
         log: LogAddress { shown: String::new(), kafka: None },

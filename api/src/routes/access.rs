@@ -1,0 +1,157 @@
+//! Taking access away, and giving out sign-in links.
+
+use axum::extract::{Request, State};
+use axum::{Extension, Json};
+use chrono::{DateTime, Utc};
+use kelly_auth::{DeniedLine, Identity, Target};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::openapi::{AccessProblems, PlainProblems};
+use crate::parameters::Parameters;
+use crate::ports::NotKept;
+use crate::problem::{Code, Problem};
+use crate::routes::json_body;
+use crate::state::HandlerState;
+
+/// A token or a user: `jti`, or `sub` with or without `iss`.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeniedEntry {
+    /// The id of a token: it, and sessions that were opened with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    jti: Option<String>,
+    /// A user: every token of theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "bob")]
+    sub: Option<String>,
+    /// The issuer of that user; without it the user of this name of every issuer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "kelly")]
+    iss: Option<String>,
+    /// When it ends; without it never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<DateTime<Utc>>,
+}
+
+/// What is denied by requests.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeniedList {
+    /// The entries.
+    entries: Vec<DeniedEntry>,
+    /// Whether they are on disk. Where not, they are this instance's own and end with it.
+    kept: bool,
+}
+
+/// It is in force.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DenyOutcome {
+    /// Whether there is such an entry now.
+    denied: bool,
+    /// Whether something changed.
+    changed: bool,
+}
+
+/// A link with which somebody signs in.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SignInLink {
+    /// What stands behind `/#sign-in=` of the start page. It works once.
+    code: String,
+    /// Seconds it works for.
+    #[schema(example = 86400)]
+    lasts_seconds: u64,
+}
+
+/// Make a sign-in link
+///
+/// For a browser: who opens it is signed in as whoever made it, until their token or session would have ended.
+#[utoipa::path(
+    post, path = "/api/v1/kelly/sign-in/links", tag = "sign-in", operation_id = "new_sign_in_link",
+    responses((status = 200, description = "The code of the link.", body = SignInLink), AccessProblems)
+)]
+pub(crate) async fn new_link(
+    State(shared): State<HandlerState>,
+    Extension(caller): Extension<Identity>,
+    _: Parameters<()>,
+) -> Result<Json<SignInLink>, Problem> {
+    let link = shared.app.access.new_link(&caller).map_err(refused)?;
+    Ok(Json(SignInLink { code: link.code, lasts_seconds: link.lasts.as_secs() }))
+}
+
+/// What is denied
+///
+/// The tokens and users that were denied by requests to this instance. Those of the configured file are not among them.
+#[utoipa::path(
+    get, path = "/api/v1/kelly/access/denied", tag = "access", operation_id = "denied",
+    responses((status = 200, description = "The entries.", body = DeniedList), PlainProblems)
+)]
+pub(crate) async fn denied(State(shared): State<HandlerState>, _: Parameters<()>) -> Json<DeniedList> {
+    let mut entries: Vec<_> = shared.app.access.denied().iter().collect();
+    entries.sort();
+    let entries = entries.into_iter().map(|(target, until)| {
+        let DeniedLine { jti, sub, iss, until } = DeniedLine::of(&target, until);
+        DeniedEntry { jti, sub, iss, until: until.and_then(|until| DateTime::from_timestamp(until, 0)) }
+    });
+    Json(DeniedList { entries: entries.collect(), kept: shared.app.access.keeps_denied() })
+}
+
+/// Deny
+///
+/// From now on the token, or every token of the user, is refused here, also on connections that are open. With several
+/// instances each has its own list: deny in the file of KELLY_AUTH_DENIED, which all of them read.
+#[utoipa::path(
+    post, path = "/api/v1/kelly/access/denied", tag = "access", operation_id = "deny",
+    request_body(content = DeniedEntry, example = json!({"sub": "bob"})),
+    responses((status = 200, description = "It is in force.", body = DenyOutcome), AccessProblems)
+)]
+pub(crate) async fn deny(
+    State(shared): State<HandlerState>,
+    request: Request,
+) -> Result<Json<DenyOutcome>, Problem> {
+    let (target, until) = entry(&shared, request).await?;
+    shared.app.access.deny(target, until).await.map_err(refused)?;
+    Ok(Json(DenyOutcome { denied: true, changed: true }))
+}
+
+/// Allow again
+///
+/// Takes an entry away that a request made. `until` says nothing here.
+#[utoipa::path(
+    post, path = "/api/v1/kelly/access/allowed", tag = "access", operation_id = "allow",
+    request_body(content = DeniedEntry, example = json!({"sub": "bob"})),
+    responses((status = 200, description = "There is no such entry any more.", body = DenyOutcome), AccessProblems)
+)]
+pub(crate) async fn allow(
+    State(shared): State<HandlerState>,
+    request: Request,
+) -> Result<Json<DenyOutcome>, Problem> {
+    let (target, _) = entry(&shared, request).await?;
+    let changed = shared.app.access.allow(&target).await.map_err(refused)?;
+    Ok(Json(DenyOutcome { denied: false, changed }))
+}
+
+async fn entry(shared: &HandlerState, request: Request) -> Result<(Target, Option<i64>), Problem> {
+    let entry: DeniedEntry = json_body::read(request, shared.gates.limits().body_timeout).await?;
+    let until = entry.until.map(|until| until.timestamp());
+    let line = DeniedLine { jti: entry.jti, sub: entry.sub, iss: entry.iss, until };
+    let target = line.target().ok_or_else(|| {
+        Problem::new(
+            Code::MalformedBody,
+            "Name a token with `jti`, or a user with `sub` (and `iss` for one issuer's): each has 1 to 256 bytes.",
+        )
+    })?;
+    Ok((target, until))
+}
+
+fn refused(reason: NotKept) -> Problem {
+    match reason {
+        NotKept::Full | NotKept::Off => {
+            let what = reason.to_string();
+            let remedy = Code::AccessNotChanged.definition().remedy;
+            Problem::new(Code::AccessNotChanged, format!("It did not work: {what}. {remedy}"))
+        }
+        NotKept::Unwritable { reason } => {
+            Problem::internal(format!("the deny list cannot be written: {reason}"))
+        }
+    }
+}
