@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axum::http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -21,7 +21,9 @@ use kelly_query::{
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::compressed_answers::{AsItIs, WORTH_BYTES, say_coding};
 use crate::conditional::{VARIES_BY, data_tag, is_known};
+use crate::content_coding::{self, ContentCoding};
 use crate::problem::Problem;
 use crate::routes::grouping::DrillDown;
 use crate::routes::performance::Performance;
@@ -106,6 +108,9 @@ impl Reply {
 #[derive(Debug)]
 struct Answer {
     body: Bytes,
+    /// The same in each coding, made for the first who takes it so: who polls is not compressed for anew. None where that is
+    /// not worth it.
+    compressed: [OnceLock<Option<Bytes>>; ContentCoding::ALL.len()],
     tag: HeaderValue,
     computed_at: DateTime<Utc>,
     bucket: Bucket,
@@ -229,7 +234,7 @@ impl Flight {
             && answer.is_shared
         {
             let question = self.key.0.clone();
-            book.kept.keep(question, Arc::clone(answer), answer.body.len(), answer.bucket, now);
+            book.kept.keep(question, Arc::clone(answer), answer.most_bytes(), answer.bucket, now);
         }
         drop(book);
         self.flight.send_replace(Some(landing));
@@ -248,18 +253,45 @@ fn render(reply: &Reply, bucket: Bucket, computed_at: DateTime<Utc>) -> Result<A
     let failed = |error| Problem::internal(format!("an answer cannot be written: {error}"));
     let body = serde_json::to_vec(reply).map_err(failed)?;
     let tag = data_tag(reply).map_err(failed)?;
-    Ok(Answer { body: body.into(), tag, computed_at, bucket, is_shared: reply.is_shared() })
+    let is_shared = reply.is_shared();
+    Ok(Answer { body: body.into(), compressed: Default::default(), tag, computed_at, bucket, is_shared })
 }
 
 impl Answer {
+    fn is_worth_compressing(&self) -> bool {
+        self.body.len() as u64 >= WORTH_BYTES
+    }
+
+    /// The bytes it may come to hold: those of a coding are at most half as many.
+    fn most_bytes(&self) -> usize {
+        self.body.len() * if self.is_worth_compressing() { 2 } else { 1 }
+    }
+
+    /// The body in this coding, where that is worth it.
+    fn compressed(&self, coding: ContentCoding) -> Option<Bytes> {
+        if !self.is_worth_compressing() {
+            return None;
+        }
+        let made = || {
+            let compressed = content_coding::compress(coding, &self.body).ok();
+            compressed.filter(|compressed| compressed.len() <= self.body.len() / ContentCoding::ALL.len())
+        };
+        self.compressed[coding as usize].get_or_init(made).clone()
+    }
+
     /// The response at `now`, or 304 for a client that has it. A client may use it until the bucket ends, and learns
     /// how old it is.
     fn respond(&self, headers: &HeaderMap, now: DateTime<Utc>) -> Response {
-        let mut response = match is_known(headers, &self.tag) {
-            true => StatusCode::NOT_MODIFIED.into_response(),
-            false => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], self.body.clone())
-                .into_response(),
+        let is_known = is_known(headers, &self.tag);
+        let coding = content_coding::accepted(headers).filter(|_| !is_known);
+        let compressed = coding.and_then(|coding| Some((coding, self.compressed(coding)?)));
+        let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        let mut response = match &compressed {
+            _ if is_known => StatusCode::NOT_MODIFIED.into_response(),
+            Some((_, compressed)) => (json, compressed.clone()).into_response(),
+            None => (json, self.body.clone()).into_response(),
         };
+        response.extensions_mut().insert(AsItIs);
         let age = (now - self.computed_at).num_seconds().max(0);
         // A cache counts `max-age` from when the answer was made and knows that by Age (RFC 9111, 4.2).
         let max_age = age + self.bucket.left(now).num_seconds();
@@ -273,6 +305,10 @@ impl Answer {
         headers.insert(AGE, HeaderValue::from(age));
         headers.insert(CACHE_CONTROL, cache_control);
         headers.insert(VARY, HeaderValue::from_static(VARIES_BY));
+        // Their tags are weak ones: of the data, in whatever bytes.
+        if let Some((coding, _)) = compressed {
+            say_coding(headers, coding);
+        }
         response
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// What `Vary` says of answers: what makes the answer to one client another than that to the next, its token among it.
-pub(crate) const VARIES_BY: &str = "accept, authorization, cookie";
+pub(crate) const VARIES_BY: &str = "accept, accept-encoding, authorization, cookie";
 
 /// The tag of a body. Equal bodies have equal tags in every process of one build.
 pub(crate) fn entity_tag(body: &[u8]) -> HeaderValue {
@@ -26,9 +26,16 @@ pub(crate) fn data_tag<T: Serialize>(answer: &T) -> Result<HeaderValue, serde_js
     for metric in data.get_mut("metrics").and_then(Value::as_array_mut).into_iter().flatten() {
         forget_clock(metric);
     }
-    let strong = entity_tag(&serde_json::to_vec(&data)?);
-    let weak = [b"W/", strong.as_bytes()].concat();
-    Ok(HeaderValue::from_bytes(&weak).expect("a tag with two letters before it is a header's value"))
+    Ok(weak(&entity_tag(&serde_json::to_vec(&data)?)))
+}
+
+/// The weak tag of what a strong one stands for: the same content, in other bytes.
+pub(crate) fn weak(tag: &HeaderValue) -> HeaderValue {
+    if tag.as_bytes().starts_with(b"W/") {
+        return tag.clone();
+    }
+    let weak = [b"W/", tag.as_bytes()].concat();
+    HeaderValue::from_bytes(&weak).expect("a tag with two letters before it is a header's value")
 }
 
 /// Only by these paths: a series has timestamps too, and an event's metadata any name.

@@ -2,17 +2,20 @@
 //!
 //! [`router`] makes a router from an [`AppState`]: the query service and the ports the binary
 //! implements ([`Accept`], [`Authenticate`], [`Health`], [`Measure`], [`Observe`], [`rates::CountUse`]); [`serve`] runs it. The way of a request,
-//! from the outside in: trace id, problem documents and latency (`edge`), Host and Origin (`guard`), whose it is
+//! from the outside in: compression (`compressed_answers`), trace id, problem documents and latency (`edge`), Host and Origin (`guard`), whose it is
 //! (`sign_in`), whether its caller may use the route and has budget left (`authorise`, `rates`), the bound on requests (`limits`), then its handler under
 //! `routes`.
 
 mod access;
 mod answers;
 mod authorise;
+mod bodies;
 mod caller;
 mod client;
+mod compressed_answers;
 mod conditional;
 mod connection;
+pub mod content_coding;
 mod door;
 mod edge;
 mod exports;

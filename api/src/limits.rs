@@ -46,7 +46,7 @@ pub struct Limits {
     pub export_pace: ReadingPace,
     /// Answers kept for equal questions. At it: the one that ends first makes room.
     pub kept_answers: CacheBounds,
-    /// Size of one recorded body. At it: 413 `body_too_large`, unread where Content-Length tells.
+    /// Size of one recorded body, as it is sent and once it is decompressed. At it: 413 `body_too_large`, unread where Content-Length tells.
     pub max_body_bytes: usize,
     /// Bytes of recorded bodies held in memory at once. At it: 503 `server_busy` with Retry-After.
     pub max_buffered_bytes: usize,
@@ -93,11 +93,15 @@ pub(crate) struct Gates {
     /// Turns there are; a question never waits for more.
     all_turns: u32,
     buffered: Arc<Semaphore>,
+    decompressing: Arc<Semaphore>,
     exports: Arc<Exports>,
 }
 
 /// Bodies are accounted for in units of this size: a semaphore counts in u32.
 const BUFFER_UNIT: usize = 1_024;
+
+/// Bodies that are decompressed at once, each with memory for twice the largest body and a window. At it: the next one waits.
+const DECOMPRESSED_AT_ONCE: usize = 4;
 
 impl Gates {
     pub(crate) fn new(limits: Limits) -> Self {
@@ -108,6 +112,7 @@ impl Gates {
             all_turns: u32::try_from(limits.max_running_queries).unwrap_or(u32::MAX),
             exports: Arc::new(Exports::new(limits.max_exports, limits.max_exports_of_a_caller)),
             buffered: Arc::new(Semaphore::new(limits.max_buffered_bytes / BUFFER_UNIT)),
+            decompressing: Arc::new(Semaphore::new(DECOMPRESSED_AT_ONCE)),
             limits,
         }
     }
@@ -138,6 +143,13 @@ impl Gates {
             .ok()
             .and_then(|units| Arc::clone(&self.buffered).try_acquire_many_owned(units).ok())
             .ok_or_else(|| busy("too many bodies are being taken in"))
+    }
+
+    /// A turn to decompress a body, waited for no longer than that.
+    pub(crate) async fn decompress(&self, patience: Duration) -> Result<OwnedSemaphorePermit, Problem> {
+        let turn = tokio::time::timeout(patience, Arc::clone(&self.decompressing).acquire_owned()).await;
+        // The semaphore is never closed.
+        turn.ok().and_then(Result::ok).ok_or_else(|| busy("too many bodies are being decompressed"))
     }
 
     /// Runs a query in its turn and within its time; `turns` is how many questions it asks the store at once.

@@ -34,7 +34,8 @@ pub(crate) const DOCS_PATH: &str = "/api/docs";
         description = "Real-time monitoring of AI conversations. Errors are `application/problem+json` (RFC 9457) with a \
             stable `code` (all of them: `/api/problems`) and a `trace_id`; every answer carries the trace id in the header \
             `x-trace-id`, taken from a `traceparent` header when the request has one. Times are RFC 3339 in UTC. Unknown \
-            query parameters are refused. Every route but the probes and the sign-in exchange wants a token \
+            query parameters are refused. The body of a request may be compressed (`Content-Encoding: zstd` or `gzip`); its limits are \
+            those of what it is once it is decompressed. Text answers of a KiB and more are compressed for who says `Accept-Encoding: zstd` or `gzip`. Every route but the probes and the sign-in exchange wants a token \
             (`Authorization: Bearer …`) or the session of a browser; who sends neither is answered 401. The server answers to \
             host names of loopback (127.0.0.1, localhost, [::1]) and to those that are allowed. \
             A request that is no HTTP at all is answered by the HTTP library with a bare status and no document.",
@@ -151,7 +152,7 @@ problem_sets! {
     /// Recording.
     RecordProblems = [
         MalformedBody, InvalidHost, HostNotAllowed, OriginNotAllowed, NotPermitted, BodyTimeout, BodyTooLarge,
-        UnsupportedMediaType, RowsRefused, Internal, ServerBusy, LogFull, LogUnavailable,
+        UnsupportedMediaType, UnsupportedContentEncoding, RowsRefused, Internal, ServerBusy, LogFull, LogUnavailable,
         RecordOutcomeUnknown,
     ];
     /// The health report; its 503 is described where it is.
@@ -181,8 +182,8 @@ problem_sets! {
     SignInProblems = [
         MalformedBody, InvalidHost, TokenTooLarge, TokenMalformed, TokenUnsigned, TokenAlgorithm, TokenType, TokenCriticalHeader,
         TokenIssuer, TokenKey, TokenSignature, TokenClaim, TokenAudience, TokenExpired, TokenNotYetValid, TokenRevoked,
-        SignInLinkInvalid, HostNotAllowed, OriginNotAllowed, BodyTimeout, BodyTooLarge, UnsupportedMediaType, Internal,
-        TooManyRequests, ServerBusy, KeysUnavailable,
+        SignInLinkInvalid, HostNotAllowed, OriginNotAllowed, BodyTimeout, BodyTooLarge, UnsupportedMediaType, UnsupportedContentEncoding,
+        Internal, TooManyRequests, ServerBusy, KeysUnavailable,
     ];
     /// Routes that look nothing up.
     PlainProblems = [InvalidParameter, InvalidHost, HostNotAllowed, NotPermitted, Internal, ServerBusy];
@@ -281,6 +282,10 @@ fn problem_response(definitions: &[Definition]) -> Response {
         .description(names.join(", "))
         .content(PROBLEM_JSON, content)
         .header(TRACE_HEADER, header("The request's id in Kelly's log.", Type::String));
+    if definitions.iter().any(|definition| definition.name == Code::UnsupportedContentEncoding.name()) {
+        let listed = "With `unsupported_content_encoding`: what the body may be compressed with.";
+        response = response.header("accept-encoding", header(listed, Type::String));
+    }
     if definitions.iter().any(|definition| matches!(definition.status.as_u16(), 429 | 503)) {
         response = response.header("retry-after", header("Seconds after which to try again.", Type::Integer));
     }

@@ -20,6 +20,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::access::{Access, RouteAccess};
 use crate::authorise::authorise;
+use crate::compressed_answers::compress_answers;
 use crate::edge::{edge, note_route, on_panic};
 use crate::guard::guard;
 use crate::openapi::{DOCS_PATH, DOCUMENT_PATH, head, require_sign_in};
@@ -31,7 +32,7 @@ use crate::routes::{
 use crate::sign_in::sign_in;
 use crate::state::{AppState, HandlerState};
 
-/// The router over these parts. From the outside in: trace id, problem documents and latency; the
+/// The router over these parts. From the outside in: compression; trace id, problem documents and latency; the
 /// checks of Host and Origin; sign-in; routing; whether the caller may use the route; panics; the bound on requests.
 pub fn router(app: AppState) -> Router {
     let document = openapi_document(&app.settings.version);
@@ -57,6 +58,7 @@ pub fn router(app: AppState) -> Router {
         .layer(from_fn_with_state(shared.clone(), sign_in))
         .layer(from_fn_with_state(shared.clone(), guard))
         .layer(from_fn_with_state(shared, edge))
+        .layer(from_fn(compress_answers))
 }
 
 /// The OpenAPI document of the router, under the version given.

@@ -75,8 +75,10 @@ pub enum Code {
     BodyTimeout,
     /// The body is larger than what is taken in one request.
     BodyTooLarge,
-    /// The body is of a type or encoding that is not understood.
+    /// The body is of a type that is not understood.
     UnsupportedMediaType,
+    /// The body is compressed in a way that is not taken.
+    UnsupportedContentEncoding,
     /// Rows of the body are bad.
     RowsRefused,
     /// A WebSocket route was asked without one.
@@ -158,6 +160,7 @@ impl Code {
         Self::BodyTimeout,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
+        Self::UnsupportedContentEncoding,
         Self::RowsRefused,
         Self::NotAWebSocket,
         Self::TooManySockets,
@@ -388,7 +391,13 @@ impl Code {
                 "unsupported_media_type",
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "The body's type is not understood",
-                "Send `Content-Type: application/json` or `application/x-ndjson`, or for metrics `application/vnd.apache.arrow.stream`, without Content-Encoding.",
+                "Send `Content-Type: application/json` or `application/x-ndjson`, or for metrics `application/vnd.apache.arrow.stream`.",
+            ),
+            Self::UnsupportedContentEncoding => (
+                "unsupported_content_encoding",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "The body's compression is not taken",
+                "Send the body with one `Content-Encoding`, `zstd` or `gzip`, or uncompressed without that header. The answer's Accept-Encoding lists them.",
             ),
             Self::RowsRefused => (
                 "rows_refused",

@@ -12,6 +12,7 @@ use kelly_auth::Refusal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::content_coding;
 use crate::ports::RowFault;
 use crate::trace::TraceId;
 
@@ -114,6 +115,10 @@ impl Problem {
                 _ => "Bearer realm=\"kelly\", error=\"invalid_token\"",
             };
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if code == Code::UnsupportedContentEncoding {
+            // RFC 9110, 15.5.16.
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(content_coding::TAKEN));
         }
         if let Some(pause) = retry_after {
             let seconds = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);

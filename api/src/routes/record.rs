@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use kelly_schemas::decode::{ARROW_STREAM, without_byte_order_mark};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::bodies::{self, BodyBounds};
 use crate::caller::identity_of;
-use crate::limits::{Limits, MAX_ROW_FAULTS};
+use crate::limits::MAX_ROW_FAULTS;
 use crate::openapi::{ActivityLines, ActivityRows, MetricLines, MetricRows, RecordProblems};
 use crate::ports::{BodyForm, NotAccepted, RowKind, Submission};
 use crate::problem::{Code, Fault, Problem};
@@ -63,7 +62,10 @@ const LIMITS: &str = "\
 Limits: a request has at most 10,000 rows and 4 MiB, a row 1 MiB (less 64 bytes), its metadata with the unknown
 fields 8 KiB, 16 levels and 64 unknown fields; more than the first three is 413, more metadata 422. A time
 lies at most 10 minutes ahead and is at most as old as what is kept (MONITORING_DB_RETENTION_DAYS, 90
-days unless configured). A UTF-8 byte order mark in front of the body is skipped.";
+days unless configured). A UTF-8 byte order mark in front of the body is skipped.
+
+The body may be compressed: `Content-Encoding: zstd` or `gzip`. The limits, and what is counted as recorded bytes, are of the
+body once it is decompressed.";
 
 fn described(about: &str) -> String {
     format!("{about}\n\n{LIMITS}")
@@ -134,20 +136,15 @@ async fn record(
     let limits = shared.gates.limits();
     let caller = identity_of(request.extensions())?;
     let form = body_form(request.headers(), kind)?;
-    let announced = announced_length(request.headers());
-    if announced.is_some_and(|length| length > limits.max_body_bytes as u64) {
-        return Err(body_too_large(limits));
-    }
-    // Without a Content-Length it may grow up to the limit. The first comparison keeps it in usize.
-    let room = announced.map_or(limits.max_body_bytes, |length| length as usize);
-    let _room = shared.gates.buffer(room)?;
-    let body = read_body(request, limits).await?;
+    let bounds = BodyBounds { bytes: limits.max_body_bytes, time: limits.body_timeout };
+    let body = bodies::read(request, &shared.gates, bounds).await?;
 
     let budget = RecordingBudget::of(shared.app.counts.clone(), &caller);
-    budget.pay_bytes(body.len()).await?;
+    budget.pay_bytes(body.bytes.len()).await?;
 
-    let form = form_of(form, &body);
-    let submission = Submission { kind, form, accounts: caller.accounts, budget, body };
+    let form = form_of(form, &body.bytes);
+    // The body keeps its room until this ends.
+    let submission = Submission { kind, form, accounts: caller.accounts, budget, body: body.bytes.clone() };
     let accepting = shared.app.acceptor.accept(submission);
     match tokio::time::timeout(limits.record_timeout, accepting).await {
         Ok(Ok(accepted)) => {
@@ -162,12 +159,6 @@ async fn record(
 /// How the client says its rows are laid out. A media type outside these is refused rather than
 /// guessed at: `curl -d` alone sends a form's type, and a guess would hide the mistake.
 fn body_form(headers: &HeaderMap, kind: RowKind) -> Result<BodyForm, Problem> {
-    let encoded = headers
-        .get(header::CONTENT_ENCODING)
-        .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
-    if encoded {
-        return Err(unsupported("The body carries a Content-Encoding; send it uncompressed."));
-    }
     let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
         return Ok(BodyForm::Detect);
     };
@@ -207,34 +198,6 @@ fn form_of(said: BodyForm, body: &[u8]) -> BodyForm {
     match said {
         BodyForm::Ndjson if is_array => BodyForm::Json,
         said => said,
-    }
-}
-
-fn announced_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-async fn read_body(request: Request, limits: &Limits) -> Result<Bytes, Problem> {
-    // The route's body limit is the same `max_body_bytes`.
-    let reading = Bytes::from_request(request, &());
-    match tokio::time::timeout(limits.body_timeout, reading).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)))) => {
-            Err(body_too_large(limits))
-        }
-        Ok(Err(rejection)) => Err(Problem::new(
-            Code::MalformedBody,
-            "The body broke off before its end. Nothing was recorded; send it again.",
-        )
-        .because(rejection.to_string())),
-        Err(_) => Err(Problem::new(
-            Code::BodyTimeout,
-            format!(
-                "The body did not arrive within {} s. Nothing was recorded; send it again, in \
-                 smaller pieces when the connection is slow.",
-                limits.body_timeout.as_secs_f64()
-            ),
-        )),
     }
 }
 
@@ -289,16 +252,6 @@ fn outcome_unknown(reason: &str) -> Problem {
          of yours can be sent again without harm.",
     )
     .because(reason)
-}
-
-fn body_too_large(limits: &Limits) -> Problem {
-    Problem::new(
-        Code::BodyTooLarge,
-        format!(
-            "A body may have at most {} bytes. Nothing was recorded; split the rows over several requests.",
-            limits.max_body_bytes
-        ),
-    )
 }
 
 fn unsupported(detail: &str) -> Problem {

@@ -94,7 +94,7 @@ pub(crate) async fn open(State(shared): State<HandlerState>, request: Request) -
     let is_encrypted = request.extensions().get::<IsEncrypted>().is_some_and(|encrypted| encrypted.0);
     let caller = Caller::of(request.extensions());
     let body_time = BODY_TIME.min(shared.gates.limits().body_timeout);
-    let proof: SignIn = json_body::read(request, body_time).await?;
+    let proof: SignIn = json_body::read(request, &shared.gates, body_time).await?;
     let proof = match &proof {
         SignIn::Code(code) => Proof::Code(code),
         SignIn::Token(token) => Proof::Token(token),

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod answers;
+mod compression;
 mod contract;
 mod errors;
 mod examples;

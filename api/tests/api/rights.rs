@@ -176,7 +176,7 @@ async fn an_answer_serves_only_those_who_may_see_the_same() {
             for who in &callers {
                 let answer = api.send_as(who, "GET", &path, &[], Body::empty()).await;
                 assert_eq!(answer.status, 200);
-                assert_eq!(answer.header("vary"), "accept, authorization, cookie", "{path}");
+                assert_eq!(answer.header("vary"), "accept, accept-encoding, authorization, cookie", "{path}");
             }
         }
         let asked = std::mem::take(&mut *api.queries.asked.lock().unwrap());

@@ -10,6 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
+use kelly_api::content_coding::{ContentCoding, decompress};
 use kelly_api::rates::OwnCounts;
 use kelly_api::{
     Accept, Accepted, AppState, Authenticate, Credentials, Door, Health, IngestPerformance, LatencyBook,
@@ -447,8 +448,16 @@ impl Api {
         let (parts, body) = response.into_parts();
         // A stream of events has no end.
         let is_stream = parts.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
-        let body = if is_stream { Bytes::new() } else { to_bytes(body, usize::MAX).await.unwrap() };
-        let answer = Answer { status: parts.status, headers: parts.headers, body };
+        let sent = if is_stream { Bytes::new() } else { to_bytes(body, usize::MAX).await.unwrap() };
+        let coding = parts.headers.get("content-encoding").map(|coding| coding.to_str().unwrap());
+        let coding = coding.map(|name| ContentCoding::ALL.into_iter().find(|coding| coding.name() == name));
+        let body = match coding {
+            None => sent.clone(),
+            Some(coding) => {
+                decompress(coding.expect("a known coding"), &sent, usize::MAX >> 1).unwrap().into()
+            }
+        };
+        let answer = Answer { status: parts.status, headers: parts.headers, sent, body };
         contract::check(method, path, &answer);
         answer
     }
@@ -475,6 +484,9 @@ pub(crate) fn everything() -> Identity {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// As it was sent.
+    pub(crate) sent: Bytes,
+    /// As it was before it was compressed, if it was.
     pub(crate) body: Bytes,
 }
 
