@@ -176,7 +176,7 @@ problem_sets! {
     /// Changing who gets in.
     AccessProblems = [
         InvalidParameter, MalformedBody, InvalidHost, HostNotAllowed, OriginNotAllowed, NotPermitted, BodyTimeout,
-        AccessNotChanged, BodyTooLarge, UnsupportedMediaType, Internal, ServerBusy,
+        AccessNotChanged, BodyTooLarge, UnsupportedMediaType, UnsupportedContentEncoding, Internal, ServerBusy,
     ];
     /// The sign-in exchange.
     SignInProblems = [

@@ -124,7 +124,7 @@ pub struct Definition {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::InvalidParameter,
         Self::RangeTooLong,
         Self::QueryTooLarge,

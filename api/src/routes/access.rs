@@ -131,7 +131,8 @@ pub(crate) async fn allow(
 }
 
 async fn entry(shared: &HandlerState, request: Request) -> Result<(Target, Option<i64>), Problem> {
-    let entry: DeniedEntry = json_body::read(request, shared.gates.limits().body_timeout).await?;
+    let entry: DeniedEntry =
+        json_body::read(request, &shared.gates, shared.gates.limits().body_timeout).await?;
     let until = entry.until.map(|until| until.timestamp());
     let line = DeniedLine { jti: entry.jti, sub: entry.sub, iss: entry.iss, until };
     let target = line.target().ok_or_else(|| {
