@@ -91,12 +91,13 @@ impl ActivityBlocks {
         let mut first = vec![Arc::clone(&created)];
         first.extend(origins.iter().cloned());
         let first = StructArray::new(tables::first_fields(), first, None);
+        let accounts = finish(self.accounts);
         let mut events = vec![
             Arc::clone(&ids),
             finish(self.event_types),
             columns::finish_text(self.titles),
             columns::finish_text(self.descriptions),
-            finish(self.accounts),
+            Arc::clone(&accounts),
             columns::finish_text(self.conversations),
             columns::finish_text(self.users),
             finish(self.severities),
@@ -109,7 +110,7 @@ impl ActivityBlocks {
         // Which row counts is written before the rows themselves: the other way round an event
         // recorded twice would show twice in between.
         vec![
-            Block::new(Table::ActivityFirstSeen, vec![ids, Arc::new(first)]),
+            Block::new(Table::ActivityFirstSeen, vec![ids, accounts, Arc::new(first)]),
             Block::new(Table::ActivityEvents, events),
         ]
     }

@@ -2,23 +2,15 @@
 //! Pure. Opaque to clients, stable between instances and versions of Kelly.
 //!
 //! Layout, base64url without padding: version (1 byte), created_at in ms (8, big endian), id (16), hash of
-//! the filters (8), checksum of all before (4). The hashes are FNV-1a: they find damage and mix-ups; they
+//! the filters (8), the account in UTF-8 (what is left), checksum of all before (4). The hashes are FNV-1a: they find damage and mix-ups; they
 //! keep nothing secret, for a cursor opens nothing that the same request without it would not.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use kelly_sql::queries::ActivityKey;
 use uuid::Uuid;
 
 use crate::error::QueryError;
-
-/// The key a page ended with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
-    /// When the last event happened, ms since the epoch.
-    pub created_at_ms: i64,
-    /// Its id.
-    pub id: Uuid,
-}
 
 /// The filters of a feed; all of them are part of the cursor's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,17 +26,19 @@ pub struct Filters<'a> {
 }
 
 const VERSION: u8 = 1;
-const LENGTH: usize = 1 + 8 + 16 + 8 + 4;
-const CHECKED: usize = LENGTH - 4;
+/// Of what stands before the account.
+const FIXED: usize = 1 + 8 + 16 + 8;
+const CHECKSUM: usize = 4;
 
-/// Makes the cursor of a position.
+/// Makes the cursor of a page that ended with this event.
 #[must_use]
-pub fn encode(position: Position, filters: &Filters<'_>) -> String {
-    let mut bytes = Vec::with_capacity(LENGTH);
+pub fn encode(last: &ActivityKey, filters: &Filters<'_>) -> String {
+    let mut bytes = Vec::with_capacity(FIXED + last.account_id.len() + CHECKSUM);
     bytes.push(VERSION);
-    bytes.extend(position.created_at_ms.to_be_bytes());
-    bytes.extend(position.id.as_bytes());
+    bytes.extend(last.created_at_ms.to_be_bytes());
+    bytes.extend(last.id.as_bytes());
     bytes.extend(filters.hash().to_be_bytes());
+    bytes.extend(last.account_id.as_bytes());
     bytes.extend(checksum(&bytes));
     URL_SAFE_NO_PAD.encode(bytes)
 }
@@ -53,22 +47,23 @@ pub fn encode(position: Position, filters: &Filters<'_>) -> String {
 ///
 /// # Errors
 /// When it is none, or one of other filters.
-pub fn decode(cursor: &str, filters: &Filters<'_>) -> Result<Position, QueryError> {
+pub fn decode(cursor: &str, filters: &Filters<'_>) -> Result<ActivityKey, QueryError> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| QueryError::BadCursor)?;
-    let bytes: &[u8; LENGTH] = bytes.as_slice().try_into().map_err(|_| QueryError::BadCursor)?;
-    let (checked, sum) = bytes.split_at(CHECKED);
-    let (version, rest) = checked.split_at(1);
+    let (checked, sum) = bytes.split_last_chunk::<CHECKSUM>().ok_or(QueryError::BadCursor)?;
+    let (fixed, account) = checked.split_first_chunk::<FIXED>().ok_or(QueryError::BadCursor)?;
+    let (version, rest) = fixed.split_at(1);
     let (created_at, rest) = rest.split_at(8);
     let (id, filter_hash) = rest.split_at(16);
-    if sum != checksum(checked) || version != [VERSION] {
+    if *sum != checksum(checked) || version != [VERSION] {
         return Err(QueryError::BadCursor);
     }
     if filter_hash != filters.hash().to_be_bytes() {
         return Err(QueryError::CursorOfOtherFilters);
     }
-    Ok(Position {
+    Ok(ActivityKey {
         created_at_ms: i64::from_be_bytes(created_at.try_into().map_err(|_| QueryError::BadCursor)?),
         id: Uuid::from_slice(id).map_err(|_| QueryError::BadCursor)?,
+        account_id: String::from_utf8(account.to_vec()).map_err(|_| QueryError::BadCursor)?,
     })
 }
 
@@ -121,15 +116,18 @@ mod tests {
 
     use super::*;
 
-    const POSITION: Position = Position {
-        created_at_ms: 1_772_366_400_123,
-        id: Uuid::from_u128(0x0195_0000_0000_7000_8000_0000_0000_002a),
-    };
+    fn position() -> ActivityKey {
+        ActivityKey {
+            created_at_ms: 1_772_366_400_123,
+            id: Uuid::from_u128(0x0195_0000_0000_7000_8000_0000_0000_002a),
+            account_id: "acme".to_owned(),
+        }
+    }
 
     #[test]
     fn the_layout_is_fixed() {
         let filters = Filters { severity: Some("high"), ..Filters::default() };
-        insta::assert_snapshot!(encode(POSITION, &filters));
+        insta::assert_snapshot!(encode(&position(), &filters));
     }
 
     #[test]
@@ -144,11 +142,11 @@ mod tests {
             Filters { severity: Some("a"), event_type: Some("bc"), ..Filters::default() },
         ];
         for made_for in &filters {
-            let cursor = encode(POSITION, made_for);
+            let cursor = encode(&position(), made_for);
             for used_with in &filters {
                 let read = decode(&cursor, used_with);
                 if made_for == used_with {
-                    assert_eq!(read.unwrap(), POSITION);
+                    assert_eq!(read.unwrap(), position());
                 } else {
                     assert_eq!(read.unwrap_err().code(), "cursor_of_other_filters");
                 }
@@ -158,15 +156,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_read(created_at_ms: i64, id: u128, severity in proptest::option::of(".{0,20}"), vip_only: bool) {
+        fn what_is_encoded_is_read(created_at_ms: i64, id: u128, account_id in ".{0,50}", severity in proptest::option::of(".{0,20}"), vip_only: bool) {
             let filters = Filters { severity: severity.as_deref(), vip_only, ..Filters::default() };
-            let position = Position { created_at_ms, id: Uuid::from_u128(id) };
-            prop_assert_eq!(decode(&encode(position, &filters), &filters).unwrap(), position);
+            let position = ActivityKey { created_at_ms, id: Uuid::from_u128(id), account_id };
+            prop_assert_eq!(decode(&encode(&position, &filters), &filters).unwrap(), position);
         }
 
         #[test]
-        fn a_changed_cursor_is_refused(at in 0..LENGTH, flip in 1_u8..=255) {
-            let mut bytes = URL_SAFE_NO_PAD.decode(encode(POSITION, &Filters::default())).unwrap();
+        fn a_changed_cursor_is_refused(at in 0..FIXED + 4 + CHECKSUM, flip in 1_u8..=255) {
+            let mut bytes = URL_SAFE_NO_PAD.decode(encode(&position(), &Filters::default())).unwrap();
             bytes[at] ^= flip;
             let error = decode(&URL_SAFE_NO_PAD.encode(bytes), &Filters::default()).unwrap_err();
             prop_assert_eq!(error.code(), "bad_cursor");

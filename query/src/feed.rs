@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::cursor::{self, Filters, Position};
+use crate::cursor::{self, Filters};
 use crate::detailed::check_text;
 use crate::error::QueryError;
 use crate::metadata::Metadata;
@@ -43,7 +43,7 @@ pub struct FeedRequest {
     pub account_id: Option<String>,
 }
 
-/// One page, newest first. An event recorded twice under one id is in it once.
+/// One page, newest first. An event recorded twice under one id for its account is in it once.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct FeedPage {
     /// The events.
@@ -85,7 +85,7 @@ pub struct FeedEvent {
     pub metadata: Option<Metadata>,
 }
 
-/// Reads a page. The order is (created_at, id), both of which never change, so rows that arrive meanwhile move nothing:
+/// Reads a page. The order is (created_at, id, account), which never change, so rows that arrive meanwhile move nothing:
 /// newer ones belong before the first page, older ones come where they belong.
 pub(crate) async fn page(
     store: &Store,
@@ -97,10 +97,7 @@ pub(crate) async fn page(
     let filters = request.filters(vip_only);
     let mut after = match &request.cursor {
         None => ActivityKey::NEWEST,
-        Some(cursor) => {
-            let Position { created_at_ms, id } = cursor::decode(cursor, &filters)?;
-            ActivityKey { created_at_ms, id }
-        }
+        Some(cursor) => cursor::decode(cursor, &filters)?,
     };
     let filter = ActivityFilter {
         severity: filters.severity,
@@ -114,11 +111,11 @@ pub(crate) async fn page(
     let mut read_rows = limit as u32 + 1;
     for _ in 0..MAX_READS {
         let read = store
-            .activity_page(&filter, after, read_rows)
+            .activity_page(&filter, &after, read_rows)
             .await
             .map_err(QueryError::from_store("activity feed"))?;
         exhausted = read.len() < read_rows as usize;
-        after = read.last().map_or(after, |row| row.key);
+        after = read.last().map_or(after, |row| row.key.clone());
         rows.extend(read.into_iter().filter(|row| row.counts));
         if exhausted || rows.len() > limit {
             break;
@@ -126,12 +123,11 @@ pub(crate) async fn page(
         read_rows = (read_rows * 2).min(MAX_READ_ROWS);
     }
     let has_more = !exhausted || rows.len() > limit;
-    let last = if rows.len() > limit { rows[limit - 1].key } else { after };
+    let last = if rows.len() > limit { rows[limit - 1].key.clone() } else { after };
     rows.truncate(limit);
     Ok(FeedPage {
         events: rows.into_iter().map(FeedEvent::from).collect(),
-        next_cursor: has_more
-            .then(|| cursor::encode(Position { created_at_ms: last.created_at_ms, id: last.id }, &filters)),
+        next_cursor: has_more.then(|| cursor::encode(&last, &filters)),
         has_more,
     })
 }
@@ -184,7 +180,7 @@ impl From<ActivityRow> for FeedEvent {
             event_type: row.event_type,
             title: row.title,
             description: present(row.description),
-            account_id: present(row.account_id),
+            account_id: present(row.key.account_id),
             conversation_id: present(row.conversation_id),
             user_id: present(row.user_id),
             severity: row.severity,

@@ -49,6 +49,7 @@ pub use groups::{GroupsRequest, MetricGroups};
 pub use health::DatabaseHealth;
 pub use kelly_auth::Accounts;
 pub use kelly_sql::StoreError;
+pub use kelly_sql::queries::ActivityKey;
 pub use metadata::Metadata;
 pub use overview::Overview;
 pub use performance::{PERFORMANCE_AT_ONCE, StorePerformance};

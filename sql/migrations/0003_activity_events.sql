@@ -1,4 +1,4 @@
--- Activity events as they came; one recorded twice is here twice, and activity_first_seen says which row counts.
+-- Activity events as they came; one recorded twice for its account is here twice, and activity_first_seen says which row counts.
 CREATE TABLE IF NOT EXISTS ${database}.activity_events ${on_cluster}
 (
     id              UUID,

@@ -18,7 +18,7 @@ pub enum Table {
     MetricRollups,
     /// Activity events as they came.
     ActivityEvents,
-    /// Which row of `activity_events` counts for an id.
+    /// Which row of `activity_events` counts for an id of an account.
     ActivityFirstSeen,
     /// What could not be taken from the log, and why.
     DeadLetters,
@@ -228,9 +228,11 @@ fn columns(table: Table) -> Vec<Field> {
             field("log_offset", DataType::UInt64),
             field("log_row", DataType::UInt32),
         ],
-        Table::ActivityFirstSeen => {
-            vec![field("id", DataType::FixedSizeBinary(16)), field("first", DataType::Struct(first_fields()))]
-        }
+        Table::ActivityFirstSeen => vec![
+            field("id", DataType::FixedSizeBinary(16)),
+            field("account_id", low_cardinality()),
+            field("first", DataType::Struct(first_fields())),
+        ],
         Table::DeadLetters => vec![
             field("topic", low_cardinality()),
             field("log_partition", DataType::UInt16),

@@ -32,7 +32,7 @@ SELECT
     page.created_at AS created_at,
     event_type,
     title,
-    account_id,
+    page.account_id AS account_id,
     conversation_id,
     user_id,
     severity,
@@ -44,9 +44,9 @@ SELECT
 FROM page
 GLOBAL LEFT JOIN
 (
-    SELECT id, min(first_seen.first) AS first
+    SELECT id, account_id, min(first_seen.first) AS first
     FROM ${table activity_first_seen} AS first_seen
     WHERE id GLOBAL IN (SELECT id FROM page)
-    GROUP BY id
-) AS seen ON seen.id = page.id
+    GROUP BY id, account_id
+) AS seen ON seen.id = page.id AND seen.account_id = page.account_id
 ORDER BY place, log_partition, log_offset, log_row

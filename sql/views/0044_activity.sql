@@ -17,7 +17,7 @@ SELECT
     event_type,
     title,
     description,
-    account_id,
+    events.account_id AS account_id,
     conversation_id,
     user_id,
     severity,
@@ -27,11 +27,11 @@ SELECT
 FROM events
 GLOBAL LEFT JOIN
 (
-    SELECT id, min(first_seen.first) AS first
+    SELECT id, account_id, min(first_seen.first) AS first
     FROM ${table activity_first_seen} AS first_seen
     WHERE id GLOBAL IN (SELECT id FROM events)
-    GROUP BY id
-) AS seen ON seen.id = events.id
--- The earliest row of an id stands for its event, as in activity_page; one whose first_seen row is not there yet is new.
+    GROUP BY id, account_id
+) AS seen ON seen.id = events.id AND seen.account_id = events.account_id
+-- The earliest row of an id and account stands for its event, as in activity_page; one whose first_seen row is not there yet is new.
 WHERE tupleElement(first, 'created_at') = toDateTime64(0, 3, 'UTC') OR (tupleElement(first, 'log_partition') = log_partition AND tupleElement(first, 'log_offset') = log_offset AND tupleElement(first, 'log_row') = log_row)
-ORDER BY events.created_at DESC, events.id DESC
+ORDER BY events.created_at DESC, events.id DESC, events.account_id

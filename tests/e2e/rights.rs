@@ -72,6 +72,11 @@ async fn record(kelly: &Kelly, token: &str, what: &str, rows: &[Value]) -> (u16,
 /// Routes about all accounts together, which a token of some may not use.
 const OF_THE_SYSTEM: [&str; 2] = ["/performance", "/access/denied"];
 
+fn an_hour_before(time: &str) -> String {
+    let time = chrono::DateTime::parse_from_rfc3339(time).expect("a time");
+    (time - chrono::TimeDelta::hours(1)).to_rfc3339()
+}
+
 /// Every route that is read, with what it needs, and those that a metric, a grouping or a file make of it.
 fn paths(document: &Value) -> Vec<String> {
     let mut paths = Vec::new();
@@ -196,5 +201,21 @@ async fn a_token_of_one_account_sees_it_in_every_route_and_nothing_else() {
     }
     let (status, body) = ask(&kelly, &producer, &both).await;
     assert!(status == 403 && body.contains("see metrics"), "{body}");
+
+    // Whoever may record for blue and knows the id of an event of green takes nothing from green, whatever time they give.
+    let feed = format!("{BASE}/activity/feed");
+    let greens = answer(&kelly, &green, &feed).await["events"].clone();
+    let copies: Vec<Value> = greens
+        .as_array()
+        .expect("events")
+        .iter()
+        .map(|event| {
+            json!({"id": event["id"], "event_type": "copy", "title": "copy", "account_id": "blue",
+                "created_at": an_hour_before(event["created_at"].as_str().expect("a time"))})
+        })
+        .collect();
+    assert_eq!(record(&kelly, &producer, "activity", &copies).await.0, 202);
+    until(&kelly, &feed, |page| page["events"].as_array().map(Vec::len) == Some(6)).await;
+    assert_eq!(answer(&kelly, &green, &feed).await["events"], greens);
     assert_eq!(kelly.terminate(), Some(0));
 }

@@ -54,7 +54,7 @@ impl FeedParameters {
 ///
 /// Events, newest first, in pages. `next_cursor` of a page, given as `cursor` together with the same
 /// filters, answers the next older page; pages neither repeat nor skip an event while new ones arrive.
-/// An event recorded twice under one id shows once.
+/// An event recorded twice under one id shows once; the same id of another account is another event.
 #[utoipa::path(
     get, path = "/api/v1/kelly/monitoring/activity/feed", tag = "activity", operation_id = "activity_feed",
     params(FeedParameters), responses((status = 200, description = "A page.", body = FeedPage,

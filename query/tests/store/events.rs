@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
-use kelly_query::{Accounts, FeedPage, FeedRequest};
+use futures_util::StreamExt;
+use kelly_query::{
+    Accounts, ActivityExportRequest, ExportFormat, ExportRequest, FeedPage, FeedRequest, RangeRequest,
+    Timeframe,
+};
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, Recorded, now};
@@ -165,4 +169,44 @@ async fn filters_choose_and_the_vip_feed_is_a_filter() {
     assert_eq!(fixture.service.feed(mixed).await.unwrap_err().code(), "cursor_of_other_filters");
     let wrong_feed = FeedRequest { cursor, severity: Some("high".to_owned()), ..limit(4) };
     assert_eq!(fixture.service.vip(wrong_feed).await.unwrap_err().code(), "cursor_of_other_filters");
+}
+
+/// Whoever records the id of another account's event under an account of their own hides nothing of it, whatever time they give.
+#[tokio::test]
+async fn an_id_says_nothing_about_the_event_of_another_account() {
+    let fixture = Fixture::create().await;
+    let theirs = Recorded { account: "globex", ..event(1, 10) };
+    let of_acme =
+        |offset: u64, seconds_ago: i64| Recorded { account: "acme", offset, ..event(1, seconds_ago) };
+    // Long before the event it copies.
+    fixture.record_events(&[theirs, of_acme(2, 100)]).await;
+    let seen_by = async |accounts: Accounts| {
+        let request = FeedRequest { limit: Some(1), ..FeedRequest::newest(accounts) };
+        offsets(&follow(&fixture, request, async |_| ()).await)
+    };
+    let only = |account: &str| Accounts::only([account]).unwrap();
+    assert_eq!(seen_by(Accounts::All).await, [1, 2]);
+    assert_eq!((seen_by(only("globex")).await, seen_by(only("acme")).await), (vec![1], vec![2]));
+    // At the very same instant, and before it on the log: pages of one event lose neither.
+    fixture.record_events(&[of_acme(0, 10)]).await;
+    assert_eq!(seen_by(Accounts::All).await, [1, 2]);
+    let same = Recorded { account: "acme", offset: 3, ..event(5, 20) };
+    fixture.record_events(&[same, Recorded { account: "globex", offset: 4, ..same }]).await;
+    assert_eq!(seen_by(Accounts::All).await, [1, 3, 4, 2]);
+    assert_eq!((seen_by(only("globex")).await, seen_by(only("acme")).await), (vec![1, 4], vec![3, 2]));
+    let export = ExportRequest::Activity(ActivityExportRequest {
+        accounts: only("globex"),
+        range: RangeRequest::Last(Timeframe::OneHour),
+        severity: None,
+        event_type: None,
+        account_id: None,
+    });
+    let mut rows = fixture.service.export(&export, ExportFormat::JsonLines).await.unwrap().bytes;
+    let mut text = Vec::new();
+    while let Some(bytes) = rows.next().await {
+        text.extend(bytes.unwrap());
+    }
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.lines().all(|line| line.contains("globex")), "{text}");
 }

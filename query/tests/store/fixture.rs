@@ -103,7 +103,7 @@ impl Fixture {
         self.insert("metric_rollups", rows).await;
     }
 
-    /// Stores events as ingest does: every row, and for each id the least (created_at, place) of its rows.
+    /// Stores events as ingest does: every row, and for each id of an account the least (created_at, place) of its rows.
     pub(crate) async fn record_events(&self, events: &[Recorded]) {
         let row = |event: &Recorded| {
             json!({
@@ -115,7 +115,7 @@ impl Fixture {
             })
         };
         let first = |event: &Recorded| {
-            json!({ "id": event.id, "first": {
+            json!({ "id": event.id, "account_id": event.account, "first": {
                 "created_at": samples::milliseconds(event.at), "log_partition": 0, "log_offset": event.offset,
                 "log_row": 0,
             }})

@@ -21,18 +21,22 @@ pub struct ActivityFilter<'a> {
     pub vip_only: bool,
 }
 
-/// The order of the feed: newest first, and among those of one instant by id, as ClickHouse orders UUIDs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The order of the feed: newest first, among those of one instant by id, as ClickHouse orders UUIDs, and among those of one id
+/// by their account. Together they are an event: an id is one within its account.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActivityKey {
     /// When the event happened, in milliseconds since 1970.
     pub created_at_ms: i64,
     /// Its id.
     pub id: Uuid,
+    /// Its account; empty where it has none.
+    pub account_id: String,
 }
 
 impl ActivityKey {
     /// Comes before every event: a feed that begins here begins with the newest.
-    pub const NEWEST: Self = Self { created_at_ms: kelly_schemas::limits::LATEST_MS, id: Uuid::max() };
+    pub const NEWEST: Self =
+        Self { created_at_ms: kelly_schemas::limits::LATEST_MS, id: Uuid::max(), account_id: String::new() };
 }
 
 /// An event; an absent text is empty.
@@ -46,8 +50,6 @@ pub struct ActivityRow {
     pub title: String,
     /// More.
     pub description: String,
-    /// Account.
-    pub account_id: String,
     /// Conversation.
     pub conversation_id: String,
     /// User.
@@ -72,7 +74,7 @@ impl Store {
     pub async fn activity_page(
         &self,
         filter: &ActivityFilter<'_>,
-        after: ActivityKey,
+        after: &ActivityKey,
         max_rows: u32,
     ) -> Result<Vec<ActivityRow>> {
         let query = self
@@ -80,6 +82,7 @@ impl Store {
             .await?
             .param("before_ms", after.created_at_ms)
             .param("before_id", after.id.to_string())
+            .param("before_account", &after.account_id)
             .param("severity", filter.severity.unwrap_or_default())
             .param("event_type", filter.event_type.unwrap_or_default())
             .param("accounts", filter.accounts.parameter())
@@ -114,11 +117,10 @@ impl EventRow {
             detail: format!("an event's id is no UUID: {error}"),
         })?;
         Ok(ActivityRow {
-            key: ActivityKey { created_at_ms: self.created_at, id },
+            key: ActivityKey { created_at_ms: self.created_at, id, account_id: self.account_id },
             event_type: self.event_type,
             title: self.title,
             description: self.description,
-            account_id: self.account_id,
             conversation_id: self.conversation_id,
             user_id: self.user_id,
             severity: self.severity,

@@ -163,7 +163,7 @@ async fn an_event_recorded_twice_is_seen_once() {
     database.query(&format!("INSERT INTO activity_events VALUES {events}")).await;
     database
         .query(
-            "INSERT INTO activity_first_seen SELECT id, min((created_at, log_partition, log_offset, log_row)) FROM activity_events GROUP BY id",
+            "INSERT INTO activity_first_seen SELECT id, account_id, min((created_at, log_partition, log_offset, log_row)) FROM activity_events GROUP BY id, account_id",
         )
         .await;
     let mut cursor = TailCursor::default();

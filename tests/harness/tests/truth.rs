@@ -67,8 +67,8 @@ async fn insert_events(database: &TestDatabase, events: &[Event]) {
         .await;
     database
         .query(
-            "INSERT INTO activity_first_seen (id, first) \
-             SELECT id, (created_at, log_partition, log_offset, log_row) FROM activity_events",
+            "INSERT INTO activity_first_seen (id, account_id, first) \
+             SELECT id, account_id, (created_at, log_partition, log_offset, log_row) FROM activity_events",
         )
         .await;
 }
@@ -240,7 +240,7 @@ async fn what_else_is_wrong_is_found() {
         "INSERT INTO activity_events (id, title, created_at) SELECT generateUUIDv4(), 'truth 13', now()".to_owned(),
         "INSERT INTO activity_events (id, title, created_at) SELECT generateUUIDv4(), 'truth 999', now()".to_owned(),
         "ALTER TABLE activity_events UPDATE severity = 'other' WHERE title = 'truth 1' SETTINGS mutations_sync = 2".to_owned(),
-        "INSERT INTO activity_first_seen SELECT id, (created_at, 0, 0, 0) FROM activity_events LIMIT 1".to_owned(),
+        "INSERT INTO activity_first_seen SELECT id, account_id, (created_at, 0, 0, 0) FROM activity_events LIMIT 1".to_owned(),
         // As many rows, and another sum.
         updated("hour", "sum = sum + 1"),
         // Another newest sample.

@@ -99,17 +99,20 @@ impl Truth {
             if name == PLACE[0] { format!("toUnixTimestamp64Milli({element})") } else { element }
         });
         let answer =
-            ask(format!("SELECT toString(id), {} FROM activity_first_seen GROUP BY id", place.join(", ")))
-                .await?;
+            ask(format!(
+            "SELECT concat(toString(id), ' of ', account_id), {} FROM activity_first_seen GROUP BY id, account_id",
+            place.join(", ")
+        ))
+        .await?;
         let numbers = self.events.each().flat_map(|(numbers, _)| numbers);
         let mut ours: BTreeMap<String, u64> =
-            numbers.map(|number| (self.event(number).id.to_string(), number)).collect();
+            numbers.map(|number| (key(&self.event(number)), number)).collect();
         let mut verdict = TableVerdict::new("activity_first_seen");
         verdict.expected = found.len() as u64;
         for line in answer.lines() {
-            let (id, first) = line.split_once('\t').context("an id and a place")?;
-            // Others may share the store, and there is an id once.
-            let Some(number) = ours.remove(id) else { continue };
+            let (event, first) = line.split_once('\t').context("an event and a place")?;
+            // Others may share the store, and there is an event once.
+            let Some(number) = ours.remove(event) else { continue };
             verdict.found += 1;
             match found.get(&number) {
                 None => verdict.wrong(format!("event {number} counts and is not there")),
@@ -124,6 +127,11 @@ impl Truth {
         }
         Ok(verdict)
     }
+}
+
+/// What an event is: an id of an account.
+fn key(event: &Event) -> String {
+    format!("{} of {}", event.id, event.account)
 }
 
 /// All that its rows say, as the store prints the one tuple they have.
