@@ -1,5 +1,6 @@
 //! What a router is made from.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -57,30 +58,34 @@ pub struct Settings {
     pub door: Door,
 }
 
-/// What handlers see: the parts, the counters behind the limits, and the answers they share.
+/// What handlers see, as one pointer: every layer of every request clones it.
 #[derive(Clone)]
-pub(crate) struct HandlerState {
+pub(crate) struct HandlerState(Arc<Shared>);
+
+/// The parts, the counters behind the limits, and the answers that handlers share.
+pub(crate) struct Shared {
     pub(crate) app: AppState,
     pub(crate) gates: Arc<Gates>,
     pub(crate) answers: Arc<Answers>,
     pub(crate) route_times: Arc<RouteTimes>,
     /// The routes' paths, of which a path without a route may have meant one.
-    pub(crate) templates: Arc<[String]>,
+    pub(crate) templates: Vec<String>,
     /// What each route needs of its caller.
-    pub(crate) routes: Arc<RouteTable>,
+    pub(crate) routes: RouteTable,
 }
 
 impl HandlerState {
     pub(crate) fn new(app: AppState, templates: Vec<String>, routes: RouteTable) -> Self {
         let gates = Arc::new(Gates::new(app.settings.limits.clone()));
         let answers = Arc::new(Answers::new(app.settings.limits.kept_answers));
-        Self {
-            app,
-            gates,
-            answers,
-            route_times: Arc::default(),
-            templates: templates.into(),
-            routes: Arc::new(routes),
-        }
+        Self(Arc::new(Shared { app, gates, answers, route_times: Arc::default(), templates, routes }))
+    }
+}
+
+impl Deref for HandlerState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
     }
 }
