@@ -201,6 +201,18 @@ impl Client {
         self.document(self.url(path)?).await
     }
 
+    /// Which parts of the server are not ready, none when it is: what it tells also who is not signed in. `None` when what answers, if
+    /// anything does, is no Kelly.
+    pub async fn missing_parts(&self) -> Option<Vec<String>> {
+        let answer = self.http.get(self.url("readyz").ok()?).send().await.ok()?;
+        let document: Value = answer.json().await.ok()?;
+        if document["status"] == "ready" {
+            return Some(Vec::new());
+        }
+        let parts = document["errors"].as_array().filter(|_| document["code"] == "not_ready")?;
+        Some(parts.iter().filter_map(|fault| Some(fault["part"].as_str()?.to_owned())).collect())
+    }
+
     /// Asks a question: the parts of its path, which may hold any character, and its parameters.
     pub async fn ask(&self, path: &[&str], parameters: &[(&str, String)]) -> anyhow::Result<Value> {
         self.document(self.question(path, parameters)).await
@@ -326,7 +338,7 @@ impl Client {
         }
         match retry_after {
             // An unknown outcome carries no Retry-After: sending again might record twice.
-            Some(pause) if status == 503 => {
+            Some(pause) if matches!(status, TOO_MANY_REQUESTS | UNAVAILABLE) => {
                 Failure::Busy { pause: pause.min(LONGEST_PAUSE), message: problem.to_string() }
             }
             _ => {
@@ -337,6 +349,10 @@ impl Client {
         }
     }
 }
+
+/// Statuses that say, with Retry-After, that nothing was done and when it may be tried again.
+const TOO_MANY_REQUESTS: u16 = 429;
+const UNAVAILABLE: u16 = 503;
 
 /// What a person at a command line can do who is not signed in.
 fn how_to_sign_in(status: u16) -> &'static str {
@@ -407,9 +423,11 @@ mod tests {
         }
         let full = br#"{"title":"t","detail":"d","code":"log_full"}"#;
         let pause = Some(Duration::from_secs(100));
-        match client().failure(503, pause, full) {
-            Failure::Busy { pause, .. } => assert_eq!(pause, LONGEST_PAUSE),
-            other => panic!("{other:?}"),
+        for status in [429, 503] {
+            match client().failure(status, pause, full) {
+                Failure::Busy { pause, .. } => assert_eq!(pause, LONGEST_PAUSE),
+                other => panic!("{status}: {other:?}"),
+            }
         }
         let unknown = br#"{"title":"t","detail":"d","code":"record_outcome_unknown"}"#;
         assert!(matches!(client().failure(503, None, unknown), Failure::Other(_)));

@@ -106,6 +106,13 @@ pub enum Running {
         /// Its parts.
         parts: Vec<Part>,
     },
+    /// It answers, and not to whom it does not know: no more than which parts it needs are not there.
+    ToStrangers {
+        /// Why it does not say more.
+        why: String,
+        /// The parts that are not ready.
+        missing: Vec<String>,
+    },
     /// It does not; why.
     Silent(String),
 }

@@ -31,10 +31,12 @@ const HEALTH: &str = "api/v1/kelly/monitoring/health";
 pub async fn facts(settings: &Settings, local: Local, bar: &ProgressBar) -> Facts {
     bar.set_message("asking log, store and Kelly");
     let health = async {
-        let client = settings.client().map_err(|error| format!("{error:#}"))?;
-        let asked = tokio::time::timeout(PATIENCE, client.get(HEALTH)).await;
-        let report = asked.map_err(|_| no_answer())?.map_err(|error| format!("{error:#}"))?;
-        Ok::<_, String>((client, report))
+        let client = settings.client().map_err(|error| Running::Silent(format!("{error:#}")))?;
+        match tokio::time::timeout(PATIENCE, client.get(HEALTH)).await {
+            Ok(Ok(report)) => Ok((client, report)),
+            Ok(Err(error)) => Err(not_told(&client, format!("{error:#}")).await),
+            Err(_) => Err(Running::Silent(no_answer())),
+        }
     };
     let (health, store, kafka) = tokio::join!(health, store(&settings.store), kafka(&settings.log));
     let log = match kafka {
@@ -43,7 +45,7 @@ pub async fn facts(settings: &Settings, local: Local, bar: &ProgressBar) -> Fact
     };
     let kelly = match &health {
         Ok((_, report)) => running(report),
-        Err(why) => Running::Silent(why.clone()),
+        Err(running) => running.clone(),
     };
     let Local { configuration, data, library } = local;
     Facts {
@@ -69,6 +71,14 @@ pub fn open_files() -> Option<(u64, u64)> {
 
 fn no_answer() -> String {
     format!("no answer within {} s", PATIENCE.as_secs())
+}
+
+/// What a Kelly tells that did not give its report, for this reason.
+async fn not_told(client: &Client, why: String) -> Running {
+    match tokio::time::timeout(PATIENCE, client.missing_parts()).await {
+        Ok(Some(missing)) => Running::ToStrangers { why, missing },
+        Ok(None) | Err(_) => Running::Silent(why),
+    }
 }
 
 fn running(report: &Value) -> Running {

@@ -83,7 +83,7 @@ fn data(facts: &Facts) -> Vec<Finding> {
                 .means("it is starting, hangs, or listens at another address than the one configured here")
                 .fix("say where it listens with --server http://host:port; if it hangs, stop that process and start `kelly up`")
         }
-        (Some(owner), Running::Answers { .. }) => {
+        (Some(owner), Running::Answers { .. } | Running::ToStrangers { .. }) => {
             Finding::ok("data", format!("{directory}, held by process {owner}"))
         }
         (None, _) if data.exists => Finding::ok("data", format!("{directory}, held by no process")),
@@ -119,6 +119,7 @@ fn running(facts: &Facts) -> Vec<Finding> {
     let listen = &facts.configuration.listen;
     let (version, parts) = match &facts.kelly {
         Running::Answers { version, parts } => (version, parts),
+        Running::ToStrangers { why, missing } => return to_strangers(why, missing),
         // Reported with the directory.
         Running::Silent(_) if facts.data.as_ref().is_some_and(|data| data.owner.is_some()) => {
             return Vec::new();
@@ -154,6 +155,21 @@ fn running(facts: &Facts) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Of a Kelly that tells no more than what it tells everybody.
+fn to_strangers(why: &str, missing: &[String]) -> Vec<Finding> {
+    const AREA: &str = "kelly";
+    let sign_in = "sign in with KELLY_TOKEN=…, which `kelly token` makes where the secret is, to see why and what else there is";
+    let stranger = Finding::warning(AREA, why)
+        .means("it answers, and tells this user only which of its parts are not ready (/readyz)")
+        .fix(sign_in);
+    let missing = missing.iter().map(|part| {
+        Finding::problem(AREA, format!("{part}: not ready"))
+            .means("by its own account this part is down or starting, and Kelly of no use without it")
+            .fix("see the findings below and Kelly's own diagnostics on its stderr")
+    });
+    std::iter::once(stranger).chain(missing).collect()
 }
 
 #[cfg(test)]
@@ -229,6 +245,13 @@ mod tests {
                 }),
             ),
         ];
+        let missing = vec!["log".to_owned()];
+        let strange = with(&|f| {
+            f.kelly = Running::ToStrangers { why: "answered 401".into(), missing: missing.clone() };
+        });
+        assert_eq!(strange.len(), 2, "{strange:?}");
+        assert!(strange[1].starts_with("kelly Problem: log: not ready"), "{strange:?}");
+        assert!(strange[0].starts_with("kelly Warning: answered 401"), "{strange:?}");
         for (expected, complaints) in cases {
             assert_eq!(complaints.len(), 1, "{expected}: {complaints:?}");
             assert!(complaints[0].starts_with(expected), "{expected}: {complaints:?}");
