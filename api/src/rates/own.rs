@@ -1,25 +1,25 @@
 //! Counting for this process alone.
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use governor::clock::{Clock, DefaultClock, Reference};
 use governor::middleware::{NoOpMiddleware, StateInformationMiddleware};
-use governor::state::keyed::HashMapStateStore;
+use governor::nanos::Nanos;
+use governor::state::StateStore;
 use governor::{Quota, RateLimiter};
 
 use super::{Budget, CountUse, Quotas, Use, Verdict, WINDOW};
 
-/// Callers a budget is counted for. At it, callers who have their whole quota are forgotten; where that is not enough,
-/// all share one quota until there is room.
+/// Callers a budget is counted for. At it, a new one takes the place of one who has used little, or whose use is long ago: of
+/// [`LOOKED_AT`] the one whose quota is whole first. Each budget has callers of its own, so that strangers, whose failed
+/// sign-ins are counted by address, push out no user.
 const MOST_CALLERS: usize = 100_000;
-/// Uses after which callers who have their whole quota are forgotten.
-const USES_BETWEEN_CLEANINGS: u32 = 16_384;
-/// The name under which callers beyond the bound are counted; no user and no address has it.
-const EVERYBODY_ELSE: &str = "";
+/// Callers of whom one makes room: as much work as a new caller costs.
+const LOOKED_AT: usize = 8;
 
 /// Counts of this process.
 pub struct OwnCounts<C: Clock = DefaultClock> {
@@ -28,10 +28,22 @@ pub struct OwnCounts<C: Clock = DefaultClock> {
 }
 
 struct Counted<C: Clock> {
-    limiter: RateLimiter<Arc<str>, HashMapStateStore<Arc<str>>, C, StateInformationMiddleware>,
+    limiter: RateLimiter<Arc<str>, Callers, C, StateInformationMiddleware>,
     quota: NonZeroU32,
-    most_callers: usize,
-    uses: AtomicU32,
+}
+
+/// What each caller has used: when the quota is whole again.
+struct Callers {
+    most: usize,
+    book: Mutex<Book>,
+}
+
+#[derive(Default)]
+struct Book {
+    place_of: HashMap<Arc<str>, usize>,
+    places: Vec<(Arc<str>, Nanos)>,
+    /// The place that is looked at next for room.
+    hand: usize,
 }
 
 impl OwnCounts {
@@ -48,13 +60,12 @@ impl<C: Clock + Clone> OwnCounts<C> {
             let quota = quotas.of(budget);
             // A quota of at most u32::MAX a minute leaves at least 13 ns a unit, so there is a period.
             let rate = Quota::with_period(WINDOW / quota.get()).unwrap_or(Quota::per_minute(quota));
-            let store: HashMapStateStore<Arc<str>> = HashMapStateStore::default();
             let limiter = RateLimiter::<_, _, _, NoOpMiddleware<C::Instant>>::new(
                 rate.allow_burst(quota),
-                store,
+                Callers { most: most_callers, book: Mutex::default() },
                 clock.clone(),
             );
-            Counted { limiter: limiter.with_middleware(), quota, most_callers, uses: AtomicU32::new(0) }
+            Counted { limiter: limiter.with_middleware(), quota }
         });
         Self { clock, budgets }
     }
@@ -64,11 +75,8 @@ impl<C: Clock> OwnCounts<C> {
     /// Takes from a budget what fits.
     pub fn take(&self, wanted: Use<'_>) -> Verdict {
         let counted = &self.budgets[wanted.budget as usize];
-        let whose = counted.counted_as(wanted.whose);
         let amount = wanted.amount.min(counted.quota);
-        let taken = counted.limiter.check_key_n(&whose, amount);
-        counted.clean_now_and_then();
-        match taken {
+        match counted.limiter.check_key_n(&wanted.whose.into(), amount) {
             Ok(Ok(state)) => {
                 let left = state.remaining_burst_capacity();
                 Verdict {
@@ -92,23 +100,52 @@ impl<C: Clock> OwnCounts<C> {
     }
 }
 
-impl<C: Clock> Counted<C> {
-    /// The caller's own name, or the shared one where there are too many.
-    fn counted_as(&self, whose: &str) -> Arc<str> {
-        if self.limiter.len() < self.most_callers {
-            return whose.into();
+impl StateStore for Callers {
+    type Key = Arc<str>;
+
+    fn measure_and_replace<T, F, E>(&self, caller: &Arc<str>, measure: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = book.place_of.get(caller).copied() {
+            let whole_at = &mut book.places[place].1;
+            let (outcome, later) = measure(Some(*whole_at))?;
+            *whole_at = later;
+            return Ok(outcome);
         }
-        self.limiter.retain_recent();
-        match self.limiter.len() < self.most_callers {
-            true => whose.into(),
-            false => EVERYBODY_ELSE.into(),
-        }
+        let (outcome, whole_at) = measure(None)?;
+        book.note(caller, whole_at, self.most);
+        Ok(outcome)
+    }
+}
+
+impl Book {
+    /// Notes a caller who is new.
+    fn note(&mut self, caller: &Arc<str>, whole_at: Nanos, most: usize) {
+        let place = match self.places.len() < most {
+            true => {
+                self.places.push((Arc::clone(caller), whole_at));
+                self.places.len() - 1
+            }
+            false => {
+                let place = self.least_used();
+                let (forgotten, _) =
+                    std::mem::replace(&mut self.places[place], (Arc::clone(caller), whole_at));
+                self.place_of.remove(&forgotten);
+                place
+            }
+        };
+        self.place_of.insert(Arc::clone(caller), place);
     }
 
-    fn clean_now_and_then(&self) {
-        if self.uses.fetch_add(1, Ordering::Relaxed) % USES_BETWEEN_CLEANINGS == USES_BETWEEN_CLEANINGS - 1 {
-            self.limiter.retain_recent();
-        }
+    /// Of the next few places the one whose caller's quota is whole first. There is at least one.
+    fn least_used(&mut self) -> usize {
+        let looked_at =
+            (0..LOOKED_AT.min(self.places.len())).map(|step| (self.hand + step) % self.places.len());
+        let least = looked_at.min_by_key(|place| self.places[*place].1).unwrap_or_default();
+        self.hand = (self.hand + LOOKED_AT) % self.places.len();
+        least
     }
 }
 
@@ -178,16 +215,29 @@ mod tests {
     }
 
     #[test]
-    fn callers_beyond_the_bound_share_a_quota_and_those_who_rest_are_forgotten() {
-        let (counts, clock) = counts(2);
-        for whose in ["ann", "bob"] {
-            assert!(counts.take(one(Budget::Requests, whose)).fits);
+    fn beyond_the_bound_a_new_caller_takes_the_place_of_who_has_used_least() {
+        let (counts, clock) = counts(3);
+        let take = |whose, amount| {
+            let amount = NonZeroU32::new(amount).unwrap();
+            counts.take(Use { amount, ..one(Budget::Requests, whose) }).left
+        };
+        assert_eq!((take("ann", 10), take("bob", 3), take("cid", 9)), (0, 7, 1));
+        assert_eq!(take("dan", 10), 0, "in the place of bob");
+        assert!(!counts.take(one(Budget::Requests, "ann")).fits, "who has used up the quota is not forgiven");
+        assert_eq!(take("cid", 1), 0);
+        // Nobody shares a quota, and who comes again begins anew.
+        clock.advance(WINDOW / 10);
+        assert_eq!(take("bob", 1), 9);
+        // Another budget has room of its own.
+        assert_eq!(counts.take(one(Budget::Emergency, "eve")).left, 9);
+    }
+
+    #[test]
+    fn as_many_as_there_are_are_counted_and_no_more() {
+        let (counts, _clock) = counts(50);
+        for number in 0..1_000 {
+            assert_eq!(counts.take(one(Budget::Requests, &number.to_string())).left, 9);
         }
-        let shared: Vec<u32> =
-            ["cid", "dan", "eve"].map(|whose| counts.take(one(Budget::Requests, whose)).left).into();
-        assert_eq!(shared, [9, 8, 7]);
-        clock.advance(Duration::from_secs(120));
-        assert_eq!(counts.take(one(Budget::Requests, "cid")).left, 9);
-        assert_eq!(counts.take(one(Budget::Requests, "dan")).left, 9);
+        assert_eq!(counts.take(one(Budget::Requests, "999")).left, 8, "the newest is known");
     }
 }
