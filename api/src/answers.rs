@@ -21,12 +21,14 @@ use kelly_query::{
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::caller::Caller;
 use crate::compressed_answers::{AsItIs, WORTH_BYTES, say_coding};
 use crate::conditional::{VARIES_BY, data_tag, is_known};
 use crate::content_coding::{self, ContentCoding};
 use crate::problem::Problem;
 use crate::routes::grouping::DrillDown;
 use crate::routes::performance::Performance;
+use crate::shares::Place;
 use crate::state::HandlerState;
 
 /// What can be asked, with everything that makes an answer another one: also which accounts the asker may see, so that nobody is
@@ -143,22 +145,23 @@ impl Answers {
     }
 }
 
-/// The answer of this bucket, kept, on its way, or asked for now, as the response to a client with these headers.
+/// The answer of this bucket, kept, on its way, or asked for now, as the response to a caller with these headers.
 pub(crate) async fn answer(
     shared: &HandlerState,
     question: Question,
+    caller: &Caller,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let answer = shared_answer(shared, question).await?;
+    let answer = shared_answer(shared, question, caller).await?;
     Ok(answer.respond(headers, (shared.app.settings.clock)()))
 }
 
 /// The body of that answer, for what is pushed.
 pub(crate) async fn body(shared: &HandlerState, question: Question) -> Result<Bytes, Problem> {
-    Ok(shared_answer(shared, question).await?.body.clone())
+    Ok(shared_answer(shared, question, &Caller::Internal).await?.body.clone())
 }
 
-async fn shared_answer(shared: &HandlerState, question: Question) -> Landing {
+async fn shared_answer(shared: &HandlerState, question: Question, caller: &Caller) -> Landing {
     let now = (shared.app.settings.clock)();
     let bucket = Bucket::of(now, question.lifetime(now));
     let mut landing = {
@@ -170,11 +173,13 @@ async fn shared_answer(shared: &HandlerState, question: Question) -> Landing {
         match book.flights.get(&key) {
             Some(flight) => flight.subscribe(),
             None => {
+                // Before anybody can join: that this caller has its share is nothing to the others.
+                let admitted = shared.gates.admit(caller.clone())?;
                 let (flight, landing) = watch::channel(None);
                 book.flights.insert(key.clone(), flight.clone());
                 let flight = Flight { shared: shared.clone(), key, flight, is_over: false };
                 // Its own task: it goes on when the one who asked first goes away.
-                tokio::spawn(flight.fly(now));
+                tokio::spawn(flight.fly(admitted, now));
                 landing
             }
         }
@@ -197,12 +202,12 @@ struct Flight {
 
 impl Flight {
     /// Asks, keeps the answer and tells everybody who waits; gives up once nobody does.
-    async fn fly(mut self, now: DateTime<Utc>) {
+    async fn fly(mut self, admitted: Place, now: DateTime<Utc>) {
         let (question, bucket) = self.key.clone();
         let flight = self.flight.clone();
         let shared = self.shared.clone();
         let turns = question.turns();
-        let mut asked = pin!(shared.gates.query(turns, question.ask(&shared, now)));
+        let mut asked = pin!(shared.gates.query(admitted, turns, question.ask(&shared, now)));
         let outcome = loop {
             tokio::select! {
                 outcome = &mut asked => break outcome,

@@ -6,11 +6,12 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{HeaderMap, header};
-use tokio::sync::OwnedSemaphorePermit;
 
+use crate::caller::Caller;
 use crate::content_coding::{self, ContentCoding, NotDecompressed};
 use crate::limits::Gates;
 use crate::problem::{Code, Problem};
+use crate::shares::{Place, Share};
 
 /// What a body may have.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +28,7 @@ pub(crate) struct Body {
     /// As it was before it was compressed, if it was.
     pub(crate) bytes: Bytes,
     /// Its room among the bodies held at once.
-    _room: OwnedSemaphorePermit,
+    _room: Place,
 }
 
 /// Reads the body of a request. What it announces to be too large is refused unread.
@@ -44,12 +45,19 @@ pub(crate) async fn read(request: Request, gates: &Gates, bounds: BodyBounds) ->
         return Err(too_large(bounds));
     }
     // Without a Content-Length it may grow up to the limit. The first comparison keeps it in usize.
-    let room = gates.buffer(announced.map_or(bounds.bytes, |length| length as usize))?;
+    let share = share_of(&request, gates);
+    let room = gates.buffer(&share, announced.map_or(bounds.bytes, |length| length as usize))?;
     let sent = Body { bytes: receive(request, bounds).await?, _room: room };
     match coding {
         None => Ok(sent),
-        Some(coding) => decompressed(coding, sent, gates, bounds).await,
+        Some(coding) => decompressed(coding, sent, &share, (gates, bounds)).await,
     }
+}
+
+/// The share of whoever sends it, which its place among the requests is of.
+fn share_of(request: &Request, gates: &Gates) -> Share {
+    let share = request.extensions().get::<Share>().cloned();
+    share.unwrap_or_else(|| gates.share_of(Caller::of(request.extensions())))
 }
 
 fn announced_length(headers: &HeaderMap) -> Option<u64> {
@@ -84,8 +92,8 @@ async fn receive(mut request: Request, bounds: BodyBounds) -> Result<Bytes, Prob
 async fn decompressed(
     coding: ContentCoding,
     sent: Body,
-    gates: &Gates,
-    bounds: BodyBounds,
+    share: &Share,
+    (gates, bounds): (&Gates, BodyBounds),
 ) -> Result<Body, Problem> {
     let turn = gates.decompress(bounds.time).await?;
     let decompressing = tokio::task::spawn_blocking(move || {
@@ -107,7 +115,7 @@ async fn decompressed(
             )
             .because(error.to_string()),
         })?;
-    let room = gates.buffer(plain.len())?;
+    let room = gates.buffer(share, plain.len())?;
     Ok(Body { bytes: plain.into(), _room: room })
 }
 

@@ -28,7 +28,7 @@ pub(crate) enum Caller {
         /// Whom it names.
         subject: Arc<str>,
     },
-    /// Everybody at one address who is not.
+    /// Everybody at one address, or in one /64 of IPv6, who is not.
     Address(IpAddr),
     /// Whoever asks without a connection: code of this process.
     Internal,
@@ -45,11 +45,36 @@ impl Caller {
             return Self::User { issuer: Arc::clone(issuer), subject: Arc::clone(subject) };
         }
         if let Some(ForwardedAddress(address)) = extensions.get() {
-            return Self::Address(address.to_canonical());
+            return Self::Address(network_of(*address));
         }
         match extensions.get::<ConnectInfo<ConnectionInfo>>() {
-            Some(ConnectInfo(connection)) => Self::Address(connection.peer.ip().to_canonical()),
+            Some(ConnectInfo(connection)) => Self::Address(network_of(connection.peer.ip())),
             None => Self::Internal,
+        }
+    }
+}
+
+/// What one caller is likely to have of addresses: an IPv4 address, or a /64 of IPv6.
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_is_one_caller() {
+        for (address, network) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("::1", "::"),
+        ] {
+            assert_eq!(network_of(address.parse().unwrap()), network.parse::<IpAddr>().unwrap(), "{address}");
         }
     }
 }

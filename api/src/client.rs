@@ -4,7 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::response::Response;
-use kelly_auth::Accounts;
+use kelly_auth::{Accounts, Identity};
 
 use crate::answers::{self, Question};
 use crate::caller::{Caller, identity_of};
@@ -18,6 +18,7 @@ pub(crate) type Answered = Result<Response, Problem>;
 pub(crate) struct Client {
     pub(crate) shared: HandlerState,
     pub(crate) headers: HeaderMap,
+    pub(crate) identity: Identity,
     pub(crate) caller: Caller,
     /// The accounts that the caller may see.
     pub(crate) accounts: Accounts,
@@ -26,7 +27,7 @@ pub(crate) struct Client {
 impl Client {
     /// The answer to a question, as this client takes it.
     pub(crate) async fn answer(&self, question: Question) -> Answered {
-        answers::answer(&self.shared, question, &self.headers).await
+        answers::answer(&self.shared, question, &self.caller, &self.headers).await
     }
 }
 
@@ -35,7 +36,8 @@ impl FromRequestParts<HandlerState> for Client {
 
     async fn from_request_parts(parts: &mut Parts, shared: &HandlerState) -> Result<Self, Problem> {
         let caller = Caller::of(&parts.extensions);
-        let accounts = identity_of(&parts.extensions)?.accounts;
-        Ok(Self { shared: shared.clone(), headers: parts.headers.clone(), caller, accounts })
+        let identity = identity_of(&parts.extensions)?;
+        let accounts = identity.accounts.clone();
+        Ok(Self { shared: shared.clone(), headers: parts.headers.clone(), identity, caller, accounts })
     }
 }

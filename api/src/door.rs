@@ -51,7 +51,12 @@ impl Door {
             parts.authority.is_some_and(|authority| authority == *host)
                 && (!is_encrypted || parts.scheme == Some(Scheme::HTTPS))
         });
-        is_own || self.origins.iter().any(|known| known.0.eq_ignore_ascii_case(origin))
+        is_own || self.allows_page(origin)
+    }
+
+    /// Whether pages of this origin, which is not the server's own, are allowed.
+    pub(crate) fn allows_page(&self, origin: &str) -> bool {
+        self.origins.iter().any(|known| known.0.eq_ignore_ascii_case(origin))
     }
 
     /// Whether this address is of a proxy that is believed.

@@ -1,16 +1,17 @@
-//! Places for exports on their way: so many in all, a share of them for each caller, and for as long as the reader keeps up a
-//! minimum pace. A place is given back when the last byte is out, the reader goes away, or falls behind.
+//! Exports on their way: each holds its place for as long as the reader keeps up a minimum pace and is signed in. The place is given
+//! back when the last byte is out, the reader goes away, falls behind, or is signed out.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
+use kelly_auth::Refusal;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use crate::caller::Caller;
+use crate::shares::Place;
 
 /// Bytes handed to a connection at once: what a slow reader has taken shows early.
 const PIECE_BYTES: usize = 64 << 10;
@@ -24,63 +25,6 @@ pub struct ReadingPace {
     pub leeway_bytes: f64,
 }
 
-/// The places.
-#[derive(Debug)]
-pub(crate) struct Exports {
-    all: usize,
-    share: usize,
-    /// Only callers that have some.
-    taken: Mutex<HashMap<Caller, usize>>,
-}
-
-/// Why there is no place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoPlace {
-    /// All are taken.
-    AllTaken,
-    /// The caller has its share.
-    ShareTaken,
-}
-
-/// A place that is held.
-#[derive(Debug)]
-pub(crate) struct Place {
-    exports: Arc<Exports>,
-    caller: Caller,
-}
-
-impl Exports {
-    /// So many places, and so many of them for one caller.
-    pub(crate) fn new(all: usize, share: usize) -> Self {
-        Self { all, share, taken: Mutex::default() }
-    }
-
-    /// Takes a place.
-    pub(crate) fn take(self: &Arc<Self>, caller: Caller) -> Result<Place, NoPlace> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.get(&caller).is_some_and(|own| *own >= self.share) {
-            return Err(NoPlace::ShareTaken);
-        }
-        if taken.values().sum::<usize>() >= self.all {
-            return Err(NoPlace::AllTaken);
-        }
-        *taken.entry(caller.clone()).or_default() += 1;
-        Ok(Place { exports: Arc::clone(self), caller })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.exports.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = taken.get_mut(&self.caller) {
-            *own -= 1;
-            if *own == 0 {
-                taken.remove(&self.caller);
-            }
-        }
-    }
-}
-
 /// Why an export ended before its end. For the log; the reader sees a connection that breaks off.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Ended<E> {
@@ -90,33 +34,44 @@ pub(crate) enum Ended<E> {
     /// The reader did not keep up.
     #[error("the reader fell behind the minimum pace")]
     TooSlow,
+    /// The reader may not go on.
+    #[error("the reader is not signed in any more: {0}")]
+    SignedOut(Refusal),
 }
 
-/// The same bytes in small pieces, for as long as the reader keeps up. Reading goes on in a task of its own, which watches the
-/// reader also while nobody asks for more: when it falls behind, the place is given back and the store let go of.
+/// The same bytes in small pieces, for as long as the reader keeps up, and until it is signed out. Reading goes on in a task of its
+/// own, which watches the reader also while nobody asks for more: when it falls behind or is signed out, the place is given back and
+/// the store let go of.
 pub(crate) fn paced<E: std::error::Error + Send + 'static>(
     bytes: BoxStream<'static, Result<Bytes, E>>,
     pace: ReadingPace,
     place: Place,
+    signed_out: impl Future<Output = Refusal> + Send + 'static,
 ) -> impl Stream<Item = Result<Bytes, Ended<E>>> + Send {
     // One piece waits while another is sent.
     let (sender, receiver) = mpsc::channel(1);
+    let refused = Arc::new(OnceLock::new());
+    let refusal = Arc::clone(&refused);
     tokio::spawn(async move {
         let _place = place;
         tokio::select! {
             () = pass_on(bytes, pace, &sender) => {}
             // The reader has gone away.
             () = sender.closed() => {}
+            refusal = signed_out => drop(refused.set(refusal)),
         }
     });
-    stream::unfold(Some(receiver), |receiver| async move {
-        let mut receiver = receiver?;
-        match receiver.recv().await {
-            // The end is a message of its own: a channel that closes without it is an export that was cut.
-            Some(Ok(None)) => None,
-            Some(Ok(Some(piece))) => Some((Ok(piece), Some(receiver))),
-            Some(Err(error)) => Some((Err(Ended::Store(error)), None)),
-            None => Some((Err(Ended::TooSlow), None)),
+    stream::unfold(Some(receiver), move |receiver| {
+        let refusal = Arc::clone(&refusal);
+        async move {
+            let mut receiver = receiver?;
+            match receiver.recv().await {
+                // The end is a message of its own: a channel that closes without it is an export that was cut.
+                Some(Ok(None)) => None,
+                Some(Ok(Some(piece))) => Some((Ok(piece), Some(receiver))),
+                Some(Err(error)) => Some((Err(Ended::Store(error)), None)),
+                None => Some((Err(refusal.get().map_or(Ended::TooSlow, |why| Ended::SignedOut(*why))), None)),
+            }
         }
     })
 }
@@ -174,25 +129,16 @@ impl Credit {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
-
     use super::*;
+    use crate::caller::Caller;
+    use crate::shares::{Kind, NoPlace, Shares, shares_of};
 
-    fn address(last: u8) -> Caller {
-        Caller::Address(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)))
+    fn take(shares: &Arc<Shares>) -> Result<Place, NoPlace> {
+        shares.of(Caller::Internal).take(Kind::Exports, 1)
     }
 
-    #[test]
-    fn one_caller_never_has_every_place() {
-        let exports = Arc::new(Exports::new(4, 3));
-        let mut held: Vec<Place> = (0..3).map(|_| exports.take(address(1)).unwrap()).collect();
-        assert_eq!(exports.take(address(1)).unwrap_err(), NoPlace::ShareTaken);
-        held.push(exports.take(address(2)).unwrap());
-        assert_eq!(exports.take(address(2)).unwrap_err(), NoPlace::AllTaken);
-        held.remove(0);
-        held.push(exports.take(address(3)).unwrap());
-        held.clear();
-        assert!(exports.taken.lock().unwrap().is_empty(), "nobody is remembered who holds nothing");
+    fn never() -> std::future::Pending<Refusal> {
+        std::future::pending()
     }
 
     #[test]
@@ -230,16 +176,15 @@ mod tests {
 
     #[tokio::test]
     async fn everything_comes_and_an_error_stays_one() {
-        let exports = Arc::new(Exports::new(1, 1));
+        let exports = shares_of(1, 1);
         let passed: Vec<_> =
-            paced(source(3, None), GENEROUS, exports.take(address(1)).unwrap()).collect().await;
+            paced(source(3, None), GENEROUS, take(&exports).unwrap(), never()).collect().await;
         let lengths: Vec<usize> = passed.into_iter().map(|piece| piece.unwrap().len()).collect();
         assert_eq!(lengths, [PIECE_BYTES, 1, PIECE_BYTES, 1, PIECE_BYTES, 1]);
-        while exports.take(address(1)).is_err() {
+        while take(&exports).is_err() {
             tokio::task::yield_now().await;
         }
-        let mut broken =
-            Box::pin(paced(source(1, Some(Failed)), GENEROUS, exports.take(address(1)).unwrap()));
+        let mut broken = Box::pin(paced(source(1, Some(Failed)), GENEROUS, take(&exports).unwrap(), never()));
         assert!(broken.next().await.unwrap().is_ok() && broken.next().await.unwrap().is_ok());
         assert!(matches!(broken.next().await, Some(Err(Ended::Store(Failed)))));
         assert!(broken.next().await.is_none());
@@ -247,11 +192,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_takes_nothing_loses_its_place_and_the_rest() {
-        let exports = Arc::new(Exports::new(1, 1));
+        let exports = shares_of(1, 1);
         let pace = ReadingPace { bytes_per_second: 1e9, leeway_bytes: 1e6 };
-        let mut slow = Box::pin(paced(source(100, None), pace, exports.take(address(1)).unwrap()));
+        let mut slow = Box::pin(paced(source(100, None), pace, take(&exports).unwrap(), never()));
         // Not asked for anything meanwhile.
-        while exports.take(address(2)).is_err() {
+        while take(&exports).is_err() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let mut end = slow.next().await;
@@ -263,11 +208,31 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_goes_away_gives_its_place_back() {
-        let exports = Arc::new(Exports::new(1, 1));
+        let exports = shares_of(1, 1);
         let endless = stream::pending::<Result<Bytes, Failed>>().boxed();
-        drop(paced(endless, GENEROUS, exports.take(address(1)).unwrap()));
-        while exports.take(address(2)).is_err() {
+        drop(paced(endless, GENEROUS, take(&exports).unwrap(), never()));
+        while take(&exports).is_err() {
             tokio::task::yield_now().await;
         }
+    }
+    #[tokio::test]
+    async fn who_is_signed_out_gets_no_more_and_is_told_from_who_is_slow() {
+        let exports = shares_of(1, 1);
+        let (sign_out, signed_out) = tokio::sync::oneshot::channel();
+        let endless = stream::repeat_with(|| Ok::<_, Failed>(Bytes::from_static(b"row"))).boxed();
+        let signed_out = async { signed_out.await.unwrap() };
+        let mut reading = Box::pin(paced(endless, GENEROUS, take(&exports).unwrap(), signed_out));
+        assert!(reading.next().await.unwrap().is_ok());
+        sign_out.send(Refusal::Revoked).unwrap();
+        // Also while nobody reads.
+        while take(&exports).is_err() {
+            tokio::task::yield_now().await;
+        }
+        let mut end = reading.next().await;
+        while matches!(end, Some(Ok(_))) {
+            end = reading.next().await;
+        }
+        assert!(matches!(end, Some(Err(Ended::SignedOut(Refusal::Revoked)))));
+        assert!(reading.next().await.is_none());
     }
 }

@@ -94,7 +94,12 @@ pub(crate) fn require_sign_in(document: &mut OpenApi, is_open: impl Fn(&Method, 
             operation.security = Some(required());
             let responses = &mut operation.responses.responses;
             responses.extend(problem_responses(&SIGN_IN_CODES));
-            responses.extend(problem_responses(&[Code::TooManyRequests]));
+            let too_many = match responses.contains_key("429") {
+                // What has live connections, beside what every route has.
+                true => &[Code::TooManyRequests, Code::TooManyAtOnce, Code::TooManySockets][..],
+                false => &[Code::TooManyRequests, Code::TooManyAtOnce],
+            };
+            responses.extend(problem_responses(too_many));
             // Without the issuer's keys nobody can say whose a token is: beside what else is answered with that status.
             let described = problem_responses(&[Code::KeysUnavailable]);
             for (status, response) in described {
@@ -158,7 +163,7 @@ problem_sets! {
     /// The health report; its 503 is described where it is.
     HealthProblems = [InvalidParameter, InvalidHost, HostNotAllowed, NotPermitted, Internal];
     /// Readiness.
-    ReadyProblems = [InvalidParameter, InvalidHost, HostNotAllowed, Internal, ServerBusy, NotReady];
+    ReadyProblems = [InvalidParameter, InvalidHost, HostNotAllowed, TooManyAtOnce, Internal, ServerBusy, NotReady];
     /// Liveness, which stands outside the bound on requests.
     LivenessProblems = [InvalidParameter, InvalidHost, HostNotAllowed, Internal];
     /// Things looked up by name.
@@ -183,7 +188,7 @@ problem_sets! {
         MalformedBody, InvalidHost, TokenTooLarge, TokenMalformed, TokenUnsigned, TokenAlgorithm, TokenType, TokenCriticalHeader,
         TokenIssuer, TokenKey, TokenSignature, TokenClaim, TokenAudience, TokenExpired, TokenNotYetValid, TokenRevoked,
         SignInLinkInvalid, HostNotAllowed, OriginNotAllowed, BodyTimeout, BodyTooLarge, UnsupportedMediaType, UnsupportedContentEncoding,
-        Internal, TooManyRequests, ServerBusy, KeysUnavailable,
+        Internal, TooManyRequests, TooManyAtOnce, ServerBusy, KeysUnavailable,
     ];
     /// Routes that look nothing up.
     PlainProblems = [InvalidParameter, InvalidHost, HostNotAllowed, NotPermitted, Internal, ServerBusy];

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::HeaderValue;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::{HeaderValue, Method};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -18,17 +18,20 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::access::{Access, RouteAccess};
+use crate::access::{Access, Found, RouteAccess, RouteTable};
 use crate::authorise::authorise;
+use crate::caller::Caller;
 use crate::compressed_answers::compress_answers;
 use crate::edge::{edge, note_route, on_panic};
 use crate::guard::guard;
 use crate::openapi::{DOCS_PATH, DOCUMENT_PATH, head, require_sign_in};
+use crate::rates::{Budget, payer};
 use crate::route_list::RouteList;
 use crate::routes::{
     access as accessing, activity, export, health, live, metrics, performance, problems, record, several,
     sign_in as signing_in, start_page,
 };
+use crate::shares::Kind;
 use crate::sign_in::sign_in;
 use crate::state::{AppState, HandlerState};
 
@@ -160,9 +163,50 @@ async fn finish_page(mut response: Response) -> Response {
 }
 
 /// Holds a place among the requests being worked on for as long as the handler runs.
-async fn bound_requests(State(shared): State<HandlerState>, request: Request, next: Next) -> Response {
-    match shared.gates.enter() {
-        Ok(_place) => next.run(request).await,
+async fn bound_requests(State(shared): State<HandlerState>, mut request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let kind = kind_of(&shared.routes, path, request.method());
+    match shared.gates.enter(Caller::of(request.extensions()), kind) {
+        Ok(place) => {
+            request.extensions_mut().insert(place.share().clone());
+            let response = next.run(request).await;
+            drop(place);
+            response
+        }
         Err(problem) => problem.into_response(),
+    }
+}
+
+/// Among which requests one of this route counts.
+fn kind_of(routes: &RouteTable, path: &str, method: &Method) -> Kind {
+    match routes.find(path, method) {
+        Found::Route(Access::Needs(permission)) if payer(permission) == Some(Budget::Emergency) => {
+            Kind::Emergency
+        }
+        // Of the open routes, the exchange alone waits for a body.
+        Found::Route(Access::Open) if *method == Method::POST => Kind::SignIns,
+        _ => Kind::Requests,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sign_ins_and_emergency_routes_have_places_of_their_own() {
+        let (_, _, mut routes) = bounded().split(OpenApi::default());
+        routes.add(Method::POST, "/stop", Access::Needs(kelly_auth::Permission::StopEverything));
+        for (method, path, kind) in [
+            (Method::POST, "/api/v1/kelly/sign-in", Kind::SignIns),
+            (Method::GET, "/api/v1/kelly/sign-in", Kind::Requests),
+            (Method::DELETE, "/api/v1/kelly/sign-in", Kind::Requests),
+            (Method::GET, "/readyz", Kind::Requests),
+            (Method::POST, "/stop", Kind::Emergency),
+            (Method::POST, "/api/v1/kelly/monitoring/metrics/record", Kind::Requests),
+            (Method::GET, "/nowhere", Kind::Requests),
+        ] {
+            assert_eq!(kind_of(&routes, path, &method), kind, "{method} {path}");
+        }
     }
 }

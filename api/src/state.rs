@@ -9,6 +9,7 @@ use kelly_schemas::Catalogue;
 use crate::access::RouteTable;
 use crate::answers::Answers;
 use crate::door::Door;
+use crate::health_look::HealthLook;
 use crate::limits::{Gates, Limits};
 use crate::live::Live;
 use crate::ports::{Accept, Authenticate, Health, ManageAccess, Measure, Observe};
@@ -67,6 +68,7 @@ pub(crate) struct Shared {
     pub(crate) app: AppState,
     pub(crate) gates: Arc<Gates>,
     pub(crate) answers: Arc<Answers>,
+    pub(crate) health: HealthLook,
     pub(crate) route_times: Arc<RouteTimes>,
     /// The routes' paths, of which a path without a route may have meant one.
     pub(crate) templates: Vec<String>,
@@ -78,7 +80,8 @@ impl HandlerState {
     pub(crate) fn new(app: AppState, templates: Vec<String>, routes: RouteTable) -> Self {
         let gates = Arc::new(Gates::new(app.settings.limits.clone()));
         let answers = Arc::new(Answers::new(app.settings.limits.kept_answers));
-        Self(Arc::new(Shared { app, gates, answers, route_times: Arc::default(), templates, routes }))
+        let (health, route_times) = Default::default();
+        Self(Arc::new(Shared { app, gates, answers, health, route_times, templates, routes }))
     }
 }
 

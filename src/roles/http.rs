@@ -2,11 +2,13 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use anyhow::Context;
 use chrono::Utc;
-use kelly_api::{AppState, Drained, LatencyBook, Listening, Live, Settings};
+use kelly_api::rates::Quotas;
+use kelly_api::{AppState, Drained, LatencyBook, Limits, Listening, Live, Settings};
 use kelly_cli::Usage;
 use kelly_ingest::accept::Acceptor;
 use kelly_query::{QueryService, QueryServiceParts};
@@ -130,7 +132,7 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: Utc::now(),
             clock: Utc::now,
-            limits: kelly_api::Limits { quotas, ..kelly_api::Limits::default() },
+            limits: limits_of(config, quotas),
             door: door::door(config),
         },
     });
@@ -157,6 +159,19 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         Ok(())
     });
     Ok(((), part))
+}
+
+/// The bounds of the interface. Without sign-in everybody is one caller, who then has everything.
+fn limits_of(config: &Config, quotas: Quotas) -> Limits {
+    let limits = Limits { quotas, ..Limits::default() };
+    match config.auth.enabled {
+        true => limits,
+        false => Limits {
+            parts_of_a_share: NonZeroUsize::MIN,
+            max_exports_of_a_caller: limits.max_exports,
+            ..limits
+        },
+    }
 }
 
 #[cfg(test)]

@@ -28,14 +28,15 @@ async fn record(kelly: &Kelly, count: u32) -> (u16, Value) {
     kelly.post(&format!("{BASE}/metrics/record"), &rows(count)).await.expect("an answer")
 }
 
-/// Waits until it is not ready and names the part.
+/// Waits until it is not ready and names the part; what the part says of itself then, to who is signed in.
 async fn until_not_ready(kelly: &Kelly, part: &str) -> String {
     let begun = Instant::now();
     loop {
         if let Some((503, problem)) = kelly.look("/readyz").await {
             let errors = problem["errors"].as_array().expect("errors");
-            if let Some(error) = errors.iter().find(|error| error["part"] == part) {
-                return error["reason"].as_str().expect("a reason").to_owned();
+            if errors.iter().any(|error| *error == json!({ "part": part })) {
+                let part = kelly.part(part).await.expect("the report has it");
+                return part["summary"].as_str().expect("a summary").to_owned();
             }
         }
         assert!(begun.elapsed() < PATIENCE, "it stays ready");
@@ -86,6 +87,11 @@ async fn a_data_directory_that_is_deleted_ends_recording() {
     );
     assert_eq!(code, Some(5), "{report}");
     assert!(report.contains("deleted, moved or replaced"), "{report}");
+    let arguments =
+        ["doctor", "--json", "--data", data.to_str().expect("a plain path"), "--server", &kelly.url];
+    let (code, report, _) = run(&arguments, &SLOW, place.path());
+    assert_eq!(code, Some(5), "{report}");
+    assert!(report.contains("log: not ready") && report.contains("KELLY_TOKEN"), "{report}");
     kelly.ask_to_stop();
     let begun = Instant::now();
     let code = loop {

@@ -85,6 +85,8 @@ pub enum Code {
     NotAWebSocket,
     /// The user has as many live connections open as one may.
     TooManySockets,
+    /// The caller has its share of what may go on at once.
+    TooManyAtOnce,
     /// The request cannot be processed for a reason without a code of its own.
     BadRequest,
     /// A defect of Kelly.
@@ -124,7 +126,7 @@ pub struct Definition {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         Self::InvalidParameter,
         Self::RangeTooLong,
         Self::QueryTooLarge,
@@ -164,6 +166,7 @@ impl Code {
         Self::RowsRefused,
         Self::NotAWebSocket,
         Self::TooManySockets,
+        Self::TooManyAtOnce,
         Self::BadRequest,
         Self::Internal,
         Self::TooManyRequests,
@@ -416,6 +419,13 @@ impl Code {
                 StatusCode::TOO_MANY_REQUESTS,
                 "You have too many live connections open",
                 "Close one, or share one connection among the pages of a browser; `detail` names the limit.",
+            ),
+            Self::TooManyAtOnce => (
+                "too_many_at_once",
+                StatusCode::TOO_MANY_REQUESTS,
+                "You have your share of what may go on at once",
+                "Nothing was done. Wait until something of yours has ended, at least for the seconds of Retry-After; `detail` says of what \
+                 there is too much. Send less at once.",
             ),
             Self::BadRequest => (
                 "bad_request",

@@ -231,7 +231,4 @@ pub struct PartFault {
     /// Its name.
     #[schema(example = "store")]
     pub part: String,
-    /// What it says about itself.
-    #[schema(example = "the engine is starting")]
-    pub reason: String,
 }

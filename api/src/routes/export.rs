@@ -14,8 +14,10 @@ use crate::exports::paced;
 use crate::files::FileForm;
 use crate::openapi::{ExportedFile, QueryProblems};
 use crate::parameters::{FileFormat, InPath, MetricName, Parameters, parameters};
+use crate::problem::Problem;
 use crate::routes::activity::EventFilter;
 use crate::routes::question::{RangeParameters, SubjectParameters, samples_of};
+use crate::signed_out::signed_out;
 
 /// Since when the store keeps everything, where an export was asked for from an earlier time on.
 const KEPT_FROM: HeaderName = HeaderName::from_static("kelly-kept-from");
@@ -60,7 +62,8 @@ impl FileParameters {
 /// Every sample of a range as it was recorded, oldest first, for as long as samples are kept
 /// (MONITORING_METRICS_RETENTION_HOURS). Where the range begins before that, the file and the range in its name begin where everything
 /// is kept, and the header Kelly-Kept-From says so. The form is `format`, or what Accept names first, or CSV. The store sorts the samples, then
-/// writes them as they are read. An export ends after 300 seconds, or when its reader takes less than 32 KiB a second for long; a connection that ends without its last chunk means that the export failed on the way and is not whole. At most
+/// writes them as they are read. An export ends after 300 seconds, when its reader takes less than 32 KiB a second for long, or within a second after its token ended or was
+/// revoked; a connection that ends without its last chunk means that the export failed on the way and is not whole. At most
 /// two million rows; a range with more is refused with one that has fewer. In CSV a text that a spreadsheet would run as a formula
 /// (it begins with = + - @) has an apostrophe before it.
 #[utoipa::path(
@@ -111,9 +114,15 @@ impl Client {
     /// connection, so that nobody takes a part for the whole.
     pub(crate) async fn export(&self, request: ExportRequest, format: ExportFormat, name: &str) -> Answered {
         let place = self.shared.gates.export(self.caller.clone())?;
-        let ExportStream { bytes, window, kept_from } =
-            self.shared.gates.query(1, self.shared.app.queries.export(request, format)).await??;
-        let bytes = paced(bytes, self.shared.gates.limits().export_pace, place)
+        let admitted = self.shared.gates.admit(self.caller.clone())?;
+        let app = &self.shared.app;
+        let mut signed_out = Box::pin(signed_out(app.authenticate.clone(), self.identity.clone()));
+        let ExportStream { bytes, window, kept_from } = tokio::select! {
+            biased;
+            refusal = &mut signed_out => return Err(Problem::not_signed_in(refusal)),
+            begun = self.shared.gates.query(admitted, 1, app.queries.export(request, format)) => begun??,
+        };
+        let bytes = paced(bytes, self.shared.gates.limits().export_pace, place, signed_out)
             .map(|piece| piece.inspect_err(|error| tracing::warn!(%error, "an export ended before its end")));
         let FileForm { media_type, ending, .. } = FileForm::of(format);
         let file = file_name(name, window.from, window.to, ending);

@@ -1,7 +1,5 @@
 //! How the process and its parts are.
 
-use std::collections::BTreeMap;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -13,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::client::Client;
 use crate::edge::OwnBody;
+use crate::health_look::{Looked, Looking};
 use crate::openapi::{HealthProblems, LivenessProblems, PlainQueryProblems, ReadyProblems};
 use crate::parameters::Parameters;
 use crate::ports::{Part, PartStatus};
@@ -31,7 +30,7 @@ pub(crate) struct HealthReport {
     /// Whole seconds since the process started.
     #[schema(example = 3600)]
     uptime_seconds: i64,
-    /// When the parts were looked at.
+    /// When the parts were looked at: within the last second.
     timestamp: DateTime<Utc>,
     /// The parts.
     parts: Vec<Part>,
@@ -64,18 +63,18 @@ pub(crate) enum OverallStatus {
 )]
 pub(crate) async fn report(client: Client, _: Parameters<()>) -> Response {
     let shared = &client.shared;
-    let mut parts = parts(shared).await;
+    let looked = look(shared).await;
+    let mut parts = looked.parts.to_vec();
     if !client.accounts.is_all() {
         // Figures of all accounts together.
         parts.iter_mut().for_each(|part| part.details.clear());
     }
     let settings = &shared.app.settings;
-    let now = (settings.clock)();
     let report = HealthReport {
         status: overall(&parts),
         version: settings.version.clone(),
-        uptime_seconds: (now - settings.started_at).num_seconds().max(0),
-        timestamp: now,
+        uptime_seconds: ((settings.clock)() - settings.started_at).num_seconds().max(0),
+        timestamp: looked.time,
         parts,
     };
     let status = match report.status {
@@ -110,9 +109,10 @@ pub(crate) async fn monitoring_database(
     responses((status = 200, description = "The store answers.", body = DatabaseHealth), PlainQueryProblems)
 )]
 pub(crate) async fn database(client: Client, _: Parameters<()>) -> Result<Json<DatabaseHealth>, Problem> {
-    let Client { shared, accounts, .. } = client;
+    let Client { shared, accounts, caller, .. } = client;
+    let admitted = shared.gates.admit(caller)?;
     let health = shared.app.queries.health_database(accounts);
-    Ok(Json(shared.gates.query(HEALTH_AT_ONCE, health).await??))
+    Ok(Json(shared.gates.query(admitted, HEALTH_AT_ONCE, health).await??))
 }
 
 /// The process runs.
@@ -144,7 +144,8 @@ pub(crate) async fn livez(_: Parameters<()>) -> Json<Alive> {
 
 /// Readiness
 ///
-/// 200 when every part this process needs is up, else 503 naming those that are not.
+/// 200 when every part this process needs is up, else 503 naming those that are not. Why they are not is in the health report, for
+/// who is signed in.
 #[utoipa::path(
     get, path = "/readyz", tag = "health", operation_id = "readyz",
     responses((status = 200, description = "Ready.", body = Ready), ReadyProblems)
@@ -153,35 +154,31 @@ pub(crate) async fn readyz(
     State(shared): State<HandlerState>,
     _: Parameters<()>,
 ) -> Result<Json<Ready>, Problem> {
-    let missing: Vec<Fault> = parts(&shared)
-        .await
-        .into_iter()
-        .filter(is_missing)
-        .map(|part| Fault::Part(PartFault { part: part.name, reason: part.summary }))
-        .collect();
+    let looked = look(&shared).await;
+    let missing = looked.parts.iter().filter(|part| is_missing(part));
+    // Anybody may ask, so it names the part and nothing else of it.
+    let missing: Vec<Fault> =
+        missing.map(|part| Fault::Part(PartFault { part: part.name.clone() })).collect();
     if missing.is_empty() {
         return Ok(Json(Ready { status: "ready" }));
     }
-    Err(Problem::new(Code::NotReady, "Not every part this process needs is up; `errors` names those.")
-        .retry_after(std::time::Duration::from_secs(1))
-        .with_errors(missing, None))
+    Err(Problem::new(
+        Code::NotReady,
+        "Not every part this process needs is up; `errors` names those that are not, and the health report says why.",
+    )
+    .retry_after(std::time::Duration::from_secs(1))
+    .with_errors(missing, None))
 }
 
-async fn parts(shared: &HandlerState) -> Vec<Part> {
-    let limit = shared.gates.limits().health_timeout;
-    match tokio::time::timeout(limit, shared.app.health.parts()).await {
-        Ok(parts) => parts,
-        Err(_) => vec![Part {
-            name: "health".to_owned(),
-            status: PartStatus::Down,
-            required: true,
-            summary: format!(
-                "the parts did not say within {} s how they are; Kelly's log says what hangs",
-                limit.as_secs_f64()
-            ),
-            details: BTreeMap::new(),
-        }],
-    }
+async fn look(shared: &HandlerState) -> Looked {
+    let settings = &shared.app.settings;
+    let looking = Looking {
+        health: shared.app.health.clone(),
+        within: settings.limits.health_timeout,
+        serves: settings.limits.health_serves,
+        clock: settings.clock,
+    };
+    shared.health.parts(looking).await
 }
 
 fn is_missing(part: &Part) -> bool {

@@ -3,7 +3,6 @@
 
 pub(crate) mod credentials;
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use axum::extract::{Request, State};
@@ -14,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use kelly_auth::Identity;
 
 use crate::caller::Caller;
+use crate::door::Door;
 use crate::ports::{Credentials, NotSignedIn};
 use crate::problem::{Code, Problem};
 use crate::rates::{Budget, Use, pay};
@@ -49,25 +49,17 @@ pub(crate) async fn limited(shared: &HandlerState, caller: &Caller, problem: Pro
     if problem.code() == Code::NotSignedIn || !problem.code().definition().status.is_client_error() {
         return problem;
     }
-    let whose = network_of(*address).to_string();
+    let whose = address.to_string();
     let wanted = Use { budget: Budget::FailedSignIns, whose: &whose, amount: NonZeroU32::MIN };
     pay(&*shared.app.counts, wanted).await.check().err().unwrap_or(problem)
 }
 
-/// What one caller is likely to have of addresses: an IPv4 address, or a /64 of IPv6.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
-    }
-}
-
 /// Whose the request is.
 async fn identify(shared: &HandlerState, method: &Method, headers: &HeaderMap) -> Result<Identity, Problem> {
-    let cookie = &shared.app.settings.door.session_cookie;
-    let found = credentials::of_request(headers, cookie).map_err(Problem::not_signed_in)?;
+    let door = &shared.app.settings.door;
+    let found = credentials::of_request(headers, &door.session_cookie).map_err(Problem::not_signed_in)?;
     if matches!(found, Credentials::Session(_)) {
-        check_page(method, headers)?;
+        check_page(door, method, headers)?;
     }
     shared.app.authenticate.identify(found).await.map_err(refused)
 }
@@ -86,7 +78,14 @@ pub(crate) fn refused(reason: NotSignedIn) -> Problem {
 /// A browser sends its cookie with whatever a page makes it send. So a session changes something, or opens a socket, only
 /// where the browser says that the page is one of this server (the guard compared Origin before), and only in a form that
 /// a page elsewhere cannot send without asking first.
-fn check_page(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+fn check_page(door: &Door, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    if is_of_another_origin(door, method, headers) {
+        return Err(Problem::new(
+            Code::OriginNotAllowed,
+            "A page of another origin sent this with the session of a browser (Sec-Fetch-Site). Pages of this server may, and \
+             whoever follows a link to it; another program sends a token.",
+        ));
+    }
     let is_upgrade = credentials::is_upgrade(headers);
     let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     if !changes && !is_upgrade {
@@ -104,6 +103,24 @@ fn check_page(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
              Sec-Fetch-Site, and as JSON or with the header `{REQUEST_HEADER}`. A program sends a token instead."
         ),
     ))
+}
+
+/// Whether a page of another origin makes a browser send this, other than by leading it here. Such a page cannot read the answer,
+/// and would use up what the user may ask for.
+fn is_of_another_origin(door: &Door, method: &Method, headers: &HeaderMap) -> bool {
+    let says = |name: &str, values: &[&str]| {
+        headers.get(name).is_some_and(|value| values.iter().any(|known| value == known))
+    };
+    let is_navigation = *method == Method::GET
+        && says("sec-fetch-mode", &["navigate"])
+        && says("sec-fetch-dest", &["document"]);
+    let is_allowed = || {
+        headers
+            .get(ORIGIN)
+            .and_then(|origin| origin.to_str().ok())
+            .is_some_and(|origin| door.allows_page(origin))
+    };
+    says("sec-fetch-site", &["same-site", "cross-site"]) && !is_navigation && !is_allowed()
 }
 
 /// Whether any page could make a browser send this without asking first (Fetch: CORS-safelisted).
@@ -127,12 +144,14 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        check_page(&method, &map).is_ok()
+        let door = Door { origins: vec!["https://front.example".parse().unwrap()], ..Door::loopback(8_000) };
+        check_page(&door, &method, &map).is_ok()
     }
 
     #[test]
     fn a_session_changes_something_only_from_a_page_of_this_server() {
         let (json, origin) = (("content-type", "application/json"), ("origin", "http://localhost:8000"));
+        let (navigate, document) = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"));
         assert!(passes(Method::GET, &[]));
         for (method, headers, expected) in [
             (Method::POST, &[][..], false),
@@ -148,6 +167,15 @@ mod tests {
             (Method::DELETE, &[origin], true),
             (Method::GET, &[("upgrade", "websocket")], false),
             (Method::GET, &[("upgrade", "websocket"), origin], true),
+            (Method::GET, &[("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors")], true),
+            (Method::GET, &[("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate")], true),
+            (Method::GET, &[("sec-fetch-site", "same-site"), ("sec-fetch-mode", "no-cors")], false),
+            (Method::GET, &[("sec-fetch-site", "cross-site")], false),
+            (Method::GET, &[("sec-fetch-site", "same-site"), ("origin", "http://localhost:3000")], false),
+            (Method::GET, &[("sec-fetch-site", "cross-site"), ("origin", "https://front.example")], true),
+            (Method::HEAD, &[("sec-fetch-site", "same-site"), navigate, document], false),
+            (Method::GET, &[("sec-fetch-site", "same-site"), navigate, ("sec-fetch-dest", "iframe")], false),
+            (Method::GET, &[("sec-fetch-site", "same-site"), navigate, document], true),
         ] {
             assert_eq!(passes(method.clone(), headers), expected, "{method} {headers:?}");
         }

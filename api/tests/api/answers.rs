@@ -1,5 +1,6 @@
 //! Shared answers: who asks the same at the same time is answered by one question to the store.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -11,7 +12,7 @@ use kelly_query::cache::CacheBounds;
 use kelly_query::{QueryError, StoreError};
 use tokio::sync::Semaphore;
 
-use crate::support::{Answer, Api, Fate, Setup, now};
+use crate::support::{Answer, Api, Fate, Setup, now, settle};
 
 const METRICS: &str = "/api/v1/kelly/monitoring/metrics";
 const DETAILED: &str = "/api/v1/kelly/monitoring/metrics/detailed/ai_confidence";
@@ -25,13 +26,6 @@ fn held() -> (Arc<Api>, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let api = Api::new(Setup { queries: Fate::Held(Arc::clone(&gate)), ..Setup::default() });
     (Arc::new(api), gate)
-}
-
-/// Lets every task that can go on do so.
-async fn settle() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test]
@@ -215,7 +209,8 @@ async fn several_metrics_take_as_many_turns_as_they_ask_at_once() {
     let several = "/api/v1/kelly/monitoring/metrics/detailed?metrics=a,b,c,d,e";
     for (turns, running_beside) in [(5, 2), (4, 1), (2, 1)] {
         let gate = Arc::new(Semaphore::new(0));
-        let limits = Limits { max_running_queries: turns, ..Limits::default() };
+        let limits =
+            Limits { parts_of_a_share: NonZeroUsize::MIN, max_running_queries: turns, ..Limits::default() };
         let queries = Fate::Held(Arc::clone(&gate));
         let api = Arc::new(Api::new(Setup { queries, limits, ..Setup::default() }));
         let mut askers = Vec::new();

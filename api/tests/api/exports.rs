@@ -3,9 +3,10 @@
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use kelly_api::Limits;
+use kelly_auth::Refusal;
 use tower::ServiceExt;
 
-use crate::support::{Api, Setup, TOKEN};
+use crate::support::{Api, Fate, Setup, TOKEN, settle};
 
 const DETAILED: &str = "/api/v1/kelly/monitoring/metrics/detailed/ai_confidence";
 const SAMPLES: &str = "/api/v1/kelly/monitoring/metrics/samples/ai_confidence";
@@ -109,4 +110,31 @@ async fn a_place_is_held_until_the_bytes_are_out() {
         tokio::task::yield_now().await;
         answer = api.get(SAMPLES).await;
     }
+}
+
+/// While it waits for its turn, and while it is read.
+#[tokio::test]
+async fn an_export_ends_when_its_reader_is_signed_out() {
+    let ask = || {
+        let request = Request::get(format!("{ACTIVITY}?event_type=endless")).header("host", "localhost");
+        request.header("authorization", format!("Bearer {TOKEN}")).body(Body::empty()).unwrap()
+    };
+    let api = Api::new(Setup::default());
+    let response = api.router().oneshot(ask()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let reading = tokio::spawn(to_bytes(response.into_body(), usize::MAX));
+    settle().await;
+    assert!(!reading.is_finished());
+    api.authenticate.refuse_all(Refusal::Revoked);
+    assert!(reading.await.unwrap().is_err(), "a part was taken for the whole");
+
+    let api = Api::new(Setup { queries: Fate::Never, ..Setup::default() });
+    let waiting = tokio::spawn(api.router().oneshot(ask()));
+    settle().await;
+    assert!(!waiting.is_finished());
+    api.authenticate.refuse_all(Refusal::Expired);
+    let response = waiting.await.unwrap().unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let problem = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    assert!(String::from_utf8_lossy(&problem).contains("token_expired"));
 }

@@ -1,8 +1,12 @@
 //! Health, readiness, liveness.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::Request;
 use kelly_api::{Limits, PartStatus};
+use tower::ServiceExt;
 
 use crate::support::{Api, Setup};
 
@@ -54,4 +58,35 @@ async fn parts_that_do_not_answer_are_down() {
     assert_eq!(answer.status, 503);
     assert_eq!(answer.json()["parts"][0]["name"], "health");
     assert_eq!(api.get("/readyz").await.code(), "not_ready");
+}
+
+#[tokio::test]
+async fn what_the_parts_said_serves_whoever_asks_for_a_while() {
+    let api = Api::new(Setup::default());
+    let looks = || api.health.looks.load(Ordering::Relaxed);
+    let answers = tokio::join!(api.get("/readyz"), api.get("/readyz"), api.get(HEALTH), api.get("/readyz"));
+    assert_eq!(
+        (answers.0.status, answers.2.status, looks()),
+        (200.try_into().unwrap(), 200.try_into().unwrap(), 1)
+    );
+    api.get("/readyz").await;
+    assert_eq!(looks(), 1);
+    let limits = Limits { health_serves: Duration::ZERO, ..Limits::default() };
+    let api = Api::new(Setup { limits, ..Setup::default() });
+    api.get("/readyz").await;
+    api.get("/readyz").await;
+    assert_eq!(api.health.looks.load(Ordering::Relaxed), 2);
+}
+
+/// Whoever breaks off does not make the parts be asked again and again.
+#[tokio::test]
+async fn a_look_goes_on_when_whoever_asked_goes_away() {
+    let api = Api::new(Setup { health_answers: false, ..Setup::default() });
+    for _ in 0..10 {
+        let asked = api
+            .router()
+            .oneshot(Request::get("/readyz").header("host", "localhost").body(Body::empty()).unwrap());
+        assert!(tokio::time::timeout(Duration::from_millis(1), asked).await.is_err());
+    }
+    assert_eq!(api.health.looks.load(Ordering::Relaxed), 1);
 }

@@ -1,12 +1,16 @@
-//! What a caller may use in a minute.
+//! What a caller may use in a minute, and what they may have under way at once.
 
+use std::convert::Infallible;
 use std::num::NonZeroU32;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
+use axum::http::Request;
+use futures_util::stream;
 use kelly_api::Limits;
 use kelly_api::rates::Quotas;
+use tower::ServiceExt;
 
-use crate::support::{Answer, Api, OTHER_TOKEN, Setup, TOKEN};
+use crate::support::{Answer, Api, Fate, OTHER_TOKEN, Setup, TOKEN, settle};
 
 const METRICS: &str = "/api/v1/kelly/monitoring/metrics";
 const RECORD: &str = "/api/v1/kelly/monitoring/metrics/record";
@@ -70,4 +74,89 @@ async fn what_is_forbidden_is_paid_for_too() {
         assert_eq!(api.get("/api/v1/kelly/monitoring/metrics/detailed/x?timeframe=1y").await.status, 400);
     }
     assert_eq!(api.get(METRICS).await.status, 429);
+}
+
+const FEED: &str = "/api/v1/kelly/monitoring/activity/feed";
+const SIGN_IN: &str = "/api/v1/kelly/sign-in";
+
+/// A body that does not come.
+fn no_body() -> Body {
+    Body::from_stream(stream::pending::<Result<Bytes, Infallible>>())
+}
+
+/// Sends a request of whoever has this token, whose answer is not waited for.
+async fn send_and_wait(api: &Api, token: &str, (method, path): (&str, &str), body: Body) {
+    let request = Request::builder().method(method).uri(path).header("host", "localhost");
+    let request = request.header("authorization", format!("Bearer {token}"));
+    let request = request.header("content-type", "application/json").body(body).unwrap();
+    let answering = tokio::spawn(api.router().oneshot(request));
+    settle().await;
+    assert!(!answering.is_finished(), "it is answered: {:?}", answering.await);
+}
+
+async fn send(api: &Api, token: &str, (method, path): (&str, &str), body: Body) -> Answer {
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    api.send(method, path, &headers, body).await
+}
+
+fn assert_share_taken(answer: &Answer, what: &str) {
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (429, "too_many_at_once"));
+    assert_eq!(answer.header("retry-after"), "1");
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains(&format!("Too many {what} of yours")), "{detail}");
+}
+
+#[tokio::test]
+async fn one_caller_does_not_hold_every_place() {
+    let limits = Limits { max_requests: 8, ..Limits::default() };
+    let api = Api::new(Setup { queries: Fate::Never, limits, ..Setup::default() });
+    for limit in 1..=2 {
+        send_and_wait(&api, TOKEN, ("GET", &format!("{FEED}?limit={limit}")), Body::empty()).await;
+    }
+    assert_share_taken(&ask(&api, TOKEN, SIGN_IN).await, "requests");
+    assert_eq!(ask(&api, OTHER_TOKEN, SIGN_IN).await.status, 200);
+    assert_eq!(api.get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn one_caller_does_not_hold_all_memory_for_bodies() {
+    let limits = Limits { max_body_bytes: 1_024, max_buffered_bytes: 16 << 10, ..Limits::default() };
+    let api = Api::new(Setup { limits, ..Setup::default() });
+    for _ in 0..4 {
+        // Of a body whose length nobody says it is counted what it may become.
+        send_and_wait(&api, TOKEN, ("POST", RECORD), no_body()).await;
+    }
+    assert_share_taken(&send(&api, TOKEN, ("POST", RECORD), ROW.into()).await, "bodies");
+    assert_eq!(send(&api, OTHER_TOKEN, ("POST", RECORD), ROW.into()).await.status, 202);
+}
+
+#[tokio::test]
+async fn one_caller_does_not_take_every_turn_of_queries() {
+    let limits = Limits { max_running_queries: 2, max_waiting_queries: 6, ..Limits::default() };
+    let api = Api::new(Setup { queries: Fate::Never, limits, ..Setup::default() });
+    let feed = |limit: u32| format!("{FEED}?limit={limit}");
+    let asked = || api.queries.asked.lock().unwrap().len();
+    for limit in 1..=2 {
+        send_and_wait(&api, TOKEN, ("GET", &feed(limit)), Body::empty()).await;
+    }
+    assert_eq!(asked(), 1, "the second waits for the first, though there is another turn");
+    assert_share_taken(&ask(&api, TOKEN, &feed(3)).await, "queries");
+    // Another one's question has that turn at once, also where it is the one that was refused.
+    send_and_wait(&api, OTHER_TOKEN, ("GET", &feed(3)), Body::empty()).await;
+    assert_eq!(asked(), 2);
+    // Whoever asks the same as is asked already takes nothing.
+    send_and_wait(&api, TOKEN, ("GET", &feed(3)), Body::empty()).await;
+}
+
+#[tokio::test]
+async fn sign_ins_that_do_not_go_on_keep_nobody_from_anything_else() {
+    let limits = Limits { max_sign_ins: 8, max_requests: 4, ..Limits::default() };
+    let api = Api::new(Setup { limits, ..Setup::default() });
+    for _ in 0..2 {
+        send_and_wait(&api, "", ("POST", SIGN_IN), no_body()).await;
+    }
+    assert_share_taken(&send(&api, "", ("POST", SIGN_IN), Body::from("{}")).await, "sign-ins");
+    assert_eq!(api.get("/readyz").await.status, 200);
+    assert_eq!(ask(&api, TOKEN, METRICS).await.status, 200);
 }

@@ -1,12 +1,13 @@
 //! Queries: parameters in, questions to the port, answers and failures out.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use kelly_api::Limits;
 use kelly_query::limits::TooLarge;
 use kelly_query::{QueryError, StoreError};
 
-use crate::support::{Api, Failure, Fate, Setup};
+use crate::support::{Api, Failure, Fate, Setup, settle};
 
 const DETAILED: &str = "/api/v1/kelly/monitoring/metrics/detailed";
 const FEED: &str = "/api/v1/kelly/monitoring/activity/feed";
@@ -461,20 +462,27 @@ async fn a_query_without_end_is_cut_off() {
 
 #[tokio::test]
 async fn queries_beyond_those_that_may_wait_are_refused_at_once() {
-    let limits = Limits { max_running_queries: 1, max_waiting_queries: 1, ..Limits::default() };
+    let limits = Limits {
+        parts_of_a_share: NonZeroUsize::MIN,
+        max_running_queries: 1,
+        max_waiting_queries: 1,
+        ..Limits::default()
+    };
     let api = Api::new(Setup { queries: Fate::Never, limits, ..Setup::default() });
     // Equal questions would share a turn.
     let (other, another) = (format!("{FEED}?limit=1"), format!("{FEED}?limit=2"));
-    let (first, second, third) = (api.get(FEED), api.get(&other), api.get(&another));
+    let (mut first, mut second) = (Box::pin(api.get(FEED)), Box::pin(api.get(&other)));
+    let third = api.get(&another);
     tokio::select! {
         biased;
-        _ = first => panic!("it never ends"),
-        _ = second => panic!("it never ends"),
+        _ = &mut first => panic!("it never ends"),
+        _ = &mut second => panic!("it never ends"),
         answer = third => {
             assert_eq!(answer.code(), "server_busy");
             assert_eq!(answer.header("retry-after"), "1");
         }
     }
+    settle().await;
     // Only the first of the two had its turn.
     assert_eq!(api.queries.asked.lock().unwrap().len(), 1);
 }

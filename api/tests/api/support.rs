@@ -1,6 +1,7 @@
 //! Fakes of the ports, and a small client for a router.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -162,14 +163,18 @@ impl Accept for FakeAccept {
 pub(crate) struct FakeHealth {
     parts: Vec<(PartStatus, bool)>,
     answers: bool,
+    pub(crate) looks: AtomicU32,
 }
 
 #[async_trait]
 impl Health for FakeHealth {
     async fn parts(&self) -> Vec<Part> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
         if !self.answers {
             return std::future::pending().await;
         }
+        // Whoever asks at once is there before it has ended.
+        tokio::task::yield_now().await;
         self.parts
             .iter()
             .zip(["log", "store"])
@@ -200,6 +205,7 @@ pub(crate) struct FakeAuthenticate {
     users: Mutex<Vec<Identity>>,
     pub(crate) closed: Mutex<Vec<Identity>>,
     denied: Mutex<Denied>,
+    refused: Mutex<Option<Refusal>>,
 }
 
 impl FakeAuthenticate {
@@ -211,6 +217,12 @@ impl FakeAuthenticate {
             users.len() - 1
         });
         format!("user-{place}")
+    }
+
+    /// Who is signed in is refused from now on, for this reason.
+    pub(crate) fn refuse_all(&self, refusal: Refusal) {
+        *self.refused.lock().unwrap() = Some(refusal);
+        self.changed.send_modify(|count| *count += 1);
     }
 
     fn user(&self, token: &str) -> Option<Identity> {
@@ -251,7 +263,7 @@ impl Authenticate for FakeAuthenticate {
     }
 
     fn recheck(&self, _: &Identity) -> Result<(), Refusal> {
-        Ok(())
+        self.refused.lock().unwrap().map_or(Ok(()), Err)
     }
 
     fn revoked(&self) -> watch::Receiver<u64> {
@@ -348,6 +360,7 @@ impl Default for Setup {
 /// A router over fakes.
 pub(crate) struct Api {
     router: Router,
+    pub(crate) health: Arc<FakeHealth>,
     pub(crate) queries: Arc<FakeQueries>,
     pub(crate) accept: Arc<FakeAccept>,
     pub(crate) latencies: Arc<LatencyBook>,
@@ -368,6 +381,12 @@ impl Api {
             users: Mutex::default(),
             closed: Mutex::default(),
             denied: Mutex::default(),
+            refused: Mutex::default(),
+        });
+        let health = Arc::new(FakeHealth {
+            parts: setup.parts,
+            answers: setup.health_answers,
+            looks: AtomicU32::new(0),
         });
         let live = Live::new(hub.clone(), setup.live);
         let live = Arc::new(match setup.rights {
@@ -377,7 +396,7 @@ impl Api {
         let router = router(AppState {
             queries: queries.clone(),
             acceptor: accept.clone(),
-            health: Arc::new(FakeHealth { parts: setup.parts, answers: setup.health_answers }),
+            health: health.clone(),
             catalogue: Arc::new(Catalogue::builtin().clone()),
             measure: Arc::new(FakeMeasure),
             live: live.clone(),
@@ -393,7 +412,7 @@ impl Api {
                 door: Door::loopback(8_000),
             },
         });
-        Self { router, queries, accept, latencies, hub, live, authenticate }
+        Self { router, health, queries, accept, latencies, hub, live, authenticate }
     }
 
     pub(crate) fn router(&self) -> Router {
@@ -460,6 +479,13 @@ impl Api {
         let answer = Answer { status: parts.status, headers: parts.headers, sent, body };
         contract::check(method, path, &answer);
         answer
+    }
+}
+
+/// Lets everything that can go on go on.
+pub(crate) async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
     }
 }
 
