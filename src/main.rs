@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod demo;
 mod limits;
+mod metrics;
 mod permissions;
 mod roles;
 mod rows;

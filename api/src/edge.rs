@@ -2,7 +2,7 @@
 //! logs failures once, sets the headers all answers have, and reports the latency.
 
 use std::any::Any;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -15,7 +15,7 @@ use crate::ports::Observation;
 use crate::problem::{Code, Problem};
 use crate::rates::{POLICY_HEADER, STATE_HEADER};
 use crate::state::HandlerState;
-use crate::trace::{TRACE_HEADER, TraceId};
+use crate::trace::{TRACE_HEADER, TraceContext, TraceId};
 
 /// The route an [`Observation`] names when no route matched.
 pub const UNMATCHED_ROUTE: &str = "unmatched";
@@ -55,23 +55,27 @@ pub(crate) struct OwnBody;
 
 /// The outermost layer itself.
 pub(crate) async fn edge(State(shared): State<HandlerState>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let trace_id = TraceId::of(request.headers());
+    let (started, began) = (Instant::now(), SystemTime::now());
+    let trace = TraceContext::of(request.headers());
+    let trace_id = trace.trace_id;
     let (method, uri) = (request.method().clone(), request.uri().clone());
 
     let mut response = next.run(request).await;
     let matched = response.extensions_mut().remove::<Matched>();
     let route = matched.as_ref().map_or(UNMATCHED_ROUTE, |Matched(path)| path.as_str());
+    let mut code = None;
     if is_bare_error(&response) {
         let nearest = || nearest(uri.path(), shared.templates.iter().map(String::as_str));
-        response = as_problem(response, &Asked { method: &method, route, nearest: &nearest }, trace_id);
+        let asked = Asked { method: &method, route, nearest: &nearest };
+        let (rendered, of_problem) = as_problem(response, &asked, trace_id);
+        (response, code) = (rendered, Some(of_problem));
     }
     finish_headers(&mut response, trace_id);
 
     let (method, status, duration) = (method_name(&method), response.status().as_u16(), started.elapsed());
     let milliseconds = duration.as_secs_f64() * 1_000.0;
     shared.route_times.note((method, route), status, milliseconds, (shared.app.settings.clock)());
-    shared.app.observer.observe(&Observation { route, method, status, duration });
+    shared.app.observer.observe(&Observation { route, method, status, code, trace, began, duration });
     response
 }
 
@@ -98,16 +102,18 @@ struct Asked<'a> {
     nearest: &'a dyn Fn() -> Option<&'a str>,
 }
 
-fn as_problem(mut response: Response, asked: &Asked<'_>, trace_id: TraceId) -> Response {
+/// The problem document that stands for a bare error, and its code.
+fn as_problem(mut response: Response, asked: &Asked<'_>, trace_id: TraceId) -> (Response, Code) {
     let status = response.status();
     let kept = KEPT_ON_ERRORS.map(|name| response.headers_mut().remove(&name).map(|value| (name, value)));
     let allow = kept.iter().flatten().find(|(name, _)| *name == header::ALLOW).map(|(_, value)| value);
     let problem =
         response.extensions_mut().remove::<Problem>().unwrap_or_else(|| describe_bare(status, asked, allow));
     log(&problem, asked, trace_id);
+    let code = problem.code();
     let mut rendered = problem.render(trace_id);
     rendered.headers_mut().extend(kept.into_iter().flatten());
-    rendered
+    (rendered, code)
 }
 
 /// A problem for a status that a layer below answered with on its own: routing, the documentation's

@@ -66,6 +66,7 @@ impl Looking {
             vec![Part {
                 name: "health".to_owned(),
                 status: PartStatus::Down,
+                since: (self.clock)(),
                 required: true,
                 summary: format!(
                     "the parts did not say within {} s how they are; Kelly's log says what hangs",

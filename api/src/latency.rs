@@ -1,13 +1,12 @@
 //! A bounded book of request latencies, from which Kelly's own metrics are made.
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::ports::{Observation, Observe};
 
 /// Single latencies kept between two [`LatencyBook::take`]s. At it every second one is dropped and
 /// from then on only every second request is kept, and so on: an even sample, each sample standing
-/// for [`Latencies::requests_per_sample`] requests. Counts stay exact.
+/// for [`Latencies::requests_per_sample`] requests. The number of requests stays exact.
 pub const MAX_SAMPLES: usize = 2_048;
 
 /// Collects observations until they are taken.
@@ -19,13 +18,12 @@ pub struct LatencyBook {
 /// What was observed between two takes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Latencies {
-    /// Requests by what they were; exact. As many entries as routes x methods x status classes.
-    pub counts: BTreeMap<RequestClass, u64>,
+    /// Requests; exact.
+    pub requests: u64,
     /// Sampled latencies, in the order of the requests.
     pub samples: Vec<Sample>,
     /// How many requests each sample stands for; a power of two.
     pub requests_per_sample: u64,
-    seen: u64,
 }
 
 /// What a request was, in bounded terms.
@@ -73,22 +71,16 @@ impl Observe for LatencyBook {
 
 impl Default for Latencies {
     fn default() -> Self {
-        Self { counts: BTreeMap::new(), samples: Vec::new(), requests_per_sample: 1, seen: 0 }
+        Self { requests: 0, samples: Vec::new(), requests_per_sample: 1 }
     }
 }
 
 impl Latencies {
     fn add(&mut self, sample: Sample) {
-        match self.counts.get_mut(&sample.class) {
-            Some(count) => *count += 1,
-            None => {
-                self.counts.insert(sample.class.clone(), 1);
-            }
-        }
-        if self.seen.is_multiple_of(self.requests_per_sample) {
+        if self.requests.is_multiple_of(self.requests_per_sample) {
             self.samples.push(sample);
         }
-        self.seen += 1;
+        self.requests += 1;
         if self.samples.len() >= MAX_SAMPLES {
             let mut index = 0;
             self.samples.retain(|_| {
@@ -108,12 +100,7 @@ mod tests {
 
     fn observe(book: &LatencyBook, requests: u64) {
         for request in 0..requests {
-            book.observe(&Observation {
-                route: "/livez",
-                method: "GET",
-                status: 204,
-                duration: Duration::from_millis(request),
-            });
+            book.observe(&Observation::of(("GET", "/livez"), 204, Duration::from_millis(request)));
         }
     }
 
@@ -134,7 +121,7 @@ mod tests {
         observe(&book, 100_000);
         let taken = book.take();
         assert!(taken.samples.len() < MAX_SAMPLES, "{}", taken.samples.len());
-        assert_eq!(taken.counts.values().sum::<u64>(), 100_000);
+        assert_eq!(taken.requests, 100_000);
         let stride = taken.requests_per_sample as f64;
         for (index, sample) in taken.samples.iter().enumerate() {
             assert_eq!(sample.milliseconds.round(), index as f64 * stride);

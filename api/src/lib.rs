@@ -1,7 +1,7 @@
 //! Kelly's HTTP API: routes by resource, limits, problem documents, the OpenAPI document.
 //!
 //! [`router`] makes a router from an [`AppState`]: the query service and the ports the binary
-//! implements ([`Accept`], [`Authenticate`], [`Health`], [`Measure`], [`Observe`], [`rates::CountUse`]); [`serve`] runs it. The way of a request,
+//! implements ([`Accept`], [`Authenticate`], [`Expose`], [`Health`], [`Measure`], [`Observe`], [`rates::CountUse`]); [`serve`] runs it. The way of a request,
 //! from the outside in: compression (`compressed_answers`), trace id, problem documents and latency (`edge`), Host and Origin (`guard`), whose it is
 //! (`sign_in`), whether its caller may use the route and has budget left (`authorise`, `rates`), the bound on requests (`limits`), then its handler under
 //! `routes`.
@@ -50,11 +50,11 @@ pub use edge::{OTHER_METHOD, UNMATCHED_ROUTE};
 pub use exports::ReadingPace;
 pub use latency::{Latencies, LatencyBook, MAX_SAMPLES, RequestClass, Sample};
 pub use limits::{DRAIN_TIME, HEAD_TIME, IDLE_CONNECTION, Limits, MAX_CONNECTIONS, MAX_ROW_FAULTS};
-pub use live::{Live, LiveSettings, Rights, SOCKETS_OF_A_USER};
+pub use live::{Live, LiveSettings, Rights, SOCKETS_OF_A_USER, Transport, TransportCounts};
 pub use ports::{
-    Accept, Accepted, Authenticate, BodyForm, Credentials, Health, IngestPerformance, ManageAccess, Measure,
-    NotAccepted, NotKept, NotSignedIn, Observation, Observe, Part, PartStatus, Proof, RowFault, RowKind,
-    SignInCode, Submission,
+    Accept, Accepted, Authenticate, BodyForm, Credentials, Expose, Health, IngestPerformance, ManageAccess,
+    Measure, MetricsForm, NotAccepted, NotKept, NotSignedIn, Observation, Observe, Part, PartStatus, Proof,
+    RowFault, RowKind, SignInCode, Submission,
 };
 pub use problem::{Code, Definition, PROBLEM_JSON, Problem, ProblemDocument};
 pub use queries::Queries;
@@ -62,4 +62,4 @@ pub use router::{openapi_document, route_access, router};
 pub use serve::{Drained, Listening, serve};
 pub use state::{AppState, Settings};
 pub use tls::{BadTls, TlsIdentity};
-pub use trace::{TRACE_HEADER, TraceId};
+pub use trace::{Parent, SpanId, TRACE_HEADER, TraceContext, TraceId};

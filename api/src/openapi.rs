@@ -17,6 +17,7 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{ContentBuilder, Object, OpenApi, Ref, RefOr, Response, ResponseBuilder, Type};
 
 use crate::files::FILE_FORMS;
+use crate::ports::MetricsForm;
 use crate::problem::{Code, Definition, PROBLEM_JSON, ProblemDocument};
 use crate::trace::TRACE_HEADER;
 
@@ -239,6 +240,23 @@ impl IntoResponses for EventStream {
             .content("text/event-stream", ContentBuilder::new().schema(Some(text)).build())
             .build();
         BTreeMap::from([("200".to_owned(), response.into())])
+    }
+}
+
+/// Kelly's own metrics, in each form there is.
+pub(crate) struct MetricsText;
+
+impl IntoResponses for MetricsText {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let text = Object::with_type(Type::String);
+        let response = [MetricsForm::OpenMetrics, MetricsForm::Prometheus].into_iter().fold(
+            ResponseBuilder::new().description("Every metric as it is now."),
+            |response, form| {
+                let content = ContentBuilder::new().schema(Some(text.clone())).build();
+                response.content(form.media_type(), content)
+            },
+        );
+        BTreeMap::from([("200".to_owned(), response.build().into())])
     }
 }
 

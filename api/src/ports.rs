@@ -2,17 +2,20 @@
 //! knows neither the log nor the store, so its tests run on fakes of these.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use kelly_auth::{Accounts, Denied, Identity, Refusal, Session, Target};
 use serde::Serialize;
 use tokio::sync::watch;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::problem::Code;
 use crate::rates::RecordingBudget;
+use crate::trace::TraceContext;
 
 /// Takes rows sent over HTTP and puts them on the log.
 #[async_trait]
@@ -155,6 +158,8 @@ pub struct Part {
     pub name: String,
     /// How it is.
     pub status: PartStatus,
+    /// Since when, as far as this process has seen: it looks every few seconds.
+    pub since: DateTime<Utc>,
     /// Whether the process is of no use without it: `/readyz` fails while a required part is down
     /// or starting.
     pub required: bool,
@@ -312,6 +317,22 @@ pub trait Observe: Send + Sync {
     fn observe(&self, request: &Observation<'_>);
 }
 
+/// Tells Kelly's own metrics, for a Prometheus that asks.
+#[async_trait]
+pub trait Expose: Send + Sync {
+    /// All of them now, as text of this form. What cannot be learned in time is left out.
+    async fn metrics(&self, form: MetricsForm) -> String;
+}
+
+/// How Kelly's own metrics are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsForm {
+    /// OpenMetrics 1.0, with exemplars.
+    OpenMetrics,
+    /// Prometheus' older text format, 0.0.4, which has no exemplars.
+    Prometheus,
+}
+
 /// One request, as [`Observe`] sees it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Observation<'a> {
@@ -319,9 +340,24 @@ pub struct Observation<'a> {
     /// [`crate::UNMATCHED_ROUTE`] when none matched. So the set of values is bounded.
     pub route: &'a str,
     /// The method; [`crate::OTHER_METHOD`] for one HTTP does not define.
-    pub method: &'a str,
+    pub method: &'static str,
     /// Status of the answer.
     pub status: u16,
+    /// The code of the problem, where the answer is one.
+    pub code: Option<Code>,
+    /// The span of the request.
+    pub trace: TraceContext,
+    /// When its head was there.
+    pub began: SystemTime,
     /// From the request's head to the answer's head.
     pub duration: Duration,
+}
+
+impl<'a> Observation<'a> {
+    /// A request that began now, under a trace of its own.
+    #[must_use]
+    pub fn of((method, route): (&'static str, &'a str), status: u16, duration: Duration) -> Self {
+        let (trace, began) = (TraceContext::new(), SystemTime::now());
+        Self { route, method, status, code: None, trace, began, duration }
+    }
 }

@@ -28,8 +28,8 @@ use crate::openapi::{DOCS_PATH, DOCUMENT_PATH, head, require_sign_in};
 use crate::rates::{Budget, payer};
 use crate::route_list::RouteList;
 use crate::routes::{
-    access as accessing, activity, export, health, live, metrics, performance, problems, record, several,
-    sign_in as signing_in, start_page,
+    access as accessing, activity, export, health, live, metrics, own_metrics, performance, problems, record,
+    several, sign_in as signing_in, start_page,
 };
 use crate::shares::Kind;
 use crate::sign_in::sign_in;
@@ -93,6 +93,7 @@ fn bounded() -> RouteList {
         .route(Access::Needs(Record), routes!(record::metrics))
         .route(Access::Needs(Record), routes!(record::activity))
         .route(Access::Needs(ReadPerformance), routes!(performance::performance))
+        .route(Access::Needs(ReadPerformance), routes!(own_metrics::own_metrics))
         .route(Access::Needs(ReadHealth), routes!(health::report))
         .route(Access::Needs(ReadHealth), routes!(health::monitoring_database))
         .route(Access::Needs(ReadHealth), routes!(health::database))

@@ -12,7 +12,7 @@ use crate::door::Door;
 use crate::health_look::HealthLook;
 use crate::limits::{Gates, Limits};
 use crate::live::Live;
-use crate::ports::{Accept, Authenticate, Health, ManageAccess, Measure, Observe};
+use crate::ports::{Accept, Authenticate, Expose, Health, ManageAccess, Measure, Observe};
 use crate::queries::Queries;
 use crate::rates::CountUse;
 use crate::route_times::RouteTimes;
@@ -28,6 +28,8 @@ pub struct AppState {
     pub health: Arc<dyn Health>,
     /// Tells how fast the parts are.
     pub measure: Arc<dyn Measure>,
+    /// Tells Kelly's own metrics.
+    pub own_metrics: Arc<dyn Expose>,
     /// The metric catalogue that is in force.
     pub catalogue: Arc<Catalogue>,
     /// Live push.

@@ -26,6 +26,7 @@ mod resume;
 mod rollup;
 mod rollup_block;
 mod shape;
+mod sizes;
 mod stats;
 mod store;
 mod tables;
@@ -41,6 +42,7 @@ pub use pipeline::{IngestConfig, IngestError, PartitionPosition, Pipeline, lag, 
 pub use reader::ReadError;
 pub use resume::ResumeError;
 pub use shape::{Nonce, Range, SHAPE, token};
+pub use sizes::SizeCounts;
 pub use stats::{IngestCounts, IngestStats};
 pub use tables::{InsertError, Tables, Unanswered};
 pub use writer::WriteError;

@@ -4,9 +4,15 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::batch::Size;
+use crate::sizes::{SizeCounts, Sizes};
+
+/// Classes of the rows of a batch, up to what closes one by default and beyond.
+const BATCH_ROWS: [u64; 8] = [10, 100, 1_000, 10_000, 50_000, 100_000, 250_000, 1_000_000];
+/// Classes of the bytes of a batch.
+const BATCH_BYTES: [u64; 8] = [1 << 10, 16 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 48 << 20, 256 << 20];
 
 /// Counters of one pipeline.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct IngestStats {
     records: AtomicU64,
     rows: AtomicU64,
@@ -19,6 +25,27 @@ pub struct IngestStats {
     last_written_ms: AtomicI64,
     /// What went wrong last, while it has not gone right since: reading, writing.
     errors: Mutex<[Option<String>; 2]>,
+    batch_rows: Sizes,
+    batch_bytes: Sizes,
+}
+
+impl Default for IngestStats {
+    fn default() -> Self {
+        Self {
+            records: AtomicU64::default(),
+            rows: AtomicU64::default(),
+            dead_letters: AtomicU64::default(),
+            batches: AtomicU64::default(),
+            retries: AtomicU64::default(),
+            lost: AtomicU64::default(),
+            buffered_bytes: AtomicU64::default(),
+            partitions: AtomicU64::default(),
+            last_written_ms: AtomicI64::default(),
+            errors: Mutex::default(),
+            batch_rows: Sizes::new(&BATCH_ROWS),
+            batch_bytes: Sizes::new(&BATCH_BYTES),
+        }
+    }
 }
 
 /// Which half of the pipeline speaks.
@@ -84,6 +111,11 @@ impl IngestStats {
         }
     }
 
+    /// The rows and the bytes of the batches that were confirmed.
+    pub fn batch_sizes(&self) -> [SizeCounts; 2] {
+        [&self.batch_rows, &self.batch_bytes].map(Sizes::counts)
+    }
+
     pub(crate) fn charge(self: &Arc<Self>, size: Size) -> Charge {
         let bytes = size.bytes as u64;
         self.buffered_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -99,6 +131,8 @@ impl IngestStats {
         self.rows.fetch_add(size.rows as u64, Ordering::Relaxed);
         self.dead_letters.fetch_add(size.dead_letters as u64, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
+        self.batch_rows.add(size.rows as u64);
+        self.batch_bytes.add(size.bytes as u64);
         self.last_written_ms.store(now_ms, Ordering::Relaxed);
         self.recovered(Half::Writing);
     }

@@ -142,7 +142,10 @@ impl Connection {
                 let ring = self.hub.ring();
                 let (resumed, reset) = match at.map(|position| ring.at(position)) {
                     Some(Ok(cursor)) => (Some(cursor), None),
-                    Some(Err(reason)) => (None, Some(reset(room, reason))),
+                    Some(Err(reason)) => {
+                        self.hub.note_reset();
+                        (None, Some(reset(room, reason)))
+                    }
                     None => (None, None),
                 };
                 let snapshot = resumed.is_none().then(|| ring.snapshot(&view));
@@ -228,6 +231,9 @@ impl Connection {
             Following::Nothing => Progress::Done,
             Following::Figures { seen } => {
                 if let Some((message, version)) = self.hub.figures_since(&self.accounts, *seen) {
+                    // The first one is of all figures, whatever came before.
+                    let missed = if *seen == 0 { 0 } else { version.saturating_sub(*seen + 1) };
+                    self.hub.note_skipped_figures(missed);
                     *seen = version;
                     *left = left.saturating_sub(message.len());
                     give(message);
@@ -257,6 +263,7 @@ impl Connection {
                     Found::End => None,
                 };
                 if let Some(reason) = why {
+                    self.hub.note_reset();
                     *cursor = ring.at_end();
                     *ahead_until = None;
                     give(reset(room, reason));

@@ -23,6 +23,8 @@ pub struct Hub {
     listeners: Mutex<Listeners>,
     ids: AtomicU64,
     feed: Mutex<FeedState>,
+    skipped_figures: AtomicU64,
+    resets: AtomicU64,
 }
 
 /// How reading the log goes.
@@ -72,6 +74,8 @@ impl Hub {
             listeners: Mutex::default(),
             ids: AtomicU64::new(1),
             feed: Mutex::default(),
+            skipped_figures: AtomicU64::new(0),
+            resets: AtomicU64::new(0),
         }
     }
 
@@ -95,6 +99,32 @@ impl Hub {
     #[must_use]
     pub fn kept_events(&self) -> usize {
         self.ring().len()
+    }
+
+    /// The next offset of each partition that is read.
+    #[must_use]
+    pub fn feed_position(&self) -> Vec<u64> {
+        self.ring().position().iter().map(|place| place.offset).collect()
+    }
+
+    /// Updates of figures that a connection was not sent because a newer one was there first.
+    #[must_use]
+    pub fn skipped_figures(&self) -> u64 {
+        self.skipped_figures.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_skipped_figures(&self, updates: u64) {
+        self.skipped_figures.fetch_add(updates, Ordering::Relaxed);
+    }
+
+    /// Rooms that could not go on where their client was, and began anew.
+    #[must_use]
+    pub fn resets(&self) -> u64 {
+        self.resets.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_reset(&self) {
+        self.resets.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Begins a new life of the events, under another epoch or after a loss.

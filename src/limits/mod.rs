@@ -103,7 +103,14 @@ impl SharedCounts {
                 ),
             ),
         };
-        Part { name: "limits".to_owned(), status, required: false, summary, details: Default::default() }
+        Part {
+            name: "limits".to_owned(),
+            status,
+            since: Utc::now(),
+            required: false,
+            summary,
+            details: Default::default(),
+        }
     }
 
     async fn take_shared(&self, wanted: Use<'_>) -> Result<Verdict, RedisError> {

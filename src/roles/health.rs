@@ -1,11 +1,12 @@
 //! How the parts of a process are: what `/health` and `/readyz` say.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use chrono::Utc;
 use kelly_api::{Health, Live, Part, PartStatus};
 use kelly_ingest::PartitionPosition;
 use kelly_live::FeedState;
@@ -13,9 +14,12 @@ use kelly_schemas::error_chain;
 use kelly_sql::{RetentionReader, Store, StoreError};
 use kelly_stream::{Log, LogError, LogKind};
 use serde_json::json;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 use super::progress::Progress;
 use super::retention::Configured;
+use super::since::StateTimes;
 use crate::limits::SharedCounts;
 
 /// The parts of a role that are looked at.
@@ -42,6 +46,7 @@ pub struct PartsHealth {
     retentions: RetentionReader,
     log_trouble: Trouble,
     store_trouble: Trouble,
+    times: Mutex<StateTimes>,
 }
 
 /// Whether a part was in trouble when it was last looked at: checks are frequent, their news are not.
@@ -81,6 +86,9 @@ fn log_summary(kind: LogKind, outcome: Result<&(), &LogError>) -> Result<String,
     }
 }
 
+/// How often the parts are looked at though nobody asks.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 /// How long the store may take for its version until it is said not to respond. Below the time of a whole health report.
 const STORE_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -109,7 +117,14 @@ impl Health for PartsHealth {
     async fn parts(&self) -> Vec<Part> {
         let (log, store, ingest) = tokio::join!(self.log(), self.store(), self.ingest());
         let limits = self.limits.as_ref().map(|limits| limits.health());
-        [Some(log), Some(store), ingest, Some(self.live()), limits].into_iter().flatten().collect()
+        let mut parts: Vec<Part> =
+            [Some(log), Some(store), ingest, Some(self.live()), limits].into_iter().flatten().collect();
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Utc::now();
+        for part in &mut parts {
+            part.since = times.note(&part.name, part.status, now);
+        }
+        parts
     }
 }
 
@@ -119,7 +134,18 @@ impl PartsHealth {
         let Watched { log, store, ingest, live } = watched;
         let (log_trouble, store_trouble) = (Trouble::new("log"), Trouble::new("store"));
         let retentions = RetentionReader::default();
-        Self { log, store, ingest, live, configured, limits: None, retentions, log_trouble, store_trouble }
+        Self {
+            log,
+            store,
+            ingest,
+            live,
+            configured,
+            limits: None,
+            retentions,
+            log_trouble,
+            store_trouble,
+            times: Mutex::default(),
+        }
     }
 
     /// The same with the limits that instances share.
@@ -130,6 +156,23 @@ impl PartsHealth {
     /// Looks at the log once, so that trouble which is there from the start is logged then.
     pub async fn look(&self) {
         self.log().await;
+    }
+
+    /// Looks at all parts every few seconds until told to stop, so that it is known since when they are as they are though nobody
+    /// asks.
+    pub async fn keep_looking(&self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let look = async {
+                ticks.tick().await;
+                self.parts().await;
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = look => {}
+            }
+        }
     }
 
     async fn log(&self) -> Part {
@@ -176,7 +219,7 @@ impl PartsHealth {
             ("connections".to_owned(), json!(self.live.open())),
             ("kept_events".to_owned(), json!(self.live.kept_events())),
         ]);
-        Part { name: "live".to_owned(), status, required: false, summary, details }
+        Part { name: "live".to_owned(), status, since: Utc::now(), required: false, summary, details }
     }
 
     async fn ingest(&self) -> Option<Part> {
@@ -228,7 +271,7 @@ impl PartsHealth {
         if let Some(written) = counts.last_written_ms {
             details.insert("last_written_ms".to_owned(), json!(written));
         }
-        Some(Part { name: "ingest".to_owned(), status, required: true, summary, details })
+        Some(Part { name: "ingest".to_owned(), status, since: Utc::now(), required: true, summary, details })
     }
 }
 
@@ -241,6 +284,7 @@ fn part(name: &str, began: Instant, outcome: Result<String, String>) -> Part {
     Part {
         name: name.to_owned(),
         status,
+        since: Utc::now(),
         required: true,
         summary,
         details: BTreeMap::from([("latency_ms".to_owned(), json!(latency_ms))]),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use chrono::Utc;
 use kelly_api::rates::Quotas;
-use kelly_api::{AppState, Drained, LatencyBook, Limits, Listening, Live, Settings};
+use kelly_api::{AppState, Drained, LatencyBook, Limits, Listening, Live, Observation, Observe, Settings};
 use kelly_cli::Usage;
 use kelly_ingest::accept::Acceptor;
 use kelly_query::{QueryService, QueryServiceParts};
@@ -22,6 +22,7 @@ use super::door;
 use super::health::{PartsHealth, Watched};
 use super::ingest_rates::IngestRates;
 use super::open;
+use super::own_metrics::OwnMetrics;
 use super::parts::Part;
 use super::progress::Progress;
 use super::record::LogAcceptor;
@@ -29,6 +30,7 @@ use super::retention::Configured;
 use crate::access::Access;
 use crate::config::Config;
 use crate::limits;
+use crate::metrics::{Processes, Recorded, RefusedUses, RequestMetrics};
 
 /// Connections the system keeps waiting until they are accepted.
 const BACKLOG: u32 = 1_024;
@@ -100,6 +102,19 @@ pub struct Backends<'a> {
     pub access: &'a Access,
 }
 
+/// Everybody who sees requests.
+struct Observers {
+    latencies: Arc<LatencyBook>,
+    requests: Arc<RequestMetrics>,
+}
+
+impl Observe for Observers {
+    fn observe(&self, request: &Observation<'_>) {
+        self.latencies.observe(request);
+        self.requests.observe(request);
+    }
+}
+
 /// Serves from now on. Its stop takes no more requests and waits for those in flight.
 pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<((), Part)> {
     let Backends { config, catalogue, log, store, ingest, latencies, live, access } = backends;
@@ -114,20 +129,36 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
     let measure = IngestRates::start(ingest.clone(), stop.clone());
     let quotas = limits::quotas(&config.limits);
     let counts = limits::counts(&config.limits, quotas)?;
-    let health = PartsHealth::new(Watched { log, store, ingest, live: live.clone() }, Configured::of(config))
-        .with_limits(counts.shared);
+    let watched = Watched { log: log.clone(), store, ingest: ingest.clone(), live: live.clone() };
+    let health = Arc::new(PartsHealth::new(watched, Configured::of(config)).with_limits(counts.shared));
     health.look().await;
+    let looking = tokio::spawn({
+        let (health, stop) = (health.clone(), stop.clone());
+        async move { health.keep_looking(stop).await }
+    });
+    let own = OwnMetrics {
+        requests: Arc::default(),
+        refused: Arc::new(RefusedUses::of(counts.counts)),
+        recorded: Arc::<Recorded>::default(),
+        ingest,
+        live: live.clone(),
+        log,
+        health: health.clone(),
+        processes: Processes::new(),
+    };
+    let observers = Observers { latencies, requests: own.requests.clone() };
     let router = kelly_api::router(AppState {
         queries: Arc::new(queries),
-        acceptor: Arc::new(LogAcceptor::new(acceptor)),
-        health: Arc::new(health),
+        acceptor: Arc::new(LogAcceptor::new(acceptor, own.recorded.clone())),
+        health,
         measure,
         catalogue,
         live: live.clone(),
         authenticate: access.authenticate.clone(),
         access: access.manage.clone(),
-        counts: counts.counts,
-        observer: latencies,
+        counts: own.refused.clone(),
+        own_metrics: Arc::new(own),
+        observer: Arc::new(observers),
         settings: Settings {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: Utc::now(),
@@ -150,6 +181,7 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         if let Some(watching) = watching {
             watching.abort();
         }
+        looking.await.context("looking at the parts ended with a defect")?;
         match serving.await.context("serving HTTP ended with a defect")? {
             Drained::Complete => {}
             Drained::Cut { connections } => {

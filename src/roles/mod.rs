@@ -12,11 +12,13 @@ mod ingest_rates;
 mod live;
 mod monitor;
 mod open;
+mod own_metrics;
 mod parts;
 mod progress;
 mod record;
 mod retention;
 mod shutdown;
+mod since;
 mod status;
 mod up;
 

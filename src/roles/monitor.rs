@@ -149,7 +149,7 @@ pub fn rows(sample: &Sample<'_>) -> Vec<MetricRow> {
         found.push(("kelly.ingest.batches", more(|counts| counts.batches)));
         found.push(("kelly.ingest.dead_letters", more(|counts| counts.dead_letters)));
     }
-    let requests = sample.latencies.map(|latencies| latencies.counts.values().sum::<u64>());
+    let requests = sample.latencies.map(|latencies| latencies.requests);
     found.extend(requests.map(|requests| ("kelly.http.requests", requests as f64)));
     let mut rows: Vec<MetricRow> =
         found.into_iter().map(|(name, value)| row(name, rounded(value), None)).collect();
@@ -273,12 +273,7 @@ mod tests {
     fn response_times_are_an_even_and_bounded_sample() {
         let book = LatencyBook::default();
         for request in 0..1_000 {
-            book.observe(&Observation {
-                route: "/livez",
-                method: "GET",
-                status: 200,
-                duration: Duration::from_millis(request),
-            });
+            book.observe(&Observation::of(("GET", "/livez"), 200, Duration::from_millis(request)));
         }
         let latencies = book.take();
         let rows = rows(&Sample {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kelly_ingest::{IngestConfig, IngestCounts, IngestStats, PartitionPosition};
+use kelly_ingest::{IngestConfig, IngestCounts, IngestStats, PartitionPosition, SizeCounts};
 use kelly_schemas::Stream;
 use kelly_stream::{Log, LogError};
 
@@ -31,6 +31,11 @@ impl Progress {
     /// What was done since the start.
     pub fn counts(&self) -> IngestCounts {
         self.stats.counts()
+    }
+
+    /// The rows and the bytes of the batches that were confirmed.
+    pub fn batch_sizes(&self) -> [SizeCounts; 2] {
+        self.stats.batch_sizes()
     }
 
     /// Records on the log that are not confirmed yet.

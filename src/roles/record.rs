@@ -12,15 +12,18 @@ use kelly_schemas::decode::{Form, without_byte_order_mark};
 use kelly_schemas::{Fault, error_chain};
 use kelly_stream::LogError;
 
+use crate::metrics::Recorded;
+
 /// [`Accept`] by ingest's acceptor, which checks rows and appends them to the log.
 pub struct LogAcceptor {
     acceptor: Acceptor,
+    recorded: Arc<Recorded>,
 }
 
 impl LogAcceptor {
-    /// Over this acceptor.
-    pub fn new(acceptor: Acceptor) -> Self {
-        Self { acceptor }
+    /// Over this acceptor. What was recorded is counted.
+    pub fn new(acceptor: Acceptor, recorded: Arc<Recorded>) -> Self {
+        Self { acceptor, recorded }
     }
 }
 
@@ -49,7 +52,7 @@ impl Accept for LogAcceptor {
             accounts: submission.accounts,
             admission: Arc::new(Budgeted(submission.budget)),
         };
-        let body = &submission.body;
+        let (body, bytes) = (&submission.body, submission.body.len());
         let accepted = match submission.form {
             BodyForm::Json => self.acceptor.accept(kind, body, Form::Json, &arrival).await,
             BodyForm::Ndjson => self.acceptor.accept(kind, body, Form::Ndjson, &arrival).await,
@@ -59,6 +62,7 @@ impl Accept for LogAcceptor {
         };
         accepted
             .map(|accepted| Accepted { accepted: accepted.rows as u64, ids: accepted.ids })
+            .inspect(|accepted| self.recorded.note(submission.kind, accepted.accepted, bytes))
             .map_err(not_accepted)
     }
 }

@@ -17,6 +17,7 @@ mod kept;
 mod kills;
 mod live;
 mod other_producers;
+mod own_metrics;
 mod python;
 mod real_series;
 mod rights;

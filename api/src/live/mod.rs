@@ -2,6 +2,7 @@
 //! heartbeats, time-outs, rights that end, and the end of the server.
 
 mod access;
+mod counts;
 mod figures;
 mod incoming;
 mod rights;
@@ -16,11 +17,13 @@ use std::time::Duration;
 
 use kelly_live::{FeedState, Hub};
 
+pub use counts::{Transport, TransportCounts};
 pub use rights::Rights;
 pub(crate) use session::Session;
 pub(crate) use socket::{SUBPROTOCOL, run as run_socket};
 pub(crate) use stream::events;
 
+use counts::LiveCounts;
 use figures::FiguresTask;
 use seats::Seats;
 use stop::Stop;
@@ -71,6 +74,7 @@ pub struct Live {
     pub(crate) hub: Arc<Hub>,
     pub(crate) settings: LiveSettings,
     pub(crate) seats: Arc<Seats>,
+    pub(crate) counts: Arc<LiveCounts>,
     pub(crate) figures: FiguresTask,
     pub(crate) stop: Stop,
     pub(crate) rights: Option<Arc<dyn Rights>>,
@@ -83,6 +87,7 @@ impl Live {
         Self {
             hub,
             seats: Arc::new(Seats::new(settings.max_connections, settings.max_of_a_user)),
+            counts: Arc::default(),
             settings,
             figures: FiguresTask::default(),
             stop: Stop::default(),
@@ -105,6 +110,30 @@ impl Live {
     #[must_use]
     pub fn open(&self) -> usize {
         self.seats.taken()
+    }
+
+    /// What was done for connections of this kind.
+    #[must_use]
+    pub fn counts(&self, transport: Transport) -> TransportCounts {
+        self.counts.of(transport)
+    }
+
+    /// Updates of figures that a connection was not sent because a newer one was there first.
+    #[must_use]
+    pub fn skipped_figures(&self) -> u64 {
+        self.hub.skipped_figures()
+    }
+
+    /// Rooms that could not go on where their client was, and began anew.
+    #[must_use]
+    pub fn resets(&self) -> u64 {
+        self.hub.resets()
+    }
+
+    /// The next offset of each partition that is read.
+    #[must_use]
+    pub fn feed_position(&self) -> Vec<u64> {
+        self.hub.feed_position()
     }
 
     /// How reading the log goes.

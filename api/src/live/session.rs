@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{Notify, watch};
 
 use super::access::{self, TELL_BEFORE_END};
+use super::counts::{Counted, Transport};
 use super::figures::figures_of;
 use super::rights::Rights;
 use super::seats::{NoSeat, Seat};
@@ -50,6 +51,7 @@ pub(crate) struct Session {
     rights: Option<Arc<dyn Rights>>,
     withdrawn: Option<watch::Receiver<u64>>,
     _seat: Seat,
+    pub(super) counted: Counted,
     /// When the end of the token is told; `None` once it was, and where there is none.
     tell_end_at: Option<Instant>,
     end_at: Option<Instant>,
@@ -57,7 +59,11 @@ pub(crate) struct Session {
 
 impl Session {
     /// A connection of this caller, if there is a place for it.
-    pub(crate) fn open(shared: &HandlerState, extensions: &axum::http::Extensions) -> Result<Self, Problem> {
+    pub(crate) fn open(
+        shared: &HandlerState,
+        extensions: &axum::http::Extensions,
+        transport: Transport,
+    ) -> Result<Self, Problem> {
         let identity = identity_of(extensions)?;
         let live = &shared.app.live;
         if live.stop.has_begun() {
@@ -74,6 +80,7 @@ impl Session {
             withdrawn: rights.as_ref().map(|rights| rights.withdrawn()),
             rights,
             _seat: seat,
+            counted: live.counts.open(transport),
             tell_end_at: None,
             end_at: None,
         };

@@ -53,6 +53,7 @@ pub(crate) async fn run(socket: WebSocket, session: Session, rooms: Vec<Resume>)
         End::Gone => return,
         End::Close(close) => close,
     };
+    serving.session.counted.close(close);
     if close == Close::ShuttingDown {
         tokio::time::sleep(live.stop.pause_before_close()).await;
     }
@@ -209,6 +210,10 @@ impl Serving {
 
     /// Writes messages within their time. While they are on their way, it is looked whether too much waits behind them.
     async fn write(&mut self, messages: Vec<Message>) -> Result<(), End> {
+        let bytes_of =
+            |message: &Message| if let Message::Text(text) = message { Some(text.len()) } else { None };
+        let texts: Vec<usize> = messages.iter().filter_map(bytes_of).collect();
+        self.session.counted.sent(texts.len(), texts.iter().sum());
         let socket = &mut self.socket;
         let writing = async {
             for message in messages {

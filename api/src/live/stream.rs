@@ -28,12 +28,14 @@ pub(crate) fn events(mut session: Session, rooms: Vec<Resume>) -> Response {
     let live = session.shared.app.live.clone();
     let mut first = vec![session.welcome()];
     first.extend(session.subscribe(None, rooms));
+    let head = head(&first, &session.position_text());
+    session.counted.sent(first.len(), head.len());
     let streaming = Streaming {
         woken: session.woken(),
         stop: live.stop.watch(),
         beat_at: Instant::now() + live.settings.ping_every(),
         beat_every: live.settings.ping_every(),
-        ready: VecDeque::from([head(&first, &session.position_text())]),
+        ready: VecDeque::from([head]),
         is_over: false,
         session,
     };
@@ -117,14 +119,14 @@ impl Streaming {
         let now = Instant::now();
         self.session.recheck()?;
         if let Some(message) = self.session.check(now)? {
-            self.ready.push_back(event(&message, None));
+            self.push(event(&message, None));
         }
         if now >= self.beat_at {
             self.beat_at = now + self.beat_every;
             // A comment, so that the connection is not idle.
             self.ready.push_back(Bytes::from_static(b":\n\n"));
             for message in self.session.tell_positions() {
-                self.ready.push_back(event(&message, None));
+                self.push(event(&message, None));
             }
         }
         let mut messages = Vec::new();
@@ -133,7 +135,7 @@ impl Streaming {
         let position = self.session.position_text();
         for (number, message) in messages.iter().enumerate() {
             let id = (number + 1 == messages.len()).then_some(position.as_str());
-            self.ready.push_back(event(message, id));
+            self.push(event(message, id));
         }
         match progress {
             Progress::Close(close) => Err(close),
@@ -142,10 +144,16 @@ impl Streaming {
         }
     }
 
+    fn push(&mut self, event: Bytes) {
+        self.session.counted.sent(1, event.len());
+        self.ready.push_back(event);
+    }
+
     fn end(&mut self, close: Close) {
         self.is_over = true;
         let message = render(&ServerMessage::Closing { code: close.code(), reason: close.reason() });
-        self.ready.push_back(event(&message, None));
+        self.push(event(&message, None));
+        self.session.counted.close(close);
         if close.outlook() == Outlook::Final {
             // A browser connects again whatever it is told; the answer it gets then says why not.
             tracing::debug!(reason = close.reason(), "a stream of events was ended for good");

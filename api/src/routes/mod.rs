@@ -8,6 +8,7 @@ pub(crate) mod health;
 pub(crate) mod json_body;
 pub(crate) mod live;
 pub(crate) mod metrics;
+pub(crate) mod own_metrics;
 pub(crate) mod performance;
 pub(crate) mod problems;
 pub(crate) mod question;

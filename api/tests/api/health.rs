@@ -90,3 +90,17 @@ async fn a_look_goes_on_when_whoever_asked_goes_away() {
     }
     assert_eq!(api.health.looks.load(Ordering::Relaxed), 1);
 }
+
+#[tokio::test]
+async fn metrics_of_kelly_come_in_the_form_that_is_asked_for() {
+    let api = Api::new(Setup::default());
+    for (accept, kind, body) in [
+        (None, "application/openmetrics-text; version=1.0.0; charset=utf-8", "# OpenMetrics\n"),
+        (Some("text/plain"), "text/plain; version=0.0.4; charset=utf-8", "# Prometheus\n"),
+    ] {
+        let headers: Vec<(&str, &str)> = accept.map(|accept| ("accept", accept)).into_iter().collect();
+        let answer = api.send("GET", "/metrics", &headers, Body::empty()).await;
+        assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, kind));
+        assert_eq!((answer.body.as_ref(), answer.header("vary")), (body.as_bytes(), "accept"));
+    }
+}

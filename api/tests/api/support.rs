@@ -14,9 +14,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kelly_api::content_coding::{ContentCoding, decompress};
 use kelly_api::rates::OwnCounts;
 use kelly_api::{
-    Accept, Accepted, AppState, Authenticate, Credentials, Door, Health, IngestPerformance, LatencyBook,
-    Limits, Live, LiveSettings, ManageAccess, Measure, NotAccepted, NotKept, NotSignedIn, Part, PartStatus,
-    Proof, Queries, Rights, RowKind, Settings, SignInCode, Submission, router,
+    Accept, Accepted, AppState, Authenticate, Credentials, Door, Expose, Health, IngestPerformance,
+    LatencyBook, Limits, Live, LiveSettings, ManageAccess, Measure, MetricsForm, NotAccepted, NotKept,
+    NotSignedIn, Part, PartStatus, Proof, Queries, Rights, RowKind, Settings, SignInCode, Submission, router,
 };
 use kelly_auth::{Accounts, Denied, Identity, Refusal, Role, Roles, Session, Target};
 use kelly_live::{Bounds, Hub};
@@ -181,6 +181,7 @@ impl Health for FakeHealth {
             .map(|(&(status, required), name)| Part {
                 name: name.to_owned(),
                 status,
+                since: now() - TimeDelta::seconds(30),
                 required,
                 summary: format!("the {name} speaks"),
                 details: BTreeMap::from([("lag_rows".to_owned(), 7.into())]),
@@ -330,6 +331,15 @@ impl Measure for FakeMeasure {
     }
 }
 
+struct FakeExpose;
+
+#[async_trait]
+impl Expose for FakeExpose {
+    async fn metrics(&self, form: MetricsForm) -> String {
+        format!("# {form:?}\n")
+    }
+}
+
 /// How an [`Api`] is made.
 pub(crate) struct Setup {
     pub(crate) queries: Fate<QueryError>,
@@ -399,6 +409,7 @@ impl Api {
             health: health.clone(),
             catalogue: Arc::new(Catalogue::builtin().clone()),
             measure: Arc::new(FakeMeasure),
+            own_metrics: Arc::new(FakeExpose),
             live: live.clone(),
             authenticate: authenticate.clone(),
             counts: Arc::new(OwnCounts::new(&setup.limits.quotas)),
