@@ -6,7 +6,12 @@ const LIVE_PATH = "/ws/kelly/monitoring";
 const SUBPROTOCOL = "kelly.v1";
 const SHORTEST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30000;
-const isFinal = (code) => code !== 1005 && code !== 1006 && (code < 4000 || code > 4499);
+// How long opening a connection may take, and what may be late beyond two intervals of the server.
+const OPENING_MS = 20000;
+const LATE_MS = 5000;
+// Said by the browser (1005, 1006), or by what stands between: going away, restarting, try later, bad gateway.
+const PASSING = new Set([1001, 1005, 1006, 1012, 1013, 1014]);
+const isFinal = (code) => !PASSING.has(code) && (code < 4000 || code > 4499);
 
 // Calls onMessage with each message about a room, and onState with "live", "away" or "ended" and why.
 function connectLive(rooms, { onMessage, onState }) {
@@ -34,11 +39,26 @@ function connectLive(rooms, { onMessage, onState }) {
   function connect() {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(`${scheme}//${location.host}${LIVE_PATH}`, SUBPROTOCOL);
+    // A line may be dead without saying so (a computer that slept, a router that forgot it), so the server is asked for an answer
+    // now and then, and a long silence is an end.
+    let patience = OPENING_MS;
+    let silence, asking;
+    const heard = () => {
+      clearTimeout(silence);
+      silence = setTimeout(() => over(1006, "silent"), patience);
+    };
+    heard();
     socket.onopen = () => {
       socket.send(JSON.stringify({ type: "subscribe", rooms, resume: Object.fromEntries(positions) }));
     };
     socket.onmessage = ({ data }) => {
       const message = JSON.parse(data);
+      if (message.type === "welcome") {
+        const interval = message.ping_interval * 1000;
+        patience = 2 * interval + LATE_MS;
+        asking = setInterval(() => socket.send('{"type":"ping"}'), interval);
+      }
+      heard();
       if (message.type === "subscribed") {
         failures = 0;
         onState("live");
@@ -46,7 +66,13 @@ function connectLive(rooms, { onMessage, onState }) {
       note(message);
       onMessage(message);
     };
-    socket.onclose = ({ code, reason }) => {
+    socket.onclose = ({ code, reason }) => over(code, reason);
+    function over(code, reason) {
+      clearTimeout(silence);
+      clearInterval(asking);
+      // A line that is dead says so late or never.
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close();
       if (isFinal(code)) {
         onState("ended", reason);
         return;
@@ -56,7 +82,7 @@ function connectLive(rooms, { onMessage, onState }) {
       // Growing pauses with some chance in them, so that many pages do not come back at one instant.
       const pause = Math.min(SHORTEST_PAUSE_MS * 2 ** Math.min(failures - 1, 6), LONGEST_PAUSE_MS);
       setTimeout(connect, pause * (0.5 + Math.random()));
-    };
+    }
   }
   connect();
 }

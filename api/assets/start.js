@@ -103,6 +103,10 @@ function take(message) {
       show(shown);
       lastAnswer = new Date();
       break;
+    case "position":
+      // Nothing has changed: these are the newest.
+      if (message.room === "monitoring_dashboard") lastAnswer = new Date();
+      break;
     case "activity_snapshot":
       events.replaceChildren(...message.data.events.slice(0, EVENTS_SHOWN).map(line));
       break;

@@ -50,7 +50,7 @@ pub use edge::{OTHER_METHOD, UNMATCHED_ROUTE};
 pub use exports::ReadingPace;
 pub use latency::{Latencies, LatencyBook, MAX_SAMPLES, RequestClass, Sample};
 pub use limits::{DRAIN_TIME, HEAD_TIME, IDLE_CONNECTION, Limits, MAX_CONNECTIONS, MAX_ROW_FAULTS};
-pub use live::{Live, LiveSettings, Rights, SOCKETS_OF_A_USER, Transport, TransportCounts};
+pub use live::{Live, LiveSettings, SOCKETS_OF_A_USER, Transport, TransportCounts};
 pub use ports::{
     Accept, Accepted, Authenticate, BodyForm, Credentials, Expose, Health, IngestPerformance, ManageAccess,
     Measure, MetricsForm, NotAccepted, NotKept, NotSignedIn, Observation, Observe, Part, PartStatus, Proof,

@@ -115,6 +115,11 @@ impl Kelly {
         sign_in::token(self.data()).context("kelly has made no secret to sign in with")
     }
 
+    /// A token of one of many users who may look at everything.
+    pub fn token_of(&self, number: usize) -> Result<String> {
+        sign_in::viewers_token(self.data(), number).context("kelly has made no secret to sign in with")
+    }
+
     /// An HTTP client that is signed in.
     pub fn client(&self) -> Result<reqwest::Client> {
         let mut header = HeaderValue::try_from(format!("Bearer {}", self.token()?))?;

@@ -7,10 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::position::{Position, Positions};
-use crate::room::Room;
-
-/// Rooms of one connection, and of one message. At it: the message is refused.
-pub const MAX_ROOMS: usize = 32;
+use crate::room::{MAX_ROOMS, Room};
 
 /// Longest id of a message. At it: the message is refused.
 const MAX_ID_CHARACTERS: usize = 64;

@@ -9,12 +9,13 @@ use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use crate::close::Close;
-use crate::command::{MAX_ROOMS, MessageId, Resume};
+use crate::command::{MessageId, Resume};
 use crate::hub::Hub;
 use crate::message::{LeaveReason, ResetReason, RoomState, ServerMessage, render};
+use crate::newest::Seen;
 use crate::position::{Place, Position, Positions, to_text};
-use crate::ring::{Cursor, Found, View};
-use crate::room::{Room, Source};
+use crate::ring::{Cursor, Found, Ring, View};
+use crate::room::{MAX_ROOMS, Room, Source};
 
 /// How long a position that this instance has not reached is waited for: another one was ahead in reading the log.
 const AHEAD: Duration = Duration::from_secs(5);
@@ -50,9 +51,73 @@ struct Joined {
 
 #[derive(Debug)]
 enum Following {
-    Figures { seen: u64 },
-    Events { cursor: Cursor, view: View, ahead_until: Option<Instant> },
+    Figures { seen: Seen },
+    Events(Box<Events>),
     Nothing,
+}
+
+#[derive(Debug)]
+struct Events {
+    cursor: Cursor,
+    view: View,
+    /// Until when a position is waited for that this instance has not reached.
+    ahead_until: Option<Instant>,
+    /// Whether a snapshot comes before anything else, once the backlog has been read.
+    is_snapshot_due: bool,
+}
+
+impl Events {
+    /// Begins at the end: the snapshot is given at once, or once it can be whole.
+    fn begin(ring: &Ring, view: View) -> (Self, Option<Bytes>) {
+        let cursor = ring.at_end();
+        let snapshot = ring.has_read_backlog().then(|| ring.snapshot(&view, &cursor));
+        (Self { cursor, view, ahead_until: None, is_snapshot_due: snapshot.is_none() }, snapshot)
+    }
+
+    /// Gives what comes next; an error says why it cannot go on where it is.
+    fn next(
+        &mut self,
+        ring: &Ring,
+        now: Instant,
+        max_bytes: usize,
+        give: &mut dyn FnMut(Bytes),
+    ) -> Result<Progress, ResetReason> {
+        if self.is_snapshot_due {
+            if ring.is_of_this_life(&self.cursor) && !ring.has_read_backlog() {
+                return Ok(Progress::Done);
+            }
+            self.cursor = ring.taken_up(&self.cursor)?;
+            self.is_snapshot_due = false;
+            give(ring.snapshot(&self.view, &self.cursor));
+        }
+        let found = ring.read(&mut self.cursor, &self.view, max_bytes, give);
+        if let Found::Reset(reason) = found {
+            return Err(reason);
+        }
+        if self.gives_up(ring, now) {
+            return Err(ResetReason::NotReached);
+        }
+        Ok(match found {
+            Found::TooFarBehind => Progress::Close(Close::SlowConsumer),
+            Found::More => Progress::More,
+            Found::End | Found::Reset(_) => Progress::Done,
+        })
+    }
+
+    /// Whether a position that is ahead was waited for in vain. The wait begins once the backlog has been read.
+    fn gives_up(&mut self, ring: &Ring, now: Instant) -> bool {
+        let Some(until) = self.ahead_until else { return false };
+        if !ring.is_ahead(&self.cursor) {
+            self.ahead_until = None;
+        } else if !ring.has_read_backlog() {
+            self.ahead_until = Some(now + AHEAD);
+        }
+        self.ahead_until.is_some() && now >= until && ring.has_read_backlog()
+    }
+
+    fn is_too_far_behind(&self, ring: &Ring) -> bool {
+        !self.is_snapshot_due && ring.is_too_far_behind(&self.cursor, &self.view)
+    }
 }
 
 /// A room that was entered.
@@ -133,7 +198,7 @@ impl Connection {
                 let version = self.hub.figures_version(&self.accounts);
                 let offsets = vec![Place::at(version)];
                 let state = state(Some(self.hub.figures_epoch()), offsets, false, None);
-                Entered::new(state, Following::Figures { seen: 0 })
+                Entered::new(state, Following::Figures { seen: Seen::default() })
             }
             Source::Activity => {
                 // Woken for whatever comes behind the position that is read now.
@@ -148,14 +213,17 @@ impl Connection {
                     }
                     None => (None, None),
                 };
-                let snapshot = resumed.is_none().then(|| ring.snapshot(&view));
                 let is_resumed = resumed.is_some();
-                let cursor = resumed.unwrap_or_else(|| ring.at_end());
-                let ahead_until = ring.is_ahead(&cursor).then(|| now + AHEAD);
-                let offsets = cursor.position().to_vec();
+                let (events, snapshot) = match resumed {
+                    Some(cursor) => {
+                        let ahead_until = ring.is_ahead(&cursor).then(|| now + AHEAD);
+                        (Events { cursor, view, ahead_until, is_snapshot_due: false }, None)
+                    }
+                    None => Events::begin(&ring, view),
+                };
+                let offsets = events.cursor.position().to_vec();
                 let state = state(Some(ring.epoch().clone()), offsets, is_resumed, None);
-                let following = Following::Events { cursor, view, ahead_until };
-                Entered { state, following, reset, snapshot }
+                Entered { state, following: Following::Events(Box::new(events)), reset, snapshot }
             }
         }
     }
@@ -171,7 +239,7 @@ impl Connection {
         let Some(at) = self.rooms.iter().position(|joined| joined.room == *room) else { return };
         match self.rooms.remove(at).following {
             Following::Figures { .. } => self.hub.look_away(&self.accounts, self.id),
-            Following::Events { .. } => self.hub.leave(room.conversation_id(), self.id),
+            Following::Events(_) => self.hub.leave(room.conversation_id(), self.id),
             Following::Nothing => {}
         }
     }
@@ -187,9 +255,9 @@ impl Connection {
                 Following::Figures { seen } => {
                     self.hub.look_away(&before, self.id);
                     self.hub.look_at_figures(&self.accounts, self.id, &self.woken);
-                    *seen = 0;
+                    *seen = Seen::default();
                 }
-                Following::Events { view, .. } => view.accounts = self.accounts.clone(),
+                Following::Events(events) => events.view.accounts = self.accounts.clone(),
                 Following::Nothing => {}
             }
         }
@@ -227,50 +295,41 @@ impl Connection {
         give: &mut dyn FnMut(Bytes),
     ) -> Progress {
         let Some(Joined { room, following }) = self.rooms.get_mut(index) else { return Progress::Done };
+        let budget = *left;
         match following {
             Following::Nothing => Progress::Done,
             Following::Figures { seen } => {
-                if let Some((message, version)) = self.hub.figures_since(&self.accounts, *seen) {
+                if let Some((message, newest)) = self.hub.figures_since(&self.accounts, *seen) {
                     // The first one is of all figures, whatever came before.
-                    let missed = if *seen == 0 { 0 } else { version.saturating_sub(*seen + 1) };
+                    let missed = match seen.version() {
+                        0 => 0,
+                        before => newest.version().saturating_sub(before + 1),
+                    };
                     self.hub.note_skipped_figures(missed);
-                    *seen = version;
+                    *seen = newest;
                     *left = left.saturating_sub(message.len());
                     give(message);
                 }
                 Progress::Done
             }
-            Following::Events { cursor, view, ahead_until } => {
+            Following::Events(events) => {
                 let ring = self.hub.ring();
-                let budget = *left;
-                let found = ring.read(cursor, view, budget, |message| {
+                let mut give = |message: Bytes| {
                     *left = left.saturating_sub(message.len());
                     give(message);
-                });
-                let gave_up = match ahead_until {
-                    Some(_) if !ring.is_ahead(cursor) => {
-                        *ahead_until = None;
-                        false
+                };
+                match events.next(&ring, now, budget, &mut give) {
+                    Ok(progress) => progress,
+                    Err(reason) => {
+                        self.hub.note_reset();
+                        let snapshot;
+                        (**events, snapshot) = Events::begin(&ring, events.view.clone());
+                        give(reset(room, reason));
+                        give(position(room, ring.epoch(), events.cursor.position()));
+                        snapshot.into_iter().for_each(give);
+                        Progress::Done
                     }
-                    Some(until) => now >= *until,
-                    None => false,
-                };
-                let why = match found {
-                    Found::Reset(reason) => Some(reason),
-                    _ if gave_up => Some(ResetReason::NotReached),
-                    Found::TooFarBehind => return Progress::Close(Close::SlowConsumer),
-                    Found::More => return Progress::More,
-                    Found::End => None,
-                };
-                if let Some(reason) = why {
-                    self.hub.note_reset();
-                    *cursor = ring.at_end();
-                    *ahead_until = None;
-                    give(reset(room, reason));
-                    give(position(room, ring.epoch(), cursor.position()));
-                    give(ring.snapshot(view));
                 }
-                Progress::Done
             }
         }
     }
@@ -280,7 +339,7 @@ impl Connection {
     pub fn is_too_far_behind(&self) -> bool {
         let ring = self.hub.ring();
         self.rooms.iter().any(|joined| match &joined.following {
-            Following::Events { cursor, view, .. } => ring.is_too_far_behind(cursor, view),
+            Following::Events(events) => events.is_too_far_behind(&ring),
             Following::Figures { .. } | Following::Nothing => false,
         })
     }
@@ -289,15 +348,20 @@ impl Connection {
     #[must_use]
     pub fn look_again_at(&self) -> Option<Instant> {
         let deadlines = self.rooms.iter().filter_map(|joined| match &joined.following {
-            Following::Events { ahead_until, .. } => *ahead_until,
+            Following::Events(events) => events.ahead_until,
             Following::Figures { .. } | Following::Nothing => None,
         });
         deadlines.min()
     }
 
-    /// The answer to a question for the figures.
-    #[must_use]
-    pub fn figures_answer(&self, id: Option<MessageId>, figures: Box<RawValue>) -> Bytes {
+    /// The answer to a question for the figures. It may be newer than the updates, and these say only what changed from one to
+    /// the next: so the next one is given whole to who follows them.
+    pub fn figures_answer(&mut self, id: Option<MessageId>, figures: Box<RawValue>) -> Bytes {
+        for joined in &mut self.rooms {
+            if let Following::Figures { seen } = &mut joined.following {
+                *seen = self.hub.figures_beside(&self.accounts, *seen);
+            }
+        }
         render(&ServerMessage::MetricsUpdate {
             room: Room::Dashboard.name().into_owned(),
             epoch: self.hub.figures_epoch(),
@@ -310,30 +374,38 @@ impl Connection {
 
     /// Messages that say up to where everything was given.
     pub fn tell_positions(&self) -> Vec<Bytes> {
-        let ring = self.hub.ring();
         let told = self.rooms.iter().filter_map(|joined| match &joined.following {
-            Following::Events { cursor, .. } if ring.is_of_this_life(cursor) => {
-                Some(position(&joined.room, ring.epoch(), cursor.position()))
+            Following::Events(events) => {
+                let ring = self.hub.ring();
+                let is_told = ring.is_of_this_life(&events.cursor);
+                is_told.then(|| position(&joined.room, ring.epoch(), events.cursor.position()))
             }
-            Following::Events { .. } | Following::Figures { .. } | Following::Nothing => None,
+            Following::Figures { seen } => {
+                let epoch = self.hub.figures_epoch();
+                Some(position(&joined.room, &epoch, &[Place::at(seen.version())]))
+            }
+            Following::Nothing => None,
         });
         told.collect()
     }
 
-    /// Where it is in all its rooms, as one line: what [`Position::read_all`] reads.
+    /// Where it is in all its rooms, as one line: what [`Position::read_all`] reads. `None` where it would be longer than is
+    /// read.
     #[must_use]
-    pub fn position_text(&self) -> String {
+    pub fn position_text(&self) -> Option<String> {
         let ring = self.hub.ring();
         let positions: Positions = self
             .rooms
             .iter()
             .filter_map(|joined| match &joined.following {
-                Following::Events { cursor, .. } if ring.is_of_this_life(cursor) => {
-                    let position =
-                        Position { epoch: ring.epoch().to_string(), offsets: cursor.position().to_vec() };
-                    Some((joined.room.clone(), position))
+                // Who comes back before its snapshot was sent gets one.
+                Following::Events(events)
+                    if ring.is_of_this_life(&events.cursor) && !events.is_snapshot_due =>
+                {
+                    let offsets = events.cursor.position().to_vec();
+                    Some((joined.room.clone(), Position { epoch: ring.epoch().to_string(), offsets }))
                 }
-                Following::Events { .. } | Following::Figures { .. } | Following::Nothing => None,
+                Following::Events(_) | Following::Figures { .. } | Following::Nothing => None,
             })
             .collect();
         to_text(&positions)

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::event::{RecordEvents, events_of};
 use crate::hub::{FeedState, Hub};
 use crate::message::ResetReason;
+use crate::ring::Beginning;
 
 /// How long one poll waits for a record; so long a stop may take.
 const POLL_WAIT: Duration = Duration::from_millis(250);
@@ -24,6 +25,9 @@ const RECORDS_A_POLL: usize = 1_000;
 /// Events of records that are decoded before they are handed over: a record may hold thousands.
 const EVENTS_AT_ONCE: usize = 5_000;
 
+/// Bytes of their payloads: the same.
+const BYTES_AT_ONCE: usize = 512 << 10;
+
 /// How often it is asked whether the topic was made anew or has more partitions.
 const CHECK_TOPIC: Duration = Duration::from_secs(5);
 
@@ -32,6 +36,9 @@ const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 /// Failures in a row that are told: a topic that was just made, or a leader that moves, is away for a moment.
 const WORTH_TELLING: u32 = 3;
+
+/// After following for so long, with several looks at the topic, a failure is the first of a row.
+const STEADY: Duration = Duration::from_secs(30);
 
 /// The epoch of a topic on a log that gives its topics no ids.
 const NO_ID: u64 = 0;
@@ -43,13 +50,15 @@ pub struct FeedConfig {
     pub limits: Limits,
     /// Records of each partition before its end that are read at the start, so that who was connected before can go on.
     pub backlog: u64,
+    /// Part of the epoch beside the topic's id: what else a position is only good under. Zero where there is nothing.
+    pub under: u64,
 }
 
 impl FeedConfig {
     /// With the usual backlog.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, backlog: 10_000 }
+        Self { limits, backlog: 1_000, under: 0 }
     }
 }
 
@@ -117,6 +126,19 @@ struct Reading {
     begun: Option<oneshot::Sender<()>>,
 }
 
+/// Counts failures in a row.
+#[derive(Debug, Default)]
+struct Failures(u32);
+
+impl Failures {
+    /// Notes one that came so long after the log began to be followed, and says whether it is to be told.
+    fn note(&mut self, followed: Duration) -> bool {
+        let before = if followed >= STEADY { 0 } else { self.0 };
+        self.0 = before.saturating_add(1);
+        self.0 == WORTH_TELLING
+    }
+}
+
 /// The topic as it is.
 #[derive(Debug, PartialEq, Eq)]
 struct Topic {
@@ -126,16 +148,15 @@ struct Topic {
 
 impl Reading {
     fn run(&mut self) {
-        let mut failures = 0_u32;
+        let mut failures = Failures::default();
         while !self.is_stopped() {
+            let began = Instant::now();
             let Err(error) = self.follow() else { continue };
             if self.is_stopped() {
                 break;
             }
             let words = error_chain(&error);
-            failures =
-                if self.hub.feed_state() == FeedState::Following { 1 } else { failures.saturating_add(1) };
-            if failures == WORTH_TELLING {
+            if failures.note(began.elapsed()) {
                 tracing::warn!(error = words, "live push waits for the log");
             }
             self.hub.set_feed_state(FeedState::Trouble(words));
@@ -160,7 +181,7 @@ impl Reading {
         self.runtime.block_on(async {
             let id = self.log.topic_id(&self.topic).await?.map_or(NO_ID, |id| id.0);
             let ends = self.log.ends(&self.topic).await?;
-            Ok(Topic { epoch: format!("{id:016x}"), ends })
+            Ok(Topic { epoch: format!("{:016x}", id ^ self.config.under), ends })
         })
     }
 
@@ -210,14 +231,18 @@ impl Reading {
         }
         let why = if *epoch == *topic.epoch { ResetReason::Lost } else { ResetReason::OtherEpoch };
         let backlog = self.config.backlog;
-        let start = |ends: &Watermarks| ends.high.saturating_sub(backlog).max(ends.low);
-        let offsets: Vec<u64> = topic.ends.iter().map(start).collect();
-        self.hub.begin(&topic.epoch, &offsets, why);
-        offsets
+        let beginning = |ends: &Watermarks| Beginning {
+            read_from: ends.high.saturating_sub(backlog).max(ends.low),
+            live_from: ends.high,
+        };
+        let beginnings: Vec<Beginning> = topic.ends.iter().map(beginning).collect();
+        self.hub.begin_with_backlog(&topic.epoch, &beginnings, why);
+        beginnings.into_iter().map(|beginning| beginning.read_from).collect()
     }
 
     fn poll(&self, reader: &mut dyn Reader) -> Result<(), LogError> {
-        let mut sink = Events { limits: &self.config.limits, records: Vec::new(), events: 0, gap: None };
+        let mut sink =
+            Events { limits: &self.config.limits, records: Vec::new(), events: 0, bytes: 0, gap: None };
         let outcome = reader.poll(POLL_WAIT, RECORDS_A_POLL, &mut sink);
         if let Some((partition, expected, found)) = sink.gap {
             tracing::warn!(
@@ -227,15 +252,15 @@ impl Reading {
                 "the log's retention removed events before live push read them"
             );
             // Nobody can be given what is not there: all begin anew behind it, and so does reading.
-            let (epoch, mut offsets) = {
+            let (epoch, mut beginnings) = {
                 let ring = self.hub.ring();
-                let offsets: Vec<u64> = ring.position().iter().map(|place| place.offset).collect();
-                (ring.epoch().clone(), offsets)
+                (ring.epoch().clone(), ring.beginnings())
             };
-            if let Some(offset) = offsets.get_mut(partition.partition as usize) {
-                *offset = found;
+            if let Some(beginning) = beginnings.get_mut(partition.partition as usize) {
+                beginning.read_from = found;
+                beginning.live_from = beginning.live_from.max(found);
             }
-            self.hub.begin(&epoch, &offsets, ResetReason::Lost);
+            self.hub.begin_with_backlog(&epoch, &beginnings, ResetReason::Lost);
             return outcome.and(Err(LogError::Corrupt {
                 what: format!("records {expected} to {found} were removed before they were read"),
                 fix: "give the topic more room".into(),
@@ -253,6 +278,7 @@ struct Events<'a> {
     limits: &'a Limits,
     records: Vec<RecordEvents>,
     events: usize,
+    bytes: usize,
     gap: Option<(TopicPartition, u64, u64)>,
 }
 
@@ -265,10 +291,20 @@ impl RecordSink for Events<'_> {
         let place = (record.partition, record.offset);
         let events = events_of(record.payload, place, record.timestamp_ms, self.limits);
         self.events += events.events.len();
+        self.bytes += record.payload.len();
         self.records.push(events);
     }
 
+    fn passed(&mut self, partition: &TopicPartition, next: u64) {
+        // As a record without events, so that positions go behind it.
+        let Some(offset) = next.checked_sub(1) else { return };
+        self.records.push(RecordEvents { partition: partition.partition, offset, events: Vec::new() });
+    }
+
     fn has_room(&self) -> bool {
-        self.gap.is_none() && self.events < EVENTS_AT_ONCE
+        self.gap.is_none() && self.events < EVENTS_AT_ONCE && self.bytes < BYTES_AT_ONCE
     }
 }
+
+#[cfg(test)]
+mod tests;

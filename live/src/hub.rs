@@ -11,8 +11,9 @@ use tokio::sync::Notify;
 use crate::bounds::Bounds;
 use crate::event::RecordEvents;
 use crate::message::ResetReason;
-use crate::newest::Newest;
-use crate::ring::Ring;
+use crate::newest::{Newest, Seen};
+use crate::rendered::RenderedRecord;
+use crate::ring::{Beginning, Ring};
 
 /// What the connections of an instance share.
 #[derive(Debug)]
@@ -127,9 +128,19 @@ impl Hub {
         self.resets.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Begins a new life of the events, under another epoch or after a loss.
+    /// Begins a new life of the events, under another epoch or after a loss. What is at these offsets and behind is news.
     pub fn begin(&self, epoch: &str, offsets: &[u64], why: ResetReason) {
-        self.ring_mut().begin(epoch, offsets, why);
+        let beginnings: Vec<Beginning> = offsets.iter().copied().map(Beginning::at).collect();
+        self.begin_with_backlog(epoch, &beginnings, why);
+    }
+
+    /// The same, where records are read that were there before, for who resumes.
+    pub fn begin_with_backlog(&self, epoch: &str, beginnings: &[Beginning], why: ResetReason) {
+        self.ring_mut().begin(epoch, beginnings, why);
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
         let listeners = lock(&self.listeners);
         let followers = listeners.conversations.values().flat_map(HashMap::values);
         listeners.all.values().chain(followers).for_each(|listener| listener.notify_one());
@@ -142,12 +153,22 @@ impl Hub {
     /// Adds the events of records and wakes whoever follows them.
     pub fn publish(&self, records: impl IntoIterator<Item = RecordEvents>) {
         let mut conversations: Vec<Arc<str>> = Vec::new();
-        {
+        let epoch = self.ring().epoch().clone();
+        let had_read_backlog = {
             let mut ring = self.ring_mut();
-            ring.push_all(records.into_iter().inspect(|record| {
-                let ids = record.events.iter().filter_map(|(_, event)| event.conversation_id.as_deref());
-                conversations.extend(ids.map(Arc::from));
-            }));
+            ring.expect_more();
+            ring.has_read_backlog()
+        };
+        for record in records {
+            let record = RenderedRecord::of(&epoch, record);
+            conversations.extend(record.events.iter().filter_map(|event| event.conversation.clone()));
+            // A record at a time, so that nobody waits long.
+            self.ring_mut().push(record);
+        }
+        if !had_read_backlog && self.ring().has_read_backlog() {
+            // Snapshots wait for it.
+            self.wake_all();
+            return;
         }
         let listeners = lock(&self.listeners);
         listeners.all.values().for_each(|listener| listener.notify_one());
@@ -186,11 +207,17 @@ impl Hub {
         lock(&self.figures).epoch.clone()
     }
 
-    /// What brings somebody who has seen so many updates to the newest, and how many there have been.
-    pub(crate) fn figures_since(&self, accounts: &Accounts, seen: u64) -> Option<(bytes::Bytes, u64)> {
+    /// What brings somebody who has seen so much to the newest, and what is seen then.
+    pub(crate) fn figures_since(&self, accounts: &Accounts, seen: Seen) -> Option<(bytes::Bytes, Seen)> {
         let figures = lock(&self.figures);
         let newest = &figures.audiences.get(accounts)?.newest;
-        Some((newest.since(seen)?, newest.version()))
+        Some((newest.since(seen)?, newest.seen()))
+    }
+
+    /// What somebody has seen who was given figures beside the updates, after having seen this.
+    pub(crate) fn figures_beside(&self, accounts: &Accounts, seen: Seen) -> Seen {
+        let figures = lock(&self.figures);
+        figures.audiences.get(accounts).map_or(seen, |audience| audience.newest.beside(seen))
     }
 
     pub(crate) fn figures_version(&self, accounts: &Accounts) -> u64 {

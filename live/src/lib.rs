@@ -22,14 +22,14 @@ mod hub;
 mod message;
 mod newest;
 mod position;
+mod rendered;
 mod ring;
 mod room;
 
 pub use bounds::Bounds;
 pub use close::{Close, Outlook};
 pub use command::{
-    ClientMessage, Command, MAX_ROOMS, MessageId, Mistake, MistakeCode, Request, Resume, Token,
-    parse as parse_command,
+    ClientMessage, Command, MessageId, Mistake, MistakeCode, Request, Resume, Token, parse as parse_command,
 };
 pub use connection::{Connection, Progress};
 pub use event::{LiveEvent, RecordEvents, events_of};
@@ -38,5 +38,6 @@ pub use hub::{FeedState, Hub};
 pub use message::{
     ActivitySnapshot, LeaveReason, ResetReason, RoomState, ServerMessage, SnapshotData, render,
 };
-pub use position::{Place, Position, Positions, UnreadablePosition};
-pub use room::{Kind, Room, UnknownRoom};
+pub use position::{MAX_POSITION_BYTES, Place, Position, Positions, UnreadablePosition};
+pub use ring::Beginning;
+pub use room::{Kind, MAX_ROOMS, Room, UnknownRoom};

@@ -12,15 +12,39 @@ use crate::room::Room;
 /// The newest value, written down once as a whole and once as what changed.
 #[derive(Debug, Default)]
 pub(crate) struct Newest {
+    /// Counts the values that differed from the one before.
     version: u64,
+    /// Counts all values.
+    published: u64,
     fields: Map<String, Value>,
     whole: Bytes,
     changed: Bytes,
 }
 
+/// What somebody has been sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Up to which version; 0 before the first.
+    version: u64,
+    /// Where another value was given beside the versions: how many had been published then. What is shown may differ from the
+    /// version, so the next value published is given whole.
+    beside: Option<u64>,
+}
+
+impl Seen {
+    /// Up to which update.
+    pub(crate) fn version(self) -> u64 {
+        self.version
+    }
+}
+
 impl Newest {
-    /// Puts a newer value in the place of the one before.
+    /// Puts a newer value in the place of the one before. One that is the same is no new version.
     pub(crate) fn publish(&mut self, epoch: &Arc<str>, fields: Map<String, Value>) {
+        self.published += 1;
+        if self.version > 0 && self.fields == fields {
+            return;
+        }
         self.version += 1;
         let is_news = |(name, value): &(&String, &Value)| self.fields.get(*name) != Some(*value);
         let changed: Map<String, Value> =
@@ -42,17 +66,29 @@ impl Newest {
         })
     }
 
-    /// How many values there have been.
+    /// How many values there have been that differed from the one before.
     pub(crate) fn version(&self) -> u64 {
         self.version
     }
 
-    /// What brings somebody who has seen so many values to the newest.
-    pub(crate) fn since(&self, seen: u64) -> Option<Bytes> {
-        match self.version.checked_sub(seen) {
-            Some(0) => None,
-            Some(1) if seen > 0 => Some(self.changed.clone()),
-            _ => Some(self.whole.clone()),
+    /// What somebody has seen who has the newest value.
+    pub(crate) fn seen(&self) -> Seen {
+        Seen { version: self.version, beside: None }
+    }
+
+    /// What somebody has seen who was given another value, which may be newer, after having seen this.
+    pub(crate) fn beside(&self, seen: Seen) -> Seen {
+        Seen { beside: Some(self.published), ..seen }
+    }
+
+    /// What brings somebody who has seen so much to the newest value.
+    pub(crate) fn since(&self, seen: Seen) -> Option<Bytes> {
+        let is_published = self.version > 0;
+        match (seen.beside, self.version.checked_sub(seen.version)) {
+            (Some(before), _) => (is_published && self.published > before).then(|| self.whole.clone()),
+            (None, Some(0)) => None,
+            (None, Some(1)) if seen.version > 0 => Some(self.changed.clone()),
+            (None, _) => Some(self.whole.clone()),
         }
     }
 }
@@ -67,30 +103,72 @@ mod tests {
         values.iter().enumerate().map(|(name, value)| (name.to_string(), (*value).into())).collect()
     }
 
+    #[test]
+    fn what_is_the_same_is_not_sent_again() {
+        let epoch: Arc<str> = "e".into();
+        let mut room = Newest::default();
+        room.publish(&epoch, fields(&[Some(1)]));
+        let seen = room.seen();
+        room.publish(&epoch, fields(&[Some(1)]));
+        assert_eq!((room.since(seen), room.version()), (None, 1));
+        // Who was given another value meanwhile gets it all the same, and whole.
+        let beside = room.beside(seen);
+        assert_eq!(room.since(beside), None, "not before there is a newer one");
+        room.publish(&epoch, fields(&[Some(1)]));
+        let message: Value = serde_json::from_slice(&room.since(beside).unwrap()).unwrap();
+        assert_eq!((&message["partial"], &message["data"]), (&false.into(), &serde_json::json!({"0": 1})));
+    }
+
+    /// What happens to somebody between two values.
+    #[derive(Debug, Clone)]
+    enum Look {
+        No,
+        Yes,
+        /// Is given another value in answer to a question of its own.
+        Beside(Vec<Option<u8>>),
+    }
+
+    fn value() -> impl Strategy<Value = Vec<Option<u8>>> {
+        // Few different ones, so that a value often is as the one before.
+        prop::collection::vec(prop::option::of(0..3u8), 3)
+    }
+
+    fn look() -> impl Strategy<Value = Look> {
+        prop_oneof![Just(Look::No), Just(Look::Yes), value().prop_map(Look::Beside)]
+    }
+
     proptest! {
-        /// Whoever looks now and then, however seldom, has the newest value whole.
+        /// Whoever looks now and then, however seldom, has the newest value whole, whatever it was given beside.
         #[test]
         fn who_is_slow_misses_values_and_never_the_newest(
-            values in prop::collection::vec((prop::collection::vec(any::<Option<u8>>(), 3), any::<bool>()), 1..20),
+            values in prop::collection::vec((value(), look()), 1..20),
         ) {
             let epoch: Arc<str> = "e".into();
             let mut room = Newest::default();
-            let (mut seen, mut shown) = (0, Map::new());
-            let last = values.len() - 1;
-            for (number, (value, looks)) in values.into_iter().enumerate() {
+            let (mut seen, mut shown) = (Seen::default(), Map::new());
+            for (value, look) in values.into_iter().chain([(vec![None; 3], Look::Yes)]) {
                 room.publish(&epoch, fields(&value));
-                if !looks && number != last {
-                    continue;
+                match look {
+                    Look::No => continue,
+                    Look::Beside(other) => {
+                        shown = fields(&other);
+                        seen = room.beside(seen);
+                        continue;
+                    }
+                    Look::Yes => {}
                 }
-                let message: Value = serde_json::from_slice(&room.since(seen).unwrap()).unwrap();
-                let data = message["data"].as_object().unwrap().clone();
-                if message["partial"] == false {
-                    shown.clear();
+                if let Some(message) = room.since(seen) {
+                    let message: Value = serde_json::from_slice(&message).unwrap();
+                    let data = message["data"].as_object().unwrap().clone();
+                    prop_assert!(!data.is_empty());
+                    if message["partial"] == false {
+                        shown.clear();
+                    }
+                    shown.extend(data);
+                    seen = room.seen();
+                    prop_assert_eq!(&message["offset"], &Value::from(seen.version));
                 }
-                shown.extend(data);
-                seen = room.version();
                 prop_assert_eq!(&shown, &fields(&value));
-                prop_assert_eq!(&message["offset"], &Value::from(seen));
                 prop_assert!(room.since(seen).is_none());
             }
         }

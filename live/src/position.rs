@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::room::Room;
+use crate::room::{MAX_ROOMS, Room};
 
 /// The next event of a partition: everything before it has been seen. A record of the log may hold several events, so
 /// beside the record's offset there may be a row. Written as the offset alone where the row is the first.
@@ -89,20 +89,36 @@ pub type Positions = BTreeMap<Room, Position>;
 
 /// A text that is no list of positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a position: it is written room=EPOCH:OFFSET,OFFSET;room=…, as the server wrote it")]
+#[error("not a position: it is written room,room=EPOCH:OFFSET,OFFSET;room=…, as the server wrote it")]
 pub struct UnreadablePosition;
 
-/// Most bytes of a text of positions; longer ones are not read.
-const MAX_TEXT_BYTES: usize = 8 * 1024;
+/// Most bytes of a text of positions: 32 rooms with the longest names there are, all at one place in 1,000 partitions. What
+/// is longer is not written, so that nobody comes back with what is not read.
+pub const MAX_POSITION_BYTES: usize = 64 * 1024;
 
-/// Positions as one line of visible ASCII: `activity_feed=5f0c:124,46.2;monitoring_dashboard=1:7`.
-pub(crate) fn to_text(positions: &Positions) -> String {
-    let mut text = String::new();
+/// Positions as one line of visible ASCII: `activity_feed,conversation%3a7=5f0c:124,46.2;conversation%3a8=5f0c:90,12`. Rooms at the
+/// same place, as most are, stand together. `None` where the text would be longer than [`Position::read_all`] takes.
+pub(crate) fn to_text(positions: &Positions) -> Option<String> {
+    let mut groups: Vec<(&Position, String)> = Vec::new();
     for (room, position) in positions {
+        match groups.iter_mut().find(|(other, _)| *other == position) {
+            Some((_, rooms)) => {
+                rooms.push(',');
+                escape(&room.name(), rooms);
+            }
+            None => {
+                let mut rooms = String::new();
+                escape(&room.name(), &mut rooms);
+                groups.push((position, rooms));
+            }
+        }
+    }
+    let mut text = String::new();
+    for (position, rooms) in groups {
         if !text.is_empty() {
             text.push(';');
         }
-        escape(&room.name(), &mut text);
+        text.push_str(&rooms);
         text.push('=');
         escape(&position.epoch, &mut text);
         text.push(':');
@@ -114,8 +130,11 @@ pub(crate) fn to_text(positions: &Positions) -> String {
                 row => write!(text, "{comma}{}.{row}", place.offset),
             };
         }
+        if text.len() > MAX_POSITION_BYTES {
+            return None;
+        }
     }
-    text
+    Some(text)
 }
 
 impl Position {
@@ -124,21 +143,32 @@ impl Position {
     /// # Errors
     /// When the text is none.
     pub fn read_all(text: &str) -> Result<Positions, UnreadablePosition> {
-        if text.len() > MAX_TEXT_BYTES {
+        if text.len() > MAX_POSITION_BYTES {
             return Err(UnreadablePosition);
         }
-        text.split(';').filter(|part| !part.is_empty()).map(Self::read_one).collect()
+        let mut positions = Positions::new();
+        for group in text.split(';').filter(|group| !group.is_empty()) {
+            let (rooms, position) = group.split_once('=').ok_or(UnreadablePosition)?;
+            let position = Self::read_one(position)?;
+            for room in rooms.split(',') {
+                // Each has a copy of its own, so that a short text must not make many.
+                if positions.len() == MAX_ROOMS {
+                    return Err(UnreadablePosition);
+                }
+                let room = unescape(room)?.parse().map_err(|_| UnreadablePosition)?;
+                positions.insert(room, position.clone());
+            }
+        }
+        Ok(positions)
     }
 
-    fn read_one(text: &str) -> Result<(Room, Self), UnreadablePosition> {
-        let (room, position) = text.split_once('=').ok_or(UnreadablePosition)?;
-        let room = unescape(room)?.parse().map_err(|_| UnreadablePosition)?;
-        let (epoch, offsets) = position.split_once(':').ok_or(UnreadablePosition)?;
+    fn read_one(text: &str) -> Result<Self, UnreadablePosition> {
+        let (epoch, offsets) = text.split_once(':').ok_or(UnreadablePosition)?;
         let offsets: Option<Vec<Place>> = match offsets {
             "" => Some(Vec::new()),
             offsets => offsets.split(',').map(read_place).collect(),
         };
-        Ok((room, Self { epoch: unescape(epoch)?, offsets: offsets.ok_or(UnreadablePosition)? }))
+        Ok(Self { epoch: unescape(epoch)?, offsets: offsets.ok_or(UnreadablePosition)? })
     }
 }
 
@@ -209,7 +239,7 @@ mod tests {
                 Position { epoch: "5f0c".into(), offsets: Vec::new() },
             ),
         ]);
-        let text = to_text(&positions);
+        let text = to_text(&positions).unwrap();
         assert_eq!(text, "activity_feed=5f0c:124,46.2;conversation%3aa%3db%3bc%c3%a9=5f0c:");
         assert_eq!(Position::read_all(&text), Ok(positions));
         assert_eq!(Position::read_all(""), Ok(Positions::new()));
@@ -221,22 +251,46 @@ mod tests {
             "activity_feed=1:x",
             "activity_feed=1:1.x",
             "activity_feed=%1:1",
+            "activity_feed,=1:1",
+            ",activity_feed=1:1",
         ] {
             assert_eq!(Position::read_all(wrong), Err(UnreadablePosition), "{wrong}");
         }
     }
 
+    /// As many rooms as there may be, with the longest names there are, on a log of many partitions.
+    #[test]
+    fn the_longest_position_of_rooms_that_keep_up_is_read_back() {
+        let offsets: Vec<Place> = (0..1_000).map(|number| Place::at(10_000_000_000 + number)).collect();
+        let position = Position { epoch: "5f0c9a7be1d24c31".into(), offsets };
+        let name = |number: usize| format!("{}{number:02}", "\u{1f600}".repeat(98));
+        let rooms = (0..MAX_ROOMS).map(|number| Room::conversation(&name(number)).unwrap());
+        let positions: Positions = rooms.map(|room| (room, position.clone())).collect();
+        let text = to_text(&positions).expect("it is written");
+        assert_eq!(Position::read_all(&text), Ok(positions.clone()));
+        // Where each is at another place it would be too long to be read: it is not written.
+        let mut apart = positions;
+        for (number, position) in apart.values_mut().enumerate() {
+            position.offsets[0] = Place::at(number as u64);
+        }
+        assert_eq!(to_text(&apart), None);
+        let many: Vec<String> = (0..=MAX_ROOMS).map(|number| format!("conversation%3a{number}")).collect();
+        assert_eq!(Position::read_all(&format!("{}=1:1", many.join(","))), Err(UnreadablePosition));
+    }
+
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            id in "[^\\p{Cc}]{1,20}",
+            rooms in prop::collection::vec(("[^\\p{Cc}]{1,20}", 0..3usize), 0..6),
             epoch in "[0-9a-f]{1,16}",
             offsets in prop::collection::vec((any::<u64>(), any::<u32>()), 0..5),
         ) {
-            let offsets = offsets.into_iter().map(|(offset, row)| Place { offset, row }).collect();
-            let room = Room::conversation(&id).unwrap();
-            let positions = Positions::from([(room, Position { epoch, offsets })]);
-            let text = to_text(&positions);
+            let offsets = offsets.into_iter().map(|(offset, row)| Place { offset, row });
+            let places: Vec<Vec<Place>> = vec![offsets.clone().collect(), offsets.rev().collect(), Vec::new()];
+            let position = |place: usize| Position { epoch: epoch.clone(), offsets: places[place].clone() };
+            let positions: Positions =
+                rooms.iter().map(|(id, place)| (Room::conversation(id).unwrap(), position(*place))).collect();
+            let text = to_text(&positions).unwrap();
             prop_assert!(text.bytes().all(|byte| byte.is_ascii_graphic()));
             prop_assert_eq!(Position::read_all(&text), Ok(positions));
         }

@@ -12,9 +12,9 @@ use kelly_auth::Accounts;
 use serde_json::value::RawValue;
 
 use crate::bounds::Bounds;
-use crate::event::{LiveEvent, RecordEvents};
 use crate::message::{ActivitySnapshot, ResetReason, ServerMessage, SnapshotData, render};
 use crate::position::{Place, Position};
+use crate::rendered::{RenderedEvent, RenderedRecord};
 use crate::room::Room;
 
 /// Entries that one call looks at at most: bounds how long the ring is held.
@@ -22,6 +22,23 @@ const LOOK_AT: usize = 1_024;
 
 /// How an event's message begins in the room of all events.
 const HEAD: &str = r#"{"type":"activity_event","room":"activity_feed","#;
+
+/// Where a partition begins in a new life of the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beginning {
+    /// The first record that is read. Those from here on are given to who resumes.
+    pub read_from: u64,
+    /// The first one that is news: what is before it was there already, and is given to nobody who enters.
+    pub live_from: u64,
+}
+
+impl Beginning {
+    /// All that is read is news.
+    #[must_use]
+    pub const fn at(offset: u64) -> Self {
+        Self { read_from: offset, live_from: offset }
+    }
+}
 
 /// What a cursor gives to whom.
 #[derive(Debug, Clone)]
@@ -126,6 +143,8 @@ pub(crate) struct Ring {
     pushed_before_newest: u64,
     begin: Vec<Place>,
     next: Vec<Place>,
+    /// What is before it was there when this life began.
+    live_from: Vec<Place>,
     conversations: HashMap<Arc<str>, Track>,
 }
 
@@ -143,6 +162,7 @@ impl Ring {
             pushed_before_newest: 0,
             begin: Vec::new(),
             next: Vec::new(),
+            live_from: Vec::new(),
             conversations: HashMap::new(),
         }
     }
@@ -156,13 +176,19 @@ impl Ring {
         &self.next
     }
 
+    /// What a life that goes on here would begin with: a backlog that has not been read stays one.
+    pub(crate) fn beginnings(&self) -> Vec<Beginning> {
+        let both = self.next.iter().zip(self.ends());
+        both.map(|(next, end)| Beginning { read_from: next.offset, live_from: end.offset }).collect()
+    }
+
     /// Events there are.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Begins a new life under this epoch, at these offsets. Whoever followed the one before is told to begin anew.
-    pub(crate) fn begin(&mut self, epoch: &str, offsets: &[u64], why: ResetReason) {
+    /// Begins a new life under this epoch. Whoever followed the one before is told to begin anew.
+    pub(crate) fn begin(&mut self, epoch: &str, beginnings: &[Beginning], why: ResetReason) {
         self.first += self.entries.len() as u64;
         self.entries.clear();
         self.bytes = 0;
@@ -174,8 +200,9 @@ impl Ring {
         self.epoch = epoch.into();
         self.life += 1;
         self.began = why;
-        self.begin = offsets.iter().copied().map(Place::at).collect();
+        self.begin = beginnings.iter().map(|beginning| Place::at(beginning.read_from)).collect();
         self.next = self.begin.clone();
+        self.live_from = beginnings.iter().map(|beginning| Place::at(beginning.live_from)).collect();
     }
 
     /// Adds partitions that were added to the topic; they begin at these offsets.
@@ -183,51 +210,38 @@ impl Ring {
         for offset in offsets {
             self.begin.push(Place::at(*offset));
             self.next.push(Place::at(*offset));
+            self.live_from.push(Place::at(*offset));
         }
     }
 
-    /// Adds the events of records that came together.
-    pub(crate) fn push_all(&mut self, records: impl IntoIterator<Item = RecordEvents>) {
+    /// Whether everything that was there when this life began has been read: who enters before that has no snapshot yet.
+    pub(crate) fn has_read_backlog(&self) -> bool {
+        self.next.iter().zip(&self.live_from).all(|(next, live_from)| next >= live_from)
+    }
+
+    /// Records follow that came together: nobody has had time to take any of them before the last one is there.
+    pub(crate) fn expect_more(&mut self) {
         self.pushed_before_newest = self.pushed_bytes;
-        records.into_iter().for_each(|record| self.push(record));
     }
 
     /// Adds the events of a record, and lets go of the oldest ones where there is no room. What is not behind the last
-    /// one of its partition was read before and is left out.
-    fn push(&mut self, record: RecordEvents) {
+    /// one of its partition was read before and is left out, and so is what was written down under another epoch.
+    pub(crate) fn push(&mut self, record: RenderedRecord) {
         let Some(next) = self.next.get_mut(record.partition as usize) else { return };
-        if Place::at(record.offset) < *next {
+        if Place::at(record.offset) < *next || record.epoch != self.epoch {
             return;
         }
-        let end = Place::at(record.offset + 1);
-        *next = end;
-        let mut rows = record.events.into_iter().peekable();
-        while let Some((row, event)) = rows.next() {
-            // What lies between two good rows is bad and not shown.
-            let next = rows.peek().map_or(end, |(row, _)| Place { offset: record.offset, row: *row });
-            let place = Place { offset: record.offset, row };
-            self.add(record.partition, place, next, event);
-        }
+        *next = Place::at(record.offset + 1);
+        record.events.into_iter().for_each(|event| self.add(record.partition, event));
         self.make_room();
     }
 
-    fn add(&mut self, partition: u32, place: Place, next: Place, event: LiveEvent) {
-        let account = event.account_id.as_deref().map(Arc::from);
-        let conversation: Option<Arc<str>> = event.conversation_id.as_deref().map(|id| {
+    fn add(&mut self, partition: u32, event: RenderedEvent) {
+        let RenderedEvent { place, next, account, conversation, text, data_at } = event;
+        let conversation: Option<Arc<str>> = conversation.map(|id| {
             // One copy of a conversation's id for all its entries.
-            self.conversations.get_key_value(id).map_or_else(|| id.into(), |(id, _)| id.clone())
+            self.conversations.get_key_value(&id).map_or_else(|| id.clone(), |(id, _)| id.clone())
         });
-        let message = ServerMessage::ActivityEvent {
-            room: Room::ActivityFeed.name().into_owned(),
-            epoch: self.epoch.clone(),
-            partition,
-            offset: place.offset,
-            row: place.row,
-            next,
-            data: Box::new(event),
-        };
-        let text = render(&message);
-        let data_at = find(&text, br#","data":"#).map_or(text.len(), |at| at + br#","data":"#.len());
         if let Some(id) = &conversation {
             let number = self.first + self.entries.len() as u64;
             self.conversations.entry(id.clone()).or_default().numbers.push_back(number);
@@ -282,15 +296,28 @@ impl Ring {
         }
     }
 
-    /// A cursor at the end.
+    /// A cursor at the end of what is there, whether or not all of it has been read yet.
     pub(crate) fn at_end(&self) -> Cursor {
         Cursor {
             life: self.life,
             after: self.first + self.entries.len() as u64,
-            position: self.next.clone(),
+            position: self.ends().collect(),
             bytes: self.pushed_bytes,
-            has_caught_up: true,
+            has_caught_up: self.has_read_backlog(),
         }
+    }
+
+    /// The end of each partition.
+    fn ends(&self) -> impl Iterator<Item = Place> {
+        self.next.iter().zip(&self.live_from).map(|(next, live_from)| *next.max(live_from))
+    }
+
+    /// The same cursor, taken up anew: it was not moved while the backlog was read, which may have gone past it.
+    pub(crate) fn taken_up(&self, cursor: &Cursor) -> Result<Cursor, ResetReason> {
+        if cursor.life != self.life {
+            return Err(self.began);
+        }
+        self.at(&Position { epoch: self.epoch.to_string(), offsets: cursor.position.clone() })
     }
 
     /// A cursor at this position, which may be ahead of what has been read here: another instance was faster.
@@ -315,9 +342,9 @@ impl Ring {
         })
     }
 
-    /// Whether the cursor is at a position that has not been read here yet.
+    /// Whether the cursor is at a position that was not there when reading began and has not been read here yet.
     pub(crate) fn is_ahead(&self, cursor: &Cursor) -> bool {
-        cursor.life == self.life && cursor.position.iter().zip(&self.next).any(|(wanted, next)| wanted > next)
+        cursor.life == self.life && cursor.position.iter().zip(self.ends()).any(|(wanted, end)| *wanted > end)
     }
 
     /// Whether its position is one of this life.
@@ -385,7 +412,7 @@ impl Ring {
     fn catch_up(&self, cursor: &mut Cursor) {
         cursor.after = self.first + self.entries.len() as u64;
         cursor.bytes = self.pushed_bytes;
-        cursor.has_caught_up = true;
+        cursor.has_caught_up |= self.has_read_backlog();
         if cursor.position.len() < self.next.len() {
             cursor.position.resize(self.next.len(), Place::default());
         }
@@ -419,10 +446,14 @@ impl Ring {
         self.entries.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
 
-    /// The newest events that are seen, newest first, with the position behind them.
-    pub(crate) fn snapshot(&self, view: &View) -> Bytes {
+    /// The newest events before a cursor that are seen, newest first, with its position.
+    pub(crate) fn snapshot(&self, view: &View, cursor: &Cursor) -> Bytes {
         let mut bytes = 0;
-        let is_wanted = |entry: &&Entry| view.shows(entry);
+        let position = cursor.position();
+        let is_before = |entry: &Entry| {
+            position.get(entry.partition as usize).is_some_and(|position| entry.place < *position)
+        };
+        let is_wanted = |entry: &&Entry| is_before(entry) && view.shows(entry);
         // Of a conversation only its own entries are looked at.
         let candidates: Box<dyn Iterator<Item = &Entry>> = match &view.conversation {
             None => Box::new(self.entries.iter().rev()),
@@ -441,7 +472,7 @@ impl Ring {
         render(&ServerMessage::ActivitySnapshot(ActivitySnapshot {
             room: view.room(),
             epoch: self.epoch.clone(),
-            offsets: self.next.clone(),
+            offsets: position.to_vec(),
             data: SnapshotData { events },
         }))
     }
@@ -468,8 +499,4 @@ impl Entry {
         let event = self.text.get(self.data_at..end)?;
         RawValue::from_string(String::from_utf8(event.to_vec()).ok()?).ok()
     }
-}
-
-fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    text.windows(wanted.len()).position(|window| window == wanted)
 }

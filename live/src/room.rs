@@ -10,6 +10,9 @@ use kelly_schemas::limits::CONVERSATION_ID_CHARACTERS;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+/// Rooms of one connection, and of one message. At it: the message is refused.
+pub const MAX_ROOMS: usize = 32;
+
 /// How a conversation's room begins; its id follows.
 const CONVERSATION_PREFIX: &str = "conversation:";
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use async_trait::async_trait;
 use chrono::Utc;
-use kelly_api::{Authenticate, Credentials, ManageAccess, NotKept, NotSignedIn, Proof, Rights, SignInCode};
+use kelly_api::{Authenticate, Credentials, ManageAccess, NotKept, NotSignedIn, Proof, SignInCode};
 use kelly_auth::{
     Accounts, Algorithm, Denied, Identity, Issuer, Links, MAX_LEEWAY_SECONDS, Refusal, Role, Roles, Session,
     Sessions, SigningSecret, Target, USUAL_TYPES, Unverified,
@@ -185,21 +185,6 @@ fn owner(config: &Config) -> Identity {
 impl fmt::Debug for Gate {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Gate").field("issuers", &self.issuers.keys()).finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl Rights for Gate {
-    async fn identify(&self, token: &str) -> Result<Identity, String> {
-        Authenticate::identify(self, Credentials::Token(token)).await.map_err(|reason| reason.to_string())
-    }
-
-    fn is_in_force(&self, caller: &Identity) -> bool {
-        !self.denied.denies(caller, Utc::now().timestamp())
-    }
-
-    fn withdrawn(&self) -> watch::Receiver<u64> {
-        self.denied.changed()
     }
 }
 

@@ -66,7 +66,7 @@ async fn start_serve(process: &Process, parts: &Parts) -> anyhow::Result<()> {
         data: std::env::temp_dir(),
     };
     parts.add(monitor::part(config, machine, sources));
-    let live = parts.start(live::start(config, &log, access.gate.clone())).await?;
+    let live = parts.start(live::start(config, &log)).await?;
     let backends = Backends {
         config,
         catalogue,

@@ -5,27 +5,27 @@ use std::sync::Arc;
 use anyhow::Context;
 use kelly_api::{Live, LiveSettings};
 use kelly_live::{Bounds, Feed, FeedConfig, Hub};
-use kelly_stream::Log;
+use kelly_stream::{Log, LogKind};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::open;
 use super::parts::Part;
-use crate::access::Gate;
 use crate::config::Config;
 
 /// Files and connections that a process has open beside its WebSockets, generously.
 const OTHER_FILES: u64 = 4_096;
 
 /// Begins to follow the log. Its stop ends that; sockets are ended before, with the HTTP interface.
-pub async fn start(
-    config: &Config,
-    log: &Arc<dyn Log>,
-    gate: Option<Arc<Gate>>,
-) -> anyhow::Result<(Arc<Live>, Part)> {
+pub async fn start(config: &Config, log: &Arc<dyn Log>) -> anyhow::Result<(Arc<Live>, Part)> {
     make_room_for_sockets(u64::from(config.websocket.max_connections));
     // Names this process: figures are counted by each for itself.
     let hub = Arc::new(Hub::new(Bounds::default(), &uuid::Uuid::new_v4().simple().to_string()));
-    let feed = Feed::start(log.clone(), hub.clone(), FeedConfig::new(open::limits(config)))
+    let under = match log.kind() {
+        LogKind::ApacheKafka => 0,
+        LogKind::Embedded => this_boot(),
+    };
+    let feed_config = FeedConfig { under, ..FeedConfig::new(open::limits(config)) };
+    let feed = Feed::start(log.clone(), hub.clone(), feed_config)
         .await
         .context("starting to follow the log for live push")?;
     let settings = LiveSettings {
@@ -38,12 +38,17 @@ pub async fn start(
     let part = Part::new("live push", "a look at the log to end", move || async move {
         tokio::task::spawn_blocking(move || feed.stop()).await.context("ending to follow the log")
     });
-    let live = Live::new(hub, settings);
-    let live = match gate {
-        Some(gate) => live.with_rights(gate),
-        None => live,
-    };
-    Ok((Arc::new(live), part))
+    Ok((Arc::new(Live::new(hub, settings)), part))
+}
+
+/// Names the time since the machine started; zero where the system does not tell. Only when it stops can a disk lose what it
+/// said it had, and new records then get the offsets of those that were shown.
+fn this_boot() -> u64 {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    uuid::Uuid::parse_str(id.trim()).map_or(0, |id| {
+        let (high, low) = id.as_u64_pair();
+        high ^ low
+    })
 }
 
 /// Raises the limit on open files as far as it goes: a socket is one, and the usual 1,024 are fewer than the sockets

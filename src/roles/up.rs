@@ -59,7 +59,7 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
         bars: process.bars.clone(),
     })));
     let line = parts.start(status::start(progress.clone(), process.bars.clone()));
-    let live = parts.start(live::start(config, &log, access.gate.clone())).await?;
+    let live = parts.start(live::start(config, &log)).await?;
     let code = access.gate.as_ref().map(|gate| gate.owners_link()).transpose()?;
     let banner = banner(config, &*log, code.as_deref());
     let backends = Backends {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use kelly_harness::balancer::Balancer;
 use kelly_harness::chance::{Chance, SEED_VARIABLE};
+use kelly_harness::proxy::{Answers, Proxy};
 use kelly_schemas::Stream;
 use kelly_stream::{KafkaConfig, KafkaLog, Log, NewRecord};
 use serde_json::{Value, json};
@@ -176,6 +178,37 @@ async fn who_is_cut_a_hundred_times_ends_with_every_event() {
     assert_eq!(kelly.terminate(), Some(0));
 }
 
+/// The page's own script, in Node: no close frame comes, and nothing else either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_whose_line_is_dead_connects_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let environment = [("KELLY_AUTH", "off"), ("WEBSOCKET_PING_INTERVAL", "1"), QUIET[0]];
+    let start = Start { arguments: &["up"], environment: &environment, data: directory.path() };
+    let kelly = Kelly::start(start).await;
+    let proxy = Proxy::start().await.expect("a port");
+    proxy.lead_to(kelly.url.trim_start_matches("http://"));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/live_page.mjs");
+    let mut page = tokio::process::Command::new("node")
+        .arg("--experimental-websocket")
+        .arg(script)
+        .arg(proxy.address())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("Node starts: install nodejs");
+    let output = tokio::io::BufReader::new(page.stdout.take().expect("its output is piped"));
+    let mut lines = tokio::io::AsyncBufReadExt::lines(output);
+    let mut line = async || lines.next_line().await.expect("a line").expect("the page goes on");
+    assert_eq!(line().await, "[1000,1003,1009,4500,4503]", "the codes after which it does not come again");
+    assert_eq!(line().await, "live");
+    proxy.set(Answers::Swallow);
+    assert_eq!(line().await, "away");
+    proxy.set(Answers::Pass);
+    // It may have tried once more before.
+    while line().await != "live" {}
+    assert_eq!(kelly.terminate(), Some(0));
+}
+
 /// Appends events to Kafka until told to stop; their ids.
 async fn append(log: Arc<KafkaLog>, stop: Arc<AtomicBool>) -> Vec<String> {
     let mut ids = Vec::new();
@@ -203,6 +236,7 @@ async fn append(log: Arc<KafkaLog>, stop: Arc<AtomicBool>) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_cut_resumes_on_any_of_two_instances_that_are_killed() {
     const KILLS: usize = 4;
+    const CUTS: u32 = 100;
     let mut chance = chance();
     let stage = Apart::set(Changes::default()).await;
     let addresses = [free_address(), free_address()];
@@ -213,11 +247,14 @@ async fn who_is_cut_resumes_on_any_of_two_instances_that_are_killed() {
     }
     // They share the secret, so one token is good for both.
     let (urls, token): (Vec<String>, String) = (instances.iter().map(socket).collect(), instances[0].token());
+    // One knows both and is cut only where an instance is killed; the other knows what stands in front of them.
+    let balancer = Balancer::start(addresses.to_vec()).await.expect("a port");
+    let in_front = [format!("ws://{}/ws/kelly/monitoring", balancer.address())];
     let until = stage.file("until.json");
     let script = "tests/e2e/live_client.py";
     let followers = [
         Client::follow(script, &[&plan(&urls, &token, 0, chance.below(1 << 30), &until)]),
-        Client::follow(script, &[&plan(&urls, &token, 50, chance.below(1 << 30), &until)]),
+        Client::follow(script, &[&plan(&in_front, &token, CUTS, chance.below(1 << 30), &until)]),
     ];
     let log = Arc::new(KafkaLog::connect(KafkaConfig::new(stage.broker.bootstrap())).expect("the broker"));
     let stop = Arc::new(AtomicBool::new(false));
@@ -236,6 +273,7 @@ async fn who_is_cut_resumes_on_any_of_two_instances_that_are_killed() {
     std::fs::write(&until, json!(ends).to_string()).expect("the directory is ours");
     let [killed, cut] = followers;
     let (killed, cut) = (end(killed).await, end(cut).await);
+    assert!(cut["resumed"].as_u64().expect("a number") >= u64::from(CUTS) / 2, "{}", cut["resumed"]);
     assert_same(&cut, &killed, ids);
     for instance in instances {
         assert_eq!(instance.terminate(), Some(0));

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::Extensions;
 use chrono::{DateTime, Utc};
 use kelly_auth::Identity;
 use kelly_live::{Mistake, MistakeCode, Room};
@@ -13,9 +12,9 @@ use super::seats::User;
 /// Before its end a token is told to be refreshed.
 pub(super) const TELL_BEFORE_END: Duration = Duration::from_secs(60);
 
-/// Whose share of sockets it counts to; `None` where nobody is told from anybody.
-pub(super) fn user_of(extensions: &Extensions) -> Option<User> {
-    let identity = extensions.get::<Identity>()?;
+/// Whose share of sockets it counts to. Every token ends; what does not is everybody's, where authentication is off.
+pub(super) fn user_of(identity: &Identity) -> Option<User> {
+    identity.expires_at?;
     Some((Arc::clone(&identity.issuer), Arc::clone(&identity.subject)))
 }
 

@@ -5,7 +5,6 @@ mod access;
 mod counts;
 mod figures;
 mod incoming;
-mod rights;
 mod seats;
 mod session;
 mod socket;
@@ -18,7 +17,6 @@ use std::time::Duration;
 use kelly_live::{FeedState, Hub};
 
 pub use counts::{Transport, TransportCounts};
-pub use rights::Rights;
 pub(crate) use session::Session;
 pub(crate) use socket::{SUBPROTOCOL, run as run_socket};
 pub(crate) use stream::events;
@@ -77,7 +75,6 @@ pub struct Live {
     pub(crate) counts: Arc<LiveCounts>,
     pub(crate) figures: FiguresTask,
     pub(crate) stop: Stop,
-    pub(crate) rights: Option<Arc<dyn Rights>>,
 }
 
 impl Live {
@@ -91,14 +88,7 @@ impl Live {
             settings,
             figures: FiguresTask::default(),
             stop: Stop::default(),
-            rights: None,
         }
-    }
-
-    /// The same, with tokens that can be withdrawn and refreshed.
-    #[must_use]
-    pub fn with_rights(self, rights: Arc<dyn Rights>) -> Self {
-        Self { rights: Some(rights), ..self }
     }
 
     /// Closes every socket with a code that says to connect again, some at a time, and takes no more.

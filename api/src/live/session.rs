@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kelly_auth::Identity;
+use kelly_auth::{Identity, Refusal};
 use kelly_live::{
     Close, Command, Connection, LeaveReason, MessageId, Mistake, MistakeCode, Progress, Request, Resume,
     Room, ServerMessage, Token, render,
@@ -18,9 +18,9 @@ use tokio::sync::{Notify, watch};
 use super::access::{self, TELL_BEFORE_END};
 use super::counts::{Counted, Transport};
 use super::figures::figures_of;
-use super::rights::Rights;
 use super::seats::{NoSeat, Seat};
 use crate::caller::identity_of;
+use crate::ports::Credentials;
 use crate::problem::{Code, Problem};
 use crate::state::HandlerState;
 
@@ -48,8 +48,8 @@ pub(crate) struct Session {
     pub(super) shared: HandlerState,
     identity: Identity,
     connection: Connection,
-    rights: Option<Arc<dyn Rights>>,
-    withdrawn: Option<watch::Receiver<u64>>,
+    /// Changes when some token was withdrawn.
+    revoked: watch::Receiver<u64>,
     _seat: Seat,
     pub(super) counted: Counted,
     /// When the end of the token is told; `None` once it was, and where there is none.
@@ -70,15 +70,17 @@ impl Session {
             return Err(Problem::new(Code::ServerBusy, "This server is stopping; connect again.")
                 .retry_after(Duration::from_secs(1)));
         }
-        let seat = live.seats.take(access::user_of(extensions)).map_err(|reason| no_seat(reason, shared))?;
+        // Clocks may differ, so a token is taken a little longer than it says; a connection would end as it begins.
+        if access::time_left(&identity, (shared.app.settings.clock)()).is_some_and(|left| left.is_zero()) {
+            return Err(Problem::not_signed_in(Refusal::Expired));
+        }
+        let seat = live.seats.take(access::user_of(&identity)).map_err(|reason| no_seat(reason, shared))?;
         let connection = Connection::new(&live.hub, identity.accounts.clone());
-        let rights = live.rights.clone();
         let mut session = Self {
             shared: shared.clone(),
             identity,
             connection,
-            withdrawn: rights.as_ref().map(|rights| rights.withdrawn()),
-            rights,
+            revoked: shared.app.authenticate.revoked(),
             _seat: seat,
             counted: live.counts.open(transport),
             tell_end_at: None,
@@ -137,22 +139,22 @@ impl Session {
     }
 
     fn refresh(&self, id: Option<MessageId>, token: Token) -> Outcome {
-        let Some(rights) = self.rights.clone() else {
-            let detail = "nobody signs in to this Kelly, so there is no token to refresh".to_owned();
-            return Outcome::Messages(vec![token_refused(id, detail)]);
-        };
-        Outcome::Later(Box::pin(async move { Answer::Token(id, rights.identify(token.reveal()).await) }))
+        let authenticate = self.shared.app.authenticate.clone();
+        Outcome::Later(Box::pin(async move {
+            let found = authenticate.identify(Credentials::Token(token.reveal())).await;
+            Answer::Token(id, found.map_err(|reason| reason.to_string()))
+        }))
     }
 
     /// Goes on under a newer token of the same user, with the rights it gives.
-    fn adopt(&mut self, id: Option<MessageId>, identity: Identity) -> Vec<Bytes> {
+    fn adopt(&mut self, id: Option<MessageId>, identity: Identity) -> Result<Vec<Bytes>, Close> {
         if (&identity.issuer, &identity.subject) != (&self.identity.issuer, &self.identity.subject) {
-            return vec![token_refused(
-                id,
-                "the token is of another user; connect with it instead".to_owned(),
-            )];
+            let detail = "the token is of another user; connect with it instead".to_owned();
+            return Ok(vec![token_refused(id, detail)]);
         }
         self.identity = identity;
+        // It may have been withdrawn since it was verified, when this was looked at with the one before.
+        self.recheck()?;
         self.note_end();
         self.connection.see(self.identity.accounts.clone());
         let lost: Vec<Room> = self
@@ -168,16 +170,12 @@ impl Session {
         }
         // Who sees other accounts now gets their figures.
         self.shared.app.live.figures.look(&self.shared);
-        messages
+        Ok(messages)
     }
 
     /// Waits until some token was withdrawn, perhaps this one.
     pub(super) async fn withdrawn(&mut self) {
-        let changed = match &mut self.withdrawn {
-            Some(withdrawn) => withdrawn.changed().await.is_ok(),
-            None => false,
-        };
-        if !changed {
+        if self.revoked.changed().await.is_err() {
             // Nothing is withdrawn any more.
             std::future::pending().await
         }
@@ -185,19 +183,19 @@ impl Session {
 
     /// Whether the token is still in force.
     pub(super) fn recheck(&self) -> Result<(), Close> {
-        match &self.rights {
-            Some(rights) if !rights.is_in_force(&self.identity) => Err(Close::Forbidden),
-            _ => Ok(()),
-        }
+        self.shared.app.authenticate.recheck(&self.identity).map_err(|reason| match reason {
+            Refusal::Expired => Close::TokenExpired,
+            _ => Close::Forbidden,
+        })
     }
 
     /// What is sent once something asked for is there.
-    pub(super) fn answer(&mut self, answer: Answer) -> Vec<Bytes> {
-        match answer {
+    pub(super) fn answer(&mut self, answer: Answer) -> Result<Vec<Bytes>, Close> {
+        Ok(match answer {
             Answer::Figures(id, Ok(figures)) => {
                 vec![self.connection.figures_answer(id, to_raw_value(&figures).unwrap_or_default())]
             }
-            Answer::Token(id, Ok(identity)) => self.adopt(id, identity),
+            Answer::Token(id, Ok(identity)) => return self.adopt(id, identity),
             Answer::Token(id, Err(reason)) => vec![token_refused(id, reason)],
             Answer::Figures(id, Err(problem)) => {
                 let detail =
@@ -205,7 +203,7 @@ impl Session {
                 let mistake = Mistake { id, code: MistakeCode::FiguresUnavailable, detail };
                 vec![render(&mistake.into())]
             }
-        }
+        })
     }
 
     /// Whether all these rooms may be entered, where one that may not ends the request.
@@ -247,7 +245,7 @@ impl Session {
         self.connection.tell_positions()
     }
 
-    pub(super) fn position_text(&self) -> String {
+    pub(super) fn position_text(&self) -> Option<String> {
         self.connection.position_text()
     }
 

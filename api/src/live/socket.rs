@@ -118,7 +118,7 @@ impl Serving {
             () = self.session.withdrawn() => self.session.recheck().map_err(End::Close),
             answer = answered(&mut self.asked) => {
                 self.asked = None;
-                let messages = self.session.answer(answer);
+                let messages = self.session.answer(answer).map_err(End::Close)?;
                 self.write(texts(messages)).await
             }
             message = self.socket.recv() => self.take(message).await,

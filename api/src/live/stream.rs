@@ -28,7 +28,7 @@ pub(crate) fn events(mut session: Session, rooms: Vec<Resume>) -> Response {
     let live = session.shared.app.live.clone();
     let mut first = vec![session.welcome()];
     first.extend(session.subscribe(None, rooms));
-    let head = head(&first, &session.position_text());
+    let head = head(&first, session.position_text().as_deref());
     session.counted.sent(first.len(), head.len());
     let streaming = Streaming {
         woken: session.woken(),
@@ -52,10 +52,10 @@ pub(crate) fn events(mut session: Session, rooms: Vec<Resume>) -> Response {
 }
 
 /// What comes first, in one piece: only the last of it has an id, so whoever misses a part begins anew.
-fn head(messages: &[Bytes], position: &str) -> Bytes {
+fn head(messages: &[Bytes], position: Option<&str>) -> Bytes {
     let mut text = format!("retry: {RETRY_MS}\n\n").into_bytes();
     for (number, message) in messages.iter().enumerate() {
-        let id = (number + 1 == messages.len()).then_some(position);
+        let id = position.filter(|_| number + 1 == messages.len());
         text.extend_from_slice(&event(message, id));
     }
     text.into()
@@ -95,6 +95,13 @@ impl Streaming {
             if self.is_over {
                 return None;
             }
+            // Looked at between two messages, however much there is to send.
+            let live = self.session.shared.app.live.clone();
+            if live.stop.has_begun() {
+                tokio::time::sleep(live.stop.pause_before_close()).await;
+                self.end(Close::ShuttingDown);
+                continue;
+            }
             match self.look() {
                 Ok(true) => continue,
                 Ok(false) => {}
@@ -109,7 +116,7 @@ impl Streaming {
                 () = self.session.withdrawn() => {}
                 () = self.woken.notified() => {}
                 () = tokio::time::sleep_until(wake_at.into()) => {}
-                () = self.stop.begun() => self.end(Close::ShuttingDown),
+                () = self.stop.begun() => {}
             }
         }
     }
@@ -121,20 +128,19 @@ impl Streaming {
         if let Some(message) = self.session.check(now)? {
             self.push(event(&message, None));
         }
+        let mut messages = Vec::new();
+        // One at a time, so that each has the position behind it.
+        let progress = self.session.next(1, &mut |message| messages.push(message));
         if now >= self.beat_at {
             self.beat_at = now + self.beat_every;
             // A comment, so that the connection is not idle.
             self.ready.push_back(Bytes::from_static(b":\n\n"));
-            for message in self.session.tell_positions() {
-                self.push(event(&message, None));
-            }
+            // With the position: where nothing else comes, the one before would grow too old to go on at.
+            messages.extend(self.session.tell_positions());
         }
-        let mut messages = Vec::new();
-        // One at a time, so that each has the position behind it.
-        let progress = self.session.next(1, &mut |message| messages.push(message));
         let position = self.session.position_text();
         for (number, message) in messages.iter().enumerate() {
-            let id = (number + 1 == messages.len()).then_some(position.as_str());
+            let id = position.as_deref().filter(|_| number + 1 == messages.len());
             self.push(event(message, id));
         }
         match progress {

@@ -1,7 +1,7 @@
 //! What parameters may be: for each kind of value the texts it takes and the schema that says so.
 
 use chrono::{DateTime, Utc};
-use kelly_live::{MAX_ROOMS, Room, UnknownRoom};
+use kelly_live::{MAX_POSITION_BYTES, MAX_ROOMS, Room, UnknownRoom};
 use kelly_query::comparison::Compare;
 use kelly_query::feed::{DEFAULT_LIMIT, MAX_LIMIT};
 use kelly_query::groups::{GroupBy, Order, OrderBy};
@@ -33,6 +33,8 @@ pub(crate) struct Identifier<const MAX_CHARACTERS: usize>(pub(crate) String);
 
 /// The type of an event.
 pub(crate) type EventType = Identifier<EVENT_TYPE_CHARACTERS>;
+/// Where live push goes on.
+pub(crate) type LivePosition = Identifier<MAX_POSITION_BYTES>;
 /// Where a page of a feed goes on.
 pub(crate) type Cursor = Identifier<MAX_CURSOR_CHARACTERS>;
 

@@ -11,7 +11,7 @@ use crate::client::Answered;
 use crate::live::{SUBPROTOCOL, Session, Transport, run_socket};
 use crate::openapi::{EventStream, SocketProblems, StreamProblems, SwitchingProtocols};
 use crate::parameters::{
-    Cursor, Identifier, InPath, Parameters, Required, RoomNames, parameters, wrong_parameter,
+    Identifier, InPath, LivePosition, Parameters, Required, RoomNames, parameters, wrong_parameter,
 };
 use crate::problem::{Code, Problem};
 use crate::state::HandlerState;
@@ -32,7 +32,7 @@ parameters! {
     /// Where to go on.
     pub(crate) struct ResumeParameters {
         /// The position to go on at, as a stream of server-sent events gave it as an event's id; without it the room begins with a snapshot.
-        resume: Option<Cursor>,
+        resume: Option<LivePosition>,
     }
 }
 

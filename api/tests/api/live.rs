@@ -2,20 +2,19 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::body::{Body, BodyDataStream};
 use axum::http::Request;
+use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
-use kelly_api::{Drained, Listening, LiveSettings, Rights, serve};
-use kelly_auth::{Accounts, Identity, Role, Roles};
+use kelly_api::{Drained, Listening, LiveSettings, serve};
+use kelly_auth::{Accounts, Identity, Refusal, Role, Roles};
 use kelly_live::{Close, Hub, ResetReason, events_of};
 use kelly_schemas::Limits;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -23,7 +22,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 use tower::ServiceExt;
 
-use crate::support::{Api, Setup, everything, identity, now};
+use crate::support::{Api, Fate, Setup, everything, identity, now};
 
 struct Server {
     api: Api,
@@ -62,8 +61,16 @@ impl Server {
     }
 
     async fn connect(&self, path: &str) -> Result<Client, u16> {
+        self.connect_with(&self.token, path).await
+    }
+
+    async fn connect_as(&self, identity: &Identity, path: &str) -> Result<Client, u16> {
+        self.connect_with(&self.api.authenticate.token_of(identity), path).await
+    }
+
+    async fn connect_with(&self, token: &str, path: &str) -> Result<Client, u16> {
         let mut request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
-        let token = format!("Bearer {}", self.token).parse().unwrap();
+        let token = format!("Bearer {token}").parse().unwrap();
         request.headers_mut().insert("authorization", token);
         let stream = TcpStream::connect(self.address).await.unwrap();
         match client_async(request, stream).await {
@@ -277,48 +284,19 @@ async fn a_room_asks_for_its_own_permission() {
     assert_eq!(server.stop().await, Drained::Complete);
 }
 
-/// Tokens of a test: a token is the name of a role, of one user.
-#[derive(Debug)]
-struct Tokens {
-    withdrawn: watch::Sender<u64>,
-    in_force: AtomicBool,
-    user: Identity,
+/// A viewer whose token ends so many seconds after the tests' clock.
+fn viewer(ends_in: i64) -> Identity {
+    let expires_at = Some(now().timestamp() + ends_in);
+    Identity { expires_at, ..identity(Roles::of(&[Role::Viewer]), Accounts::All) }
 }
 
-#[async_trait]
-impl Rights for Tokens {
-    async fn identify(&self, token: &str) -> Result<Identity, String> {
-        match (token, token.parse::<Role>()) {
-            ("other", _) => Ok(Identity { subject: "another".into(), ..self.user.clone() }),
-            (_, Ok(role)) => {
-                Ok(Identity { roles: Roles::of(&[role]), expires_at: None, ..self.user.clone() })
-            }
-            (_, Err(_)) => Err("the token is not accepted".to_owned()),
-        }
-    }
-
-    fn is_in_force(&self, _: &Identity) -> bool {
-        self.in_force.load(Ordering::Acquire)
-    }
-
-    fn withdrawn(&self) -> watch::Receiver<u64> {
-        self.withdrawn.subscribe()
-    }
-}
-
-/// A server for a viewer whose token ends so many seconds after the tests' clock.
-async fn signed_in(ends_in: Option<i64>) -> (Server, Arc<Tokens>) {
-    let expires_at = ends_in.map(|seconds| now().timestamp() + seconds);
-    let user = Identity { expires_at, ..identity(Roles::of(&[Role::Viewer]), Accounts::All) };
-    let in_force = AtomicBool::new(true);
-    let tokens = Arc::new(Tokens { withdrawn: watch::channel(0).0, in_force, user: user.clone() });
-    let setup = Setup { rights: Some(tokens.clone()), ..Setup::default() };
-    (Server::start_with(setup, user).await, tokens)
+async fn signed_in(ends_in: i64) -> Server {
+    Server::start_for(LiveSettings::default(), viewer(ends_in)).await
 }
 
 #[tokio::test]
 async fn a_token_that_ends_is_told_and_ends_the_socket() {
-    let (server, _) = signed_in(Some(1)).await;
+    let server = signed_in(1).await;
     let mut client = server.connect("/ws/kelly/monitoring").await.unwrap();
     let ends = now().timestamp() + 1;
     assert_eq!(client.message_of("welcome").await["expires_at"], ends);
@@ -327,18 +305,45 @@ async fn a_token_that_ends_is_told_and_ends_the_socket() {
     assert_eq!(server.stop().await, Drained::Complete);
 }
 
+/// Clocks may differ, so a token is taken for a little longer than it says. A connection would end as it begins, again and again.
+#[tokio::test]
+async fn a_token_that_has_ended_opens_nothing() {
+    let server = signed_in(0).await;
+    assert_eq!(server.connect("/ws/kelly/monitoring").await.err(), Some(401));
+    let path = "/api/v1/kelly/live/events?rooms=activity_feed";
+    let refused = server.api.send_as(&viewer(0), "GET", path, &[], Body::empty()).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (401, "token_expired".to_owned()));
+    assert_eq!(server.stop().await, Drained::Complete);
+}
+
+/// Between the look at the newer token and its adoption: what was withdrawn then is told to who has the one before.
+#[tokio::test]
+async fn a_newer_token_that_was_withdrawn_meanwhile_ends_the_socket() {
+    let server = signed_in(30).await;
+    let mut client = server.follow(&["activity_feed"]).await;
+    client.message_of("activity_snapshot").await;
+    *server.api.authenticate.refused.lock().unwrap() = Some(Refusal::Revoked);
+    let newer = server.api.authenticate.token_of(&viewer(60));
+    client.send(json!({"type": "refresh_token", "token": newer})).await;
+    client.ends_with(Close::Forbidden).await;
+    assert_eq!(server.stop().await, Drained::Complete);
+}
+
 #[tokio::test]
 async fn a_newer_token_changes_what_is_permitted() {
-    let (server, _) = signed_in(Some(30)).await;
+    let server = signed_in(30).await;
     let mut client = server.follow(&["activity_feed", "interventions_monitoring"]).await;
     client.message_of("activity_snapshot").await;
-    for (token, code) in [("nonsense", "token_refused"), ("other", "token_refused")] {
-        client.send(json!({"type": "refresh_token", "id": token, "token": token})).await;
+    let token_of = |identity: &Identity| server.api.authenticate.token_of(identity);
+    let another = token_of(&Identity { subject: "another".into(), ..viewer(60) });
+    for token in ["nonsense", &another] {
+        client.send(json!({"type": "refresh_token", "id": 7, "token": token})).await;
         let error = client.message_of("error").await;
-        assert_eq!((&error["id"], &error["code"]), (&token.into(), &code.into()));
+        assert_eq!((&error["id"], &error["code"]), (&7.into(), &"token_refused".into()));
     }
-    client.send(json!({"type": "refresh_token", "id": 1, "token": "worker"})).await;
-    let refreshed = json!({"type": "token_refreshed", "id": 1, "expires_at": null});
+    let worker = Identity { roles: Roles::of(&[Role::Worker]), ..viewer(3_600) };
+    client.send(json!({"type": "refresh_token", "id": 1, "token": token_of(&worker)})).await;
+    let refreshed = json!({"type": "token_refreshed", "id": 1, "expires_at": worker.expires_at});
     assert_eq!(client.message_of("token_refreshed").await, refreshed);
     let left = json!({"type": "unsubscribed", "rooms": ["activity_feed"], "reason": "forbidden"});
     assert_eq!(client.message().await, left);
@@ -351,17 +356,17 @@ async fn a_newer_token_changes_what_is_permitted() {
 
 #[tokio::test]
 async fn a_token_that_is_withdrawn_ends_sockets_and_streams() {
-    let (server, tokens) = signed_in(None).await;
+    let server = signed_in(3_600).await;
     let client = server.follow(&["activity_feed"]).await;
     let path = "/api/v1/kelly/live/events?rooms=activity_feed";
     let mut events = Events::open(&server.api, path, None).await;
     assert_eq!(events.next().await.unwrap().1["type"], "welcome");
     // Somebody else's.
-    tokens.withdrawn.send_modify(|count| *count += 1);
+    server.api.authenticate.changed.send_modify(|count| *count += 1);
     let mut other = server.follow(&["activity_feed"]).await;
     assert_eq!(other.message().await["type"], "subscribed");
-    tokens.in_force.store(false, Ordering::Release);
-    tokens.withdrawn.send_modify(|count| *count += 1);
+    *server.api.authenticate.refused.lock().unwrap() = Some(Refusal::Revoked);
+    server.api.authenticate.changed.send_modify(|count| *count += 1);
     client.ends_with(Close::Forbidden).await;
     other.ends_with(Close::Forbidden).await;
     let mut last = Value::Null;
@@ -376,34 +381,74 @@ async fn a_token_that_is_withdrawn_ends_sockets_and_streams() {
 
 #[tokio::test]
 async fn a_user_has_so_many_sockets() {
-    let server = Server::start(LiveSettings { max_of_a_user: 2, ..LiveSettings::default() }).await;
+    let live = LiveSettings { max_of_a_user: 2, ..LiveSettings::default() };
+    let server = Server::start_for(live, viewer(3_600)).await;
     let first = server.connect("/ws/kelly/monitoring").await.unwrap();
     let second = server.connect("/ws/kelly/monitoring").await.unwrap();
     assert_eq!(server.connect("/ws/kelly/monitoring").await.err(), Some(429));
-    let other = Identity { subject: "another".into(), ..everything() };
+    let other = Identity { subject: "another".into(), ..viewer(3_600) };
     let path = "/api/v1/kelly/live/events?rooms=activity_feed";
     let streams = server.api.send_as(&other, "GET", path, &[], Body::empty()).await;
     assert_eq!(streams.status, 200, "others have their own");
     first.close().await;
     assert!(server.connect("/ws/kelly/monitoring").await.is_ok());
-    drop(second);
+    // Where nobody signs in, everybody is one: nobody is counted, up to the bound of all.
+    let everybody = Identity { expires_at: None, ..viewer(0) };
+    let mut sockets = Vec::new();
+    for _ in 0..5 {
+        sockets.push(server.connect_as(&everybody, "/ws/kelly/monitoring").await.unwrap());
+    }
+    drop((second, sockets));
     assert_eq!(server.stop().await, Drained::Complete);
 }
 
 #[tokio::test]
-async fn figures_come_at_once_and_again_and_again() {
-    let figures_interval = Duration::from_millis(20);
-    let server = Server::start(LiveSettings { figures_interval, ..LiveSettings::default() }).await;
+async fn figures_come_at_once_and_again_when_they_change() {
+    let often = Duration::from_millis(20);
+    let settings = LiveSettings { figures_interval: often, ping_interval: often, ..LiveSettings::default() };
+    let server = Server::start(settings).await;
     let mut client = server.follow(&["monitoring_dashboard"]).await;
     let first = client.message_of("metrics_update").await;
     assert_eq!((&first["offset"], &first["partial"]), (&1.into(), &false.into()));
     let overview = server.api.get("/api/v1/kelly/monitoring/metrics").await.json();
     assert_eq!(first["data"], overview);
+    // Nothing has changed: that is told, and nothing else.
+    for _ in 0..20 {
+        let told = client.message().await;
+        assert_eq!((&told["type"], &told["offsets"]), (&"position".into(), &json!([1])));
+    }
+    let mut other = overview.as_object().unwrap().clone();
+    other.insert("alert_count".to_owned(), 99.into());
+    server.api.hub.publish_figures(&Accounts::All, other);
     let second = client.message_of("metrics_update").await;
-    assert_eq!((&second["offset"], &second["partial"]), (&2.into(), &true.into()));
-    assert_eq!(second["data"], json!({}), "nothing has changed");
+    assert_eq!((&second["data"], &second["partial"]), (&json!({"alert_count": 99}), &true.into()));
+    let third = client.message_of("metrics_update").await;
+    let changed = json!({"alert_count": overview["alert_count"]});
+    assert_eq!((&third["data"], &third["offset"]), (&changed, &3.into()), "as they are computed again");
     // Nobody looks any more: nothing is asked of the store.
     drop(client);
+    assert_eq!(server.stop().await, Drained::Complete);
+}
+
+/// The store takes long for one set of accounts, and that for ever.
+#[tokio::test]
+async fn figures_that_take_long_keep_no_others_waiting() {
+    let gate = Arc::new(Semaphore::new(0));
+    let live = LiveSettings { figures_interval: Duration::from_millis(20), ..LiveSettings::default() };
+    let setup = Setup { live, queries: Fate::HeldWith("slow", gate.clone()), ..Setup::default() };
+    let slow = identity(Roles::of(&[Role::Viewer]), Accounts::only(["slow"]).unwrap());
+    let server = Server::start_with(setup, slow).await;
+    let mut waiting = server.follow(&["monitoring_dashboard"]).await;
+    waiting.message_of("subscribed").await;
+    while server.api.queries.asked.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let mut other = server.connect_as(&everything(), "/ws/kelly/monitoring").await.unwrap();
+    other.send(json!({"type": "subscribe", "rooms": ["monitoring_dashboard"]})).await;
+    other.message_of("metrics_update").await;
+    gate.add_permits(1);
+    waiting.message_of("metrics_update").await;
+    drop((waiting, other));
     assert_eq!(server.stop().await, Drained::Complete);
 }
 
@@ -496,6 +541,35 @@ async fn a_stop_closes_sockets_with_a_code_and_waits_for_them() {
     for client in clients {
         client.ends_with(Close::ShuttingDown).await;
     }
+    assert_eq!(stopping.await.unwrap(), Drained::Complete);
+    assert_eq!(live.open(), 0);
+}
+
+/// More than are closed at once, and streams of server-sent events among them.
+#[tokio::test]
+async fn however_many_there_are_a_stop_closes_all_of_them() {
+    let server = Server::start(LiveSettings::default()).await;
+    let path = "/api/v1/kelly/live/events?rooms=activity_feed";
+    let mut streams = Vec::new();
+    let mut sockets = Vec::new();
+    for number in 0..250 {
+        if number % 5 == 0 {
+            streams.push(Events::open(&server.api, path, None).await);
+        } else {
+            sockets.push(server.connect("/ws/kelly/monitoring").await.unwrap());
+        }
+    }
+    let live = server.api.live.clone();
+    let stopping = tokio::spawn(server.stop());
+    let ends = sockets.into_iter().map(|socket| socket.ends_with(Close::ShuttingDown));
+    let streams = streams.into_iter().map(|mut stream| async move {
+        let mut last = Value::Null;
+        while let Some((_, message)) = stream.next().await {
+            last = message;
+        }
+        assert_eq!(last["code"], Close::ShuttingDown.code());
+    });
+    tokio::join!(join_all(ends), join_all(streams));
     assert_eq!(stopping.await.unwrap(), Drained::Complete);
     assert_eq!(live.open(), 0);
 }
@@ -602,4 +676,26 @@ async fn the_same_rooms_come_as_server_sent_events() {
         closing = Some(message);
     }
     assert_eq!(closing, Some(json!({"type": "closing", "code": 4000, "reason": "shutting_down"})));
+}
+
+/// Nothing comes for it while others fill what is kept: the id that a browser comes back with moves all the same.
+#[tokio::test]
+async fn a_quiet_stream_is_told_where_it_is() {
+    let ping_interval = Duration::from_millis(20);
+    let live = LiveSettings { ping_interval, ..LiveSettings::default() };
+    let api = Api::new(Setup { live, ..Setup::default() });
+    api.hub.begin("e", &[0, 0], ResetReason::OtherEpoch);
+    let mut events = Events::open(&api, "/api/v1/kelly/live/events?rooms=conversation:1", None).await;
+    while events.next().await.unwrap().1["type"] != "activity_snapshot" {}
+    for offset in 0..7 {
+        publish(&api.hub, 1, offset, "a", "another");
+    }
+    let moved = loop {
+        let (id, message) = events.next().await.unwrap();
+        assert_eq!(message["type"], "position");
+        if message["offsets"] == json!([0, 7]) {
+            break id;
+        }
+    };
+    assert_eq!(moved.as_deref(), Some("conversation%3a1=e:0,7"));
 }

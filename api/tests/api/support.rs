@@ -16,7 +16,7 @@ use kelly_api::rates::OwnCounts;
 use kelly_api::{
     Accept, Accepted, AppState, Authenticate, Credentials, Door, Expose, Health, IngestPerformance,
     LatencyBook, Limits, Live, LiveSettings, ManageAccess, Measure, MetricsForm, NotAccepted, NotKept,
-    NotSignedIn, Part, PartStatus, Proof, Queries, Rights, RowKind, Settings, SignInCode, Submission, router,
+    NotSignedIn, Part, PartStatus, Proof, Queries, RowKind, Settings, SignInCode, Submission, router,
 };
 use kelly_auth::{Accounts, Denied, Identity, Refusal, Role, Roles, Session, Target};
 use kelly_live::{Bounds, Hub};
@@ -51,6 +51,8 @@ pub(crate) enum Fate<E> {
     Never,
     /// Answers once there is a permit.
     Held(Arc<Semaphore>),
+    /// The same for what is asked with this text in it; others are answered at once.
+    HeldWith(&'static str, Arc<Semaphore>),
     Panic,
 }
 
@@ -60,7 +62,7 @@ impl<E> Fate<E> {
             Self::Answer => Ok(answer),
             Self::Fail(error) => Err(error()),
             Self::Never => std::future::pending().await,
-            Self::Held(gate) => {
+            Self::Held(gate) | Self::HeldWith(_, gate) => {
                 let _permit = gate.acquire().await;
                 Ok(answer)
             }
@@ -77,8 +79,9 @@ pub(crate) struct FakeQueries {
 
 impl FakeQueries {
     async fn answer<T>(&self, asked: String, answer: T) -> Result<T, QueryError> {
+        let is_held = !matches!(&self.fate, Fate::HeldWith(text, _) if !asked.contains(text));
         self.asked.lock().unwrap().push(asked);
-        self.fate.befall(answer).await
+        if is_held { self.fate.befall(answer).await } else { Ok(answer) }
     }
 }
 
@@ -201,12 +204,13 @@ pub(crate) const SESSION: &str = "a-session";
 
 /// Signs an administrator in, and refuses as its credentials say.
 pub(crate) struct FakeAuthenticate {
-    changed: watch::Sender<u64>,
+    pub(crate) changed: watch::Sender<u64>,
     /// Users whose tokens are `user-` and their place here.
     users: Mutex<Vec<Identity>>,
     pub(crate) closed: Mutex<Vec<Identity>>,
     denied: Mutex<Denied>,
-    refused: Mutex<Option<Refusal>>,
+    /// Why no caller is signed in any more.
+    pub(crate) refused: Mutex<Option<Refusal>>,
 }
 
 impl FakeAuthenticate {
@@ -348,7 +352,6 @@ pub(crate) struct Setup {
     pub(crate) health_answers: bool,
     pub(crate) limits: Limits,
     pub(crate) live: LiveSettings,
-    pub(crate) rights: Option<Arc<dyn Rights>>,
     pub(crate) clock: fn() -> DateTime<Utc>,
 }
 
@@ -361,7 +364,6 @@ impl Default for Setup {
             health_answers: true,
             limits: Limits::default(),
             live: LiveSettings::default(),
-            rights: None,
             clock: now,
         }
     }
@@ -398,11 +400,7 @@ impl Api {
             answers: setup.health_answers,
             looks: AtomicU32::new(0),
         });
-        let live = Live::new(hub.clone(), setup.live);
-        let live = Arc::new(match setup.rights {
-            Some(rights) => live.with_rights(rights),
-            None => live,
-        });
+        let live = Arc::new(Live::new(hub.clone(), setup.live));
         let router = router(AppState {
             queries: queries.clone(),
             acceptor: accept.clone(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::FutureExt;
 use kelly_schemas::Limits;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::bounds::Bounds;
 use crate::event::events_of;
+use crate::ring::Beginning;
 
 /// Small enough for a few events to be too many.
 const NARROW: Bounds = Bounds {
@@ -83,7 +85,7 @@ fn a_position_comes_first_then_a_snapshot_then_what_is_new() {
         messages.iter().map(|m| json!([m["partition"], m["offset"], m["row"], m["next"]])).collect();
     assert_eq!(places, [json!([1, 1, 0, {"offset": 1, "row": 1}]), json!([1, 1, 1, 2])]);
     assert_eq!((&messages[0]["room"], &messages[0]["epoch"]), (&"activity_feed".into(), &"e".into()));
-    assert_eq!(connection.position_text(), "activity_feed=e:1,2");
+    assert_eq!(connection.position_text().as_deref(), Some("activity_feed=e:1,2"));
 }
 
 #[test]
@@ -158,7 +160,7 @@ fn who_does_not_keep_up_is_closed_and_resumes() {
     assert!(slow.is_too_far_behind());
     let progress = slow.next(Instant::now(), usize::MAX, &mut |_| panic!("nothing comes before the close"));
     assert_eq!(progress, Progress::Close(Close::SlowConsumer));
-    let position = Position::read_all(&slow.position_text()).unwrap();
+    let position = Position::read_all(&slow.position_text().unwrap()).unwrap();
     let mut again = Connection::new(&hub, Accounts::All);
     let at = position.get(&Room::ActivityFeed).cloned();
     again.subscribe(None, vec![Resume { room: Room::ActivityFeed, at }], Instant::now());
@@ -222,6 +224,100 @@ fn a_position_that_is_not_reached_in_time_is_reset() {
     let mut types = Vec::new();
     connection.next(deadline, usize::MAX, &mut |message| types.push(parsed(&message)["type"].clone()));
     assert_eq!(types, ["reset", "position", "activity_snapshot"]);
+}
+
+/// The wait for a position that another instance had reached begins when this one has read what was there.
+#[test]
+fn reading_the_backlog_is_no_part_of_the_wait() {
+    let hub = Arc::new(Hub::new(NARROW, "p"));
+    hub.begin_with_backlog("e", &[Beginning { read_from: 0, live_from: 2 }], ResetReason::OtherEpoch);
+    let began = Instant::now();
+    let mut connection = Connection::new(&hub, Accounts::All);
+    let at = Some(Position { epoch: "e".into(), offsets: vec![Place::at(3)] });
+    connection.subscribe(None, vec![Resume { room: Room::ActivityFeed, at }], began);
+    let mut look = |now: Instant| {
+        let mut types = Vec::new();
+        connection.next(now, usize::MAX, &mut |message| types.push(parsed(&message)["type"].clone()));
+        (types, connection.look_again_at())
+    };
+    let late = began + 10 * AHEAD;
+    assert_eq!(look(late), (Vec::new(), Some(late + AHEAD)));
+    (0..2).for_each(|offset| publish(&hub, 0, offset, &[Some(("a", "1"))]));
+    assert_eq!(look(late).0, Vec::<Value>::new());
+    assert_eq!(look(late + AHEAD).0, ["reset", "position", "activity_snapshot"]);
+}
+
+/// Two partitions are read one after the other: a snapshot of half of them would lack events that nothing else brings.
+#[test]
+fn a_snapshot_waits_for_the_whole_backlog() {
+    let hub = Arc::new(Hub::new(NARROW, "p"));
+    let beginnings = [0, 0].map(|read_from| Beginning { read_from, live_from: 2 });
+    hub.begin_with_backlog("e", &beginnings, ResetReason::OtherEpoch);
+    let mut one = Connection::new(&hub, Accounts::All);
+    let mut all = Connection::new(&hub, Accounts::All);
+    let room = Room::Conversation("2".into());
+    assert_eq!(enter(&mut one, std::slice::from_ref(&room)).len(), 1);
+    assert_eq!(enter(&mut all, &[Room::ActivityFeed])[0]["rooms"][0]["offsets"], json!([2, 2]));
+    assert_eq!(one.position_text().as_deref(), Some(""), "who comes back gets its snapshot");
+    // News of one partition, before the other's backlog.
+    (0..3).for_each(|offset| publish(&hub, 0, offset, &[Some(("a", "1"))]));
+    assert!(all_of(&mut all).is_empty() && all_of(&mut one).is_empty());
+    let woken = one.woken();
+    while woken.notified().now_or_never().is_some() {}
+    (0..2).for_each(|offset| publish(&hub, 1, offset, &[Some(("b", "1"))]));
+    assert!(woken.notified().now_or_never().is_some(), "also where nothing is of its room");
+    let snapshot = &all_of(&mut one)[0];
+    assert_eq!((&snapshot["room"], &snapshot["data"]["events"]), (&room.name().into(), &json!([])));
+    let messages = all_of(&mut all);
+    let places: Vec<Value> =
+        messages.iter().map(|m| json!([m["type"], m["partition"], m["offset"]])).collect();
+    assert_eq!(places, [json!(["activity_snapshot", null, null]), json!(["activity_event", 0, 2])]);
+    let accounts: Vec<&Value> =
+        messages[0]["data"]["events"].as_array().unwrap().iter().map(|event| &event["account_id"]).collect();
+    assert_eq!(accounts, ["b", "b", "a"], "the newest three before its position");
+}
+
+/// The backlog may be more than the ring holds, and than may wait for who is slow.
+#[test]
+fn a_backlog_closes_nobody() {
+    let hub = Arc::new(Hub::new(NARROW, "p"));
+    hub.begin_with_backlog("e", &[Beginning { read_from: 0, live_from: 30 }], ResetReason::OtherEpoch);
+    let mut connection = Connection::new(&hub, Accounts::All);
+    enter(&mut connection, &[Room::ActivityFeed]);
+    for offset in 0..29 {
+        publish(&hub, 0, offset, &[Some(("a", "1"))]);
+        assert!(!connection.is_too_far_behind());
+    }
+    publish(&hub, 0, 29, &[Some(("a", "1"))]);
+    publish(&hub, 0, 30, &[Some(("a", "1"))]);
+    let messages = all_of(&mut connection);
+    assert_eq!((messages.len(), &messages[1]["offset"]), (2, &30.into()));
+}
+
+#[test]
+fn figures_asked_for_beside_the_updates_are_overtaken_by_the_next() {
+    let hub = hub(NARROW, 1);
+    let figures = |value: u32| json!({"alert_count": value, "system_load": 1.0}).as_object().unwrap().clone();
+    let mut connection = Connection::new(&hub, Accounts::All);
+    enter(&mut connection, &[Room::Dashboard]);
+    hub.publish_figures(&Accounts::All, figures(1));
+    assert_eq!(all_of(&mut connection)[0]["data"]["alert_count"], 1);
+    let asked = serde_json::value::to_raw_value(&figures(2)).unwrap();
+    let answer = parsed(&connection.figures_answer(None, asked));
+    assert_eq!((&answer["data"]["alert_count"], &answer["partial"]), (&2.into(), &false.into()));
+    assert!(all_of(&mut connection).is_empty(), "nothing newer yet");
+    // As the update before; the client shows something else.
+    hub.publish_figures(&Accounts::All, figures(1));
+    let message = &all_of(&mut connection)[0];
+    assert_eq!((&message["data"]["alert_count"], &message["partial"]), (&1.into(), &false.into()));
+    // Nothing has changed: nothing is sent, and the position says that this is the newest.
+    hub.publish_figures(&Accounts::All, figures(1));
+    assert!(all_of(&mut connection).is_empty());
+    let told = parsed(&connection.tell_positions()[0]);
+    assert_eq!(
+        told,
+        json!({"type": "position", "room": "monitoring_dashboard", "epoch": "p", "offsets": [1]})
+    );
 }
 
 /// Records of the log, by partition.

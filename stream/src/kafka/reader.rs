@@ -22,6 +22,8 @@ pub(super) struct KafkaReader {
     topic: Arc<str>,
     /// The next offset to hand over, by partition.
     next: Vec<u64>,
+    /// Where the client said it was when an error came in a record's place, by partition: that counts the error as a record.
+    misleading: Vec<Option<u64>>,
     request_timeout: Duration,
 }
 
@@ -31,8 +33,13 @@ impl KafkaReader {
             .reader()
             .create_with_context(LoggingContext)
             .map_err(|error| config.not_created(format!("read {}", spec.topic), error))?;
-        let reader =
-            Self { client, topic: spec.topic, next: spec.offsets, request_timeout: config.request_timeout };
+        let reader = Self {
+            client,
+            topic: spec.topic,
+            misleading: vec![None; spec.offsets.len()],
+            next: spec.offsets,
+            request_timeout: config.request_timeout,
+        };
         reader.assign()?;
         Ok(reader)
     }
@@ -80,8 +87,32 @@ impl KafkaReader {
         Ok(gaps)
     }
 
+    /// Goes on behind offsets that hold no record for a reader of what is committed: the client takes the markers of
+    /// transactions from its queue without handing them over. To be asked when it had nothing to hand over.
+    fn pass_over(&mut self, sink: &mut dyn RecordSink) -> Result<()> {
+        let taken_to = self.taken_to()?;
+        for (number, taken_to) in (0..).zip(taken_to) {
+            let index = number as usize;
+            let (Some(next), Some(taken_to)) = (self.next.get_mut(index), taken_to) else { continue };
+            if taken_to > *next && self.misleading.get(index).copied().flatten() != Some(taken_to) {
+                *next = taken_to;
+                sink.passed(&self.partition(number), taken_to);
+            }
+        }
+        Ok(())
+    }
+
+    /// Up to where the client has taken each partition from its queue, as it says.
+    fn taken_to(&self) -> Result<Vec<Option<u64>>> {
+        let partitions: Vec<TopicPartition> =
+            (0..self.next.len() as u32).map(|number| self.partition(number)).collect();
+        batch::taken_to(&self.client, partitions.iter())
+            .map_err(|error| failure("ask how far partitions are read", error))
+    }
+
     /// What an error means that came in a record's place. Returns whether a gap was met.
     fn meet(&mut self, error: KafkaError, sink: &mut dyn RecordSink) -> Result<bool> {
+        self.misleading = self.taken_to()?;
         match error.rdkafka_error_code() {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => self.begin_anew(sink),
             Some(code) if heals_itself(code) => {
@@ -100,13 +131,17 @@ impl Reader for KafkaReader {
     fn poll(&mut self, max_wait: Duration, max_records: usize, sink: &mut dyn RecordSink) -> Result<usize> {
         let deadline = Instant::now() + max_wait;
         let mut handed_over = 0;
+        let mut is_at_end = false;
         while handed_over < max_records && sink.has_room() {
             let wait = match handed_over {
                 0 => deadline.saturating_duration_since(Instant::now()),
                 _ => Duration::ZERO,
             };
             let error = match self.client.poll(wait) {
-                None if handed_over > 0 || Instant::now() >= deadline => break,
+                None if handed_over > 0 || Instant::now() >= deadline => {
+                    is_at_end = true;
+                    break;
+                }
                 None => continue,
                 Some(Ok(message)) => {
                     let record = Message::of(&message).record();
@@ -124,6 +159,9 @@ impl Reader for KafkaReader {
             if self.meet(error, sink)? {
                 break;
             }
+        }
+        if is_at_end {
+            self.pass_over(sink)?;
         }
         Ok(handed_over)
     }

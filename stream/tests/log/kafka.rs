@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::support::{
-    self, Diary, Event, Stage, admin, client_config, group_of, place, poll_until, read, record, spec,
+    self, Diary, Event, Notes, Stage, admin, client_config, group_of, place, poll_until, read, record, spec,
 };
 use kelly_harness::{KafkaBroker, free_port, unique};
-use kelly_stream::{Commit, Consumer, KafkaConfig, KafkaLog, Log, LogError, Start};
+use kelly_stream::{Commit, Consumer, KafkaConfig, KafkaLog, Log, LogError, ReaderSpec, Start};
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 
@@ -108,6 +108,38 @@ async fn aborted_transactions_and_their_marks_are_no_records_and_no_gaps() {
     let offsets: Vec<u64> = diary.records().iter().map(|record| record.offset).collect();
     assert_eq!(offsets, [0, 4, 6]);
     assert!(!diary.events.iter().any(|event| matches!(event, Event::Gap { .. })));
+}
+
+/// The same for a reader in no group, which sees no more of transactions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_transactions_leave_is_passed_by_a_reader_too() {
+    let stage = Stage::kafka();
+    let topic = stage.topic(1).await;
+    let producer = Transactions::start();
+    let mut reader = stage.log.reader(ReaderSpec { topic: topic.clone(), offsets: vec![0] }).unwrap();
+    let mut notes = Notes::default();
+    let mut until = |next: u64| {
+        while !notes.0.events.iter().any(|event| matches!(event, Event::Passed(passed) if *passed == next)) {
+            reader.poll(Duration::from_millis(100), 100, &mut notes).unwrap();
+        }
+        notes.0.texts()
+    };
+    producer.begin(&topic, "one");
+    producer.end(true);
+    assert_eq!(until(2), ["one"]);
+    producer.begin(&topic, "lost");
+    producer.end(false);
+    assert_eq!(until(4), ["one"]);
+    stage.log.append(vec![record(&topic, Some(0), "two")]).await.unwrap();
+    producer.begin(&topic, "three");
+    producer.end(true);
+    assert_eq!(until(7), ["one", "two", "three"]);
+    let next = notes.0.events.iter().map(|event| match event {
+        Event::Record(record) => record.offset + 1,
+        Event::Passed(next) => *next,
+        other => panic!("{other:?}"),
+    });
+    assert!(next.is_sorted_by(|before, after| before < after), "{:?}", notes.0.events);
 }
 
 /// Markers and aborted records behind the last record: whoever reads goes on behind them, at once and when it is

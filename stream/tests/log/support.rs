@@ -247,6 +247,10 @@ impl RecordSink for Notes {
     fn record(&mut self, record: Record<'_>) {
         self.0.events.push(Event::Record(Kept::of(&record)));
     }
+
+    fn passed(&mut self, _partition: &TopicPartition, next: u64) {
+        self.0.events.push(Event::Passed(next));
+    }
 }
 
 /// The same with room for so many records more.

@@ -42,6 +42,11 @@ pub fn token(data: &Path) -> Option<String> {
     token_of(data, &User::with(Role::Admin))
 }
 
+/// A token of one of many viewers.
+pub fn viewers_token(data: &Path, number: usize) -> Option<String> {
+    token_of(data, &User { subject: format!("viewer-{number}"), ..User::with(Role::Viewer) })
+}
+
 /// A token of this user.
 pub fn token_of(data: &Path, user: &User) -> Option<String> {
     let text = fs::read_to_string(secret_file(data)).ok()?;

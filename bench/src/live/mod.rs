@@ -28,6 +28,8 @@ const RECORD_PATH: &str = "/api/v1/kelly/monitoring/activity/record";
 const EVENT_TYPE: &str = "bench_live";
 /// How long the last event may take to reach everybody.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Sockets of one user: as many as one may have.
+const SOCKETS_OF_A_USER: usize = 10;
 /// Sockets that are opened at once.
 const OPENED_AT_ONCE: usize = 50;
 
@@ -72,11 +74,13 @@ pub async fn run(options: &Options) -> Result<Report> {
     let begun = Instant::now();
     let (ended, mut end) = mpsc::channel(1);
     let mut opening = tokio::task::JoinSet::new();
-    for _ in 0..options.sockets {
+    for number in 0..options.sockets {
         if opening.len() >= OPENED_AT_ONCE {
             follow(opening.join_next().await, &times, begun, &ended)?;
         }
-        opening.spawn(open(kelly.url("/ws/kelly/monitoring"), kelly.address(), kelly.token()?));
+        // A user has so many sockets and no more.
+        let token = kelly.token_of(number / SOCKETS_OF_A_USER)?;
+        opening.spawn(open(kelly.url("/ws/kelly/monitoring"), kelly.address(), token));
     }
     while let Some(opened) = opening.join_next().await {
         follow(Some(opened), &times, begun, &ended)?;
