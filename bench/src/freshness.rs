@@ -361,6 +361,16 @@ impl Sending {
         Self { sent, stop, task }
     }
 
+    /// A steady producer to Kafka, one metric a message, for what is measured beside it.
+    pub async fn to_kafka(
+        log: Arc<KafkaLog>,
+        per_second: u64,
+        metric_json: fn(u64, i64) -> String,
+    ) -> Result<Self> {
+        let partitions = log.partitions(Stream::Metrics.topic()).await?;
+        Ok(Self::start(Way::Kafka { log, partitions }, per_second, metric_json, None))
+    }
+
     /// A steady producer over HTTP to `kelly`, for what is measured beside it; of a number and a time comes a metric.
     pub fn beside(kelly: &Kelly, per_second: u64, metric_json: fn(u64, i64) -> String) -> Result<Self> {
         let client = kelly.client()?;

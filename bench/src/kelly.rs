@@ -22,6 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is asked whether it is ready.
 const ASK_EVERY: Duration = Duration::from_millis(5);
 
+/// The limits are on, and wide enough for one user who is the whole load.
+const WIDE_LIMITS: [(&str, &str); 3] = [
+    ("KELLY_LIMIT_REQUESTS_PER_MINUTE", "1000000000"),
+    ("KELLY_LIMIT_RECORDED_ROWS_PER_MINUTE", "4000000000"),
+    ("KELLY_LIMIT_RECORDED_BYTES_PER_MINUTE", "1024GiB"),
+];
+
 /// One running `kelly`; killed when it is dropped, and its engine with it.
 pub struct Kelly {
     child: Child,
@@ -34,6 +41,12 @@ pub struct Kelly {
 impl Kelly {
     /// Starts one on a fresh directory and waits until it is ready.
     pub async fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
+        let directory = TempDir::with_prefix("kelly-bench-").context("creating kelly's directory")?;
+        Self::start_in(directory, arguments, &[&WIDE_LIMITS, environment].concat()).await
+    }
+
+    /// The same with the limits on users that Kelly has by itself.
+    pub async fn start_with_own_limits(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let directory = TempDir::with_prefix("kelly-bench-").context("creating kelly's directory")?;
         Self::start_in(directory, arguments, environment).await
     }
@@ -64,10 +77,6 @@ impl Kelly {
             .envs(environment.iter().copied())
             .env("KELLY_LISTEN", address.to_string())
             .env("KELLY_DATA", directory.path())
-            // The limits are on, and wide enough for one user who is the whole load.
-            .env("KELLY_LIMIT_REQUESTS_PER_MINUTE", "1000000000")
-            .env("KELLY_LIMIT_RECORDED_ROWS_PER_MINUTE", "4000000000")
-            .env("KELLY_LIMIT_RECORDED_BYTES_PER_MINUTE", "1024GiB")
             .env("RUST_LOG", "warn")
             .current_dir(directory.path())
             .stdin(Stdio::null())
@@ -120,9 +129,19 @@ impl Kelly {
         sign_in::viewers_token(self.data(), number).context("kelly has made no secret to sign in with")
     }
 
+    /// A token of one of many users who may record.
+    pub fn producers_token(&self, number: usize) -> Result<String> {
+        sign_in::producers_token(self.data(), number).context("kelly has made no secret to sign in with")
+    }
+
     /// An HTTP client that is signed in.
     pub fn client(&self) -> Result<reqwest::Client> {
-        let mut header = HeaderValue::try_from(format!("Bearer {}", self.token()?))?;
+        self.client_with(&self.token()?)
+    }
+
+    /// One that brings this token.
+    pub fn client_with(&self, token: &str) -> Result<reqwest::Client> {
+        let mut header = HeaderValue::try_from(format!("Bearer {token}"))?;
         header.set_sensitive(true);
         let headers = HeaderMap::from_iter([(AUTHORIZATION, header)]);
         Ok(reqwest::Client::builder().no_proxy().default_headers(headers).build()?)
@@ -187,7 +206,7 @@ impl Kelly {
     /// The same, and starts it again on the same directory.
     pub async fn restart(self, arguments: &[&str]) -> Result<Self> {
         let directory = self.end_keeping().await?;
-        Self::start_in(directory, arguments, &[]).await
+        Self::start_in(directory, arguments, &WIDE_LIMITS).await
     }
 
     async fn end_keeping(mut self) -> Result<TempDir> {

@@ -2,6 +2,7 @@
 //! standard error and one JSON object as the last line of standard output.
 
 mod chaos;
+mod flood;
 mod freshness;
 mod http_load;
 mod idle;
@@ -48,8 +49,10 @@ enum Bench {
     Freshness(freshness::Options),
     /// Answer the detailed endpoint's question over 30 days, 60 metrics and 200 accounts
     Query(query::Options),
-    /// Broadcast events to a thousand WebSockets
+    /// Broadcast events to a thousand WebSockets, hold ten thousand, cut and stall them
     Live(live::Options),
+    /// Ask and record while another user floods
+    Flood(flood::Options),
     /// Memory, CPU time and readiness of a `kelly up` nobody uses
     Idle(idle::Options),
     /// Bytes of thirty days of the demo's traffic
@@ -83,6 +86,7 @@ enum Name {
     Freshness,
     Query,
     Live,
+    Flood,
     Storage,
     Chaos,
 }
@@ -97,6 +101,7 @@ async fn main() -> Result<ExitCode> {
         Bench::Freshness(options) => freshness::run(options).await?,
         Bench::Query(options) => query::run(options).await?,
         Bench::Live(options) => live::run(options).await?,
+        Bench::Flood(options) => flood::run(options).await?,
         Bench::Idle(options) => idle::run(options).await?,
         Bench::Storage(options) => storage::run(options).await?,
         Bench::Chaos(options) => chaos::run(options).await?,
@@ -123,6 +128,7 @@ async fn all(options: &All, only_json: bool) -> Result<ExitCode> {
             Name::Freshness => freshness::run(&freshness::Options::default()).await,
             Name::Query => query::run(&query::Options::default()).await,
             Name::Live => live::run(&live::Options::default()).await,
+            Name::Flood => flood::run(&flood::Options::default()).await,
             Name::Storage => storage::run(&storage::Options::default()).await,
             Name::Chaos => chaos::run(&chaos::Options::default()).await,
         };

@@ -12,8 +12,8 @@ use crate::store::{FreshStore, Overrides};
 use crate::{Report, machine};
 
 /// The order of benchmarks in the file; others follow.
-const ORDER: [&str; 9] =
-    ["ingest", "peers", "record", "freshness", "query", "live", "idle", "storage", "chaos"];
+const ORDER: [&str; 10] =
+    ["ingest", "peers", "record", "freshness", "query", "live", "flood", "idle", "storage", "chaos"];
 const FILE: &str = "results.json";
 const PAGE: &str = "results.md";
 

@@ -1,252 +1,241 @@
-//! Live push: many sockets, few broadcasts. Events are recorded over HTTP at a fixed rate, whatever comes of them, and each
-//! socket notes when it has which.
+//! Live push: many sockets and few broadcasts, many that are held, some that do not read, all that come back at once, and the
+//! way of an event through Kafka beside a load of metrics.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod produced;
+mod sockets;
+mod storm;
+
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use clap::Args;
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
 use comfy_table::Table as TextTable;
-use futures_util::{SinkExt, StreamExt};
-use hdrhistogram::Histogram;
+use futures_util::StreamExt;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+pub use self::sockets::Way;
+use self::sockets::{Events, Socket, milliseconds};
 use crate::kelly::{Kelly, resident_mib};
 use crate::processes::CpuWatch;
 use crate::{Report, machine};
 
-/// Where events are recorded.
-const RECORD_PATH: &str = "/api/v1/kelly/monitoring/activity/record";
-/// The type of the events that are counted.
-const EVENT_TYPE: &str = "bench_live";
-/// How long the last event may take to reach everybody.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Sockets of one user: as many as one may have.
-const SOCKETS_OF_A_USER: usize = 10;
-/// Sockets that are opened at once.
-const OPENED_AT_ONCE: usize = 50;
+const WARM_UP_SECONDS: u64 = 2;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Case {
+    /// Ten events a second
+    Ten,
+    /// Fifty events a second
+    Fifty,
+    /// Ten times as many sockets, one event a second
+    Held,
+    /// Fifty events a second, and one more socket in a hundred that does not read
+    Stalled,
+    /// All are cut at once and come back
+    Storm,
+    /// Events appended to Kafka beside 10,000 metrics a second, to ten sockets
+    Produced,
+}
 
 /// What to measure.
 #[derive(Debug, Args)]
 pub struct Options {
+    /// Only these; all when left out
+    #[arg(long = "case", value_delimiter = ',', value_name = "CASE,CASE")]
+    cases: Vec<Case>,
     /// Sockets, each in the room of all events
     #[arg(long, default_value_t = 1_000)]
     sockets: usize,
-    /// Events recorded a second
-    #[arg(long, default_value_t = 10)]
-    per_second: u64,
-    /// Seconds measured, after two of warm-up
+    /// Seconds measured in each case, after two of warm-up
     #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// Metrics a second beside the events that are appended to Kafka
+    #[arg(long, default_value_t = 10_000)]
+    metrics: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { sockets: 1_000, per_second: 10, seconds: 20 }
+        Self { cases: Vec::new(), sockets: 1_000, seconds: 20, metrics: 10_000 }
     }
 }
 
-const WARM_UP_SECONDS: u64 = 2;
-
-/// When an event was sent and came, in microseconds since the beginning.
-#[derive(Default)]
-struct Times {
-    sent: AtomicU64,
-    last: AtomicU64,
-    first: AtomicU64,
-    came: AtomicU64,
-}
-
-/// Offers the load.
+/// Runs every case asked for.
 pub async fn run(options: &Options) -> Result<Report> {
-    let sockets = options.sockets.to_string();
-    let kelly = Kelly::start(&["up"], &[("WEBSOCKET_MAX_CONNECTIONS", &sockets)]).await?;
-    let before = resident_mib(kelly.pid()?)?;
-    let events = options.per_second * (WARM_UP_SECONDS + options.seconds);
-    let times: Arc<Vec<Times>> = Arc::new((0..events).map(|_| Times::default()).collect());
-    let begun = Instant::now();
-    let (ended, mut end) = mpsc::channel(1);
-    let mut opening = tokio::task::JoinSet::new();
-    for number in 0..options.sockets {
-        if opening.len() >= OPENED_AT_ONCE {
-            follow(opening.join_next().await, &times, begun, &ended)?;
-        }
-        // A user has so many sockets and no more.
-        let token = kelly.token_of(number / SOCKETS_OF_A_USER)?;
-        opening.spawn(open(kelly.url("/ws/kelly/monitoring"), kelly.address(), token));
-    }
-    while let Some(opened) = opening.join_next().await {
-        follow(Some(opened), &times, begun, &ended)?;
-    }
-    let opened_in = begun.elapsed();
-    let with_sockets = resident_mib(kelly.pid()?)?;
-    let cpu = CpuWatch::start(&[("kelly", kelly.pid()?), ("load", std::process::id())])?;
-    let measured = Instant::now();
-    produce(&kelly, options.per_second, &times, begun).await?;
-    let all = options.sockets as u64;
-    let waiting = Instant::now();
-    while times.iter().any(|times| times.came.load(Ordering::Acquire) < all) {
-        if let Ok(error) = end.try_recv() {
-            bail!("a socket ended: {error}");
-        }
-        if waiting.elapsed() > PATIENCE {
-            bail!("events did not reach every socket within {} s", PATIENCE.as_secs());
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let percent = cpu.percent_of_a_core(measured.elapsed())?;
-    let loaded = resident_mib(kelly.pid()?)?;
-    kelly.end().await.context("ending kelly")?;
-
-    let (mut from_sent, mut spread) = (Histogram::<u64>::new(3)?, Histogram::<u64>::new(3)?);
-    for times in times.iter().skip((options.per_second * WARM_UP_SECONDS) as usize) {
-        let [sent, first, last] =
-            [&times.sent, &times.first, &times.last].map(|time| time.load(Ordering::Acquire));
-        from_sent.record(last.saturating_sub(sent))?;
-        spread.record(last.saturating_sub(first))?;
-    }
-    let milliseconds =
-        |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
-    let kib_a_socket = |rss: f64| (rss - before).max(0.0) * 1_024.0 / options.sockets as f64;
+    allow_files()?;
     let mut table = TextTable::new();
     table.set_header([
+        "case",
         "sockets",
         "events/s",
-        "sent to last recipient, p50 ms",
+        "p50 ms",
         "p99 ms",
-        "first to last recipient, p50 ms",
-        "p99 ms",
+        "first to last recipient, p99 ms",
         "KiB a socket, idle",
         "loaded",
         "% of a core: kelly",
         "load",
+        "else",
     ]);
-    let figure = |value: f64| format!("{value:.1}");
-    table.add_row([
-        options.sockets.to_string(),
-        options.per_second.to_string(),
-        figure(milliseconds(&from_sent, 0.5)),
-        figure(milliseconds(&from_sent, 0.99)),
-        figure(milliseconds(&spread, 0.5)),
-        figure(milliseconds(&spread, 0.99)),
-        figure(kib_a_socket(with_sockets)),
-        figure(kib_a_socket(loaded)),
-        figure(percent["kelly"]),
-        figure(percent["load"]),
-    ]);
-    let json = json!({
-        "bench": "live",
-        "sockets": options.sockets,
-        "offered_per_s": options.per_second,
-        "events": events,
-        "opened_in_s": opened_in.as_secs_f64(),
-        "p50_ms": milliseconds(&from_sent, 0.5),
-        "p99_ms": milliseconds(&from_sent, 0.99),
-        "first_to_last_p50_ms": milliseconds(&spread, 0.5),
-        "first_to_last_p99_ms": milliseconds(&spread, 0.99),
-        "kib_a_socket_idle": kib_a_socket(with_sockets),
-        "kib_a_socket_loaded": kib_a_socket(loaded),
-        "rss_mib": {"before": before, "with_sockets": with_sockets, "loaded": loaded},
-        "cpu_percent_of_a_core": percent,
-        "errors": 0,
-        "machine": machine::describe(),
-    });
+    let (sockets, seconds) = (options.sockets, options.seconds);
+    let mut cases = Vec::new();
+    for case in Case::value_variants() {
+        if !options.cases.is_empty() && !options.cases.contains(case) {
+            continue;
+        }
+        let broadcast = Broadcast { name: "", sockets, stalled: 0, per_second: 50, seconds };
+        let found = match case {
+            Case::Ten => Broadcast { name: "ten", per_second: 10, ..broadcast }.run().await,
+            Case::Fifty => Broadcast { name: "fifty", ..broadcast }.run().await,
+            Case::Held => {
+                Broadcast { name: "held", sockets: 10 * sockets, per_second: 1, ..broadcast }.run().await
+            }
+            Case::Stalled => {
+                Broadcast { name: "stalled", stalled: sockets.div_ceil(100), ..broadcast }.run().await
+            }
+            Case::Storm => storm::run(sockets).await,
+            Case::Produced => produced::run(options.metrics, seconds).await,
+        };
+        let found = found.with_context(|| format!("the case {case:?}"))?;
+        table.add_row(cells(&found));
+        cases.push(found);
+    }
+    let json = json!({"bench": "live", "machine": machine::describe(), "cases": cases});
     Ok(Report { table, json, failed: false })
 }
 
-type Socket = WebSocketStream<TcpStream>;
-
-/// A socket that is in the room.
-async fn open(url: String, address: std::net::SocketAddr, token: String) -> Result<Socket> {
-    let mut request = url.replacen("http", "ws", 1).into_client_request()?;
-    request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
-    let stream = TcpStream::connect(address).await.context("connecting")?;
-    stream.set_nodelay(true)?;
-    let config = WebSocketConfig::default().read_buffer_size(4 << 10).write_buffer_size(0);
-    let (mut socket, _) =
-        client_async_with_config(request, stream, Some(config)).await.context("opening a WebSocket")?;
-    socket.send(Message::text(r#"{"type":"subscribe","rooms":["activity_feed"]}"#)).await?;
-    while let Some(message) = socket.next().await {
-        if let Message::Text(text) = message?
-            && text.contains("activity_snapshot")
-        {
-            return Ok(socket);
+fn cells(case: &Value) -> Vec<String> {
+    let figure = |value: &Value| value.as_f64().map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
+    let rest = match case["case"].as_str() {
+        Some("storm") => format!(
+            "all had resumed after {} ms; {} refused, {} reset, {} missed, {} twice",
+            figure(&case["all_resumed_ms"]),
+            case["refused"],
+            case["resets"],
+            case["missed"],
+            case["repeated"]
+        ),
+        Some("stalled") => {
+            format!("{} do not read, {} of them were closed", case["stalled"], case["stalled_closed"])
         }
-    }
-    bail!("a WebSocket ended before it was in its room")
+        Some("held") => format!("opened in {} s", figure(&case["opened_in_s"])),
+        Some("produced") => format!("{} metrics/s beside", figure(&case["metrics_achieved_per_s"])),
+        _ => String::new(),
+    };
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let cpu = &case["cpu_percent_of_a_core"];
+    vec![
+        text(&case["case"]),
+        text(&case["sockets"]),
+        text(&case["offered_per_s"]),
+        figure(&case["p50_ms"]),
+        figure(&case["p99_ms"]),
+        figure(&case["first_to_last_p99_ms"]),
+        figure(&case["kib_a_socket_idle"]),
+        figure(&case["kib_a_socket_loaded"]),
+        figure(&cpu["kelly"]),
+        figure(&cpu["load"]),
+        rest,
+    ]
 }
 
-/// Notes what comes of a socket that was opened.
-fn follow(
-    opened: Option<std::result::Result<Result<Socket>, tokio::task::JoinError>>,
-    times: &Arc<Vec<Times>>,
-    begun: Instant,
-    ended: &mpsc::Sender<String>,
-) -> Result<()> {
-    let Some(opened) = opened else { return Ok(()) };
-    let mut socket = opened??;
-    let (times, ended) = (times.clone(), ended.clone());
-    tokio::spawn(async move {
+/// Events to many sockets.
+#[derive(Clone, Copy)]
+struct Broadcast {
+    name: &'static str,
+    sockets: usize,
+    /// Beside them, sockets that do not read.
+    stalled: usize,
+    per_second: u64,
+    seconds: u64,
+}
+
+impl Broadcast {
+    async fn run(self) -> Result<Value> {
+        let places = (self.sockets + self.stalled).to_string();
+        let kelly = Kelly::start(&["up"], &[("WEBSOCKET_MAX_CONNECTIONS", &places)]).await?;
+        sockets::fill(&kelly).await?;
+        let before = resident_mib(kelly.pid()?)?;
+        let events = Events::new(self.per_second * (WARM_UP_SECONDS + self.seconds));
+        let (ended, mut ends) = mpsc::channel(1);
+        let mut following = JoinSet::new();
+        let begun = Instant::now();
+        let ways = (0..self.sockets).map(|number| Way::of(&kelly, number)).collect::<Result<Vec<_>>>()?;
+        sockets::open(ways, |socket| {
+            following.spawn(sockets::follow(socket, events.clone(), ended.clone()));
+        })
+        .await?;
+        let opened_in = begun.elapsed();
+        let with_sockets = resident_mib(kelly.pid()?)?;
+        let mut stalled = Vec::new();
+        let ways = (self.sockets..self.sockets + self.stalled)
+            .map(|number| Way::of(&kelly, number).map(Way::narrow))
+            .collect::<Result<Vec<_>>>()?;
+        sockets::open(ways, |socket| stalled.push(socket)).await?;
+        let cpu = CpuWatch::start(&[("kelly", kelly.pid()?), ("load", std::process::id())])?;
+        let measured = Instant::now();
+        sockets::record(&kelly, self.per_second, &events).await?;
+        events.have_come(self.sockets, &mut ends).await?;
+        let percent = cpu.percent_of_a_core(measured.elapsed())?;
+        let loaded = resident_mib(kelly.pid()?)?;
+        let mut closed = 0;
+        for socket in stalled {
+            closed += usize::from(was_closed(socket).await);
+        }
+        kelly.end().await.context("ending kelly")?;
+
+        let (from_sent, spread) = events.latencies((self.per_second * WARM_UP_SECONDS) as usize)?;
+        let kib_a_socket = |rss: f64| (rss - before).max(0.0) * 1_024.0 / self.sockets as f64;
+        Ok(json!({
+            "case": self.name,
+            "sockets": self.sockets,
+            "stalled": self.stalled,
+            "stalled_closed": closed,
+            "offered_per_s": self.per_second,
+            "events": events.count(),
+            "opened_in_s": opened_in.as_secs_f64(),
+            "p50_ms": milliseconds(&from_sent, 0.5),
+            "p99_ms": milliseconds(&from_sent, 0.99),
+            "first_to_last_p50_ms": milliseconds(&spread, 0.5),
+            "first_to_last_p99_ms": milliseconds(&spread, 0.99),
+            "kib_a_socket_idle": kib_a_socket(with_sockets),
+            "kib_a_socket_loaded": kib_a_socket(loaded),
+            "rss_mib": {"before": before, "with_sockets": with_sockets, "loaded": loaded},
+            "cpu_percent_of_a_core": percent,
+            "errors": 0,
+            "machine": machine::describe(),
+        }))
+    }
+}
+
+/// Whether the server ended a socket that did not read, as it says once it is read.
+async fn was_closed(mut socket: Socket) -> bool {
+    let reading = async {
         loop {
             match socket.next().await {
-                Some(Ok(Message::Text(text))) => note(&text, &times, begun),
-                Some(Ok(Message::Close(frame))) => {
-                    let _ = ended.try_send(format!("{frame:?}"));
-                    return;
-                }
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return true,
                 Some(Ok(_)) => {}
-                other => {
-                    let _ = ended.try_send(format!("{other:?}"));
-                    return;
-                }
             }
         }
-    });
-    Ok(())
-}
-
-fn note(text: &str, times: &[Times], begun: Instant) {
-    let now = begun.elapsed().as_micros() as u64;
-    // Reading the whole message a thousand times for each event would measure the reader.
-    let Some(number) = text
-        .split_once(r#""title":"number "#)
-        .and_then(|(_, rest)| rest.split_once('"'))
-        .and_then(|(number, _)| number.parse::<usize>().ok())
-    else {
-        return;
     };
-    let Some(times) = times.get(number) else { return };
-    let _ = times.first.compare_exchange(0, now, Ordering::AcqRel, Ordering::Relaxed);
-    times.last.fetch_max(now, Ordering::AcqRel);
-    times.came.fetch_add(1, Ordering::AcqRel);
+    tokio::time::timeout(Duration::from_secs(2), reading).await.unwrap_or(false)
 }
 
-/// Records an event at each tick, whether or not the one before is acknowledged.
-async fn produce(kelly: &Kelly, per_second: u64, times: &Arc<Vec<Times>>, begun: Instant) -> Result<()> {
-    let client = kelly.client()?;
-    let url = kelly.url(RECORD_PATH);
-    let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / per_second as f64));
-    let mut sending = tokio::task::JoinSet::new();
-    for number in 0..times.len() {
-        ticks.tick().await;
-        let row: Value = json!({
-            "event_type": EVENT_TYPE, "title": format!("number {number}"), "severity": "low",
-            "account_id": format!("account-{}", number % 7), "conversation_id": format!("conversation-{}", number % 100),
-            "description": "x".repeat(200),
-        });
-        times[number].sent.store(begun.elapsed().as_micros() as u64, Ordering::Release);
-        let request = client.post(&url).json(&row);
-        sending.spawn(async move { request.send().await?.error_for_status().map(drop) });
-    }
-    while let Some(sent) = sending.join_next().await {
-        sent?.context("recording an event")?;
+/// The clients are files of this process.
+fn allow_files() -> Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get a valid pointer to a local.
+    let outcome = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit)
+    };
+    if outcome != 0 {
+        return Err(std::io::Error::last_os_error()).context("raising the limit on open files");
     }
     Ok(())
 }

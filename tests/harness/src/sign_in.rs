@@ -47,6 +47,11 @@ pub fn viewers_token(data: &Path, number: usize) -> Option<String> {
     token_of(data, &User { subject: format!("viewer-{number}"), ..User::with(Role::Viewer) })
 }
 
+/// A token of one of many producers.
+pub fn producers_token(data: &Path, number: usize) -> Option<String> {
+    token_of(data, &User { subject: format!("producer-{number}"), ..User::with(Role::Producer) })
+}
+
 /// A token of this user.
 pub fn token_of(data: &Path, user: &User) -> Option<String> {
     let text = fs::read_to_string(secret_file(data)).ok()?;
