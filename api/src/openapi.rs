@@ -188,7 +188,7 @@ problem_sets! {
     SignInProblems = [
         MalformedBody, InvalidHost, TokenTooLarge, TokenMalformed, TokenUnsigned, TokenAlgorithm, TokenType, TokenCriticalHeader,
         TokenIssuer, TokenKey, TokenSignature, TokenClaim, TokenAudience, TokenExpired, TokenNotYetValid, TokenRevoked,
-        SignInLinkInvalid, HostNotAllowed, OriginNotAllowed, BodyTimeout, BodyTooLarge, UnsupportedMediaType, UnsupportedContentEncoding,
+        SignInLinkInvalid, SessionTooLarge, HostNotAllowed, OriginNotAllowed, BodyTimeout, BodyTooLarge, UnsupportedMediaType, UnsupportedContentEncoding,
         Internal, TooManyRequests, TooManyAtOnce, ServerBusy, KeysUnavailable,
     ];
     /// Routes that look nothing up.

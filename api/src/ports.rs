@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use kelly_auth::{Accounts, Denied, Identity, Refusal, Session, Target};
+use kelly_auth::{Accounts, Denied, Identity, Refusal, Session, SessionTooLarge, Target};
 use serde::Serialize;
 use tokio::sync::watch;
 use utoipa::ToSchema;
@@ -240,6 +240,9 @@ pub enum NotSignedIn {
     /// The credentials are not accepted.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The session would be too large for a cookie.
+    #[error(transparent)]
+    SessionTooLarge(#[from] SessionTooLarge),
     /// The issuer's keys were never there and cannot be fetched now.
     #[error("the issuer's keys cannot be fetched")]
     KeysUnavailable {

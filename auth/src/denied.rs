@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Identity;
-use crate::issuer::MAX_NAME_BYTES;
+use crate::issuer::is_name;
 
 /// Entries of one deny list. A list with more is refused whole, and so is the entry that would be one more.
 pub const MAX_DENIED: usize = 100_000;
@@ -14,8 +14,14 @@ pub const MAX_DENIED: usize = 100_000;
 /// What an entry refuses.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
-    /// One token, by its `jti`, and the session that was opened with it.
-    Token(Arc<str>),
+    /// One token, by its `jti` (or what stands for it in [`Identity::token_id`]), and the session that was opened with it: of one
+    /// issuer, or of whichever has such a token.
+    Token {
+        /// Only of this issuer.
+        issuer: Option<Arc<str>>,
+        /// The token's id.
+        id: Arc<str>,
+    },
     /// Every token of a user, by `sub`: of one issuer, or of whichever has such a user.
     User {
         /// Only of this issuer.
@@ -35,7 +41,7 @@ pub struct DeniedLine {
     /// A user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,
-    /// The issuer of that user; without it the user of every issuer.
+    /// The issuer of that token or user; without it those of every issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iss: Option<String>,
     /// When the entry ends, in seconds since 1970; without it never.
@@ -61,13 +67,14 @@ impl DeniedLine {
     /// What it refuses; `None` when it names nothing, or both a token and a user.
     #[must_use]
     pub fn target(&self) -> Option<Target> {
-        let name = |name: &str| (!name.is_empty() && name.len() <= MAX_NAME_BYTES).then(|| Arc::from(name));
-        match (&self.jti, &self.sub, &self.iss) {
-            (Some(token), None, None) => Some(Target::Token(name(token)?)),
-            (None, Some(subject), issuer) => {
-                let issuer = issuer.as_deref().map(|issuer| name(issuer).ok_or(())).transpose().ok()?;
-                Some(Target::User { issuer, subject: name(subject)? })
-            }
+        let name = |name: &String| is_name(name).then(|| Arc::from(name.as_str()));
+        let issuer = match &self.iss {
+            Some(issuer) => Some(name(issuer)?),
+            None => None,
+        };
+        match (&self.jti, &self.sub) {
+            (Some(token), None) => Some(Target::Token { issuer, id: name(token)? }),
+            (None, Some(subject)) => Some(Target::User { issuer, subject: name(subject)? }),
             _ => None,
         }
     }
@@ -75,24 +82,23 @@ impl DeniedLine {
     /// The line of an entry.
     #[must_use]
     pub fn of(target: &Target, until: Option<i64>) -> Self {
-        let (jti, sub, iss) = match target {
-            Target::Token(token) => (Some(token.to_string()), None, None),
-            Target::User { issuer, subject } => {
-                (None, Some(subject.to_string()), issuer.as_ref().map(ToString::to_string))
-            }
+        let (jti, sub, issuer) = match target {
+            Target::Token { issuer, id } => (Some(id.to_string()), None, issuer),
+            Target::User { issuer, subject } => (None, Some(subject.to_string()), issuer),
         };
-        Self { jti, sub, iss, until }
+        Self { jti, sub, iss: issuer.as_ref().map(ToString::to_string), until }
     }
 }
 
-/// The ends of the entries of one user, by issuer.
+/// The ends of the entries of one token or user, by issuer.
 type Ends = BTreeMap<Option<Arc<str>>, Option<i64>>;
+type ByName = HashMap<Arc<str>, Ends>;
 
 /// A deny list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Denied {
-    tokens: HashMap<Arc<str>, Option<i64>>,
-    users: HashMap<Arc<str>, Ends>,
+    tokens: ByName,
+    users: ByName,
     entries: usize,
 }
 
@@ -126,26 +132,25 @@ impl Denied {
             }
             self.entries += 1;
         }
-        match target {
-            Target::Token(token) => self.tokens.insert(token, until),
-            Target::User { issuer, subject } => self.users.entry(subject).or_default().insert(issuer, until),
+        let (names, issuer, name) = match target {
+            Target::Token { issuer, id } => (&mut self.tokens, issuer, id),
+            Target::User { issuer, subject } => (&mut self.users, issuer, subject),
         };
+        names.entry(name).or_default().insert(issuer, until);
         Ok(())
     }
 
     /// Takes an entry away; whether it was there.
     pub fn remove(&mut self, target: &Target) -> bool {
-        let removed = match target {
-            Target::Token(token) => self.tokens.remove(token).is_some(),
-            Target::User { issuer, subject } => {
-                let Some(issuers) = self.users.get_mut(subject) else { return false };
-                let removed = issuers.remove(issuer).is_some();
-                if issuers.is_empty() {
-                    self.users.remove(subject);
-                }
-                removed
-            }
+        let (names, issuer, name) = match target {
+            Target::Token { issuer, id } => (&mut self.tokens, issuer, id),
+            Target::User { issuer, subject } => (&mut self.users, issuer, subject),
         };
+        let Some(issuers) = names.get_mut(name) else { return false };
+        let removed = issuers.remove(issuer).is_some();
+        if issuers.is_empty() {
+            names.remove(name);
+        }
         self.entries -= usize::from(removed);
         removed
     }
@@ -163,23 +168,21 @@ impl Denied {
     #[must_use]
     pub fn denies(&self, caller: &Identity, now: i64) -> bool {
         let token = caller.token_id.as_ref().and_then(|token| self.tokens.get(token));
-        if token.is_some_and(|until| lasts(*until, now)) {
-            return true;
-        }
-        let Some(issuers) = self.users.get(&caller.subject) else { return false };
-        [None, Some(caller.issuer.clone())]
-            .iter()
-            .filter_map(|issuer| issuers.get(issuer))
+        let user = self.users.get(&caller.subject);
+        let issuers = [None, Some(caller.issuer.clone())];
+        [token, user]
+            .into_iter()
+            .flatten()
+            .flat_map(|ends| issuers.iter().filter_map(|issuer| ends.get(issuer)))
             .any(|until| lasts(*until, now))
     }
 
     /// Every entry, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (Target, Option<i64>)> {
-        let tokens = self.tokens.iter().map(|(token, until)| (Target::Token(token.clone()), *until));
-        let users = self.users.iter().flat_map(|(subject, issuers)| {
-            issuers.iter().map(|(issuer, until)| {
-                (Target::User { issuer: issuer.clone(), subject: subject.clone() }, *until)
-            })
+        let tokens = entries(&self.tokens)
+            .map(|(id, issuer, until)| (Target::Token { issuer: issuer.clone(), id: id.clone() }, until));
+        let users = entries(&self.users).map(|(subject, issuer, until)| {
+            (Target::User { issuer: issuer.clone(), subject: subject.clone() }, until)
         });
         tokens.chain(users)
     }
@@ -192,10 +195,14 @@ impl Denied {
 
     fn until(&self, target: &Target) -> Option<Option<i64>> {
         match target {
-            Target::Token(token) => self.tokens.get(token).copied(),
+            Target::Token { issuer, id } => self.tokens.get(id)?.get(issuer).copied(),
             Target::User { issuer, subject } => self.users.get(subject)?.get(issuer).copied(),
         }
     }
+}
+
+fn entries(names: &ByName) -> impl Iterator<Item = (&Arc<str>, &Option<Arc<str>>, Option<i64>)> {
+    names.iter().flat_map(|(name, ends)| ends.iter().map(move |(issuer, until)| (name, issuer, *until)))
 }
 
 fn lasts(until: Option<i64>, now: i64) -> bool {
@@ -221,16 +228,23 @@ mod tests {
         }
     }
 
+    fn token(id: &str) -> Target {
+        Target::Token { issuer: None, id: id.into() }
+    }
+
     #[test]
     fn a_list_denies_tokens_and_users() {
         let list = Denied::parse(
-            "# who left\n\n{\"jti\": \"t-1\"}\n{\"sub\": \"bob\"}\n{\"sub\":\"eve\",\"iss\":\"a\",\"until\":100}\n",
+            "# who left\n\n{\"jti\": \"t-1\"}\n{\"sub\": \"bob\"}\n{\"sub\":\"eve\",\"iss\":\"a\",\"until\":100}\n\
+             {\"jti\": \"t-3\", \"iss\": \"a\"}\n",
         )
         .unwrap();
         for (caller, now, expected) in [
             (caller("a", "alice", Some("t-1")), 0, true),
             (caller("b", "alice", Some("t-1")), i64::MAX, true),
             (caller("a", "alice", Some("t-2")), 0, false),
+            (caller("a", "alice", Some("t-3")), 0, true),
+            (caller("b", "alice", Some("t-3")), 0, false),
             (caller("a", "alice", None), 0, false),
             (caller("a", "bob", None), 0, true),
             (caller("b", "bob", Some("x")), 0, true),
@@ -251,7 +265,8 @@ mod tests {
             "{\"jti\": \"\"}",
             "{\"jti\": \"hunter2\", \"sub\": \"hunter2\"}",
             "{\"iss\": \"hunter2\"}",
-            "{\"jti\": \"a\", \"iss\": \"hunter2\"}",
+            "{\"jti\": \"a\", \"iss\": \"\"}",
+            "{\"jti\": \"a\\nhunter2\"}",
             "{\"sub\": \"a\", \"iss\": \"\"}",
             "{\"user\": \"hunter2\"}",
             "{\"sub\": \"a\", \"until\": \"2027-01-01\"}",
@@ -266,25 +281,26 @@ mod tests {
     fn a_full_list_takes_no_more_and_forgets_what_has_ended() {
         let mut list = Denied::default();
         for number in 0..MAX_DENIED {
-            list.add(Target::Token(number.to_string().into()), Some(number as i64 % 2)).unwrap();
+            list.add(token(&number.to_string()), Some(number as i64 % 2)).unwrap();
         }
-        assert_eq!(list.add(Target::Token("more".into()), None), Err(BadDenied::TooMany));
-        list.add(Target::Token("0".into()), None).unwrap();
+        assert_eq!(list.add(token("more"), None), Err(BadDenied::TooMany));
+        list.add(token("0"), None).unwrap();
         list.forget_ended(0);
-        list.add(Target::Token("more".into()), None).unwrap();
+        list.add(token("more"), None).unwrap();
         assert_eq!(list.iter().count(), MAX_DENIED / 2 + 2);
     }
 
     proptest! {
         #[test]
         fn what_is_written_is_what_was_denied(
-            entries in proptest::collection::vec((0u8..3, 0u8..4, 0u8..4, proptest::option::of(0i64..9)), 0..30),
+            entries in proptest::collection::vec((0u8..4, 0u8..4, 0u8..4, proptest::option::of(0i64..9)), 0..30),
         ) {
             let mut list = Denied::default();
             for (kind, a, b, until) in entries {
                 let name = |number: u8| -> Arc<str> { format!("n{number}").into() };
                 let target = match kind {
-                    0 => Target::Token(name(a)),
+                    0 => Target::Token { issuer: None, id: name(a) },
+                    3 => Target::Token { issuer: Some(name(b)), id: name(a) },
                     1 => Target::User { issuer: None, subject: name(a) },
                     _ => Target::User { issuer: Some(name(b)), subject: name(a) },
                 };

@@ -17,7 +17,7 @@ pub struct Identity {
     pub roles: Roles,
     /// Which accounts they see and act on.
     pub accounts: Accounts,
-    /// The token's own id (`jti`), by which it can be withdrawn.
+    /// The token's own id, by which it can be withdrawn: its `jti`, or where it has none a hash of what its issuer signed.
     pub token_id: Option<Arc<str>>,
     /// When the token ends, in seconds since 1970; `None` where nothing ends (authentication is off).
     pub expires_at: Option<i64>,

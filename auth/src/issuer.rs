@@ -67,7 +67,7 @@ impl Issuer {
             subject: subject.into(),
             roles: self.roles(claims)?,
             accounts: self.accounts(claims)?,
-            token_id: token_id.map(Arc::from),
+            token_id: Some(token_id.map_or_else(|| token.hash(), Arc::from)),
             expires_at: Some(expires_at),
         })
     }
@@ -157,11 +157,17 @@ fn at<'c>(claims: &'c Map<String, Value>, path: &str) -> Option<&'c Value> {
     is_path.then_some(found)
 }
 
+/// Whether a text can name an issuer, a user or a token: not empty, not too long, without control characters.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control)
+}
+
 /// A claim that names something.
 fn name<'c>(claims: &'c Map<String, Value>, claim: &'static str) -> Result<Option<&'c str>, Refusal> {
     match claims.get(claim) {
         None => Ok(None),
-        Some(Value::String(name)) if !name.is_empty() && name.len() <= MAX_NAME_BYTES => Ok(Some(name)),
+        Some(Value::String(name)) if is_name(name) => Ok(Some(name)),
         Some(_) => Err(Refusal::Claim(claim)),
     }
 }

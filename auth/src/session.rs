@@ -17,6 +17,14 @@ const TYPE: &str = "kelly-session";
 /// The claim that names who issued the token the session was opened with.
 const ORIGIN: &str = "origin";
 
+/// Longest session. Browsers keep no cookie that has with its name more than 4,096 bytes, and say nothing.
+pub const MAX_SESSION_BYTES: usize = 4_000;
+
+/// Why no session is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the session would be too large for a cookie, as it names many accounts")]
+pub struct SessionTooLarge;
+
 /// Opens sessions and knows them again.
 #[derive(Debug)]
 pub struct Sessions {
@@ -66,8 +74,10 @@ impl Sessions {
 
     /// Opens a session of this user. It ends with what it was opened with, and is revoked with it: it has its id, or
     /// `fresh_id` where that had none.
-    #[must_use]
-    pub fn open(&self, identity: &Identity, fresh_id: &str, now: i64) -> Session {
+    ///
+    /// # Errors
+    /// When no browser would keep it.
+    pub fn open(&self, identity: &Identity, fresh_id: &str, now: i64) -> Result<Session, SessionTooLarge> {
         let left = identity.expires_at.map_or(i64::MAX, |end| end.saturating_sub(now));
         let lasts_seconds = self.lifetime_seconds.min(left).max(0);
         let token_id = identity.token_id.as_deref().unwrap_or(fresh_id);
@@ -87,7 +97,12 @@ impl Sessions {
             expires_at: Some(now.saturating_add(lasts_seconds)),
             ..identity.clone()
         };
-        Session { text: sign(&self.secret, TYPE, &claims), identity, lasts_seconds }
+        let text = sign(&self.secret, TYPE, &claims);
+        if text.len() > MAX_SESSION_BYTES {
+            Err(SessionTooLarge)
+        } else {
+            Ok(Session { text, identity, lasts_seconds })
+        }
     }
 
     /// Whose session a cookie is.

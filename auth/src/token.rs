@@ -1,9 +1,12 @@
 //! The text of a token, taken apart. Nothing here is believed yet.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::algorithm::Algorithm;
 use crate::refusal::Refusal;
@@ -74,6 +77,12 @@ impl<'a> Unverified<'a> {
     pub fn issuer(&self) -> Result<&str, Refusal> {
         let issuer = self.claims.get("iss").and_then(Value::as_str).filter(|issuer| !issuer.is_empty());
         issuer.ok_or(Refusal::Claim("iss"))
+    }
+
+    /// An id of what was signed, for a token that has none of its own. The signature is not in it: of some algorithms there are
+    /// several right ones of one text.
+    pub(crate) fn hash(&self) -> Arc<str> {
+        format!("sha256-{}", URL_SAFE_NO_PAD.encode(Sha256::digest(self.signed.as_bytes()))).into()
     }
 
     /// The key it says it is signed with.

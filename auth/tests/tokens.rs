@@ -3,8 +3,8 @@
 mod support;
 
 use kelly_auth::{
-    Accounts, Algorithm, BadKeys, Grant, Identity, Issuer, Keys, MAX_TOKEN_BYTES, Refusal, Role, Roles,
-    Sessions, SigningSecret, Unverified, mint,
+    Accounts, Algorithm, BadKeys, Grant, Identity, Issuer, Keys, MAX_SESSION_BYTES, MAX_TOKEN_BYTES, Refusal,
+    Role, Roles, SessionTooLarge, Sessions, SigningSecret, Unverified, mint,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -149,6 +149,8 @@ fn wrong_claims_are_refused() {
         ("sub", json!(["alice"]), Refusal::Claim("sub")),
         ("sub", json!(long), Refusal::Claim("sub")),
         ("jti", json!(7), Refusal::Claim("jti")),
+        ("jti", json!("a\nb"), Refusal::Claim("jti")),
+        ("sub", json!("a\nb"), Refusal::Claim("sub")),
         ("exp", json!(null), Refusal::Claim("exp")),
         ("exp", json!("1900000000"), Refusal::Claim("exp")),
         ("exp", json!(true), Refusal::Claim("exp")),
@@ -329,7 +331,7 @@ fn a_session_is_no_token_and_a_token_no_session() {
     let text = mint(&secret, &grant, NOW);
     let own = Issuer { name: "kelly".into(), ..issuer(Algorithm::Hs256) };
     let caller = verdict(&own, &secret.keys(), &text).unwrap();
-    let session = sessions.open(&caller, "fresh", NOW);
+    let session = sessions.open(&caller, "fresh", NOW).unwrap();
     let found = sessions.verify(&session.text, NOW).unwrap();
     assert_eq!(found, Identity { expires_at: Some(NOW + 60), ..caller.clone() }, "it ends with its token");
     assert_eq!((session.identity, session.lasts_seconds), (found, 60));
@@ -340,7 +342,7 @@ fn a_session_is_no_token_and_a_token_no_session() {
     assert_eq!(verdict(&as_named, &secret.keys(), &session.text), Err(Refusal::Type));
     // Of a user who has no token, the session has a name of its own and lasts as long as sessions do.
     let owner = Identity { token_id: None, expires_at: None, ..caller };
-    let session = sessions.open(&owner, "fresh", NOW);
+    let session = sessions.open(&owner, "fresh", NOW).unwrap();
     assert_eq!(session.lasts_seconds, 3_600);
     assert_eq!(sessions.verify(&session.text, NOW).unwrap().token_id.as_deref(), Some("fresh"));
     let others = Sessions::new(SigningSecret::new(&SECRET.repeat(2)).unwrap(), "kelly", 3_600);
@@ -353,6 +355,46 @@ fn a_session_is_no_token_and_a_token_no_session() {
     ] {
         assert!(!shown.contains(SECRET) && !shown.contains(&session.text), "{shown}");
     }
+}
+
+/// Also a token without an id can be denied: it, the sessions it opened, and no other.
+#[test]
+fn a_token_without_an_id_has_one_of_what_was_signed() {
+    let signer = Signer::new(Algorithm::Es256);
+    let (issuer, keys) = (issuer(Algorithm::Es256), signer.keys());
+    let mut claims = claims();
+    claims.as_object_mut().unwrap().remove("jti");
+    let id = |text: &str| verdict(&issuer, &keys, text).unwrap().token_id.unwrap();
+    // The same text, signed twice: two signatures, one token.
+    let (first, second) = (signer.sign(&claims), signer.sign(&claims));
+    assert_ne!(first, second);
+    assert_eq!(id(&first), id(&second));
+    assert!(id(&first).len() <= 64 && id(&first).starts_with("sha256-"));
+    claims["exp"] = json!(NOW + 61);
+    assert_ne!(id(&signer.sign(&claims)), id(&first));
+    let sessions = Sessions::new(SigningSecret::new(SECRET).unwrap(), "kelly", 3_600);
+    let caller = verdict(&issuer, &keys, &first).unwrap();
+    let ids = ["a", "b"].map(|fresh| sessions.open(&caller, fresh, NOW).unwrap().identity.token_id.unwrap());
+    assert_eq!(ids, [id(&first), id(&first)]);
+}
+
+#[test]
+fn a_session_that_no_browser_keeps_is_not_opened() {
+    let sessions = Sessions::new(SigningSecret::new(SECRET).unwrap(), "kelly", 3_600);
+    let of = |accounts: usize| {
+        let accounts = Accounts::only((0..accounts).map(|number| format!("account-{number:03}"))).unwrap();
+        let caller = Identity {
+            issuer: "kelly".into(),
+            subject: "alice".into(),
+            roles: Roles::of(&[Role::Viewer]),
+            accounts,
+            token_id: None,
+            expires_at: None,
+        };
+        sessions.open(&caller, "fresh", NOW)
+    };
+    assert!(of(150).unwrap().text.len() <= MAX_SESSION_BYTES);
+    assert_eq!(of(256).unwrap_err(), SessionTooLarge);
 }
 
 fn grant(accounts: &Accounts) -> Grant<'static> {

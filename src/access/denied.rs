@@ -2,7 +2,7 @@
 //! denied, which is kept in the data directory where there is one.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,8 +14,12 @@ use kelly_auth::{BadDenied, Denied, DeniedLine, Identity, Target};
 use kelly_cli::Usage;
 use tokio::sync::watch;
 
-/// How often the configured file is looked at: what it denies is refused within a second.
-pub const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often the configured file is looked at. It is taken once two looks found the same, so what it denies is refused within a
+/// second.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Largest file of either list: room for as many entries as are kept. A larger one is wrong.
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// Name of what this process denied, in its data directory.
 const KEPT_FILE: &str = "denied.jsonl";
@@ -118,17 +122,25 @@ impl DenyLists {
     /// Looks at the configured file until it is dropped. A file that is wrong, or gone, denies what it did before: a
     /// slip must let nobody in again.
     pub async fn watch(self: Arc<Self>, path: PathBuf) {
-        let mut seen = self.first_stamp;
+        let mut looked = Looks::new(self.first_stamp);
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            let found = stamp(&path);
-            if found == seen {
+            let place = path.clone();
+            let Ok(found) = tokio::task::spawn_blocking(move || stamp(&place)).await else { continue };
+            if !looked.is_new(found) {
                 continue;
             }
-            seen = found;
-            match read(&path) {
+            let place = path.clone();
+            let reading = tokio::task::spawn_blocking(move || (read(&place), stamp(&place)));
+            let Ok((content, after)) = reading.await else { continue };
+            if after != found {
+                // It was written meanwhile.
+                continue;
+            }
+            looked.taken = found;
+            match content {
                 Ok(Some(list)) => {
                     *self.configured.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(list);
                     self.tell();
@@ -149,6 +161,26 @@ impl DenyLists {
     }
 }
 
+/// When a file is taken that may be written in place: what is read of it half written would let in who stands in the rest.
+#[derive(Debug)]
+struct Looks {
+    taken: Option<Stamp>,
+    last: Option<Stamp>,
+}
+
+impl Looks {
+    fn new(taken: Option<Stamp>) -> Self {
+        Self { taken, last: taken }
+    }
+
+    /// Whether it is another one than was taken, and was the same at the look before.
+    fn is_new(&mut self, found: Option<Stamp>) -> bool {
+        let is_steady = found == self.last;
+        self.last = found;
+        is_steady && found != self.taken
+    }
+}
+
 /// What changes with a file's content: its node, size, and times of change.
 type Stamp = (u64, u64, i64, i64, i64, i64);
 
@@ -158,11 +190,22 @@ fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 fn read(path: &Path) -> anyhow::Result<Option<Denied>> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
+    let mut text = String::new();
+    let reading =
+        fs::File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text));
+    match reading {
+        Ok(_) if text.len() as u64 > MAX_FILE_BYTES => {
+            return Err(Usage(format!(
+                "the deny list {} has more than {} MiB",
+                path.display(),
+                MAX_FILE_BYTES >> 20
+            ))
+            .into());
+        }
+        Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("reading the deny list {}", path.display())),
-    };
+    }
     let wrong = |error: BadDenied| Usage(format!("the deny list {}: {error}", path.display()));
     Ok(Some(Denied::parse(&text).map_err(wrong)?))
 }
@@ -205,7 +248,8 @@ mod tests {
         let open = || DenyLists::open(None, Some(directory.path())).unwrap();
         let lists = open();
         let mut changed = lists.changed();
-        lists.deny(Target::Token("t-1".into()), Some(100), 10).await.unwrap();
+        let token = Target::Token { issuer: Some("kelly".into()), id: "t-1".into() };
+        lists.deny(token, Some(100), 10).await.unwrap();
         lists.deny(Target::User { issuer: None, subject: "bob".into() }, None, 10).await.unwrap();
         assert!(changed.has_changed().unwrap());
         changed.mark_unchanged();
@@ -217,6 +261,28 @@ mod tests {
         assert!(lists.allow(&bob).await.unwrap());
         assert!(!lists.allow(&bob).await.unwrap());
         assert!(!open().denies(&caller("bob", None), 1_000));
+    }
+
+    #[test]
+    fn a_file_is_taken_once_it_does_not_change_any_more() {
+        let at = |size| Some((1, size, 0, 0, 0, 0));
+        let mut looks = Looks::new(at(100));
+        assert!(!looks.is_new(at(100)), "it is the one that was taken");
+        // Written anew in place: emptied, half written, whole.
+        for half in [0, 50] {
+            assert!(!looks.is_new(at(half)), "{half}");
+        }
+        assert!(!looks.is_new(at(120)));
+        assert!(looks.is_new(at(120)));
+        looks.taken = at(120);
+        assert!(!looks.is_new(at(120)));
+        assert!(!looks.is_new(None) && looks.is_new(None), "gone is told as well");
+    }
+
+    #[test]
+    fn a_file_without_end_is_wrong() {
+        let refused = read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(refused.contains("more than 64 MiB"), "{refused}");
     }
 
     #[tokio::test]

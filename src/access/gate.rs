@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use chrono::Utc;
 use kelly_api::{Authenticate, Credentials, ManageAccess, NotKept, NotSignedIn, Proof, SignInCode};
 use kelly_auth::{
-    Accounts, Algorithm, Denied, Identity, Issuer, Links, MAX_LEEWAY_SECONDS, Refusal, Role, Roles, Session,
-    Sessions, SigningSecret, Target, USUAL_TYPES, Unverified,
+    Accounts, Algorithm, Denied, Identity, Issuer, Links, MAX_LEEWAY_SECONDS, MAX_NAME_BYTES, Refusal, Role,
+    Roles, Session, Sessions, SigningSecret, Target, USUAL_TYPES, Unverified, is_name,
 };
 use kelly_cli::Usage;
 use tokio::sync::watch;
@@ -25,7 +25,7 @@ use super::random;
 use crate::config::Config;
 
 /// How long a sign-in link works, if it is not used before.
-pub const LINK_LASTS: Duration = Duration::from_secs(24 * 3_600);
+pub const LINK_LASTS: Duration = Duration::from_secs(15 * 60);
 
 /// Whom the sign-in link of `kelly up` signs in.
 const OWNER: &str = "owner";
@@ -61,6 +61,12 @@ impl Gate {
         directory: Option<&Path>,
     ) -> anyhow::Result<Arc<Self>> {
         let auth = &config.auth;
+        if !is_name(&auth.issuer) {
+            return Err(Usage(format!(
+                "KELLY_AUTH_ISSUER: has 1 to {MAX_NAME_BYTES} bytes and no control characters: it is what `iss` says in tokens"
+            ))
+            .into());
+        }
         let denied = Arc::new(DenyLists::open(auth.denied.as_deref(), directory)?);
         let mut tasks = Vec::new();
         if let Some(path) = &auth.denied {
@@ -246,7 +252,7 @@ impl Authenticate for Gate {
         };
         self.check_denied(&caller, now)?;
         let fresh_id = uuid::Uuid::new_v4().to_string();
-        Ok(self.sessions.open(&caller, &fresh_id, now))
+        Ok(self.sessions.open(&caller, &fresh_id, now)?)
     }
 
     async fn close(&self, caller: &Identity) -> Result<(), NotKept> {
@@ -254,7 +260,8 @@ impl Authenticate for Gate {
             Some(token) => {
                 // A token is taken a little longer than it says: clocks differ.
                 let until = caller.expires_at.map(|end| end.saturating_add(MAX_LEEWAY_SECONDS));
-                self.denied.deny(Target::Token(token.clone()), until, Utc::now().timestamp()).await
+                let token = Target::Token { issuer: Some(caller.issuer.clone()), id: token.clone() };
+                self.denied.deny(token, until, Utc::now().timestamp()).await
             }
             None => Ok(()),
         }
@@ -432,6 +439,56 @@ mod tests {
         assert!(Authenticate::identify(&*gate, Credentials::Token(&other)).await.is_ok());
         let over = Identity { expires_at: Some(1), ..session.identity };
         assert_eq!(gate.recheck(&over), Err(Refusal::Expired));
+    }
+
+    #[tokio::test]
+    async fn signing_out_denies_the_token_of_one_issuer_and_also_one_without_an_id() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = Ed25519KeyPair::generate().unwrap();
+        let file = directory.path().join("keys.json");
+        std::fs::write(&file, key_set(&[("a", &key)]).to_string()).unwrap();
+        let entry = format!(
+            "[[issuer]]\niss = \"{OTHER}\"\nalgorithm = \"EdDSA\"\njwks_file = \"{}\"\n",
+            file.display()
+        );
+        let gate = gate(directory.path(), &entry).await;
+        // The other issuer chooses the id of a token of Kelly's own.
+        let (ours, theirs) = (own_token("bob", "t-1"), token(&key, "a", OTHER));
+        while verdict(&gate, &theirs).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let caller = Authenticate::identify(&*gate, Credentials::Token(&theirs)).await.unwrap();
+        gate.close(&caller).await.unwrap();
+        assert_eq!(verdict(&gate, &theirs).await, Err(Refusal::Revoked.into()));
+        assert_eq!(
+            verdict(&gate, &ours).await,
+            Ok("bob of kelly".to_owned()),
+            "withdrawn by another issuer's token"
+        );
+
+        let claims = json!({
+            "iss": "kelly", "aud": "kelly", "sub": "eve", "roles": ["viewer"], "exp": Utc::now().timestamp() + 60,
+        });
+        let nameless = signed_by_own_secret(&claims);
+        let first = gate.open_session(Proof::Token(&nameless)).await.unwrap();
+        let second = gate.open_session(Proof::Token(&nameless)).await.unwrap();
+        gate.close(&first.identity).await.unwrap();
+        let refused = Err(NotSignedIn::Refused(Refusal::Revoked));
+        assert_eq!(verdict(&gate, &nameless).await, Err(Refusal::Revoked.into()));
+        assert_eq!(Authenticate::identify(&*gate, Credentials::Session(&second.text)).await, refused);
+        assert_eq!(gate.denied().iter().count(), 2, "however many sessions it opened");
+    }
+
+    /// A token of Kelly's own secret with any claims.
+    fn signed_by_own_secret(claims: &Value) -> String {
+        let signed = format!(
+            "{}.{}",
+            encode(json!({"typ": "JWT", "alg": "HS256"}).to_string()),
+            encode(claims.to_string())
+        );
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, SECRET.as_bytes());
+        let signature = encode(aws_lc_rs::hmac::sign(&key, signed.as_bytes()));
+        format!("{signed}.{signature}")
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use kelly_auth::{Algorithm, Issuer, MAX_NAME_BYTES, USUAL_TYPES};
+use kelly_auth::{Algorithm, Issuer, MAX_NAME_BYTES, USUAL_TYPES, is_name};
 use kelly_cli::Usage;
 use serde::Deserialize;
 
@@ -64,8 +64,10 @@ fn parse(text: &str, config: &Config) -> Result<Vec<Configured>, String> {
     let mut found: Vec<Configured> = Vec::new();
     for entry in file.issuer {
         let name = entry.iss.clone();
-        if name.is_empty() || name.len() > MAX_NAME_BYTES {
-            return Err(format!("`iss` has 1 to {MAX_NAME_BYTES} bytes: it is what `iss` says in tokens"));
+        if !is_name(&name) {
+            return Err(format!(
+                "`iss` has 1 to {MAX_NAME_BYTES} bytes and no control characters: it is what `iss` says in tokens"
+            ));
         }
         if name == config.auth.issuer || found.iter().any(|known| *known.issuer.name == *name) {
             return Err(format!("{name}: there are two issuers of this name (KELLY_AUTH_ISSUER is one too)"));
@@ -172,6 +174,7 @@ mod tests {
             (format!("{}{}", entry(right), entry(right)), "two issuers"),
             (entry(right).replace("\"i\"", "\"kelly\""), "two issuers"),
             (entry(right).replace("\"i\"", "\"\""), "`iss` has 1 to 256 bytes"),
+            (entry(right).replace("\"i\"", "\"a\\nb\""), "no control characters"),
         ] {
             let error = parse(&text, &config).unwrap_err();
             assert!(error.contains(expected) && !error.contains("hunter2"), "{text}: {error}");

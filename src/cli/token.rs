@@ -43,7 +43,7 @@ pub struct Token {
 Example:
   kelly sign-in                     then open the link in a browser
 
-The link works once, within a day. Whoever opens it is signed in as you.")]
+The link works once, within 15 minutes. Whoever opens it is signed in as you.")]
 pub struct SignIn {}
 
 /// Longest life of a token that is made here.

@@ -110,7 +110,7 @@ fn banner(config: &Config, log: &dyn Log, sign_in_code: Option<&str>) -> String 
     };
     let start = match sign_in_code {
         Some(code) => format!(
-            "Sign in         {base}/#sign-in={code}\n                  (in a browser; the link works once, within a day)"
+            "Sign in         {base}/#sign-in={code}\n                  (in a browser; the link works once, within 15 minutes; `kelly sign-in` prints another)"
         ),
         None => format!("Start page      {base}/\n                  (authentication is off: KELLY_AUTH=off)"),
     };

@@ -61,6 +61,8 @@ pub enum Code {
     TokenRevoked,
     /// The sign-in link was used, is over, or is of another Kelly.
     SignInLinkInvalid,
+    /// The session would be larger than a browser keeps.
+    SessionTooLarge,
     /// The issuer's keys cannot be fetched.
     KeysUnavailable,
     /// Nobody can be denied, or not one more.
@@ -126,7 +128,7 @@ pub struct Definition {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 52] = [
         Self::InvalidParameter,
         Self::RangeTooLong,
         Self::QueryTooLarge,
@@ -154,6 +156,7 @@ impl Code {
         Self::TokenNotYetValid,
         Self::TokenRevoked,
         Self::SignInLinkInvalid,
+        Self::SessionTooLarge,
         Self::KeysUnavailable,
         Self::AccessNotChanged,
         Self::RouteNotFound,
@@ -350,6 +353,13 @@ impl Code {
                 StatusCode::UNAUTHORIZED,
                 "The sign-in link does not work any more",
                 "Each link works once; `kelly sign-in` on Kelly's machine prints another one.",
+            ),
+            Self::SessionTooLarge => (
+                "session_too_large",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The session is larger than a browser keeps",
+                "The token names so many accounts that no browser keeps its session. Sign in with a token of fewer accounts, or send the \
+                 token with every request (`Authorization: Bearer …`).",
             ),
             Self::KeysUnavailable => (
                 "keys_unavailable",

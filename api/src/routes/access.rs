@@ -25,7 +25,7 @@ pub(crate) struct DeniedEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "bob")]
     sub: Option<String>,
-    /// The issuer of that user; without it the user of this name of every issuer.
+    /// The issuer of that token or user; without it those of this name of every issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "kelly")]
     iss: Option<String>,
@@ -58,7 +58,7 @@ pub(crate) struct SignInLink {
     /// What stands behind `/#sign-in=` of the start page. It works once.
     code: String,
     /// Seconds it works for.
-    #[schema(example = 86400)]
+    #[schema(example = 900)]
     lasts_seconds: u64,
 }
 
@@ -138,7 +138,8 @@ async fn entry(shared: &HandlerState, request: Request) -> Result<(Target, Optio
     let target = line.target().ok_or_else(|| {
         Problem::new(
             Code::MalformedBody,
-            "Name a token with `jti`, or a user with `sub` (and `iss` for one issuer's): each has 1 to 256 bytes.",
+            "Name a token with `jti`, or a user with `sub` (and `iss` for one issuer's): each has 1 to 256 bytes and no control \
+             characters.",
         )
     })?;
     Ok((target, until))

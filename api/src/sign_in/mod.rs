@@ -68,6 +68,9 @@ async fn identify(shared: &HandlerState, method: &Method, headers: &HeaderMap) -
 pub(crate) fn refused(reason: NotSignedIn) -> Problem {
     match reason {
         NotSignedIn::Refused(refusal) => Problem::not_signed_in(refusal),
+        NotSignedIn::SessionTooLarge(_) => {
+            Problem::new(Code::SessionTooLarge, Code::SessionTooLarge.definition().remedy)
+        }
         NotSignedIn::KeysUnavailable { retry_after } => {
             let remedy = Code::KeysUnavailable.definition().remedy;
             Problem::new(Code::KeysUnavailable, remedy).retry_after(retry_after)

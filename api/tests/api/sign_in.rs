@@ -200,3 +200,11 @@ async fn an_administrator_takes_access_away_and_gives_it_back() {
     let link = api.send("POST", "/api/v1/kelly/sign-in/links", &[], Body::empty()).await;
     assert_eq!(link.json(), json!({"code": CODE, "lasts_seconds": 60}));
 }
+
+#[tokio::test]
+async fn a_session_that_no_browser_keeps_is_refused() {
+    let api = Api::new(Setup::default());
+    let answer = api.post(SIGN_IN, "application/json", r#"{"token":"too large"}"#).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (422, "session_too_large"));
+    assert_eq!(answer.header("set-cookie"), "");
+}

@@ -18,7 +18,7 @@ use kelly_api::{
     LatencyBook, Limits, Live, LiveSettings, ManageAccess, Measure, MetricsForm, NotAccepted, NotKept,
     NotSignedIn, Part, PartStatus, Proof, Queries, RowKind, Settings, SignInCode, Submission, router,
 };
-use kelly_auth::{Accounts, Denied, Identity, Refusal, Role, Roles, Session, Target};
+use kelly_auth::{Accounts, Denied, Identity, Refusal, Role, Roles, Session, SessionTooLarge, Target};
 use kelly_live::{Bounds, Hub};
 use kelly_query::{
     DatabaseHealth, Detailed, DetailedRequest, ExportFormat, ExportRequest, ExportStream, FeedPage,
@@ -280,6 +280,7 @@ impl Authenticate for FakeAuthenticate {
             Proof::Code(CODE) | Proof::Token(TOKEN) => {
                 Ok(Session { text: SESSION.to_owned(), identity: admin(), lasts_seconds: 60 })
             }
+            Proof::Token("too large") => Err(NotSignedIn::SessionTooLarge(SessionTooLarge)),
             Proof::Code(_) => Err(Refusal::Link.into()),
             Proof::Token(_) => Err(Refusal::Signature.into()),
         }
@@ -302,7 +303,7 @@ impl ManageAccess for FakeAuthenticate {
     }
 
     async fn deny(&self, target: Target, until: Option<i64>) -> Result<(), NotKept> {
-        if target == Target::Token("one too many".into()) {
+        if target == (Target::Token { issuer: None, id: "one too many".into() }) {
             return Err(NotKept::Full);
         }
         self.denied.lock().unwrap().add(target, until).map_err(|_| NotKept::Full)
