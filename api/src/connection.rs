@@ -18,7 +18,6 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use crate::tls::Transport;
@@ -128,16 +127,17 @@ pub(crate) struct Connection {
     head_at: Pin<Box<Sleep>>,
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     is_cut: bool,
-    _permit: Option<OwnedSemaphorePermit>,
+    /// What it holds for as long as it is there.
+    _held: Box<dyn Send + Sync>,
 }
 
 impl Connection {
-    /// A connection that was accepted; it ends when `cut` completes, and lets go of `permit` then.
+    /// A connection that was accepted; it ends when `cut` completes, and lets go of what it holds then.
     pub(crate) fn new(
         (stream, peer): (Transport, SocketAddr),
         patience: Patience,
         cut: impl Future<Output = ()> + Send + 'static,
-        permit: Option<OwnedSemaphorePermit>,
+        held: impl Send + Sync + 'static,
     ) -> Self {
         Self {
             stream,
@@ -148,7 +148,7 @@ impl Connection {
             head_at: Box::pin(tokio::time::sleep(patience.head)),
             cut: Box::pin(cut),
             is_cut: false,
-            _permit: permit,
+            _held: Box::new(held),
         }
     }
 

@@ -152,7 +152,7 @@ impl FromStr for Network {
 
 impl Network {
     /// Whether an address begins like this network.
-    fn has(self, address: IpAddr) -> bool {
+    pub(crate) fn has(self, address: IpAddr) -> bool {
         let alike = |ours: u128, theirs: u128, all: u8| {
             let rest = u32::from(all - self.bits);
             // A shift by all bits is none of a number.

@@ -28,6 +28,7 @@ mod live;
 mod nearest;
 mod openapi;
 mod parameters;
+mod peers;
 mod ports;
 mod problem;
 mod queries;
@@ -50,7 +51,8 @@ pub use edge::{OTHER_METHOD, UNMATCHED_ROUTE};
 pub use exports::ReadingPace;
 pub use latency::{Latencies, LatencyBook, MAX_SAMPLES, RequestClass, Sample};
 pub use limits::{DRAIN_TIME, HEAD_TIME, IDLE_CONNECTION, Limits, MAX_CONNECTIONS, MAX_ROW_FAULTS};
-pub use live::{Live, LiveSettings, SOCKETS_OF_A_USER, Transport, TransportCounts};
+pub use live::{Live, LiveSettings, SOCKETS_OF_A_USER, SeatName, ShareSeats, Transport, TransportCounts};
+pub use peers::PeerBounds;
 pub use ports::{
     Accept, Accepted, Authenticate, BodyForm, Credentials, Expose, Health, IngestPerformance, ManageAccess,
     Measure, MetricsForm, NotAccepted, NotKept, NotSignedIn, Observation, Observe, Part, PartStatus, Proof,

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::connection::{Connection, ConnectionInfo, Patience, note_phase};
 use crate::limits::{DRAIN_TIME, HEAD_TIME, IDLE_CONNECTION, MAX_CONNECTIONS};
+use crate::peers::{PeerBounds, Peers};
 use crate::tls::{TlsIdentity, Transport};
 
 /// How serving ended.
@@ -36,6 +37,8 @@ pub struct Listening {
     pub listener: TcpListener,
     /// `None` for plain HTTP.
     pub tls: Option<watch::Receiver<TlsIdentity>>,
+    /// How many connections an address may have.
+    pub peers: PeerBounds,
 }
 
 /// Serves until `shutdown` completes; then takes no new connection, lets requests in flight and WebSockets end
@@ -74,6 +77,7 @@ async fn serve_bounded(
     let listener = BoundedListener {
         inner: listening.listener,
         tls: listening.tls,
+        peers: Arc::new(Peers::new(listening.peers)),
         free: Arc::clone(&free),
         cut: cut_seen,
         patience: bounds.patience,
@@ -121,6 +125,7 @@ async fn all_closed(free: &Semaphore, connections: usize) {
 struct BoundedListener {
     inner: TcpListener,
     tls: Option<watch::Receiver<TlsIdentity>>,
+    peers: Arc<Peers>,
     free: Arc<Semaphore>,
     cut: watch::Receiver<bool>,
     patience: Patience,
@@ -134,7 +139,15 @@ impl Listener for BoundedListener {
         // The semaphore is never closed. Waiting before accepting leaves the next client in the
         // kernel's backlog.
         let permit = Arc::clone(&self.free).acquire_owned().await.ok();
-        let (stream, address) = Listener::accept(&mut self.inner).await;
+        let (stream, address, peer) = loop {
+            let (stream, address) = Listener::accept(&mut self.inner).await;
+            match self.peers.take(address.ip()) {
+                Some(peer) => break (stream, address, peer),
+                None => {
+                    tracing::debug!(%address, "an address has as many connections as it may; one was closed")
+                }
+            }
+        };
         // Small answers must not wait for more bytes; a socket that refuses the option still works.
         let _ = stream.set_nodelay(true);
         let mut cut = self.cut.clone();
@@ -144,7 +157,7 @@ impl Listener for BoundedListener {
         };
         let identity = self.tls.as_ref().map(|tls| tls.borrow().clone());
         let stream = Transport::new(stream, identity);
-        let connection = Connection::new((stream, address), self.patience, cut, permit);
+        let connection = Connection::new((stream, address), self.patience, cut, (permit, peer));
         (connection, address)
     }
 
@@ -182,13 +195,18 @@ mod tests {
     }
 
     async fn start(router: Router, bounds: Bounds) -> Server {
+        start_for(router, bounds, PeerBounds::new(1)).await
+    }
+
+    async fn start_for(router: Router, bounds: Bounds, peers: PeerBounds) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move {
             stopped.await.unwrap();
         };
-        let ended = tokio::spawn(serve_bounded(Listening { listener, tls: None }, router, shutdown, bounds));
+        let listening = Listening { listener, tls: None, peers };
+        let ended = tokio::spawn(serve_bounded(listening, router, shutdown, bounds));
         Server { address, stop, ended }
     }
 
@@ -279,6 +297,37 @@ mod tests {
         assert!(!second.is_finished());
         drop(first);
         assert!(second.await.unwrap().ends_with("done"));
+        server.stop.send(()).unwrap();
+        assert_eq!(server.ended.await.unwrap(), Drained::Complete);
+    }
+
+    #[tokio::test]
+    async fn one_address_does_not_hold_every_connection() {
+        let bounds = Bounds { connections: 8, patience: PATIENT, drain: LONG };
+        let peers = PeerBounds { most: 2, exempt: Vec::new() };
+        let server = start_for(Router::new().route("/", get(async || "done")), bounds, peers).await;
+        let idle = [
+            TcpStream::connect(server.address).await.unwrap(),
+            TcpStream::connect(server.address).await.unwrap(),
+        ];
+        // It is closed without an answer; the request may meet a reset.
+        let mut refused = TcpStream::connect(server.address).await.unwrap();
+        let _ = refused.write_all(REQUEST).await;
+        assert_eq!(read_all(refused).await, "");
+        let elsewhere = tokio::net::TcpSocket::new_v4().unwrap();
+        elsewhere.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut other = elsewhere.connect(server.address).await.unwrap();
+        other.write_all(REQUEST).await.unwrap();
+        assert!(read_all(other).await.ends_with("done"));
+        drop(idle);
+        // The server sees a moment later that they are closed.
+        let mut again = String::new();
+        while again.is_empty() {
+            let mut client = TcpStream::connect(server.address).await.unwrap();
+            let _ = client.write_all(REQUEST).await;
+            again = read_all(client).await;
+        }
+        assert!(again.ends_with("done"));
         server.stop.send(()).unwrap();
         assert_eq!(server.ended.await.unwrap(), Drained::Complete);
     }

@@ -11,7 +11,7 @@ use crate::answers::Answers;
 use crate::door::Door;
 use crate::health_look::HealthLook;
 use crate::limits::{Gates, Limits};
-use crate::live::Live;
+use crate::live::{Live, ShareSeats};
 use crate::ports::{Accept, Authenticate, Expose, Health, ManageAccess, Measure, Observe};
 use crate::queries::Queries;
 use crate::rates::CountUse;
@@ -38,6 +38,8 @@ pub struct AppState {
     pub authenticate: Arc<dyn Authenticate>,
     /// Counts what callers use of their budgets.
     pub counts: Arc<dyn CountUse>,
+    /// Counts live connections over several instances, where there are.
+    pub seats: Option<Arc<dyn ShareSeats>>,
     /// Takes access away, and gives out sign-in links.
     pub access: Arc<dyn ManageAccess>,
     /// Sees every request.

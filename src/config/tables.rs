@@ -186,6 +186,10 @@ settings! {
         failed_sign_ins: u32 = setting("limits.failed_sign_ins_per_minute", "KELLY_LIMIT_FAILED_SIGN_INS_PER_MINUTE")
             .within(count(1, 1_000_000))
             .default("30"),
+        /// connections of one address at once, but those of loopback and of trusted proxies
+        connections: u32 = setting("limits.connections_per_address", "KELLY_LIMIT_CONNECTIONS_PER_ADDRESS")
+            .within(count(1, 1_000_000))
+            .default("512"),
         /// redis://… in which instances count together; unset: each counts for itself
         redis_url: Option<Secret> = setting("limits.redis_url", "KELLY_REDIS_URL").secret(),
     }

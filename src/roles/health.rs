@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::progress::Progress;
 use super::retention::Configured;
 use super::since::StateTimes;
-use crate::limits::SharedCounts;
+use crate::limits::SharedRedis;
 
 /// The parts of a role that are looked at.
 pub struct Watched {
@@ -42,7 +42,7 @@ pub struct PartsHealth {
     live: Arc<Live>,
     configured: Configured,
     /// Limits, where instances share them.
-    limits: Option<Arc<SharedCounts>>,
+    limits: Option<Arc<SharedRedis>>,
     retentions: RetentionReader,
     log_trouble: Trouble,
     store_trouble: Trouble,
@@ -149,7 +149,7 @@ impl PartsHealth {
     }
 
     /// The same with the limits that instances share.
-    pub fn with_limits(self, limits: Option<Arc<SharedCounts>>) -> Self {
+    pub fn with_limits(self, limits: Option<Arc<SharedRedis>>) -> Self {
         Self { limits, ..self }
     }
 

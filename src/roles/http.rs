@@ -8,7 +8,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use chrono::Utc;
 use kelly_api::rates::Quotas;
-use kelly_api::{AppState, Drained, LatencyBook, Limits, Listening, Live, Observation, Observe, Settings};
+use kelly_api::{
+    AppState, Drained, LatencyBook, Limits, Listening, Live, Observation, Observe, PeerBounds, Settings,
+};
 use kelly_cli::Usage;
 use kelly_ingest::accept::Acceptor;
 use kelly_query::{QueryService, QueryServiceParts};
@@ -157,6 +159,7 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         authenticate: access.authenticate.clone(),
         access: access.manage.clone(),
         counts: own.refused.clone(),
+        seats: counts.seats,
         own_metrics: Arc::new(own),
         observer: Arc::new(observers),
         settings: Settings {
@@ -172,7 +175,7 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
     }
     let (identity, watching) = door::tls(&config.http)?.unzip();
     let watching = watching.map(tokio::spawn);
-    let listening = Listening { listener: claimed.listen()?, tls: identity };
+    let listening = Listening { listener: claimed.listen()?, tls: identity, peers: peers(config) };
     let sockets = config.websocket.max_connections as usize;
     let serving = tokio::spawn(kelly_api::serve(listening, router, sockets, stop.clone().cancelled_owned()));
     let part = Part::new("HTTP interface", "requests in flight and WebSockets", move || async move {
@@ -191,6 +194,13 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         Ok(())
     });
     Ok(((), part))
+}
+
+/// How many connections an address may have: not those of this machine, nor of proxies, behind which are many.
+fn peers(config: &Config) -> PeerBounds {
+    let mut bounds = PeerBounds::new(config.limits.connections as usize);
+    bounds.exempt.extend(&config.http.proxies);
+    bounds
 }
 
 /// The bounds of the interface. Without sign-in everybody is one caller, who then has everything.

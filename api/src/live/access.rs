@@ -20,10 +20,14 @@ pub(super) fn user_of(identity: &Identity) -> Option<User> {
 
 /// Whether somebody may be in a room.
 pub(super) fn may_enter(identity: &Identity, room: &Room) -> Result<(), Mistake> {
-    identity.may(room.permission()).map_err(|reason| Mistake {
-        id: None,
-        code: MistakeCode::Forbidden,
-        detail: format!("you may not be in {room}: {reason}"),
+    identity.may(room.permission()).map_err(|reason| {
+        let permission = room.permission().row().name;
+        tracing::info!(code = "forbidden", permission, "a live room was refused");
+        Mistake {
+            id: None,
+            code: MistakeCode::Forbidden,
+            detail: format!("you may not be in {room}: {reason}"),
+        }
     })
 }
 

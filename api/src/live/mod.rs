@@ -17,6 +17,7 @@ use std::time::Duration;
 use kelly_live::{FeedState, Hub};
 
 pub use counts::{Transport, TransportCounts};
+pub use seats::{SeatName, ShareSeats};
 pub(crate) use session::Session;
 pub(crate) use socket::{SUBPROTOCOL, run as run_socket};
 pub(crate) use stream::events;

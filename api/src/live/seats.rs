@@ -1,7 +1,10 @@
-//! How many sockets there may be: in all, and of one user.
+//! How many sockets there may be: in all, and of one user, also over several instances.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use uuid::Uuid;
 
 /// A user: who issued the token, and whom it names.
 pub(crate) type User = (Arc<str>, Arc<str>);
@@ -29,11 +32,44 @@ struct Taken {
     of_users: HashMap<User, usize>,
 }
 
+/// Counts the live connections of users over several instances.
+#[async_trait]
+pub trait ShareSeats: Send + Sync {
+    /// Takes a seat, unless its user has so many already; true also while nobody can tell: then each instance counts for itself.
+    async fn take(&self, seat: &SeatName, most: usize) -> bool;
+
+    /// Gives a seat back that was taken.
+    fn give_back(&self, seat: SeatName);
+}
+
+/// One seat of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeatName {
+    /// Whose it is: a text that no other user has.
+    pub user: String,
+    /// What tells it from every other seat of theirs.
+    pub id: String,
+}
+
 /// A place, given back when it is dropped.
-#[derive(Debug)]
 pub(crate) struct Seat {
     seats: Arc<Seats>,
     user: Option<User>,
+    shared: Option<(Arc<dyn ShareSeats>, SeatName)>,
+}
+
+impl Seat {
+    /// The same, counted by whoever counts for several instances.
+    pub(crate) async fn shared_by(mut self, counts: Option<&Arc<dyn ShareSeats>>) -> Result<Self, NoSeat> {
+        let (Some(counts), Some((issuer, subject))) = (counts, &self.user) else { return Ok(self) };
+        let user = format!("{issuer}\n{subject}");
+        let seat = SeatName { user, id: Uuid::new_v4().simple().to_string() };
+        if !counts.take(&seat, self.seats.share).await {
+            return Err(NoSeat::ShareTaken);
+        }
+        self.shared = Some((Arc::clone(counts), seat));
+        Ok(self)
+    }
 }
 
 impl Seats {
@@ -61,7 +97,7 @@ impl Seats {
             *taken.of_users.entry(user.clone()).or_default() += 1;
         }
         drop(taken);
-        Ok(Seat { seats: Arc::clone(self), user })
+        Ok(Seat { seats: Arc::clone(self), user, shared: None })
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -71,6 +107,9 @@ impl Seats {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        if let Some((counts, seat)) = self.shared.take() {
+            counts.give_back(seat);
+        }
         let mut taken = self.seats.lock();
         taken.all -= 1;
         if let Some(user) = &self.user
@@ -87,6 +126,43 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Says no to whoever has as many as it was told at first.
+    #[derive(Default)]
+    struct Elsewhere(Mutex<Vec<SeatName>>);
+
+    #[async_trait]
+    impl ShareSeats for Elsewhere {
+        async fn take(&self, seat: &SeatName, most: usize) -> bool {
+            let mut taken = self.0.lock().unwrap();
+            let own = taken.iter().filter(|held| held.user == seat.user).count();
+            if own < most {
+                taken.push(seat.clone());
+            }
+            own < most
+        }
+
+        fn give_back(&self, seat: SeatName) {
+            self.0.lock().unwrap().retain(|held| *held != seat);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_share_is_over_all_instances() {
+        let elsewhere = Arc::new(Elsewhere::default());
+        let counts: Arc<dyn ShareSeats> = elsewhere.clone();
+        let [here, there] = [(); 2].map(|()| Arc::new(Seats::new(4, 2)));
+        let ann = || Some(("issuer".into(), "ann".into()));
+        let first = here.take(ann()).unwrap().shared_by(Some(&counts)).await.ok().unwrap();
+        let second = there.take(ann()).unwrap().shared_by(Some(&counts)).await.ok().unwrap();
+        let third = there.take(ann()).unwrap().shared_by(Some(&counts)).await;
+        assert_eq!(third.err(), Some(NoSeat::ShareTaken));
+        assert_eq!(there.taken(), 1, "what was refused holds nothing here either");
+        drop(first);
+        assert!(there.take(ann()).unwrap().shared_by(Some(&counts)).await.is_ok());
+        drop(second);
+        assert!(elsewhere.0.lock().unwrap().is_empty());
+    }
 
     #[test]
     fn a_user_has_a_share_and_all_have_a_bound() {

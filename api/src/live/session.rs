@@ -59,7 +59,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// A connection of this caller, if there is a place for it.
-    pub(crate) fn open(
+    pub(crate) async fn open(
         shared: &HandlerState,
         extensions: &axum::http::Extensions,
         transport: Transport,
@@ -75,6 +75,8 @@ impl Session {
             return Err(Problem::not_signed_in(Refusal::Expired));
         }
         let seat = live.seats.take(access::user_of(&identity)).map_err(|reason| no_seat(reason, shared))?;
+        let seat = seat.shared_by(shared.app.seats.as_ref()).await;
+        let seat = seat.map_err(|reason| no_seat(reason, shared))?;
         let connection = Connection::new(&live.hub, identity.accounts.clone());
         let mut session = Self {
             shared: shared.clone(),

@@ -134,7 +134,7 @@ pub(crate) async fn events(
     let StreamParameters { rooms: Required(RoomNames(rooms)), resume } = asked;
     let last = request.headers().get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
     let mut positions = positions(resume, last)?;
-    let session = Session::open(&shared, request.extensions(), Transport::EventStream)?;
+    let session = Session::open(&shared, request.extensions(), Transport::EventStream).await?;
     let resume = |room| Resume { at: positions.remove(&room), room };
     let rooms: Vec<Resume> = rooms.into_iter().map(resume).collect();
     session.permit(&rooms)?;
@@ -154,7 +154,7 @@ fn positions(resume: ResumeParameters, last_event_id: Option<&str>) -> Result<Po
 async fn upgrade(shared: HandlerState, request: Request, rooms: Vec<Resume>) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
     let socket = WebSocketUpgrade::from_request_parts(&mut parts, &shared).await.map_err(no_socket)?;
-    let session = Session::open(&shared, &parts.extensions, Transport::WebSocket)?;
+    let session = Session::open(&shared, &parts.extensions, Transport::WebSocket).await?;
     let socket = socket
         .protocols([SUBPROTOCOL])
         .read_buffer_size(READ_BUFFER)

@@ -8,7 +8,7 @@ use axum::body::{Body, BodyDataStream};
 use axum::http::Request;
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
-use kelly_api::{Drained, Listening, LiveSettings, serve};
+use kelly_api::{Drained, Listening, LiveSettings, PeerBounds, serve};
 use kelly_auth::{Accounts, Identity, Refusal, Role, Roles};
 use kelly_live::{Close, Hub, ResetReason, events_of};
 use kelly_schemas::Limits;
@@ -52,7 +52,7 @@ impl Server {
         let shutdown = async move { stopped.await.unwrap() };
         let token = api.authenticate.token_of(&identity);
         let ended = tokio::spawn(serve(
-            Listening { listener, tls: None },
+            Listening { listener, tls: None, peers: PeerBounds::new(1) },
             api.router(),
             live.max_connections,
             shutdown,

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use kelly_api::{BadTls, Drained, Limits, Listening, ReadingPace, TlsIdentity, serve};
+use kelly_api::{BadTls, Drained, Limits, Listening, PeerBounds, ReadingPace, TlsIdentity, serve};
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -33,7 +33,12 @@ impl Server {
         Self {
             address,
             stop,
-            ended: tokio::spawn(serve(Listening { listener, tls }, api.router(), 0, shutdown)),
+            ended: tokio::spawn(serve(
+                Listening { listener, tls, peers: PeerBounds::new(1) },
+                api.router(),
+                0,
+                shutdown,
+            )),
         }
     }
 

@@ -16,7 +16,8 @@ use kelly_api::rates::OwnCounts;
 use kelly_api::{
     Accept, Accepted, AppState, Authenticate, Credentials, Door, Expose, Health, IngestPerformance,
     LatencyBook, Limits, Live, LiveSettings, ManageAccess, Measure, MetricsForm, NotAccepted, NotKept,
-    NotSignedIn, Part, PartStatus, Proof, Queries, RowKind, Settings, SignInCode, Submission, router,
+    NotSignedIn, Part, PartStatus, Proof, Queries, RowKind, Settings, ShareSeats, SignInCode, Submission,
+    router,
 };
 use kelly_auth::{Accounts, Denied, Identity, Refusal, Role, Roles, Session, SessionTooLarge, Target};
 use kelly_live::{Bounds, Hub};
@@ -353,6 +354,7 @@ pub(crate) struct Setup {
     pub(crate) health_answers: bool,
     pub(crate) limits: Limits,
     pub(crate) live: LiveSettings,
+    pub(crate) seats: Option<Arc<dyn ShareSeats>>,
     pub(crate) clock: fn() -> DateTime<Utc>,
 }
 
@@ -365,6 +367,7 @@ impl Default for Setup {
             health_answers: true,
             limits: Limits::default(),
             live: LiveSettings::default(),
+            seats: None,
             clock: now,
         }
     }
@@ -412,6 +415,7 @@ impl Api {
             live: live.clone(),
             authenticate: authenticate.clone(),
             counts: Arc::new(OwnCounts::new(&setup.limits.quotas)),
+            seats: setup.seats,
             access: authenticate.clone(),
             observer: latencies.clone(),
             settings: Settings {
