@@ -17,9 +17,9 @@ use crate::problem::{Code, Problem};
 use crate::state::HandlerState;
 
 /// Bytes that are read ahead of a socket: what clients send is small, and each socket has so many.
-const READ_BUFFER: usize = 4 << 10;
-/// Bytes of messages that are gathered for one write.
-const WRITE_BUFFER: usize = 16 << 10;
+const READ_BUFFER: usize = 1 << 10;
+/// Bytes of messages that are gathered for one write; each socket keeps room for them and for its longest message.
+const WRITE_BUFFER: usize = 4 << 10;
 /// Bytes that wait in a socket beyond that. At it: the socket ends.
 const MAX_WRITE_BUFFER: usize = 1 << 20;
 /// Largest message of a client. At it: the socket is closed with `too_large`.
