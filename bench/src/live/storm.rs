@@ -57,7 +57,7 @@ pub async fn run(clients: usize) -> Result<Value> {
     let mut all = Outcome { resumed_after: Duration::ZERO, refused: 0, resets: 0, missed: 0, repeated: 0 };
     while let Some(outcome) = following.join_next().await {
         let outcome = outcome.context("a client panicked")??;
-        resumed.saturating_record(outcome.resumed_after.as_micros() as u64);
+        resumed.record(outcome.resumed_after.as_micros() as u64)?;
         all.refused += outcome.refused;
         all.resets += outcome.resets;
         all.missed += outcome.missed;
