@@ -8,6 +8,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("kelly-schemas", &[]),
     ("kelly-directory", &[]),
+    ("kelly-alerts", &["kelly-schemas"]),
     ("kelly-auth", &[]),
     ("kelly-stream", &["kelly-schemas", "kelly-directory"]),
     ("kelly-live", &["kelly-schemas", "kelly-auth", "kelly-stream"]),
@@ -18,11 +19,22 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The tools ask a running Kelly over HTTP; doctor, tail and dead letters also ask log and store themselves, because
     // they are for the time when no Kelly answers. Of ingest they read only its positions. They sign themselves in with tokens
     // they make.
-    ("kelly-cli", &["kelly-schemas", "kelly-auth", "kelly-stream", "kelly-sql", "kelly-ingest"]),
+    (
+        "kelly-cli",
+        &["kelly-schemas", "kelly-alerts", "kelly-auth", "kelly-stream", "kelly-sql", "kelly-ingest"],
+    ),
     ("kelly-harness", &["kelly-schemas", "kelly-auth", "kelly-sql", "kelly-stream"]),
     (
         "kelly-bench",
-        &["kelly-schemas", "kelly-stream", "kelly-sql", "kelly-ingest", "kelly-query", "kelly-harness"],
+        &[
+            "kelly-schemas",
+            "kelly-alerts",
+            "kelly-stream",
+            "kelly-sql",
+            "kelly-ingest",
+            "kelly-query",
+            "kelly-harness",
+        ],
     ),
     ("kelly-fuzz", &["kelly-schemas", "kelly-stream", "kelly-ingest", "kelly-query"]),
     (

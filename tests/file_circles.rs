@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The crates that are held to it.
-const CRATES: [&str; 3] = ["ingest", "query", "schemas"];
+const CRATES: [&str; 4] = ["alerts", "ingest", "query", "schemas"];
 
 /// A module by the names on its path in the crate; the crate's root has none.
 type Module = Vec<String>;
@@ -155,7 +155,9 @@ fn uses(text: &str) -> Vec<Use> {
     while let Some(start) = text[at..].find("use ").map(|offset| at + offset) {
         at = start + 4;
         let line = &text[text[..start].rfind('\n').map_or(0, |end| end + 1)..start];
-        if !(line.trim().is_empty() || line.trim().starts_with("pub")) {
+        // Not the end of another word, as of an enum of causes.
+        let is_a_word = line.is_empty() || line.ends_with(char::is_whitespace);
+        if !is_a_word || !(line.trim().is_empty() || line.trim().starts_with("pub")) {
             continue;
         }
         let Some(end) = text[start..].find(';').map(|offset| start + offset) else { break };
