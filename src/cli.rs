@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use kelly_cli::arguments::{
-    Completions, DeadLetters, DeadLettersWhat, Doctor, Drilldown, Record, Replay, StorePlace, Tail,
+    Completions, DeadLetters, DeadLettersWhat, Doctor, Drilldown, Record, Replay, Rules, StorePlace, Tail,
 };
 
 pub use run::*;
@@ -44,7 +44,7 @@ Exit codes:
   1  failed while running, or the one row of `kelly record` was refused
   2  wrong usage or wrong configuration; nothing was started
   3  some of the input was refused or left out, the rest was done (`replay`, `record stdin`,
-     `dead-letters replay`)
+     `dead-letters replay`), or `kelly rules check` found a rule that is wrong
   4  `kelly doctor` found something that wants attention
   5  `kelly doctor` found something broken
   130  interrupted before the work was done";
@@ -101,6 +101,8 @@ pub enum Command {
     Drilldown(Drilldown),
     /// What could not be taken from the log: list, show, send again
     DeadLetters(DeadLetters),
+    /// Alert rules: check files, print the built-in ones, print the schema
+    Rules(Rules),
     /// Print the completions of a shell
     Completions(Completions),
     /// The embedded store's own process; started by `kelly up`
@@ -156,6 +158,7 @@ impl Cli {
             | Command::SignIn(_)
             | Command::Record(_)
             | Command::Drilldown(_)
+            | Command::Rules(_)
             | Command::Completions(_)
             | Command::Engine { .. } => {}
         }
@@ -200,6 +203,7 @@ impl Cli {
             | Command::Replay(_)
             | Command::Doctor(_)
             | Command::Drilldown(_)
+            | Command::Rules(_)
             | Command::Completions(_)
             | Command::Engine { .. } => Ok(()),
         }

@@ -20,7 +20,7 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use indicatif::MultiProgress;
 use kelly_cli::{
-    INTERRUPTED, Summary, Usage, completions, dead_letters, doctor, drilldown, output, record, replay,
+    INTERRUPTED, Summary, Usage, completions, dead_letters, doctor, drilldown, output, record, replay, rules,
     sign_in, tail,
 };
 use kelly_schemas::error_chain;
@@ -84,6 +84,9 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     if let Command::Completions(completions) = &cli.command {
         completions::run(completions.shell, Cli::command())?;
         return Ok(0);
+    }
+    if let Command::Rules(arguments) = &cli.command {
+        return rules::run(&arguments.what);
     }
     if let Command::Config(ShowConfig { what: Some(ConfigWhat::Permissions), json }) = &cli.command {
         let text = if *json { permissions::as_json() } else { permissions::as_table() };
@@ -177,7 +180,11 @@ async fn command(
             or_interrupted(&stop, async { work.await.map(|()| 0) }).await
         }
         // Answered before there was a runtime.
-        Command::Config(_) | Command::Token(_) | Command::Completions(_) | Command::Engine { .. } => Ok(0),
+        Command::Config(_)
+        | Command::Token(_)
+        | Command::Rules(_)
+        | Command::Completions(_)
+        | Command::Engine { .. } => Ok(0),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The tools a person types: `record`, `replay`, `tail`, `drilldown`, `dead-letters`, `doctor`, `completions`.
+//! The tools a person types: `record`, `replay`, `tail`, `drilldown`, `dead-letters`, `doctor`, `rules`, `completions`.
 //!
 //! Most of them ask a running Kelly over HTTP. `doctor`, `tail` and `dead-letters` also ask the log and the store
 //! themselves, because they are for the time when no Kelly answers. None of them knows how a Kelly is configured or run:
@@ -15,6 +15,7 @@ mod input;
 pub mod output;
 pub mod record;
 pub mod replay;
+pub mod rules;
 mod settings;
 pub mod sign_in;
 pub mod tail;

@@ -7,10 +7,12 @@
 
 mod look;
 mod parse;
+mod rules;
 mod send;
 
 pub use look::*;
 pub use parse::{Place, Since, place_text};
+pub use rules::*;
 pub use send::*;
 
 #[cfg(test)]
