@@ -1,7 +1,9 @@
 //! `kelly-bench`: benchmarks against the targets of the design. Each prints a table for people on
 //! standard error and one JSON object as the last line of standard output.
 
+mod anomaly_events;
 mod chaos;
+mod evaluate;
 mod flood;
 mod freshness;
 mod http_load;
@@ -10,11 +12,13 @@ mod ingest;
 mod kelly;
 mod live;
 mod machine;
+mod nab;
 mod peers;
 mod processes;
 mod query;
 mod record;
 mod results;
+mod series;
 mod storage;
 mod store;
 mod traffic;
@@ -53,6 +57,12 @@ enum Bench {
     Live(live::Options),
     /// Ask and record while another user floods
     Flood(flood::Options),
+    /// Judge metrics with twenty rules on one core, and what a series takes in memory
+    Evaluate(evaluate::Options),
+    /// Find anomalies in the open files of the Numenta Anomaly Benchmark, scored as Numenta does
+    Nab(nab::Options),
+    /// Find labelled events in real service telemetry, beside a constant threshold and HalfSpaceTrees
+    AnomalyEvents(anomaly_events::Options),
     /// Memory, CPU time and readiness of a `kelly up` nobody uses
     Idle(idle::Options),
     /// Bytes of thirty days of the demo's traffic
@@ -87,6 +97,9 @@ enum Name {
     Query,
     Live,
     Flood,
+    Evaluate,
+    Nab,
+    AnomalyEvents,
     Storage,
     Chaos,
 }
@@ -102,6 +115,9 @@ async fn main() -> Result<ExitCode> {
         Bench::Query(options) => query::run(options).await?,
         Bench::Live(options) => live::run(options).await?,
         Bench::Flood(options) => flood::run(options).await?,
+        Bench::Evaluate(options) => evaluate::run(options).await?,
+        Bench::Nab(options) => nab::run(options).await?,
+        Bench::AnomalyEvents(options) => anomaly_events::run(options).await?,
         Bench::Idle(options) => idle::run(options).await?,
         Bench::Storage(options) => storage::run(options).await?,
         Bench::Chaos(options) => chaos::run(options).await?,
@@ -129,6 +145,9 @@ async fn all(options: &All, only_json: bool) -> Result<ExitCode> {
             Name::Query => query::run(&query::Options::default()).await,
             Name::Live => live::run(&live::Options::default()).await,
             Name::Flood => flood::run(&flood::Options::default()).await,
+            Name::Evaluate => evaluate::run(&evaluate::Options::default()).await,
+            Name::Nab => nab::run(&nab::Options::default()).await,
+            Name::AnomalyEvents => anomaly_events::run(&anomaly_events::Options::default()).await,
             Name::Storage => storage::run(&storage::Options::default()).await,
             Name::Chaos => chaos::run(&chaos::Options::default()).await,
         };

@@ -12,8 +12,21 @@ use crate::store::{FreshStore, Overrides};
 use crate::{Report, machine};
 
 /// The order of benchmarks in the file; others follow.
-const ORDER: [&str; 10] =
-    ["ingest", "peers", "record", "freshness", "query", "live", "flood", "idle", "storage", "chaos"];
+const ORDER: [&str; 13] = [
+    "ingest",
+    "peers",
+    "record",
+    "freshness",
+    "query",
+    "live",
+    "flood",
+    "evaluate",
+    "nab",
+    "anomaly-events",
+    "idle",
+    "storage",
+    "chaos",
+];
 const FILE: &str = "results.json";
 const PAGE: &str = "results.md";
 

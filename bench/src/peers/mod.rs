@@ -5,6 +5,8 @@ mod kafka_engine;
 mod python;
 mod views;
 
+pub use python::program as python_program;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};

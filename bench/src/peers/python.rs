@@ -72,8 +72,8 @@ pub fn program() -> Result<PathBuf> {
         .context("neither HOME nor KELLY_CACHE is set")?;
     if !python.is_file() {
         bail!(
-            "{} is missing: run `scripts/setup bench` once, name a Python with confluent-kafka and \
-             clickhouse-connect in KELLY_BENCH_PYTHON, or leave this contender out with --python-rows 0",
+            "{} is missing: run `scripts/setup bench` once, name a Python with the packages of \
+             bench/requirements.txt in KELLY_BENCH_PYTHON, or leave its contender out (--help says how)",
             python.display()
         );
     }
