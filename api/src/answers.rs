@@ -16,7 +16,7 @@ use kelly_auth::Accounts;
 use kelly_query::cache::{AnswerCache, Bucket, CacheBounds, LONG_LIFETIME, SHORT_LIFETIME, lifetime};
 use kelly_query::{
     DetailedRequest, FeedPage, FeedRequest, GroupsRequest, METRICS_AT_ONCE, OVERVIEW_AT_ONCE, Overview,
-    PERFORMANCE_AT_ONCE, QueryError, Several, SeveralRequest,
+    PERFORMANCE_AT_ONCE, QueryError, Reader, ReadingVersion, Several, SeveralRequest, Unread,
 };
 use serde::Serialize;
 use tokio::sync::watch;
@@ -32,7 +32,8 @@ use crate::shares::Place;
 use crate::state::HandlerState;
 
 /// What can be asked, with everything that makes an answer another one: also which accounts the asker may see, so that nobody is
-/// answered what another one may see. Performance is of all accounts, and only asked by who may see all.
+/// answered what another one may see, and where the answer says what the asker has read, who that is and how much they had marked.
+/// Performance is of all accounts, and only asked by who may see all.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Question {
     Overview(Accounts),
@@ -41,6 +42,7 @@ pub(crate) enum Question {
     Several(SeveralRequest),
     Feed(FeedRequest),
     Vip(FeedRequest),
+    Unread(Reader, ReadingVersion, Accounts),
     Performance,
 }
 
@@ -51,7 +53,7 @@ impl Question {
             Self::Overview(_) => OVERVIEW_AT_ONCE,
             Self::Several(request) => request.metric_names.len().clamp(1, METRICS_AT_ONCE),
             Self::Performance => PERFORMANCE_AT_ONCE,
-            Self::Detailed(_) | Self::Groups(_) | Self::Feed(_) | Self::Vip(_) => 1,
+            Self::Detailed(_) | Self::Groups(_) | Self::Feed(_) | Self::Vip(_) | Self::Unread(..) => 1,
         }
     }
 
@@ -61,7 +63,7 @@ impl Question {
             Self::Detailed(request) => lifetime(&request.range, now),
             Self::Groups(request) => lifetime(&request.range, now),
             Self::Several(request) => lifetime(&request.each.range, now),
-            Self::Overview(_) | Self::Feed(_) | Self::Vip(_) => SHORT_LIFETIME,
+            Self::Overview(_) | Self::Feed(_) | Self::Vip(_) | Self::Unread(..) => SHORT_LIFETIME,
             Self::Performance => LONG_LIFETIME,
         }
     }
@@ -80,6 +82,9 @@ impl Question {
             Self::Several(request) => Reply::Several(queries.several(request).await?),
             Self::Feed(request) => Reply::Page(queries.feed(request).await?),
             Self::Vip(request) => Reply::Page(queries.vip(request).await?),
+            Self::Unread(reader, version, accounts) => {
+                Reply::Unread(queries.unread(reader, version, accounts).await?)
+            }
             Self::Performance => Reply::Performance(Box::new(Performance::measure(shared, now).await)),
         })
     }
@@ -93,6 +98,7 @@ enum Reply {
     DrillDown(DrillDown),
     Several(Several),
     Page(FeedPage),
+    Unread(Unread),
     Performance(Box<Performance>),
 }
 
@@ -101,7 +107,9 @@ impl Reply {
     fn is_shared(&self) -> bool {
         match self {
             Self::Performance(performance) => performance.is_complete(),
-            Self::Overview(_) | Self::DrillDown(_) | Self::Several(_) | Self::Page(_) => true,
+            Self::Overview(_) | Self::DrillDown(_) | Self::Several(_) | Self::Page(_) | Self::Unread(_) => {
+                true
+            }
         }
     }
 }

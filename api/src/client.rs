@@ -5,6 +5,7 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::response::Response;
 use kelly_auth::{Accounts, Identity};
+use kelly_query::Reader;
 
 use crate::answers::{self, Question};
 use crate::caller::{Caller, identity_of};
@@ -22,6 +23,8 @@ pub(crate) struct Client {
     pub(crate) caller: Caller,
     /// The accounts that the caller may see.
     pub(crate) accounts: Accounts,
+    /// The caller, as who has read events.
+    pub(crate) reader: Reader,
 }
 
 impl Client {
@@ -37,7 +40,8 @@ impl FromRequestParts<HandlerState> for Client {
     async fn from_request_parts(parts: &mut Parts, shared: &HandlerState) -> Result<Self, Problem> {
         let caller = Caller::of(&parts.extensions);
         let identity = identity_of(&parts.extensions)?;
-        let accounts = identity.accounts.clone();
-        Ok(Self { shared: shared.clone(), headers: parts.headers.clone(), identity, caller, accounts })
+        let (accounts, reader) = (identity.accounts.clone(), Reader::of(&identity));
+        let (shared, headers) = (shared.clone(), parts.headers.clone());
+        Ok(Self { shared, headers, identity, caller, accounts, reader })
     }
 }

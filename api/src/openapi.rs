@@ -155,6 +155,12 @@ problem_sets! {
         InvalidParameter, InvalidHost, HostNotAllowed, NotPermitted, Internal, ServerBusy, StoreUnavailable,
         StoreNotResponding, QueryTimeout,
     ];
+    /// Marking events as read.
+    MarkProblems = [
+        InvalidParameter, MalformedBody, InvalidCursor, RangeTooLong, InvalidHost, HostNotAllowed, OriginNotAllowed, NotPermitted,
+        AccountNotPermitted, NotFound, BodyTimeout, TooManyMarks, BodyTooLarge, UnsupportedMediaType, UnsupportedContentEncoding,
+        Internal, ServerBusy, StoreUnavailable, StoreNotResponding, QueryTimeout,
+    ];
     /// Recording.
     RecordProblems = [
         MalformedBody, InvalidHost, HostNotAllowed, OriginNotAllowed, NotPermitted, BodyTimeout, BodyTooLarge,

@@ -5,9 +5,10 @@ use kelly_auth::Accounts;
 use kelly_query::limits::TooLarge;
 use kelly_query::{
     DatabaseHealth, Detailed, DetailedRequest, ExportFormat, ExportRequest, ExportStream, FeedPage,
-    FeedRequest, GroupsRequest, MetricGroups, Overview, QueryError, QueryService, Several, SeveralRequest,
-    StorePerformance,
+    FeedRequest, GroupsRequest, MarkRequest, MetricGroups, Overview, QueryError, QueryService, Reader,
+    ReadingVersion, Several, SeveralRequest, StorePerformance, Unread,
 };
+use uuid::Uuid;
 
 use crate::problem::{Code, Fault, LimitFault, ParameterFault, Problem};
 
@@ -27,6 +28,19 @@ pub trait Queries: Send + Sync {
     async fn feed(&self, request: FeedRequest) -> Result<FeedPage, QueryError>;
     /// A page of the VIP feed.
     async fn vip(&self, request: FeedRequest) -> Result<FeedPage, QueryError>;
+    /// What these users have marked as read by now, in their order.
+    async fn reading_versions(&self, readers: Vec<Reader>) -> Result<Vec<ReadingVersion>, QueryError>;
+    /// How much of these accounts is unread to a user, who had marked so much when it was asked.
+    async fn unread(
+        &self,
+        reader: Reader,
+        version: ReadingVersion,
+        accounts: Accounts,
+    ) -> Result<Unread, QueryError>;
+    /// Marks what a user has read; in force at every instance once this returns.
+    async fn mark_read(&self, request: MarkRequest) -> Result<(), QueryError>;
+    /// Takes a mark of a user back; false when there is none.
+    async fn undo_mark(&self, reader: Reader, mark: Uuid) -> Result<bool, QueryError>;
     /// Rows as a stream of bytes.
     async fn export(&self, request: ExportRequest, format: ExportFormat) -> Result<ExportStream, QueryError>;
     /// How fast the store is and what a day adds to it.
@@ -59,6 +73,27 @@ impl Queries for QueryService {
 
     async fn vip(&self, request: FeedRequest) -> Result<FeedPage, QueryError> {
         self.vip(request).await
+    }
+
+    async fn reading_versions(&self, readers: Vec<Reader>) -> Result<Vec<ReadingVersion>, QueryError> {
+        self.reading_versions(&readers).await
+    }
+
+    async fn unread(
+        &self,
+        reader: Reader,
+        version: ReadingVersion,
+        accounts: Accounts,
+    ) -> Result<Unread, QueryError> {
+        self.unread(&reader, &version, &accounts).await
+    }
+
+    async fn mark_read(&self, request: MarkRequest) -> Result<(), QueryError> {
+        self.mark_read(&request).await
+    }
+
+    async fn undo_mark(&self, reader: Reader, mark: Uuid) -> Result<bool, QueryError> {
+        self.undo_mark(&reader, mark).await
     }
 
     async fn export(&self, request: ExportRequest, format: ExportFormat) -> Result<ExportStream, QueryError> {
@@ -95,6 +130,7 @@ impl From<QueryError> for Problem {
                     .because(format!("asking for {question}: {source}"));
             }
             QueryError::BadCursor | QueryError::CursorOfOtherFilters => Code::InvalidCursor,
+            QueryError::TooManyMarks => Code::TooManyMarks,
             QueryError::StoreUnavailable { question, source } => {
                 return Self::new(
                     Code::StoreUnavailable,

@@ -28,8 +28,8 @@ use crate::openapi::{DOCS_PATH, DOCUMENT_PATH, head, require_sign_in};
 use crate::rates::{Budget, payer};
 use crate::route_list::RouteList;
 use crate::routes::{
-    access as accessing, activity, export, health, live, metrics, own_metrics, performance, problems, record,
-    several, sign_in as signing_in, start_page,
+    access as accessing, activity, export, health, live, metrics, own_metrics, performance, problems,
+    reading, record, several, sign_in as signing_in, start_page,
 };
 use crate::shares::Kind;
 use crate::sign_in::sign_in;
@@ -90,6 +90,8 @@ fn bounded() -> RouteList {
         .route(Access::Needs(Export), routes!(export::activity))
         .route(Access::Needs(ReadActivity), routes!(activity::feed))
         .route(Access::Needs(ReadActivity), routes!(activity::vip))
+        .route(Access::Needs(ReadActivity), routes!(reading::mark_read))
+        .route(Access::Needs(ReadActivity), routes!(reading::unread))
         .route(Access::Needs(Record), routes!(record::metrics))
         .route(Access::Needs(Record), routes!(record::activity))
         .route(Access::Needs(ReadPerformance), routes!(performance::performance))

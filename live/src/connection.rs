@@ -14,6 +14,7 @@ use crate::hub::Hub;
 use crate::message::{LeaveReason, ResetReason, RoomState, ServerMessage, render};
 use crate::newest::Seen;
 use crate::position::{Place, Position, Positions, to_text};
+use crate::reading::{Readers, User};
 use crate::ring::{Cursor, Found, Ring, View};
 use crate::room::{MAX_ROOMS, Room, Source};
 
@@ -38,6 +39,7 @@ pub struct Connection {
     id: u64,
     woken: Arc<Notify>,
     accounts: Accounts,
+    user: Option<User>,
     rooms: Vec<Joined>,
     /// Where the next look begins, so that a busy room does not starve the others.
     turn: usize,
@@ -53,6 +55,7 @@ struct Joined {
 enum Following {
     Figures { seen: Seen },
     Events(Box<Events>),
+    Reading { readers: Readers, seen: u64 },
     Nothing,
 }
 
@@ -139,7 +142,14 @@ impl Connection {
     #[must_use]
     pub fn new(hub: &Arc<Hub>, accounts: Accounts) -> Self {
         let (hub, id, woken) = (hub.clone(), hub.new_id(), Arc::default());
-        Self { hub, id, woken, accounts, rooms: Vec::new(), turn: 0 }
+        Self { hub, id, woken, accounts, user: None, rooms: Vec::new(), turn: 0 }
+    }
+
+    /// The same, of a user, who may look at what they have read.
+    #[must_use]
+    pub fn of_user(mut self, user: User) -> Self {
+        self.user = Some(user);
+        self
     }
 
     /// Is notified when there may be something to send.
@@ -200,6 +210,16 @@ impl Connection {
                 let state = state(Some(self.hub.figures_epoch()), offsets, false, None);
                 Entered::new(state, Following::Figures { seen: Seen::default() })
             }
+            Source::Reading => {
+                let Some(readers) = self.readers() else {
+                    let note = Some("nobody is signed in here");
+                    return Entered::new(state(None, Vec::new(), false, note), Following::Nothing);
+                };
+                let position = self.hub.read_states().look(&readers, self.id, &self.woken);
+                let (epoch, offset) = position.unzip();
+                let offsets = offset.map(Place::at).into_iter().collect();
+                Entered::new(state(epoch, offsets, false, None), Following::Reading { readers, seen: 0 })
+            }
             Source::Activity => {
                 // Woken for whatever comes behind the position that is read now.
                 self.hub.follow(room.conversation_id(), self.id, &self.woken);
@@ -228,6 +248,11 @@ impl Connection {
         }
     }
 
+    /// Whose state of what is read the connection gets.
+    fn readers(&self) -> Option<Readers> {
+        Some(Readers { user: self.user.clone()?, accounts: self.accounts.clone() })
+    }
+
     /// Leaves rooms.
     pub fn unsubscribe(&mut self, id: Option<MessageId>, rooms: &[Room], reason: LeaveReason) -> Bytes {
         rooms.iter().for_each(|room| self.leave(room));
@@ -239,6 +264,7 @@ impl Connection {
         let Some(at) = self.rooms.iter().position(|joined| joined.room == *room) else { return };
         match self.rooms.remove(at).following {
             Following::Figures { .. } => self.hub.look_away(&self.accounts, self.id),
+            Following::Reading { readers, .. } => self.hub.read_states().look_away(&readers, self.id),
             Following::Events(_) => self.hub.leave(room.conversation_id(), self.id),
             Following::Nothing => {}
         }
@@ -256,6 +282,13 @@ impl Connection {
                     self.hub.look_away(&before, self.id);
                     self.hub.look_at_figures(&self.accounts, self.id, &self.woken);
                     *seen = Seen::default();
+                }
+                Following::Reading { readers, seen } => {
+                    let states = self.hub.read_states();
+                    states.look_away(readers, self.id);
+                    readers.accounts = self.accounts.clone();
+                    states.look(readers, self.id, &self.woken);
+                    *seen = 0;
                 }
                 Following::Events(events) => events.view.accounts = self.accounts.clone(),
                 Following::Nothing => {}
@@ -312,6 +345,14 @@ impl Connection {
                 }
                 Progress::Done
             }
+            Following::Reading { readers, seen } => {
+                if let Some((message, version)) = self.hub.read_states().since(readers, *seen) {
+                    *seen = version;
+                    *left = left.saturating_sub(message.len());
+                    give(message);
+                }
+                Progress::Done
+            }
             Following::Events(events) => {
                 let ring = self.hub.ring();
                 let mut give = |message: Bytes| {
@@ -340,7 +381,7 @@ impl Connection {
         let ring = self.hub.ring();
         self.rooms.iter().any(|joined| match &joined.following {
             Following::Events(events) => events.is_too_far_behind(&ring),
-            Following::Figures { .. } | Following::Nothing => false,
+            Following::Figures { .. } | Following::Reading { .. } | Following::Nothing => false,
         })
     }
 
@@ -349,7 +390,7 @@ impl Connection {
     pub fn look_again_at(&self) -> Option<Instant> {
         let deadlines = self.rooms.iter().filter_map(|joined| match &joined.following {
             Following::Events(events) => events.ahead_until,
-            Following::Figures { .. } | Following::Nothing => None,
+            Following::Figures { .. } | Following::Reading { .. } | Following::Nothing => None,
         });
         deadlines.min()
     }
@@ -384,7 +425,7 @@ impl Connection {
                 let epoch = self.hub.figures_epoch();
                 Some(position(&joined.room, &epoch, &[Place::at(seen.version())]))
             }
-            Following::Nothing => None,
+            Following::Reading { .. } | Following::Nothing => None,
         });
         told.collect()
     }
@@ -405,7 +446,10 @@ impl Connection {
                     let offsets = events.cursor.position().to_vec();
                     Some((joined.room.clone(), Position { epoch: ring.epoch().to_string(), offsets }))
                 }
-                Following::Events(_) | Following::Figures { .. } | Following::Nothing => None,
+                Following::Events(_)
+                | Following::Figures { .. }
+                | Following::Reading { .. }
+                | Following::Nothing => None,
             })
             .collect();
         to_text(&positions)

@@ -12,6 +12,7 @@ use crate::bounds::Bounds;
 use crate::event::RecordEvents;
 use crate::message::ResetReason;
 use crate::newest::{Newest, Seen};
+use crate::reading::ReadStates;
 use crate::rendered::RenderedRecord;
 use crate::ring::{Beginning, Ring};
 
@@ -22,6 +23,7 @@ pub struct Hub {
     ring: RwLock<Ring>,
     figures: Mutex<Figures>,
     listeners: Mutex<Listeners>,
+    read_states: ReadStates,
     ids: AtomicU64,
     feed: Mutex<FeedState>,
     skipped_figures: AtomicU64,
@@ -73,6 +75,7 @@ impl Hub {
             ring: RwLock::new(Ring::new(bounds)),
             figures: Mutex::new(Figures { epoch: epoch.into(), audiences: HashMap::new() }),
             listeners: Mutex::default(),
+            read_states: ReadStates::default(),
             ids: AtomicU64::new(1),
             feed: Mutex::default(),
             skipped_figures: AtomicU64::new(0),
@@ -222,6 +225,12 @@ impl Hub {
 
     pub(crate) fn figures_version(&self, accounts: &Accounts) -> u64 {
         lock(&self.figures).audiences.get(accounts).map_or(0, |audience| audience.newest.version())
+    }
+
+    /// What users have read.
+    #[must_use]
+    pub fn read_states(&self) -> &ReadStates {
+        &self.read_states
     }
 
     pub(crate) fn new_id(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! Live push: rooms, positions and what a connection is sent. The transport (WebSockets, server-sent events) is the API's.
 //!
 //! Two kinds of room. *Newest only* (the dashboard's figures): a connection that is slow misses values in between and
-//! never the newest. *Every one* (events): nothing is left out; who cannot keep up is disconnected with a code that says
+//! never the newest; so is what a user has read. *Every one* (events): nothing is left out; who cannot keep up is disconnected with a code that says
 //! so, and resumes from its position.
 //!
 //! ```text
@@ -22,6 +22,7 @@ mod hub;
 mod message;
 mod newest;
 mod position;
+mod reading;
 mod rendered;
 mod ring;
 mod room;
@@ -39,5 +40,6 @@ pub use message::{
     ActivitySnapshot, LeaveReason, ResetReason, RoomState, ServerMessage, SnapshotData, render,
 };
 pub use position::{MAX_POSITION_BYTES, Place, Position, Positions, UnreadablePosition};
+pub use reading::{ReadStates, Readers, StatePosition, User};
 pub use ring::Beginning;
 pub use room::{Kind, MAX_ROOMS, Room, UnknownRoom};

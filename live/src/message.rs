@@ -62,6 +62,19 @@ pub enum ServerMessage {
         #[schema(value_type = Object)]
         data: Box<RawValue>,
     },
+    /// What the user has read by now: whenever the user marks something, on whichever instance, and when the room is entered.
+    ReadState {
+        /// The room.
+        room: String,
+        /// Another one means that the oldest marks have expired.
+        #[schema(value_type = String)]
+        epoch: Arc<str>,
+        /// Counts what the user has marked and undone: of two states with one epoch the greater is the newer.
+        offset: u64,
+        /// How much is unread, as `GET /api/v1/kelly/monitoring/activity/unread` gives it.
+        #[schema(value_type = Object)]
+        data: Box<RawValue>,
+    },
     /// One event, as it came on the log.
     ActivityEvent {
         /// The room.

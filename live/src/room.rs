@@ -23,6 +23,8 @@ pub enum Room {
     Dashboard,
     /// Activity events.
     ActivityFeed,
+    /// What the user has read of them.
+    ReadState,
     /// Alerts.
     Alerts,
     /// Who takes conversations over and hands them back.
@@ -50,6 +52,8 @@ pub(crate) enum Source {
     Figures,
     /// The topic of activity events.
     Activity,
+    /// What the user has read.
+    Reading,
     /// Nothing yet.
     Nothing {
         /// What it waits for, as the rest of a sentence.
@@ -59,8 +63,14 @@ pub(crate) enum Source {
 
 impl Room {
     /// The rooms that have a name of their own.
-    pub const NAMED: [Self; 5] =
-        [Self::Dashboard, Self::ActivityFeed, Self::Alerts, Self::Interventions, Self::Emergency];
+    pub const NAMED: [Self; 6] = [
+        Self::Dashboard,
+        Self::ActivityFeed,
+        Self::ReadState,
+        Self::Alerts,
+        Self::Interventions,
+        Self::Emergency,
+    ];
 
     /// The room of a conversation.
     ///
@@ -79,6 +89,7 @@ impl Room {
         Cow::Borrowed(match self {
             Self::Dashboard => "monitoring_dashboard",
             Self::ActivityFeed => "activity_feed",
+            Self::ReadState => "read_state",
             Self::Alerts => "alerts_monitoring",
             Self::Interventions => "interventions_monitoring",
             Self::Emergency => "emergency_monitoring",
@@ -90,7 +101,7 @@ impl Room {
     #[must_use]
     pub const fn kind(&self) -> Kind {
         match self {
-            Self::Dashboard => Kind::NewestOnly,
+            Self::Dashboard | Self::ReadState => Kind::NewestOnly,
             Self::ActivityFeed
             | Self::Alerts
             | Self::Interventions
@@ -104,7 +115,7 @@ impl Room {
     pub const fn permission(&self) -> Permission {
         match self {
             Self::Dashboard => Permission::ReadMetrics,
-            Self::ActivityFeed | Self::Conversation(_) => Permission::ReadActivity,
+            Self::ActivityFeed | Self::ReadState | Self::Conversation(_) => Permission::ReadActivity,
             Self::Alerts => Permission::ReadAlerts,
             Self::Interventions => Permission::ReadInterventions,
             Self::Emergency => Permission::ReadEmergency,
@@ -115,6 +126,7 @@ impl Room {
         match self {
             Self::Dashboard => Source::Figures,
             Self::ActivityFeed | Self::Conversation(_) => Source::Activity,
+            Self::ReadState => Source::Reading,
             Self::Alerts => Source::Nothing { waits_for: "this version of Kelly raises no alerts yet" },
             Self::Interventions => {
                 Source::Nothing { waits_for: "this version of Kelly has no interventions yet" }
@@ -174,9 +186,9 @@ mod tests {
     }
 
     #[test]
-    fn only_figures_may_be_left_out() {
+    fn only_figures_and_what_is_read_may_be_left_out() {
         let newest: Vec<Room> =
             Room::NAMED.into_iter().filter(|room| room.kind() == Kind::NewestOnly).collect();
-        assert_eq!(newest, [Room::Dashboard]);
+        assert_eq!(newest, [Room::Dashboard, Room::ReadState]);
     }
 }

@@ -83,6 +83,12 @@ pub enum QueryError {
         "`cursor` belongs to a feed with other filters; repeat the filters it was given out for, or start again without it"
     )]
     CursorOfOtherFilters,
+    /// The user has marked as much as is kept of one.
+    #[error(
+        "you have marked more events than are kept of one user; mark everything up to a cursor in place of single events, or wait until \
+         your oldest marks expire with their events"
+    )]
+    TooManyMarks,
     /// The store could not be reached or has no time; the same question may succeed later.
     #[error("the metrics store does not answer at the moment; try again shortly")]
     StoreUnavailable {
@@ -130,6 +136,7 @@ impl QueryError {
             Self::TookTooLong { .. } => "query_timeout",
             Self::BadCursor => "bad_cursor",
             Self::CursorOfOtherFilters => "cursor_of_other_filters",
+            Self::TooManyMarks => "too_many_marks",
             Self::StoreUnavailable { .. } => "store_unavailable",
             Self::StoreNotResponding { .. } => "store_not_responding",
             Self::StoreRefused { .. } => "store_refused",
@@ -163,6 +170,7 @@ impl QueryError {
             Self::BadCursor | Self::CursorOfOtherFilters => Some("cursor"),
             Self::TookTooLong { .. }
             | Self::TooManySamples { .. }
+            | Self::TooManyMarks
             | Self::StoreUnavailable { .. }
             | Self::StoreNotResponding { .. }
             | Self::StoreRefused { .. } => None,

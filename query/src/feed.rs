@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use kelly_auth::Accounts;
 use kelly_schemas::limits;
 use kelly_sql::Store;
-use kelly_sql::queries::{ActivityFilter, ActivityKey, ActivityRow};
+use kelly_sql::queries::{ActivityFilter, ActivityKey, ActivityRow, ReadableRow};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -13,6 +13,8 @@ use crate::cursor::{self, Filters};
 use crate::detailed::check_text;
 use crate::error::QueryError;
 use crate::metadata::Metadata;
+use crate::reader::{ReaderView, Reading};
+use crate::reading::{Asked, Scope};
 use crate::whose::Whose;
 
 /// Most events a page may hold.
@@ -41,6 +43,8 @@ pub struct FeedRequest {
     pub event_type: Option<String>,
     /// Only this account, one of those.
     pub account_id: Option<String>,
+    /// For a user whose events say whether they are read; `None` for a page that is the same to everybody.
+    pub reader: Option<ReaderView>,
 }
 
 /// One page, newest first. An event recorded twice under one id for its account is in it once.
@@ -48,6 +52,9 @@ pub struct FeedRequest {
 pub struct FeedPage {
     /// The events.
     pub events: Vec<FeedEvent>,
+    /// Where the newest event of the page stands: given to mark-read as `up_to`, with the same filters, it marks this page and
+    /// everything older. Null on a page without events.
+    pub newest_cursor: Option<String>,
     /// Give this as `cursor` for the next, older page; null on the last one.
     pub next_cursor: Option<String>,
     /// Whether there are older events.
@@ -83,6 +90,9 @@ pub struct FeedEvent {
     /// What the producer added, as it was recorded; null when nothing.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Metadata>,
+    /// Whether you have read it; only where `unread` is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_read: Option<bool>,
 }
 
 /// Reads a page. The order is (created_at, id, account), which never change, so rows that arrive meanwhile move nothing:
@@ -105,38 +115,112 @@ pub(crate) async fn page(
         accounts: whose.filter(),
         vip_only,
     };
-    let mut rows: Vec<ActivityRow> = Vec::with_capacity(limit + 1);
+    let source = Source::of(store, request, &whose, vip_only).await?;
+    let mut rows: Vec<Shown> = Vec::with_capacity(limit + 1);
     let mut exhausted = false;
     // One row more than the page holds tells whether there is another page.
     let mut read_rows = limit as u32 + 1;
     for _ in 0..MAX_READS {
-        let read = store
-            .activity_page(&filter, &after, read_rows)
-            .await
-            .map_err(QueryError::from_store("activity feed"))?;
+        let read = source.read(store, &filter, &after, read_rows).await?;
         exhausted = read.len() < read_rows as usize;
-        after = read.last().map_or(after, |row| row.key.clone());
-        rows.extend(read.into_iter().filter(|row| row.counts));
+        after = read.last().map_or(after, |shown| shown.row.key.clone());
+        rows.extend(read.into_iter().filter(|shown| shown.row.counts && source.wants(shown)));
         if exhausted || rows.len() > limit {
             break;
         }
         read_rows = (read_rows * 2).min(MAX_READ_ROWS);
     }
     let has_more = !exhausted || rows.len() > limit;
-    let last = if rows.len() > limit { rows[limit - 1].key.clone() } else { after };
+    let last = if rows.len() > limit { rows[limit - 1].row.key.clone() } else { after };
     rows.truncate(limit);
     Ok(FeedPage {
+        newest_cursor: rows.first().map(|newest| cursor::encode(&newest.row.key, &filters)),
         events: rows.into_iter().map(FeedEvent::from).collect(),
         next_cursor: has_more.then(|| cursor::encode(&last, &filters)),
         has_more,
     })
 }
 
+/// A row, and whether the user has read it, where one asks.
+struct Shown {
+    row: ActivityRow,
+    is_read: Option<bool>,
+}
+
+/// Where a page's rows come from.
+enum Source<'a> {
+    /// The feed that is the same to everybody.
+    Everybodys,
+    /// The feed of a user.
+    Of(&'a ReaderView, Reading),
+}
+
+impl<'a> Source<'a> {
+    async fn of(
+        store: &Store,
+        request: &'a FeedRequest,
+        whose: &Whose<'_>,
+        vip_only: bool,
+    ) -> Result<Self, QueryError> {
+        let Some(view) = &request.reader else { return Ok(Self::Everybodys) };
+        let (severity, event_type) = (request.severity.as_deref(), request.event_type.as_deref());
+        let asked = Scope::of(severity, event_type, whose, vip_only);
+        Ok(Self::Of(view, Reading::of(store, &view.reader, &asked).await?))
+    }
+
+    async fn read(
+        &self,
+        store: &Store,
+        filter: &ActivityFilter<'_>,
+        after: &ActivityKey,
+        max_rows: u32,
+    ) -> Result<Vec<Shown>, QueryError> {
+        let failed = QueryError::from_store("activity feed");
+        match self {
+            Self::Everybodys => {
+                let rows = store.activity_page(filter, after, max_rows).await.map_err(failed)?;
+                Ok(rows.into_iter().map(|row| Shown { row, is_read: None }).collect())
+            }
+            Self::Of(view, reading) => {
+                let reader = reading.filter(&view.reader, view.unread_only);
+                let rows = store.activity_page_of_reader(filter, &reader, after, max_rows).await;
+                let shown = |ReadableRow { event, place, is_marked }| {
+                    let asked = Asked {
+                        key: &event.key,
+                        event_type: &event.event_type,
+                        severity: &event.severity,
+                        is_vip: event.is_vip,
+                        place,
+                    };
+                    let is_read = is_marked || reading.watermarks.cover(&asked);
+                    Shown { is_read: Some(is_read), row: event }
+                };
+                Ok(rows.map_err(failed)?.into_iter().map(shown).collect())
+            }
+        }
+    }
+
+    fn wants(&self, shown: &Shown) -> bool {
+        match self {
+            Self::Everybodys => true,
+            Self::Of(view, _) => !view.unread_only || shown.is_read != Some(true),
+        }
+    }
+}
+
 impl FeedRequest {
     /// The newest events of these accounts.
     #[must_use]
     pub fn newest(accounts: Accounts) -> Self {
-        Self { accounts, limit: None, cursor: None, severity: None, event_type: None, account_id: None }
+        Self {
+            accounts,
+            limit: None,
+            cursor: None,
+            severity: None,
+            event_type: None,
+            account_id: None,
+            reader: None,
+        }
     }
 
     /// Refuses what no event can have, and an account that the asker may not see.
@@ -148,7 +232,7 @@ impl FeedRequest {
     }
 
     /// How many events are asked for and whose, of a request that is not refused.
-    fn asked(&self) -> Result<(u32, Whose<'_>), QueryError> {
+    pub(crate) fn asked(&self) -> Result<(u32, Whose<'_>), QueryError> {
         if let Some(severity) = &self.severity
             && !["low", "medium", "high", "critical"].contains(&severity.as_str())
         {
@@ -162,7 +246,7 @@ impl FeedRequest {
         }
     }
 
-    fn filters(&self, vip_only: bool) -> Filters<'_> {
+    pub(crate) fn filters(&self, vip_only: bool) -> Filters<'_> {
         Filters {
             severity: self.severity.as_deref(),
             event_type: self.event_type.as_deref(),
@@ -172,8 +256,8 @@ impl FeedRequest {
     }
 }
 
-impl From<ActivityRow> for FeedEvent {
-    fn from(row: ActivityRow) -> Self {
+impl From<Shown> for FeedEvent {
+    fn from(Shown { row, is_read }: Shown) -> Self {
         let present = |text: String| (!text.is_empty()).then_some(text);
         Self {
             id: row.key.id,
@@ -189,6 +273,7 @@ impl From<ActivityRow> for FeedEvent {
             created_at: DateTime::from_timestamp_millis(row.key.created_at_ms).unwrap_or_default(),
             is_vip: row.is_vip,
             metadata: present(row.metadata).map(Metadata::of_text),
+            is_read,
         }
     }
 }

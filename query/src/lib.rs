@@ -3,7 +3,7 @@
 //! The crate has two halves. Pure: [`range`] (what is asked), `plan` (which tier answers it, over which
 //! aligned window, in which steps), `step` (how long points are), `trend` (what a change means), [`comparison`] (with
 //! what a window is compared), `answer` and `group_answer` (rows into an answer), `cursor` (where a feed goes on),
-//! [`cache`] (how long an answer holds), `whose` (of which accounts).
+//! [`cache`] (how long an answer holds), `whose` (of which accounts), `reading` (what a user has read).
 //! I/O: [`QueryService`], which hands plans to the typed queries of `kelly_sql` and puts their rows into
 //! the answers of [`detailed`], [`groups`], [`overview`], [`feed`] and [`health`]. There is no SQL here and no HTTP.
 //!
@@ -31,6 +31,9 @@ mod percentiles;
 pub mod performance;
 mod plan;
 pub mod range;
+mod reader;
+mod reading;
+mod reading_service;
 mod retention;
 mod service;
 pub mod several;
@@ -54,6 +57,8 @@ pub use metadata::Metadata;
 pub use overview::Overview;
 pub use performance::{PERFORMANCE_AT_ONCE, StorePerformance};
 pub use range::{RangeRequest, Timeframe};
+pub use reader::{Reader, ReaderView, ReadingVersion};
+pub use reading_service::{EventName, MAX_MARKED, MarkRequest, Marked, Unread, UnreadBySeverity};
 pub use service::{HEALTH_AT_ONCE, OVERVIEW_AT_ONCE, QueryService, QueryServiceParts};
 pub use several::{METRICS_AT_ONCE, Several, SeveralRequest};
 pub use step::{parse_step, step_names};

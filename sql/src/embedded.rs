@@ -27,6 +27,7 @@ pub(crate) const MIGRATIONS: &[SqlFile] = sql_files!("migrations":
     "0004_activity_first_seen",
     "0005_dead_letters",
     "0006_dead_letter_replays",
+    "0007_activity_reads",
 );
 
 /// Re-created whenever their text changed; a later one may read an earlier one.
@@ -67,11 +68,19 @@ pub(crate) const VIEWS: &[SqlFile] = sql_files!("views":
     "0042_account_states_hour",
     "0043_samples",
     "0044_activity",
+    "0045_activity_page_of_reader",
+    "0046_unread_events",
+    "0047_reading_versions",
+    "0048_read_watermarks",
+    "0049_activity_arrived",
 );
 
 /// What views include: see [`crate::template`].
 pub(crate) const FRAGMENTS: &[SqlFile] = sql_files!("fragments":
     "aggregate",
+    "events_behind",
+    "events_in_order",
+    "first_seen_of",
     "group_series",
     "group_series_sections",
     "groups",
@@ -80,6 +89,9 @@ pub(crate) const FRAGMENTS: &[SqlFile] = sql_files!("fragments":
     "groups_of_states",
     "in_both_windows",
     "in_window",
+    "is_first_seen",
+    "is_marked",
+    "is_up_to",
     "no_histogram",
     "of_accounts",
     "own_summary",
@@ -102,6 +114,7 @@ pub(crate) const FRAGMENTS: &[SqlFile] = sql_files!("fragments":
     "series_sections",
     "states",
     "tail_heads",
+    "undone_marks",
 );
 
 impl SqlFile {

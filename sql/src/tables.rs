@@ -24,6 +24,8 @@ pub enum Table {
     DeadLetters,
     /// Which of them were put on the log again.
     DeadLetterReplays,
+    /// Which events users have read.
+    ActivityReads,
 }
 
 /// What a row of `metric_rollups` is: the first part of its key, which every question names.
@@ -93,13 +95,14 @@ pub enum ExpiryBound {
 
 impl Table {
     /// Every table, in the order of the migrations that create them.
-    pub const ALL: [Table; 6] = [
+    pub const ALL: [Table; 7] = [
         Table::SystemMetrics,
         Table::MetricRollups,
         Table::ActivityEvents,
         Table::ActivityFirstSeen,
         Table::DeadLetters,
         Table::DeadLetterReplays,
+        Table::ActivityReads,
     ];
 
     /// The table that has every row of a stream as it came.
@@ -119,6 +122,7 @@ impl Table {
             Table::ActivityFirstSeen => "activity_first_seen",
             Table::DeadLetters => "dead_letters",
             Table::DeadLetterReplays => "dead_letter_replays",
+            Table::ActivityReads => "activity_reads",
         }
     }
 
@@ -135,6 +139,7 @@ impl Table {
             Table::ActivityFirstSeen => ("toDateTime(tupleElement(first, 'created_at'))", ExpiryBound::Days),
             Table::DeadLetters | Table::DeadLetterReplays => ("toDateTime(log_time)", ExpiryBound::Days),
             Table::MetricRollups => ("t", ExpiryBound::Days),
+            Table::ActivityReads => ("ages_from", ExpiryBound::Days),
         };
         Expiry { from, bound }
     }
@@ -176,7 +181,7 @@ pub fn histogram_entries() -> Arc<Field> {
     Arc::new(field("entries", DataType::Struct(fields)))
 }
 
-static SCHEMAS: LazyLock<[SchemaRef; 6]> =
+static SCHEMAS: LazyLock<[SchemaRef; 7]> =
     LazyLock::new(|| Table::ALL.map(|table| Arc::new(Schema::new(columns(table)))));
 
 fn field(name: &str, data_type: DataType) -> Field {
@@ -253,6 +258,19 @@ fn columns(table: Table) -> Vec<Field> {
             field("run", DataType::Utf8),
             field("state", low_cardinality()),
             field("at", milliseconds()),
+        ],
+        Table::ActivityReads => vec![
+            field("issuer", low_cardinality()),
+            field("subject", DataType::Utf8),
+            field("kind", low_cardinality()),
+            field("mark", DataType::FixedSizeBinary(16)),
+            field("created_at", milliseconds()),
+            field("event_id", DataType::FixedSizeBinary(16)),
+            field("account_id", low_cardinality()),
+            field("scope", DataType::Utf8),
+            field("arrived", DataType::Utf8),
+            field("marked_at", milliseconds()),
+            field("ages_from", seconds()),
         ],
     }
 }

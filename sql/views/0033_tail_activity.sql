@@ -40,13 +40,8 @@ SELECT
     is_vip,
     metadata,
     -- An event whose first_seen row is not there yet is new: nothing else records it.
-    toUInt8(tupleElement(first, 'created_at') = toDateTime64(0, 3, 'UTC') OR (tupleElement(first, 'log_partition') = page.log_partition AND tupleElement(first, 'log_offset') = page.log_offset AND tupleElement(first, 'log_row') = page.log_row)) AS counts
+    toUInt8(${include is_first_seen page}) AS counts
 FROM page
 GLOBAL LEFT JOIN
-(
-    SELECT id, account_id, min(first_seen.first) AS first
-    FROM ${table activity_first_seen} AS first_seen
-    WHERE id GLOBAL IN (SELECT id FROM page)
-    GROUP BY id, account_id
-) AS seen ON seen.id = page.id AND seen.account_id = page.account_id
+${include first_seen_of page}
 ORDER BY place, log_partition, log_offset, log_row

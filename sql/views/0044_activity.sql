@@ -26,12 +26,7 @@ SELECT
     metadata
 FROM events
 GLOBAL LEFT JOIN
-(
-    SELECT id, account_id, min(first_seen.first) AS first
-    FROM ${table activity_first_seen} AS first_seen
-    WHERE id GLOBAL IN (SELECT id FROM events)
-    GROUP BY id, account_id
-) AS seen ON seen.id = events.id AND seen.account_id = events.account_id
+${include first_seen_of events}
 -- The earliest row of an id and account stands for its event, as in activity_page; one whose first_seen row is not there yet is new.
-WHERE tupleElement(first, 'created_at') = toDateTime64(0, 3, 'UTC') OR (tupleElement(first, 'log_partition') = log_partition AND tupleElement(first, 'log_offset') = log_offset AND tupleElement(first, 'log_row') = log_row)
+WHERE ${include is_first_seen events}
 ORDER BY events.created_at DESC, events.id DESC, events.account_id

@@ -19,6 +19,7 @@ mod live;
 mod other_producers;
 mod own_metrics;
 mod python;
+mod reading;
 mod real_series;
 mod rights;
 mod roles_apart;

@@ -5,6 +5,7 @@ mod access;
 mod counts;
 mod figures;
 mod incoming;
+mod reading;
 mod seats;
 mod session;
 mod socket;
@@ -24,6 +25,7 @@ pub(crate) use stream::events;
 
 use counts::LiveCounts;
 use figures::FiguresTask;
+use reading::ReadingTask;
 use seats::Seats;
 use stop::Stop;
 
@@ -75,6 +77,7 @@ pub struct Live {
     pub(crate) seats: Arc<Seats>,
     pub(crate) counts: Arc<LiveCounts>,
     pub(crate) figures: FiguresTask,
+    pub(crate) reading: ReadingTask,
     pub(crate) stop: Stop,
 }
 
@@ -88,6 +91,7 @@ impl Live {
             counts: Arc::default(),
             settings,
             figures: FiguresTask::default(),
+            reading: ReadingTask::default(),
             stop: Stop::default(),
         }
     }

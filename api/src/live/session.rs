@@ -9,7 +9,7 @@ use bytes::Bytes;
 use kelly_auth::{Identity, Refusal};
 use kelly_live::{
     Close, Command, Connection, LeaveReason, MessageId, Mistake, MistakeCode, Progress, Request, Resume,
-    Room, ServerMessage, Token, render,
+    Room, ServerMessage, Token, User, render,
 };
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
@@ -77,7 +77,7 @@ impl Session {
         let seat = live.seats.take(access::user_of(&identity)).map_err(|reason| no_seat(reason, shared))?;
         let seat = seat.shared_by(shared.app.seats.as_ref()).await;
         let seat = seat.map_err(|reason| no_seat(reason, shared))?;
-        let connection = Connection::new(&live.hub, identity.accounts.clone());
+        let connection = Connection::new(&live.hub, identity.accounts.clone()).of_user(User::of(&identity));
         let mut session = Self {
             shared: shared.clone(),
             identity,
@@ -170,8 +170,9 @@ impl Session {
         if !lost.is_empty() {
             messages.push(self.connection.unsubscribe(None, &lost, LeaveReason::Forbidden));
         }
-        // Who sees other accounts now gets their figures.
+        // Who sees other accounts now gets their figures, and what is unread of them.
         self.shared.app.live.figures.look(&self.shared);
+        self.shared.app.live.reading.look(&self.shared);
         Ok(messages)
     }
 
@@ -228,9 +229,13 @@ impl Session {
             return vec![render(&Mistake { id, code: MistakeCode::TooManyRooms, detail }.into())];
         }
         let looks_at_figures = rooms.iter().any(|resume| resume.room == Room::Dashboard);
+        let looks_at_reading = rooms.iter().any(|resume| resume.room == Room::ReadState);
         let messages = self.connection.subscribe(id, rooms, Instant::now());
         if looks_at_figures {
             self.shared.app.live.figures.look(&self.shared);
+        }
+        if looks_at_reading {
+            self.shared.app.live.reading.look(&self.shared);
         }
         messages
     }

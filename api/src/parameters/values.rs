@@ -309,6 +309,24 @@ impl Value for AnswerFormat {
     }
 }
 
+/// Yes or no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Flag(pub(crate) bool);
+
+impl Value for Flag {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "true" => Ok(Self(true)),
+            "false" => Ok(Self(false)),
+            _ => Err(format!("(`{}`) is neither true nor false", echo(text))),
+        }
+    }
+
+    fn schema() -> RefOr<Schema> {
+        one_of(["true", "false"])
+    }
+}
+
 /// The code of a problem; whether there is one of that name is the route's to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ProblemCode(pub(crate) String);

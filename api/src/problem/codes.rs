@@ -81,6 +81,8 @@ pub enum Code {
     UnsupportedMediaType,
     /// The body is compressed in a way that is not taken.
     UnsupportedContentEncoding,
+    /// The user has marked as much as is kept of one.
+    TooManyMarks,
     /// Rows of the body are bad.
     RowsRefused,
     /// A WebSocket route was asked without one.
@@ -128,7 +130,7 @@ pub struct Definition {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 53] = [
         Self::InvalidParameter,
         Self::RangeTooLong,
         Self::QueryTooLarge,
@@ -166,6 +168,7 @@ impl Code {
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::UnsupportedContentEncoding,
+        Self::TooManyMarks,
         Self::RowsRefused,
         Self::NotAWebSocket,
         Self::TooManySockets,
@@ -411,6 +414,12 @@ impl Code {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "The body's compression is not taken",
                 "Send the body with one `Content-Encoding`, `zstd` or `gzip`, or uncompressed without that header. The answer's Accept-Encoding lists them.",
+            ),
+            Self::TooManyMarks => (
+                "too_many_marks",
+                StatusCode::CONFLICT,
+                "You have marked too many events one by one",
+                "Nothing was marked. Mark everything up to a cursor in place of single events; your oldest marks expire with their events.",
             ),
             Self::RowsRefused => (
                 "rows_refused",

@@ -1,13 +1,13 @@
 //! The activity feed and its VIP part.
 
-use kelly_auth::Accounts;
-use kelly_query::{FeedPage, FeedRequest};
+use kelly_query::{FeedPage, FeedRequest, ReaderView};
 use kelly_schemas::Severity;
 
 use crate::answers::Question;
 use crate::client::{Answered, Client};
 use crate::openapi::{NotModified, QueryProblems, examples};
-use crate::parameters::{Cursor, EventType, PageSize, Parameters, parameters};
+use crate::parameters::{Cursor, EventType, Flag, PageSize, Parameters, parameters};
+use crate::problem::Problem;
 use crate::routes::question::AccountId;
 
 parameters! {
@@ -31,22 +31,32 @@ parameters! {
         limit: Option<PageSize>,
         /// `next_cursor` of the page before, unchanged.
         cursor: Option<Cursor>,
+        /// true: only events that you have not read; false: all of them. With either, each event says in `is_read` whether you have read it.
+        unread: Option<Flag>,
         filter: EventFilter,
     }
 }
 
 impl FeedParameters {
-    /// The page that is asked for, by somebody who may see these accounts.
-    fn page(self, accounts: &Accounts) -> FeedRequest {
-        let Self { limit, cursor, filter } = self;
-        FeedRequest {
-            accounts: accounts.clone(),
+    /// The page that this client asks for.
+    async fn page(self, client: &Client) -> Result<FeedRequest, Problem> {
+        let Self { limit, cursor, unread, filter } = self;
+        let reader = match unread {
+            None => None,
+            Some(Flag(unread_only)) => {
+                let version = client.reading_version().await?;
+                Some(ReaderView { reader: client.reader.clone(), version, unread_only })
+            }
+        };
+        Ok(FeedRequest {
+            accounts: client.accounts.clone(),
+            reader,
             limit: limit.map(|limit| limit.0),
             cursor: cursor.map(|cursor| cursor.0),
             severity: filter.severity.map(|severity| severity.as_str().to_owned()),
             event_type: filter.event_type.map(|event_type| event_type.0),
             account_id: filter.account_id.map(|id| id.0),
-        }
+        })
     }
 }
 
@@ -61,7 +71,8 @@ impl FeedParameters {
         example = json!(examples::page())), NotModified, QueryProblems)
 )]
 pub(crate) async fn feed(client: Client, Parameters(asked): Parameters<FeedParameters>) -> Answered {
-    client.answer(Question::Feed(asked.page(&client.accounts))).await
+    let page = asked.page(&client).await?;
+    client.answer(Question::Feed(page)).await
 }
 
 /// VIP and high-priority events
@@ -74,5 +85,6 @@ pub(crate) async fn feed(client: Client, Parameters(asked): Parameters<FeedParam
         example = json!(examples::page())), NotModified, QueryProblems)
 )]
 pub(crate) async fn vip(client: Client, Parameters(asked): Parameters<FeedParameters>) -> Answered {
-    client.answer(Question::Vip(asked.page(&client.accounts))).await
+    let page = asked.page(&client).await?;
+    client.answer(Question::Vip(page)).await
 }

@@ -10,7 +10,7 @@ use crate::bodies::{self, BodyBounds};
 use crate::limits::Gates;
 use crate::problem::{Code, Problem};
 
-/// Longest body of such a route. A longer one is refused.
+/// Longest body of most such routes. A longer one is refused.
 const MAX_BYTES: usize = 16 * 1_024;
 
 /// Reads the body. What is wrong with it is said without repeating any of it: it may hold a secret.
@@ -18,6 +18,15 @@ pub(crate) async fn read<T: DeserializeOwned>(
     request: Request,
     gates: &Gates,
     within: Duration,
+) -> Result<T, Problem> {
+    read_within(request, gates, BodyBounds { bytes: MAX_BYTES, time: within }).await
+}
+
+/// The same for a route with bounds of its own.
+pub(crate) async fn read_within<T: DeserializeOwned>(
+    request: Request,
+    gates: &Gates,
+    bounds: BodyBounds,
 ) -> Result<T, Problem> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
@@ -27,7 +36,7 @@ pub(crate) async fn read<T: DeserializeOwned>(
             "Send one JSON object with `Content-Type: application/json`.",
         ));
     }
-    let body = bodies::read(request, gates, BodyBounds { bytes: MAX_BYTES, time: within }).await?;
+    let body = bodies::read(request, gates, bounds).await?;
     serde_json::from_slice(&body.bytes).map_err(|error| {
         // Its own text would repeat names and values of the body.
         let place = format!("line {}, column {}", error.line(), error.column());

@@ -12,6 +12,7 @@ pub(crate) mod own_metrics;
 pub(crate) mod performance;
 pub(crate) mod problems;
 pub(crate) mod question;
+pub(crate) mod reading;
 pub(crate) mod record;
 pub(crate) mod several;
 pub(crate) mod sign_in;

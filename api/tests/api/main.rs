@@ -13,6 +13,7 @@ mod live;
 mod openapi;
 mod pages;
 mod queries;
+mod reading;
 mod record;
 mod rights;
 mod sign_in;

@@ -28,7 +28,7 @@ pub(crate) mod answers {
     use kelly_query::health::{DeadLetters, TableStorage};
     use kelly_query::performance::TablePerformance;
     use kelly_query::{DatabaseHealth, Detailed, FeedPage, MetricGroups, Overview, StorePerformance};
-    use kelly_query::{ExportStream, QueryError, StoreError};
+    use kelly_query::{ExportStream, QueryError, ReadingVersion, StoreError, Unread, UnreadBySeverity};
     use uuid::Uuid;
 
     use crate::support::now;
@@ -262,8 +262,25 @@ pub(crate) mod answers {
             created_at: now(),
             is_vip: false,
             metadata: None,
+            is_read: None,
         };
-        FeedPage { events: vec![event], next_cursor: Some("abc".to_owned()), has_more: true }
+        FeedPage {
+            events: vec![event],
+            newest_cursor: Some("new".to_owned()),
+            next_cursor: Some("abc".to_owned()),
+            has_more: true,
+        }
+    }
+
+    pub(crate) fn unread(version: ReadingVersion) -> Unread {
+        Unread {
+            unread: 7,
+            more: false,
+            by_severity: UnreadBySeverity { low: 3, medium: 1, high: 2, critical: 1 },
+            vip: 3,
+            epoch: version.epoch,
+            offset: version.offset,
+        }
     }
 
     pub(crate) fn database() -> DatabaseHealth {

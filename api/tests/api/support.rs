@@ -23,8 +23,8 @@ use kelly_auth::{Accounts, Denied, Identity, Refusal, Role, Roles, Session, Sess
 use kelly_live::{Bounds, Hub};
 use kelly_query::{
     DatabaseHealth, Detailed, DetailedRequest, ExportFormat, ExportRequest, ExportStream, FeedPage,
-    FeedRequest, GroupsRequest, MetricGroups, Overview, QueryError, RangeRequest, Several, SeveralRequest,
-    StorePerformance, Timeframe,
+    FeedRequest, GroupsRequest, MarkRequest, MetricGroups, Overview, QueryError, RangeRequest, Reader,
+    ReadingVersion, Several, SeveralRequest, StorePerformance, Timeframe, Unread,
 };
 use kelly_schemas::Catalogue;
 use serde_json::Value;
@@ -76,6 +76,8 @@ pub(crate) struct FakeQueries {
     fate: Fate<QueryError>,
     clock: fn() -> DateTime<Utc>,
     pub(crate) asked: Mutex<Vec<String>>,
+    /// The marks of each user.
+    pub(crate) marks: Mutex<BTreeMap<Reader, Vec<Uuid>>>,
 }
 
 impl FakeQueries {
@@ -83,6 +85,11 @@ impl FakeQueries {
         let is_held = !matches!(&self.fate, Fate::HeldWith(text, _) if !asked.contains(text));
         self.asked.lock().unwrap().push(asked);
         if is_held { self.fate.befall(answer).await } else { Ok(answer) }
+    }
+
+    /// Notes a mark as another instance would: this one is not told.
+    pub(crate) fn mark_elsewhere(&self, reader: &Reader) {
+        self.marks.lock().unwrap().entry(reader.clone()).or_default().push(Uuid::from_u128(1));
     }
 }
 
@@ -119,6 +126,39 @@ impl Queries for FakeQueries {
     async fn vip(&self, request: FeedRequest) -> Result<FeedPage, QueryError> {
         request.check()?;
         self.answer(format!("vip {request:?}"), answers::page()).await
+    }
+
+    async fn reading_versions(&self, readers: Vec<Reader>) -> Result<Vec<ReadingVersion>, QueryError> {
+        let marks = self.marks.lock().unwrap();
+        let of = |reader| {
+            let Some(marks) = marks.get(reader) else { return ReadingVersion::default() };
+            ReadingVersion { epoch: marks[0].to_string(), offset: marks.len() as u64 }
+        };
+        Ok(readers.iter().map(of).collect())
+    }
+
+    async fn unread(
+        &self,
+        reader: Reader,
+        version: ReadingVersion,
+        accounts: Accounts,
+    ) -> Result<Unread, QueryError> {
+        let asked = format!("unread {} {} {accounts:?}", reader.subject, version.offset);
+        self.answer(asked, answers::unread(version)).await
+    }
+
+    async fn mark_read(&self, request: MarkRequest) -> Result<(), QueryError> {
+        request.check()?;
+        self.answer(format!("mark {request:?}"), ()).await?;
+        self.marks.lock().unwrap().entry(request.reader).or_default().push(request.mark);
+        Ok(())
+    }
+
+    async fn undo_mark(&self, reader: Reader, mark: Uuid) -> Result<bool, QueryError> {
+        let mut marks = self.marks.lock().unwrap();
+        let own = marks.get_mut(&reader).filter(|own| own.contains(&mark));
+        // Undoing is a row too.
+        Ok(own.map(|own| own.push(mark)).is_some())
     }
 
     async fn export(&self, request: ExportRequest, format: ExportFormat) -> Result<ExportStream, QueryError> {
@@ -387,8 +427,12 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(setup: Setup) -> Self {
-        let queries =
-            Arc::new(FakeQueries { fate: setup.queries, clock: setup.clock, asked: Mutex::default() });
+        let queries = Arc::new(FakeQueries {
+            fate: setup.queries,
+            clock: setup.clock,
+            asked: Mutex::default(),
+            marks: Mutex::default(),
+        });
         let accept = Arc::new(FakeAccept { fate: setup.accept, taken: Mutex::default() });
         let latencies = Arc::new(LatencyBook::default());
         let hub = Arc::new(Hub::new(Bounds::default(), "process"));

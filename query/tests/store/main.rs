@@ -6,6 +6,7 @@ mod fixture;
 mod groups;
 mod kept;
 mod limited;
+mod reading;
 mod samples;
 mod series;
 mod whole;

@@ -1,6 +1,7 @@
 //! Pages of the activity feed.
 
 use clickhouse::Row;
+use clickhouse::query::Query;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -77,19 +78,23 @@ impl Store {
         after: &ActivityKey,
         max_rows: u32,
     ) -> Result<Vec<ActivityRow>> {
-        let query = self
-            .view("activity_page")
-            .await?
+        let query = filter.parameters(self.view("activity_page").await?, after, max_rows);
+        let rows: Vec<EventRow> = self.ask("read the activity feed", query.fetch_all()).await?;
+        rows.into_iter().map(EventRow::event).collect()
+    }
+}
+
+impl ActivityFilter<'_> {
+    pub(super) fn parameters(&self, query: Query, after: &ActivityKey, max_rows: u32) -> Query {
+        query
             .param("before_ms", after.created_at_ms)
             .param("before_id", after.id.to_string())
             .param("before_account", &after.account_id)
-            .param("severity", filter.severity.unwrap_or_default())
-            .param("event_type", filter.event_type.unwrap_or_default())
-            .param("accounts", filter.accounts.parameter())
-            .param("vip_only", u8::from(filter.vip_only))
-            .param("max_rows", max_rows);
-        let rows: Vec<EventRow> = self.ask("read the activity feed", query.fetch_all()).await?;
-        rows.into_iter().map(EventRow::event).collect()
+            .param("severity", self.severity.unwrap_or_default())
+            .param("event_type", self.event_type.unwrap_or_default())
+            .param("accounts", self.accounts.parameter())
+            .param("vip_only", u8::from(self.vip_only))
+            .param("max_rows", max_rows)
     }
 }
 

@@ -11,6 +11,8 @@ mod export_groups;
 mod groups;
 mod merge;
 mod overview;
+mod reading;
+mod reading_rows;
 mod seen;
 mod series;
 mod states;
@@ -29,6 +31,10 @@ pub use groups::{
     Ranking, RankingQuestion,
 };
 pub use overview::{AccountMetricSince, CountedFrom, FigureRow, MetricSince};
+pub use reading::{
+    ArrivedRow, Covered, ReadableRow, ReaderFilter, ReaderName, ReadingVersion, UnreadRow, WatermarkRow,
+};
+pub use reading_rows::{NewMark, NewWatermark};
 pub use series::{Aggregate, Compared, Series, SeriesInterval, SeriesQuestion, SeriesSource};
 pub(crate) use view::ViewTexts;
 

@@ -1,0 +1,1 @@
+(tupleElement(first, 'created_at') = toDateTime64(0, 3, 'UTC') OR (tupleElement(first, 'log_partition') = ${1}.log_partition AND tupleElement(first, 'log_offset') = ${1}.log_offset AND tupleElement(first, 'log_row') = ${1}.log_row))

@@ -1,0 +1,20 @@
+-- The marks of everything up to an event that a user has made and not undone. Left out are those that say nothing beside a later one of
+-- the same scope: one that reaches as far, and found as much there.
+CREATE OR REPLACE VIEW ${database}.read_watermarks ${on_cluster} AS
+SELECT
+    created_at,
+    toString(event_id) AS id,
+    toString(account_id) AS account_id,
+    scope,
+    arrived
+FROM
+(
+    SELECT
+        *,
+        max((created_at, event_id)) OVER (PARTITION BY scope ORDER BY marked_at DESC, mark DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS later
+    FROM ${database}.activity_reads
+    WHERE issuer = {issuer:String} AND subject = {subject:String} AND kind = 'up_to' AND mark NOT IN (${include undone_marks})
+)
+WHERE (created_at, event_id) >= later
+ORDER BY created_at DESC, event_id DESC
+LIMIT {max_rows:UInt32}
