@@ -5,15 +5,18 @@ mod cli;
 mod config;
 mod demo;
 mod limits;
+mod log_levels;
 mod metrics;
 mod permissions;
 mod roles;
 mod rows;
 mod telemetry;
 mod tools;
+mod traces;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -121,14 +124,14 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     }
     let bars = MultiProgress::new();
     let is_doctor = matches!(cli.command, Command::Doctor(_));
-    let otherwise = if is_doctor { telemetry::Default::Quiet } else { telemetry::Default::Usual };
-    telemetry::start(loaded.config.general.logging, otherwise, &bars);
+    let otherwise = if is_doctor { telemetry::Otherwise::Quiet } else { telemetry::Otherwise::Usual };
+    let log_levels = telemetry::start(loaded.config.general.logging, otherwise, &bars);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    let outcome = runtime.block_on(command(cli.command, cli.server, loaded, bars));
+    let outcome = runtime.block_on(command(cli.command, cli.server, loaded, bars, log_levels));
     // What still runs is a blocking call nobody waits for.
     runtime.shutdown_timeout(Duration::from_millis(100));
     outcome
@@ -139,6 +142,7 @@ async fn command(
     server: Option<String>,
     loaded: config::Loaded,
     bars: MultiProgress,
+    log_levels: Arc<telemetry::Levels>,
 ) -> anyhow::Result<u8> {
     let stop = roles::listen()?;
     let settings = tools::settings(&loaded, server)?;
@@ -172,11 +176,13 @@ async fn command(
             let work = Box::pin(dead_letters::run(&arguments.what, &settings, bars, stop.clone()));
             or_interrupted(&stop, async { work.await.map(exit_code) }).await
         }
-        Command::Up(arguments) => roles::up(Process { loaded, bars, stop }, &arguments).await.map(|()| 0),
-        Command::Ingest(_) => roles::ingest(Process { loaded, bars, stop }).await.map(|()| 0),
-        Command::Serve(_) => roles::serve(Process { loaded, bars, stop }).await.map(|()| 0),
+        Command::Up(arguments) => {
+            roles::up(Process { loaded, bars, stop, log_levels }, &arguments).await.map(|()| 0)
+        }
+        Command::Ingest(_) => roles::ingest(Process { loaded, bars, stop, log_levels }).await.map(|()| 0),
+        Command::Serve(_) => roles::serve(Process { loaded, bars, stop, log_levels }).await.map(|()| 0),
         Command::Migrate(_) => {
-            let work = Box::pin(roles::migrate(Process { loaded, bars, stop: stop.clone() }));
+            let work = Box::pin(roles::migrate(Process { loaded, bars, stop: stop.clone(), log_levels }));
             or_interrupted(&stop, async { work.await.map(|()| 0) }).await
         }
         // Answered before there was a runtime.

@@ -9,6 +9,9 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+
 use crate::nearest::nearest;
 use crate::parameters::echo;
 use crate::ports::Observation;
@@ -42,6 +45,9 @@ struct Matched(MatchedPath);
 /// Notes the matched route on the response; goes around the routes themselves.
 pub(crate) async fn note_route(request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>().cloned();
+    if let Some(path) = &matched {
+        Span::current().record("route", path.as_str());
+    }
     let mut response = next.run(request).await;
     if let Some(path) = matched {
         response.extensions_mut().insert(Matched(path));
@@ -60,7 +66,9 @@ pub(crate) async fn edge(State(shared): State<HandlerState>, request: Request, n
     let trace_id = trace.trace_id;
     let (method, uri) = (request.method().clone(), request.uri().clone());
 
-    let mut response = next.run(request).await;
+    // Whatever is logged while the request is worked on names it.
+    let span = tracing::info_span!("request", %trace_id, method = method_name(&method), route = Empty);
+    let mut response = next.run(request).instrument(span).await;
     let matched = response.extensions_mut().remove::<Matched>();
     let route = matched.as_ref().map_or(UNMATCHED_ROUTE, |Matched(path)| path.as_str());
     let mut code = None;
@@ -74,6 +82,7 @@ pub(crate) async fn edge(State(shared): State<HandlerState>, request: Request, n
 
     let (method, status, duration) = (method_name(&method), response.status().as_u16(), started.elapsed());
     let milliseconds = duration.as_secs_f64() * 1_000.0;
+    tracing::debug!(%trace_id, method, route, status, duration_ms = milliseconds, "request answered");
     shared.route_times.note((method, route), status, milliseconds, (shared.app.settings.clock)());
     shared.app.observer.observe(&Observation { route, method, status, code, trace, began, duration });
     response

@@ -1,7 +1,7 @@
 //! Kelly's HTTP API: routes by resource, limits, problem documents, the OpenAPI document.
 //!
 //! [`router`] makes a router from an [`AppState`]: the query service and the ports the binary
-//! implements ([`Accept`], [`Authenticate`], [`Expose`], [`Health`], [`Measure`], [`Observe`], [`rates::CountUse`]); [`serve`] runs it. The way of a request,
+//! implements ([`Accept`], [`Authenticate`], [`Expose`], [`Health`], [`LogLevels`], [`Measure`], [`Observe`], [`rates::CountUse`]); [`serve`] runs it. The way of a request,
 //! from the outside in: compression (`compressed_answers`), trace id, problem documents and latency (`edge`), Host and Origin (`guard`), whose it is
 //! (`sign_in`), whether its caller may use the route and has budget left (`authorise`, `rates`), the bound on requests (`limits`), then its handler under
 //! `routes`.
@@ -25,6 +25,7 @@ mod health_look;
 mod latency;
 mod limits;
 mod live;
+mod log_levels;
 mod nearest;
 mod openapi;
 mod parameters;
@@ -52,6 +53,7 @@ pub use exports::ReadingPace;
 pub use latency::{Latencies, LatencyBook, MAX_SAMPLES, RequestClass, Sample};
 pub use limits::{DRAIN_TIME, HEAD_TIME, IDLE_CONNECTION, Limits, MAX_CONNECTIONS, MAX_ROW_FAULTS};
 pub use live::{Live, LiveSettings, SOCKETS_OF_A_USER, SeatName, ShareSeats, Transport, TransportCounts};
+pub use log_levels::{ChangedLevel, LogComponent, LogLevel, LogLevels};
 pub use peers::PeerBounds;
 pub use ports::{
     Accept, Accepted, Authenticate, BodyForm, Credentials, Expose, Health, IngestPerformance, ManageAccess,

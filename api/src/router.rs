@@ -10,8 +10,8 @@ use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use kelly_auth::Permission::{
-    Export, FollowLive, ManageAccess, ReadActivity, ReadAlerts, ReadHealth, ReadMetrics, ReadPages,
-    ReadPerformance, Record,
+    Export, FollowLive, ManageAccess, ManageLogging, ReadActivity, ReadAlerts, ReadHealth, ReadMetrics,
+    ReadPages, ReadPerformance, Record,
 };
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
@@ -28,8 +28,8 @@ use crate::openapi::{DOCS_PATH, DOCUMENT_PATH, head, require_sign_in};
 use crate::rates::{Budget, payer};
 use crate::route_list::RouteList;
 use crate::routes::{
-    access as accessing, activity, export, health, live, metrics, own_metrics, performance, problems,
-    reading, record, several, sign_in as signing_in, start_page,
+    access as accessing, activity, export, health, live, log_levels, metrics, own_metrics, performance,
+    problems, reading, record, several, sign_in as signing_in, start_page,
 };
 use crate::shares::Kind;
 use crate::sign_in::sign_in;
@@ -109,6 +109,9 @@ fn bounded() -> RouteList {
         .route(Access::Open, routes!(signing_in::open))
         .route(Access::Needs(ReadPages), routes!(signing_in::show))
         .route(Access::Needs(ReadPages), routes!(signing_in::close))
+        .route(Access::Needs(ManageLogging), routes!(log_levels::show))
+        .route(Access::Needs(ManageLogging), routes!(log_levels::change))
+        .route(Access::Needs(ManageLogging), routes!(log_levels::reset))
         .route(Access::Needs(ManageAccess), routes!(accessing::new_link))
         .route(Access::Needs(ManageAccess), routes!(accessing::denied))
         .route(Access::Needs(ManageAccess), routes!(accessing::deny))

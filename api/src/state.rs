@@ -12,6 +12,7 @@ use crate::door::Door;
 use crate::health_look::HealthLook;
 use crate::limits::{Gates, Limits};
 use crate::live::{Live, ShareSeats};
+use crate::log_levels::LogLevels;
 use crate::ports::{Accept, Authenticate, Expose, Health, ManageAccess, Measure, Observe};
 use crate::queries::Queries;
 use crate::rates::CountUse;
@@ -30,6 +31,8 @@ pub struct AppState {
     pub measure: Arc<dyn Measure>,
     /// Tells Kelly's own metrics.
     pub own_metrics: Arc<dyn Expose>,
+    /// Changes how much is logged.
+    pub log_levels: Arc<dyn LogLevels>,
     /// The metric catalogue that is in force.
     pub catalogue: Arc<Catalogue>,
     /// Live push.

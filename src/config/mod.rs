@@ -1,6 +1,7 @@
 //! Configuration: a TOML file, the environment over it, flags over both. `tables` says what exists, a table a part;
 //! `sources` merges, `setting`, `values` and `targets` give types; all are pure. This file reads what they are given.
 
+mod collector;
 mod setting;
 mod show;
 mod sources;
@@ -18,7 +19,7 @@ use anyhow::Context;
 pub use setting::Logging;
 pub use show::{Server, as_json, as_table};
 pub use sources::Fault;
-pub use tables::{CallerLimits, Http, Monitoring};
+pub use tables::{CallerLimits, Http, Monitoring, Tracing};
 pub use targets::{LogTarget, StoreTarget};
 pub use values::Config;
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 use kelly_api::{BadName, HostName, Network, PageOrigin};
 
 use super::Secret;
+use super::collector::{CollectorHeaders, CollectorUrl, collector_headers, collector_url, ratio};
 use super::targets::{LogTarget, StoreTarget, log_target, store_target};
+use crate::traces::Ratio;
 
 /// Which whole numbers a setting takes, both bounds included, and what one of them is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,6 +178,9 @@ from_setting! {
     Logging, absent Logging::Text, |_setting, text| text.parse();
     ClusterName, absent ClusterName(String::new()), |_setting, text| cluster(text);
     LogTarget, absent LogTarget::Embedded(PathBuf::new()), |_setting, text| log_target(text);
+    CollectorHeaders, absent CollectorHeaders::none(), |_setting, text| collector_headers(text);
+    CollectorUrl, absent CollectorUrl::nowhere(), |_setting, text| collector_url(text);
+    Ratio, absent Ratio::NOTHING, |_setting, text| ratio(text);
     StoreTarget, absent StoreTarget::Embedded(PathBuf::new()), |_setting, text| store_target(text);
 }
 

@@ -13,10 +13,12 @@ use std::time::Duration;
 use kelly_api::{HostName, Network, PageOrigin};
 
 use super::Secret;
+use super::collector::{CollectorHeaders, CollectorUrl};
 use super::setting::{
     ClusterName, Logging, Setting, bytes, count, hours, milliseconds, seconds, setting, settings,
 };
 use super::targets::{LogTarget, StoreTarget};
+use crate::traces::Ratio;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -164,6 +166,18 @@ settings! {
 }
 
 settings! {
+    /// Traces for an OpenTelemetry collector.
+    pub struct Tracing {
+        /// http://host:port of a collector to which the spans of requests are sent (OTLP over HTTP); unset: none are
+        endpoint: Option<CollectorUrl> = setting("tracing.endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        /// headers that the collector wants: name=value,name=value
+        headers: Option<CollectorHeaders> = setting("tracing.headers", "OTEL_EXPORTER_OTLP_HEADERS").secret(),
+        /// share of the traces begun here that are exported, 0 to 1; a caller's own decision comes first
+        ratio: Ratio = setting("tracing.ratio", "KELLY_TRACES_RATIO").default("1"),
+    }
+}
+
+settings! {
     /// What a caller may use in a minute.
     pub struct CallerLimits {
         /// requests a minute of a user, those that record and emergency ones aside
@@ -226,7 +240,7 @@ settings! {
 }
 
 /// The tables, in the order in which `kelly config` shows them.
-pub const TABLES: [&[Setting]; 11] = [
+pub const TABLES: [&[Setting]; 12] = [
     General::SETTINGS,
     Auth::SETTINGS,
     Http::SETTINGS,
@@ -235,6 +249,7 @@ pub const TABLES: [&[Setting]; 11] = [
     Topics::SETTINGS,
     Ingest::SETTINGS,
     Monitoring::SETTINGS,
+    Tracing::SETTINGS,
     CallerLimits::SETTINGS,
     Emergency::SETTINGS,
     WebSocket::SETTINGS,

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use super::setting::{FromSetting, Setting};
 use super::sources::{Fault, Merged};
 use super::tables::{
-    Auth, CallerLimits, Emergency, General, Http, Ingest, Kafka, Monitoring, StoreAccess, Topics, WebSocket,
+    Auth, CallerLimits, Emergency, General, Http, Ingest, Kafka, Monitoring, StoreAccess, Topics, Tracing,
+    WebSocket,
 };
 use super::targets::{LogTarget, StoreTarget};
 
@@ -38,6 +39,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// Self-monitoring and retention.
     pub monitoring: Monitoring,
+    /// Traces for a collector.
+    pub tracing: Tracing,
     /// WebSockets.
     pub websocket: WebSocket,
 }
@@ -60,6 +63,7 @@ pub fn typed(merged: &Merged) -> Result<Config, Vec<Fault>> {
         topics: Topics::read(&mut reader),
         ingest: Ingest::read(&mut reader),
         monitoring: Monitoring::read(&mut reader),
+        tracing: Tracing::read(&mut reader),
         websocket: WebSocket::read(&mut reader),
     };
     Emergency::read(&mut reader);

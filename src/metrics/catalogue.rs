@@ -75,6 +75,11 @@ const STATE: Label = Label {
     most: 4,
     values: "`healthy`, `degraded`, `starting`, `down`: 1 for the one it is in",
 };
+const OUTCOME: Label = Label {
+    name: "outcome",
+    most: 3,
+    values: "`sent`; `dropped` because 2,048 waited already; `failed` when the collector did not take them",
+};
 const VERSION: Label = Label { name: "version", most: 1, values: "the version that runs" };
 
 macro_rules! catalogue {
@@ -128,6 +133,7 @@ catalogue! {
         [] "Updates of figures that a slow connection was not sent because a newer one was there first.";
     LIVE_RESETS = Counter "kelly_live_resets" [] "Rooms that could not go on where their client was, and began anew.";
     LIVE_FEED_LAG = Gauge "kelly_live_feed_lag_records" [] "Events on the log that live push has not read yet.";
+    TRACE_SPANS = Counter "kelly_trace_spans" [OUTCOME] "Spans of requests that were to be exported, and what became of them.";
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::http::{self, Backends};
 use super::monitor::{self, Machine, Sources};
-use super::parts::{self, Parts};
-use super::{Process, directory, live, needs_shared, open, retention, status};
+use super::parts::{self, Part, Parts};
+use super::{Process, directory, live, needs_shared, open, retention, status, traces};
 use crate::access::{self, SecretPlace};
 use crate::config::StoreTarget;
 
@@ -66,6 +66,9 @@ async fn start_serve(process: &Process, parts: &Parts) -> anyhow::Result<()> {
         data: std::env::temp_dir(),
     };
     parts.add(monitor::part(config, machine, sources));
+    let export = parts.start(traces::start(&config.tracing)).await?;
+    let log_levels = process.log_levels.clone();
+    parts.add(Part::task("log levels", |stop| log_levels.clone().keep_ends(stop)));
     let live = parts.start(live::start(config, &log)).await?;
     let backends = Backends {
         config,
@@ -74,6 +77,8 @@ async fn start_serve(process: &Process, parts: &Parts) -> anyhow::Result<()> {
         store,
         ingest: None,
         latencies,
+        export,
+        log_levels,
         live,
         access: &access,
     };

@@ -29,10 +29,13 @@ use super::parts::Part;
 use super::progress::Progress;
 use super::record::LogAcceptor;
 use super::retention::Configured;
+use super::traces;
 use crate::access::Access;
 use crate::config::Config;
 use crate::limits;
 use crate::metrics::{Processes, Recorded, RefusedUses, RequestMetrics};
+use crate::telemetry::Levels;
+use crate::traces::Spans;
 
 /// Connections the system keeps waiting until they are accepted.
 const BACKLOG: u32 = 1_024;
@@ -98,6 +101,10 @@ pub struct Backends<'a> {
     pub ingest: Option<Arc<Progress>>,
     /// Where response times are kept, for self-monitoring.
     pub latencies: Arc<LatencyBook>,
+    /// The export of traces.
+    pub export: traces::Export,
+    /// How much is logged.
+    pub log_levels: Arc<Levels>,
     /// Live push.
     pub live: Arc<Live>,
     /// Who gets in.
@@ -108,18 +115,23 @@ pub struct Backends<'a> {
 struct Observers {
     latencies: Arc<LatencyBook>,
     requests: Arc<RequestMetrics>,
+    spans: Option<Arc<Spans>>,
 }
 
 impl Observe for Observers {
     fn observe(&self, request: &Observation<'_>) {
         self.latencies.observe(request);
         self.requests.observe(request);
+        if let Some(spans) = &self.spans {
+            spans.observe(request);
+        }
     }
 }
 
 /// Serves from now on. Its stop takes no more requests and waits for those in flight.
 pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<((), Part)> {
-    let Backends { config, catalogue, log, store, ingest, latencies, live, access } = backends;
+    let Backends { config, catalogue, log, store, ingest, latencies, export, log_levels, live, access } =
+        backends;
     let acceptor =
         Acceptor::new(log.clone(), open::limits(config)).await.context("reading the log's topics")?;
     let queries = QueryService::new(QueryServiceParts {
@@ -146,9 +158,10 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         live: live.clone(),
         log,
         health: health.clone(),
+        spans: export.counts,
         processes: Processes::new(),
     };
-    let observers = Observers { latencies, requests: own.requests.clone() };
+    let observers = Observers { latencies, requests: own.requests.clone(), spans: export.spans };
     let router = kelly_api::router(AppState {
         queries: Arc::new(queries),
         acceptor: Arc::new(LogAcceptor::new(acceptor, own.recorded.clone())),
@@ -161,6 +174,7 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         counts: own.refused.clone(),
         seats: counts.seats,
         own_metrics: Arc::new(own),
+        log_levels,
         observer: Arc::new(observers),
         settings: Settings {
             version: env!("CARGO_PKG_VERSION").to_owned(),

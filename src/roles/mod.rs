@@ -20,7 +20,10 @@ mod retention;
 mod shutdown;
 mod since;
 mod status;
+mod traces;
 mod up;
+
+use std::sync::Arc;
 
 use indicatif::MultiProgress;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +37,7 @@ pub use shutdown::listen;
 pub use up::up;
 
 use crate::config::{Config, Loaded};
+use crate::telemetry::Levels;
 
 /// What a process is given before it takes a role.
 pub struct Process {
@@ -43,6 +47,8 @@ pub struct Process {
     pub bars: MultiProgress,
     /// Cancelled when the process is to stop.
     pub stop: CancellationToken,
+    /// How much is logged.
+    pub log_levels: Arc<Levels>,
 }
 
 /// Refuses a role that runs apart over a log or store that belongs to one process.

@@ -15,6 +15,7 @@ use super::health::PartsHealth;
 use super::progress::Progress;
 use crate::metrics::catalogue as metric;
 use crate::metrics::{Gathered, Processes, Recorded, RefusedUses, RequestMetrics, Value};
+use crate::traces::SpanCounts;
 
 /// How long anything may take to say how it is. What takes longer is left out this time: a scrape must not wait for what is ill.
 const DEADLINE: Duration = Duration::from_secs(4);
@@ -35,6 +36,8 @@ pub struct OwnMetrics {
     pub log: Arc<dyn Log>,
     /// The parts.
     pub health: Arc<PartsHealth>,
+    /// What became of spans.
+    pub spans: Arc<SpanCounts>,
     /// The processes.
     pub processes: Processes,
 }
@@ -68,6 +71,9 @@ impl Expose for OwnMetrics {
         self.recorded.gather(&mut gathered);
         self.ingest_into(&mut gathered, positions.as_deref());
         self.live_into(&mut gathered, feed_lag.ok().and_then(Result::ok));
+        for (outcome, count) in self.spans.outcomes() {
+            gathered.count(&metric::TRACE_SPANS, [outcome.into()], count);
+        }
         gathered.write(form)
     }
 }

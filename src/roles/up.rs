@@ -10,8 +10,8 @@ use kelly_stream::Log;
 use super::door::url_for_people;
 use super::http::{self, Backends};
 use super::monitor::{self, Machine, Sources};
-use super::parts::{self, Parts};
-use super::{Process, directory, ingest, live, open, retention, status};
+use super::parts::{self, Part, Parts};
+use super::{Process, directory, ingest, live, open, retention, status, traces};
 use crate::access::{self, SecretPlace};
 use crate::cli;
 use crate::config::{Config, StoreTarget};
@@ -49,6 +49,9 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
         data: config.general.data.clone(),
     };
     parts.add(monitor::part(config, machine, sources));
+    let export = parts.start(traces::start(&config.tracing)).await?;
+    let log_levels = process.log_levels.clone();
+    parts.add(Part::task("log levels", |stop| log_levels.clone().keep_ends(stop)));
     // It begins below what a person reads first, and goes on until no more is taken over HTTP.
     let demo = parts.start(demo::start(arguments.demo.then(|| Demo {
         log: log.clone(),
@@ -69,6 +72,8 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
         store,
         ingest: Some(progress),
         latencies,
+        export,
+        log_levels,
         live,
         access: &access,
     };

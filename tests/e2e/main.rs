@@ -3,6 +3,7 @@
 
 mod apart;
 mod broker_faults;
+mod collector;
 mod command_line;
 mod data_frames;
 mod directories;
@@ -16,6 +17,7 @@ mod instances;
 mod kept;
 mod kills;
 mod live;
+mod log_levels;
 mod other_producers;
 mod own_metrics;
 mod python;
@@ -25,5 +27,6 @@ mod rights;
 mod roles_apart;
 mod sign_in;
 mod tools;
+mod traces;
 
 use kelly_harness::process as kelly_process;

@@ -70,8 +70,12 @@ async fn record(kelly: &Kelly, token: &str, what: &str, rows: &[Value]) -> (u16,
 }
 
 /// Routes about all accounts together, which a token of some may not use.
-const OF_THE_SYSTEM: [&str; 3] =
-    ["/api/v1/kelly/monitoring/performance", "/api/v1/kelly/access/denied", "/metrics"];
+const OF_THE_SYSTEM: [&str; 4] = [
+    "/api/v1/kelly/monitoring/performance",
+    "/api/v1/kelly/access/denied",
+    "/api/v1/kelly/log-levels",
+    "/metrics",
+];
 
 fn an_hour_before(time: &str) -> String {
     let time = chrono::DateTime::parse_from_rfc3339(time).expect("a time");

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use kelly_auth::Role;
 use kelly_harness::process::free_address;
-use kelly_harness::sign_in::secret_file;
+use kelly_harness::sign_in::{User, secret_file, token_of};
 use reqwest::header::{AUTHORIZATION, COOKIE, ORIGIN, SET_COOKIE};
 use serde_json::{Value, json};
 
+use crate::collector::Collector;
 use crate::kelly_process::{PATIENCE, kelly as kelly_command, run};
 
 const BASE: &str = "/api/v1/kelly/monitoring";
@@ -127,7 +129,14 @@ async fn the_user_gets_in_with_nothing_typed_and_a_stranger_does_not() {
     let data = place.path().join("data");
     let denied = place.path().join("denied");
     fs::write(&denied, "").expect("the directory is ours");
-    let environment = [("KELLY_AUTH_DENIED", denied.to_str().expect("a plain path"))];
+    let collector = Collector::start("127.0.0.1:0").await;
+    let key = "a-key-of-the-collector";
+    let headers = format!("api-key={key}");
+    let environment = [
+        ("KELLY_AUTH_DENIED", denied.to_str().expect("a plain path")),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()),
+        ("OTEL_EXPORTER_OTLP_HEADERS", headers.as_str()),
+    ];
     let listen = free_address();
     let up = Up::start(&data, &listen, &environment).await;
     let metrics = format!("{BASE}/metrics");
@@ -202,7 +211,24 @@ async fn the_user_gets_in_with_nothing_typed_and_a_stranger_does_not() {
     let up = Up::start(&data, &listen, &environment).await;
     assert_eq!(up.verdict(&metrics, &[(COOKIE, &cookie)]).await, "token_revoked");
 
-    // Nothing of what signs in was logged, however much is logged.
+    // What Kelly tells of itself, in each of its forms.
+    let admin = token_of(&data, &User::with(Role::Admin)).expect("the secret is made");
+    let mut told = Vec::new();
+    for (path, accept) in
+        [("/metrics", "*/*"), ("/metrics", "text/plain"), ("/api/v1/kelly/log-levels", "*/*")]
+    {
+        let request = up.client.get(format!("{}{path}", up.url)).header("accept", accept);
+        let answer = request.bearer_auth(&admin).send().await.expect("an answer");
+        assert_eq!(answer.status(), 200, "{path}");
+        told.push((path, answer.text().await.expect("a text")));
+    }
+    let (_, problem) = up.get(&metrics, &[(AUTHORIZATION, &bob)]).await.expect("an answer");
+    assert_eq!(problem["code"], "token_revoked", "{problem}");
+    collector.span(problem["trace_id"].as_str().expect("a trace id")).await;
+    let exported = collector.posts().into_iter().map(|post| String::from_utf8_lossy(&post.body).into_owned());
+    told.extend(exported.map(|body| ("a message to the collector", body)));
+
+    // Nothing of what signs in was logged, however much is logged, nor told.
     let logged = fs::read_to_string(&up.logged).expect("the directory is ours");
     assert!(logged.contains(" TRACE ") || logged.contains("TRACE"), "the log says everything");
     let secret = fs::read_to_string(secret_file(&data)).expect("the secret was made");
@@ -213,7 +239,12 @@ async fn the_user_gets_in_with_nothing_typed_and_a_stranger_does_not() {
         ("another code", second.as_str()),
         ("a session", session.as_str()),
         ("a token", token.trim()),
+        ("another token", admin.as_str()),
+        ("a key", key),
     ] {
+        for (what, text) in &told {
+            assert!(!text.contains(word), "{name} is in {what}");
+        }
         let found = logged.lines().find(|line| line.contains(word));
         assert_eq!(found, None, "{name} was logged");
     }

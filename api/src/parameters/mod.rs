@@ -17,7 +17,7 @@ use crate::problem::Problem;
 
 pub(crate) use given::{Given, echo, wrong_parameter};
 pub(crate) use values::{
-    AnswerFormat, Cursor, EventType, FileFormat, Flag, Identifier, Instant, LivePosition, MetricName,
+    AnswerFormat, Cursor, EventType, FileFormat, Flag, Identifier, Instant, LevelSeconds, LivePosition, MetricName,
     MetricNames, PageSize, ProblemCode, RoomNames, Step, Top,
 };
 

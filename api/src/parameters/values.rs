@@ -19,6 +19,7 @@ use utoipa::openapi::schema::{
 
 use super::{Value, echo};
 use crate::files::{FILE_FORMS, FileForm};
+use crate::log_levels::{LogComponent, LogLevel};
 
 /// Every character but the control characters, as a regular expression of JSON Schema.
 const NO_CONTROL_CHARACTERS: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$";
@@ -342,6 +343,52 @@ impl Value for ProblemCode {
 
     fn example() -> Option<serde_json::Value> {
         Some(json!("log_full"))
+    }
+}
+
+/// Values that are one of a few names.
+macro_rules! values_by_name {
+    ($($kind:ty, example $example:literal;)*) => {$(
+        impl Value for $kind {
+            fn parse(text: &str) -> Result<Self, String> {
+                Self::named(text).ok_or_else(|| {
+                    let names: Vec<&str> = Self::ALL.iter().map(|known| known.as_str()).collect();
+                    format!("(`{}`) is none of {}", echo(text), names.join(", "))
+                })
+            }
+
+            fn schema() -> RefOr<Schema> {
+                one_of(Self::ALL.iter().map(|known| known.as_str()))
+            }
+
+            fn example() -> Option<serde_json::Value> {
+                Some(json!($example))
+            }
+        }
+    )*};
+}
+
+values_by_name! {
+    LogComponent, example "api";
+    LogLevel, example "debug";
+}
+
+/// For how many seconds a level is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LevelSeconds(pub(crate) u32);
+
+/// An hour: who looks longer says so again.
+const MOST_LEVEL_SECONDS: u32 = 3_600;
+
+impl Value for LevelSeconds {
+    fn parse(text: &str) -> Result<Self, String> {
+        whole_number(text).filter(|seconds| (1..=MOST_LEVEL_SECONDS).contains(seconds)).map(Self).ok_or_else(
+            || format!("(`{}`) must be a whole number from 1 to {MOST_LEVEL_SECONDS}", echo(text)),
+        )
+    }
+
+    fn schema() -> RefOr<Schema> {
+        integer(1, MOST_LEVEL_SECONDS)
     }
 }
 

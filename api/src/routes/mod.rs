@@ -7,6 +7,7 @@ pub(crate) mod grouping;
 pub(crate) mod health;
 pub(crate) mod json_body;
 pub(crate) mod live;
+pub(crate) mod log_levels;
 pub(crate) mod metrics;
 pub(crate) mod own_metrics;
 pub(crate) mod performance;

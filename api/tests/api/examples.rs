@@ -114,7 +114,15 @@ fn no_filter_and_no_instant_is_filled_in() {
             let name = parameter["name"].as_str().unwrap();
             let is_neutral = matches!(
                 name,
-                "timeframe" | "format" | "limit" | "metric_type" | "metrics" | "code" | "rooms"
+                "timeframe"
+                    | "format"
+                    | "limit"
+                    | "metric_type"
+                    | "metrics"
+                    | "code"
+                    | "rooms"
+                    | "component"
+                    | "level"
             );
             assert!(is_neutral || parameter.get("example").is_none(), "{path} {name}");
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use kelly_api::{Limits, PartStatus};
+use serde_json::json;
 use tower::ServiceExt;
 
 use crate::support::{Api, Setup};
@@ -103,4 +104,31 @@ async fn metrics_of_kelly_come_in_the_form_that_is_asked_for() {
         assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, kind));
         assert_eq!((answer.body.as_ref(), answer.header("vary")), (body.as_bytes(), "accept"));
     }
+}
+
+#[tokio::test]
+async fn a_log_level_is_changed_for_a_while_and_reset() {
+    const LEVELS: &str = "/api/v1/kelly/log-levels";
+    let api = Api::new(Setup::default());
+    let ask = async |method: &str, path: &str| {
+        api.send(method, &format!("{LEVELS}{path}"), &[], Body::empty()).await
+    };
+    assert_eq!(ask("GET", "").await.json(), json!({"configured": "info", "changed": []}));
+    // Ten minutes where nobody says how long.
+    let answer = ask("PUT", "/api?level=debug").await;
+    let changed = json!([{"component": "api", "level": "debug", "until": "2024-09-11T15:40:45Z"}]);
+    assert_eq!((answer.status.as_u16(), answer.json()["changed"].clone()), (200, changed));
+    let answer = ask("PUT", "/ingest?level=trace&seconds=3600").await;
+    assert_eq!(answer.json()["changed"][1]["until"], "2024-09-11T16:30:45Z");
+    for wrong in [
+        "/api?level=debug&seconds=3601",
+        "/api?level=debug&seconds=0",
+        "/api?level=off",
+        "/api",
+        "/web?level=debug",
+    ] {
+        assert_eq!(ask("PUT", wrong).await.code(), "invalid_parameter", "{wrong}");
+    }
+    ask("DELETE", "/api").await;
+    assert_eq!(ask("GET", "").await.json()["changed"].as_array().unwrap().len(), 1);
 }

@@ -14,10 +14,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kelly_api::content_coding::{ContentCoding, decompress};
 use kelly_api::rates::OwnCounts;
 use kelly_api::{
-    Accept, Accepted, AppState, Authenticate, Credentials, Door, Expose, Health, IngestPerformance,
-    LatencyBook, Limits, Live, LiveSettings, ManageAccess, Measure, MetricsForm, NotAccepted, NotKept,
-    NotSignedIn, Part, PartStatus, Proof, Queries, RowKind, Settings, ShareSeats, SignInCode, Submission,
-    router,
+    Accept, Accepted, AppState, Authenticate, ChangedLevel, Credentials, Door, Expose, Health,
+    IngestPerformance, LatencyBook, Limits, Live, LiveSettings, LogComponent, LogLevels, ManageAccess,
+    Measure, MetricsForm, NotAccepted, NotKept, NotSignedIn, Part, PartStatus, Proof, Queries, RowKind,
+    Settings, ShareSeats, SignInCode, Submission, router,
 };
 use kelly_auth::{Accounts, Denied, Identity, Refusal, Role, Roles, Session, SessionTooLarge, Target};
 use kelly_live::{Bounds, Hub};
@@ -377,6 +377,30 @@ impl Measure for FakeMeasure {
     }
 }
 
+/// Keeps what was changed.
+#[derive(Default)]
+pub(crate) struct FakeLogLevels {
+    changed: Mutex<Vec<ChangedLevel>>,
+}
+
+impl LogLevels for FakeLogLevels {
+    fn configured(&self) -> String {
+        "info".to_owned()
+    }
+
+    fn changed(&self) -> Vec<ChangedLevel> {
+        self.changed.lock().unwrap().clone()
+    }
+
+    fn change(&self, change: ChangedLevel) {
+        self.changed.lock().unwrap().push(change);
+    }
+
+    fn reset(&self, component: LogComponent) {
+        self.changed.lock().unwrap().retain(|change| change.component != component);
+    }
+}
+
 struct FakeExpose;
 
 #[async_trait]
@@ -456,6 +480,7 @@ impl Api {
             catalogue: Arc::new(Catalogue::builtin().clone()),
             measure: Arc::new(FakeMeasure),
             own_metrics: Arc::new(FakeExpose),
+            log_levels: Arc::new(FakeLogLevels::default()),
             live: live.clone(),
             authenticate: authenticate.clone(),
             counts: Arc::new(OwnCounts::new(&setup.limits.quotas)),

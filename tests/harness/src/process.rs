@@ -193,6 +193,12 @@ impl Kelly {
         self.log_lines.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|line| line.contains(words))
     }
 
+    /// The first line of its log with these words, if there is one so far.
+    pub fn logged(&self, words: &str) -> Option<String> {
+        let lines = self.log_lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().find(|line| line.contains(words)).cloned()
+    }
+
     /// SIGTERM, and goes on at once.
     pub fn ask_to_stop(&self) {
         self.signal(libc::SIGTERM);
