@@ -36,7 +36,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "kelly-harness",
         ],
     ),
-    ("kelly-fuzz", &["kelly-schemas", "kelly-stream", "kelly-ingest", "kelly-query"]),
+    (
+        "kelly-fuzz",
+        &[
+            "kelly-schemas",
+            "kelly-auth",
+            "kelly-stream",
+            "kelly-live",
+            "kelly-ingest",
+            "kelly-query",
+            "kelly-api",
+        ],
+    ),
     (
         "kelly",
         &[

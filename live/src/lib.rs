@@ -39,7 +39,9 @@ pub use hub::{FeedState, Hub};
 pub use message::{
     ActivitySnapshot, LeaveReason, ResetReason, RoomState, ServerMessage, SnapshotData, render,
 };
-pub use position::{MAX_POSITION_BYTES, Place, Position, Positions, UnreadablePosition};
+pub use position::{
+    MAX_POSITION_BYTES, Place, Position, Positions, UnreadablePosition, to_text as positions_text,
+};
 pub use reading::{ReadStates, Readers, StatePosition, User};
 pub use ring::Beginning;
 pub use room::{Kind, MAX_ROOMS, Room, UnknownRoom};

@@ -98,7 +98,8 @@ pub const MAX_POSITION_BYTES: usize = 64 * 1024;
 
 /// Positions as one line of visible ASCII: `activity_feed,conversation%3a7=5f0c:124,46.2;conversation%3a8=5f0c:90,12`. Rooms at the
 /// same place, as most are, stand together. `None` where the text would be longer than [`Position::read_all`] takes.
-pub(crate) fn to_text(positions: &Positions) -> Option<String> {
+#[must_use]
+pub fn to_text(positions: &Positions) -> Option<String> {
     let mut groups: Vec<(&Position, String)> = Vec::new();
     for (room, position) in positions {
         match groups.iter_mut().find(|(other, _)| *other == position) {

@@ -102,7 +102,8 @@ macro_rules! short_runs {
 }
 
 short_runs! {
-    metrics activities arrow body metadata redaction timestamp histogram cursor commit_metadata log_recovery
+    metrics activities arrow body metadata redaction timestamp histogram cursor commit_metadata token live_message
+    live_position decompression log_recovery
 }
 
 #[test]

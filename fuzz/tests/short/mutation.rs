@@ -7,7 +7,7 @@ const MAX_BYTES: usize = 4_096;
 const MAX_CHANGES: u64 = 5;
 
 /// What the formats turn on, and no random byte would spell.
-const WORDS: [&str; 40] = [
+const WORDS: [&str; 50] = [
     "\"metric_name\":",
     "\"value\":",
     "\"timestamp\":",
@@ -46,6 +46,16 @@ const WORDS: [&str; 40] = [
     ";shape=",
     ";age=",
     ";raw=",
+    "\"type\":\"subscribe\"",
+    "\"rooms\":[",
+    "\"resume\":{",
+    "\"offsets\":[",
+    "\"exp\":1900000000",
+    "\"aud\":\"kelly\"",
+    "\"sub\":\"a\"",
+    "\"alg\":\"none\"",
+    "=:",
+    "%20",
     "99999999999999999999",
     "[[[[[[[[[[[[[[[[[",
 ];

@@ -1,0 +1,5 @@
+//! See `kelly_fuzz::live_message`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| kelly_fuzz::live_message(input));
