@@ -39,7 +39,7 @@ pub(crate) const DOCS_PATH: &str = "/api/docs";
             those of what it is once it is decompressed. Text answers of a KiB and more are compressed for who says `Accept-Encoding: zstd` or `gzip`. Every route but the probes and the sign-in exchange wants a token \
             (`Authorization: Bearer …`) or the session of a browser; who sends neither is answered 401. The server answers to \
             host names of loopback (127.0.0.1, localhost, [::1]) and to those that are allowed. \
-            A request that is no HTTP at all is answered by the HTTP library with a bare status and no document.",
+            A request that is no HTTP at all, or whose head is too large, is answered by the HTTP library with a bare status (400, 414, 431) and no document.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     tags(

@@ -73,10 +73,12 @@ fn parse_rfc3339(text: &str) -> Option<DateTime<FixedOffset>> {
     (!text.contains(' ')).then_some(instant)
 }
 
-/// A number as JSON writes it; Rust would also take `inf`, `+1` and `.5`.
+/// A number as JSON writes it; Rust would also take `inf`, `+1` and `.5`. The value is Rust's, which is the nearest one: the
+/// library's may be its neighbour.
 fn json_number(text: &str) -> Option<f64> {
     let is_bare = !text.contains(char::is_whitespace);
-    serde_json::from_str::<f64>(text).ok().filter(|_| is_bare)
+    serde_json::from_str::<f64>(text).ok().filter(|_| is_bare)?;
+    text.parse().ok()
 }
 
 /// The milliseconds a number stands for, unless it is a time of this and the next decades in another unit; none

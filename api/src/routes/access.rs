@@ -14,24 +14,79 @@ use crate::problem::{Code, Problem};
 use crate::routes::json_body;
 use crate::state::HandlerState;
 
-/// A token or a user: `jti`, or `sub` with or without `iss`.
+/// A token or a user.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum DeniedEntry {
+    /// One token, and sessions that were opened with it.
+    Token(DeniedToken),
+    /// Every token of a user.
+    User(DeniedUser),
+}
+
+/// A token that is refused.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct DeniedEntry {
-    /// The id of a token: it, and sessions that were opened with it.
+pub(crate) struct DeniedToken {
+    /// Its id, of at most 256 bytes.
+    #[schema(min_length = 1, max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$", example = "0198f3c2-a4b7-8e21-b0c3-d9a1f2e4c6d8")]
+    jti: String,
+    /// The issuer of that token, of at most 256 bytes; without it the token of this id of every issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    jti: Option<String>,
-    /// A user: every token of theirs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = "bob")]
-    sub: Option<String>,
-    /// The issuer of that token or user; without it those of this name of every issuer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = "kelly")]
+    #[schema(min_length = 1, max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$", example = "kelly")]
     iss: Option<String>,
     /// When it ends; without it never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<DateTime<Utc>>,
+}
+
+/// A user who is refused.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeniedUser {
+    /// The user, of at most 256 bytes.
+    #[schema(min_length = 1, max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$", example = "bob")]
+    sub: String,
+    /// The issuer of that user, of at most 256 bytes; without it the user of this name of every issuer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$", example = "kelly")]
+    iss: Option<String>,
+    /// When it ends; without it never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<DateTime<Utc>>,
+}
+
+impl DeniedEntry {
+    /// Of a target and when it ends.
+    fn of(target: &Target, until: Option<i64>) -> Self {
+        let until = until.and_then(|until| DateTime::from_timestamp(until, 0));
+        match target {
+            Target::Token { issuer, id } => Self::Token(DeniedToken {
+                jti: id.to_string(),
+                iss: issuer.as_ref().map(ToString::to_string),
+                until,
+            }),
+            Target::User { issuer, subject } => Self::User(DeniedUser {
+                sub: subject.to_string(),
+                iss: issuer.as_ref().map(ToString::to_string),
+                until,
+            }),
+        }
+    }
+
+    /// The same as a line of a list.
+    fn into_line(self) -> DeniedLine {
+        match self {
+            Self::Token(DeniedToken { jti, iss, until }) => {
+                let until = until.map(|until| until.timestamp());
+                DeniedLine { jti: Some(jti), sub: None, iss, until }
+            }
+            Self::User(DeniedUser { sub, iss, until }) => {
+                let until = until.map(|until| until.timestamp());
+                DeniedLine { jti: None, sub: Some(sub), iss, until }
+            }
+        }
+    }
 }
 
 /// What is denied by requests.
@@ -88,10 +143,7 @@ pub(crate) async fn new_link(
 pub(crate) async fn denied(State(shared): State<HandlerState>, _: Parameters<()>) -> Json<DeniedList> {
     let mut entries: Vec<_> = shared.app.access.denied().iter().collect();
     entries.sort();
-    let entries = entries.into_iter().map(|(target, until)| {
-        let DeniedLine { jti, sub, iss, until } = DeniedLine::of(&target, until);
-        DeniedEntry { jti, sub, iss, until: until.and_then(|until| DateTime::from_timestamp(until, 0)) }
-    });
+    let entries = entries.into_iter().map(|(target, until)| DeniedEntry::of(&target, until));
     Json(DeniedList { entries: entries.collect(), kept: shared.app.access.keeps_denied() })
 }
 
@@ -133,8 +185,7 @@ pub(crate) async fn allow(
 async fn entry(shared: &HandlerState, request: Request) -> Result<(Target, Option<i64>), Problem> {
     let entry: DeniedEntry =
         json_body::read(request, &shared.gates, shared.gates.limits().body_timeout).await?;
-    let until = entry.until.map(|until| until.timestamp());
-    let line = DeniedLine { jti: entry.jti, sub: entry.sub, iss: entry.iss, until };
+    let line = entry.into_line();
     let target = line.target().ok_or_else(|| {
         Problem::new(
             Code::MalformedBody,
@@ -142,7 +193,7 @@ async fn entry(shared: &HandlerState, request: Request) -> Result<(Target, Optio
              characters.",
         )
     })?;
-    Ok((target, until))
+    Ok((target, line.until))
 }
 
 fn refused(reason: NotKept) -> Problem {

@@ -68,7 +68,13 @@ impl FeedParameters {
 #[utoipa::path(
     get, path = "/api/v1/kelly/monitoring/activity/feed", tag = "activity", operation_id = "activity_feed",
     params(FeedParameters), responses((status = 200, description = "A page.", body = FeedPage,
-        example = json!(examples::page())), NotModified, QueryProblems)
+        links(
+            ("next_page" = (
+                operation_id = "activity_feed",
+                parameters(("cursor" = "$response.body#/next_cursor"), ("severity" = "$request.query.severity"), ("event_type" = "$request.query.event_type"), ("account_id" = "$request.query.account_id")),
+                description = "The next older page of the same filters."
+            ))
+        ), example = json!(examples::page())), NotModified, QueryProblems)
 )]
 pub(crate) async fn feed(client: Client, Parameters(asked): Parameters<FeedParameters>) -> Answered {
     let page = asked.page(&client).await?;
@@ -82,7 +88,13 @@ pub(crate) async fn feed(client: Client, Parameters(asked): Parameters<FeedParam
 #[utoipa::path(
     get, path = "/api/v1/kelly/monitoring/activity/vip", tag = "activity", operation_id = "activity_vip",
     params(FeedParameters), responses((status = 200, description = "A page.", body = FeedPage,
-        example = json!(examples::page())), NotModified, QueryProblems)
+        links(
+            ("next_page" = (
+                operation_id = "activity_vip",
+                parameters(("cursor" = "$response.body#/next_cursor"), ("severity" = "$request.query.severity"), ("event_type" = "$request.query.event_type"), ("account_id" = "$request.query.account_id")),
+                description = "The next older page of the same filters."
+            ))
+        ), example = json!(examples::page())), NotModified, QueryProblems)
 )]
 pub(crate) async fn vip(client: Client, Parameters(asked): Parameters<FeedParameters>) -> Answered {
     let page = asked.page(&client).await?;

@@ -49,7 +49,13 @@ pub(crate) struct CatalogueAnswer {
 /// the definition of every live figure: of which metric, what is computed, over which window.
 #[utoipa::path(
     get, path = "/api/v1/kelly/monitoring/catalogue", tag = "metrics", operation_id = "metric_catalogue",
-    responses((status = 200, description = "The definitions.", body = CatalogueAnswer), PlainProblems)
+    responses((status = 200, description = "The definitions.", body = CatalogueAnswer, links(
+            ("drill_down" = (
+                operation_id = "metric_detailed",
+                parameters(("metric_type" = "$response.body#/metrics/0/name")),
+                description = "One of the metrics."
+            ))
+        )), PlainProblems)
 )]
 pub(crate) async fn catalogue(
     State(shared): State<HandlerState>,

@@ -26,7 +26,13 @@ pub(crate) struct ProblemKind {
 /// All error codes
 #[utoipa::path(
     get, path = "/api/problems", tag = "errors", operation_id = "problems",
-    responses((status = 200, description = "The table.", body = [ProblemKind]), crate::openapi::PlainProblems)
+    responses((status = 200, description = "The table.", body = [ProblemKind], links(
+            ("kind" = (
+                operation_id = "problem",
+                parameters(("code" = "$response.body#/0/code")),
+                description = "One of them by itself."
+            ))
+        )), crate::openapi::PlainProblems)
 )]
 pub(crate) async fn all(_: Parameters<()>) -> Json<Vec<ProblemKind>> {
     Json(Code::ALL.map(kind).into())

@@ -24,12 +24,28 @@ use crate::state::HandlerState;
 
 /// What a session is opened with: one of the two.
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(untagged)]
 pub(crate) enum SignIn {
-    /// The code of a sign-in link: what stands behind `#sign-in=`.
-    Code(String),
-    /// A token.
-    Token(String),
+    /// With a sign-in link.
+    Code(SignInCode),
+    /// With a token.
+    Token(SignInToken),
+}
+
+/// A sign-in link.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignInCode {
+    /// What stands behind `#sign-in=` in the link.
+    code: String,
+}
+
+/// A token.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignInToken {
+    /// The token itself.
+    token: String,
 }
 
 /// Who is signed in.
@@ -96,8 +112,8 @@ pub(crate) async fn open(State(shared): State<HandlerState>, request: Request) -
     let body_time = BODY_TIME.min(shared.gates.limits().body_timeout);
     let proof: SignIn = json_body::read(request, &shared.gates, body_time).await?;
     let proof = match &proof {
-        SignIn::Code(code) => Proof::Code(code),
-        SignIn::Token(token) => Proof::Token(token),
+        SignIn::Code(SignInCode { code }) => Proof::Code(code),
+        SignIn::Token(SignInToken { token }) => Proof::Token(token),
     };
     let session = match shared.app.authenticate.open_session(proof).await {
         Ok(session) => session,
