@@ -27,7 +27,7 @@ build: ## Build the release binary
 	@cargo build --locked --release --bin kelly
 
 test: ## Set up what is missing and pass every test
-	@scripts/setup build engine kafka python redis prometheus
+	@scripts/setup build engine kafka python redis prometheus browser
 	@scripts/test
 
 lint: ## Formatting, clippy, documentation, the compose file's schema
@@ -51,7 +51,7 @@ kafka: ## Fetch Apache Kafka's jars for tests and benchmarks
 	@scripts/setup kafka
 
 setup: ## Set up everything the other targets need
-	@scripts/setup build engine kafka python redis prometheus
+	@scripts/setup build engine kafka python redis prometheus browser
 
 format: ## Format the code
 	cargo fmt --all

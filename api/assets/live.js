@@ -13,7 +13,22 @@ const LATE_MS = 5000;
 const PASSING = new Set([1001, 1005, 1006, 1012, 1013, 1014]);
 const isFinal = (code) => !PASSING.has(code) && (code < 4000 || code > 4499);
 
-// Calls onMessage with each message about a room, and onState with "live", "away" or "ended" and why.
+const SIGN_IN_URL = "/api/v1/kelly/sign-in";
+const ANSWER_WITHIN_MS = 10000;
+// After these a token is not in force any more, or may not be.
+const OF_TOKENS = new Set([4001, 4503]);
+
+// What to tell who is not signed in; null for who is, and while nobody answers.
+async function whyNotSignedIn() {
+  try {
+    const who = await fetch(SIGN_IN_URL, { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
+    return who.status === 401 ? (await who.json()).detail : null;
+  } catch {
+    return null;
+  }
+}
+
+// Calls onMessage with each message about a room, and onState with "live", "away", "ended" or "signed_out" and why.
 function connectLive(rooms, { onMessage, onState }) {
   const positions = new Map();
   let failures = 0;
@@ -42,6 +57,7 @@ function connectLive(rooms, { onMessage, onState }) {
     // A line may be dead without saying so (a computer that slept, a router that forgot it), so the server is asked for an answer
     // now and then, and a long silence is an end.
     let patience = OPENING_MS;
+    let hasFollowed = false;
     let silence, asking;
     const heard = () => {
       clearTimeout(silence);
@@ -60,6 +76,7 @@ function connectLive(rooms, { onMessage, onState }) {
       }
       heard();
       if (message.type === "subscribed") {
+        hasFollowed = true;
         failures = 0;
         onState("live");
       }
@@ -67,18 +84,24 @@ function connectLive(rooms, { onMessage, onState }) {
       onMessage(message);
     };
     socket.onclose = ({ code, reason }) => over(code, reason);
-    function over(code, reason) {
+    async function over(code, reason) {
       clearTimeout(silence);
       clearInterval(asking);
       // A line that is dead says so late or never.
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close();
+      if (!isFinal(code)) onState("away", reason);
+      // To a page a connection that is refused looks like one that is cut: only asking tells.
+      const refusal = !hasFollowed || OF_TOKENS.has(code) ? await whyNotSignedIn() : null;
+      if (refusal) {
+        onState("signed_out", refusal);
+        return;
+      }
       if (isFinal(code)) {
         onState("ended", reason);
         return;
       }
       failures += 1;
-      onState("away", reason);
       // Growing pauses with some chance in them, so that many pages do not come back at one instant.
       const pause = Math.min(SHORTEST_PAUSE_MS * 2 ** Math.min(failures - 1, 6), LONGEST_PAUSE_MS);
       setTimeout(connect, pause * (0.5 + Math.random()));

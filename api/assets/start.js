@@ -3,8 +3,6 @@
 "use strict";
 
 const EVENTS_SHOWN = 20;
-const SIGN_IN_URL = "/api/v1/kelly/sign-in";
-const SIGN_IN_WITHIN_MS = 10000;
 
 const number = (options) => {
   const format = new Intl.NumberFormat(undefined, options);
@@ -81,7 +79,7 @@ async function signInByLink() {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ code }),
-    signal: AbortSignal.timeout(SIGN_IN_WITHIN_MS),
+    signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
   });
   if (!response.ok) throw new Error((await response.json()).detail);
 }
@@ -120,6 +118,7 @@ function take(message) {
 function follow(how, why) {
   if (how === "live") tell("Live: figures and events move as they come.", false);
   else if (how === "ended") tell(`Ended by Kelly (${why || "without a reason"}). Load the page again.`, true);
+  else if (how === "signed_out") tell(why, true);
   else if (why === "shutting_down") tell("Kelly is stopping. Connecting again …", true);
   else tell("Disconnected: Kelly does not answer. Is it still running?", true);
 }
@@ -128,18 +127,10 @@ for (const place of document.querySelectorAll("[data-origin]")) place.textConten
 setInterval(tellAge, 1000);
 // Follows whether or not the link worked: a browser may be signed in already.
 async function start() {
-  try {
-    await signInByLink();
-    const who = await fetch(SIGN_IN_URL);
-    if (!who.ok) {
-      tell((await who.json()).detail, true);
-      // It would be refused again and again.
-      if (who.status === 401) return;
-    }
-  } catch (error) {
-    tell(error.message, true);
-  }
-  connectLive(["monitoring_dashboard", "activity_feed"], { onMessage: take, onState: follow });
+  const broken = await signInByLink().then(() => null, (error) => error.message);
+  const refusal = await whyNotSignedIn();
+  if (refusal) tell(broken ?? refusal, true);
+  else connectLive(["monitoring_dashboard", "activity_feed"], { onMessage: take, onState: follow });
 }
 
 // A link that is opened where the page is already open changes only what stands behind "#".

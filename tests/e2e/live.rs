@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,6 +15,7 @@ use kelly_stream::{KafkaConfig, KafkaLog, Log, NewRecord};
 use serde_json::{Value, json};
 
 use crate::apart::{Apart, Changes};
+use crate::browser;
 use crate::kelly_process::{Kelly, Start, free_address};
 use crate::python;
 use crate::tools::QUIET;
@@ -30,10 +31,11 @@ struct Client {
 impl Client {
     /// Starts it and waits until it follows.
     fn follow(script: &str, arguments: &[&str]) -> Self {
-        let mut child = python::command(script, arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the tests' Python starts");
+        Self::start(python::command(script, arguments))
+    }
+
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("scripts/setup python browser was run");
         let mut output = BufReader::new(child.stdout.take().expect("its output is piped"));
         let mut line = String::new();
         output.read_line(&mut line).expect("a line");
@@ -206,6 +208,44 @@ async fn a_page_whose_line_is_dead_connects_again() {
     proxy.set(Answers::Pass);
     // It may have tried once more before.
     while line().await != "live" {}
+    assert_eq!(kelly.terminate(), Some(0));
+}
+
+/// The same for a page in a real browser, with Kelly's own client, over a line that also stands still now and then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_is_cut_a_hundred_times_shows_every_event() {
+    const CUTS: u32 = 100;
+    const STALLS: u32 = 1;
+    let mut chance = chance();
+    let directory = tempfile::tempdir().expect("a directory");
+    // A line that stands still is noticed the sooner.
+    let environment = [QUIET.as_slice(), &[("WEBSOCKET_PING_INTERVAL", "1")]].concat();
+    let kelly = Arc::new(
+        Kelly::start(Start { arguments: &["up"], environment: &environment, data: directory.path() }).await,
+    );
+    let (urls, token) = ([socket(&kelly)], kelly.token());
+    let until = directory.path().join("until.json");
+    let uncut = Client::follow("tests/e2e/live_client.py", &[&plan(&urls, &token, 0, 0, &until)]);
+    let cuts = json!({
+        "url": kelly.url, "token": token, "cuts": CUTS, "stalls": STALLS, "seed": chance.below(1 << 30),
+        "until": until,
+    });
+    let cut = Client::start(browser::command("live.mjs", &cuts));
+    let producers: Vec<_> = (0..3)
+        .map(|number| {
+            let kelly = kelly.clone();
+            tokio::spawn(async move { produce(&kelly, number, 400).await })
+        })
+        .collect();
+    let mut ids = Vec::new();
+    for producer in producers {
+        ids.extend(producer.await.expect("a producer"));
+    }
+    std::fs::write(&until, json!(ends(&kelly).await).to_string()).expect("the directory is ours");
+    let (cut, uncut) = (end(cut).await, end(uncut).await);
+    assert!(cut["resumed"].as_u64().expect("a number") >= u64::from(CUTS) / 2, "{}", cut["resumed"]);
+    assert_same(&cut, &uncut, ids);
+    let kelly = Arc::into_inner(kelly).expect("nobody else uses it");
     assert_eq!(kelly.terminate(), Some(0));
 }
 

@@ -3,8 +3,10 @@
 
 mod apart;
 mod broker_faults;
+mod browser;
 mod collector;
 mod command_line;
+mod contract;
 mod data_frames;
 mod directories;
 mod doctor;
@@ -28,5 +30,6 @@ mod roles_apart;
 mod sign_in;
 mod tools;
 mod traces;
+mod up;
 
 use kelly_harness::process as kelly_process;

@@ -25,9 +25,13 @@ pub fn run(script: &str, arguments: &[&str]) -> String {
 }
 
 fn default() -> PathBuf {
-    let cache = std::env::var_os("KELLY_CACHE").map(PathBuf::from).unwrap_or_else(|| {
+    cache().join("python/bin/python")
+}
+
+/// Where `scripts/setup` puts things.
+pub fn cache() -> PathBuf {
+    std::env::var_os("KELLY_CACHE").map(PathBuf::from).unwrap_or_else(|| {
         let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
         std::env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from).join("kelly")
-    });
-    cache.join("python/bin/python")
+    })
 }
