@@ -159,6 +159,7 @@ mod tests {
     use kelly_stream::{TopicId, TopicPartition, Watermarks};
 
     use super::*;
+    use crate::shape::SHAPE;
 
     const TOPIC: TopicId = TopicId(7);
     const HORIZON: Horizon = Horizon { max_age_ms: 2, raw_retention_ms: 1 };
@@ -234,7 +235,7 @@ mod tests {
             position(newest, rows_end, &at(Some(TOPIC), low, 100), HORIZON)
                 .map(|position| format!("{} {}", position.offset, position.metadata))
         };
-        let declared = "kelly1;nonce=00000007aaaaaaaa;end=60;shape=m3;age=2;raw=1";
+        let declared = format!("kelly1;nonce=00000007aaaaaaaa;end=60;shape={SHAPE};age=2;raw=1");
         let idle = "kelly1;nonce=00000007aaaaaaaa";
         for (rows_end, low, wanted) in [
             (0, 0, format!("40 {declared}")),

@@ -17,8 +17,8 @@ use crate::problem::Problem;
 
 pub(crate) use given::{Given, echo, wrong_parameter};
 pub(crate) use values::{
-    AnswerFormat, Cursor, EventType, FileFormat, Flag, Identifier, Instant, LevelSeconds, LivePosition, MetricName,
-    MetricNames, PageSize, ProblemCode, RoomNames, Step, Top,
+    AnswerFormat, Cursor, EventType, FileFormat, Flag, Identifier, Instant, LevelSeconds, LivePosition,
+    MetricName, MetricNames, PageSize, ProblemCode, RoomNames, Step, Top,
 };
 
 /// What a parameter may be: which texts it takes, and the schema that says the same.

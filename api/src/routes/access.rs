@@ -29,11 +29,21 @@ pub(crate) enum DeniedEntry {
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeniedToken {
     /// Its id, of at most 256 bytes.
-    #[schema(min_length = 1, max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$", example = "0198f3c2-a4b7-8e21-b0c3-d9a1f2e4c6d8")]
+    #[schema(
+        min_length = 1,
+        max_length = 256,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$",
+        example = "0198f3c2-a4b7-8e21-b0c3-d9a1f2e4c6d8"
+    )]
     jti: String,
     /// The issuer of that token, of at most 256 bytes; without it the token of this id of every issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$", example = "kelly")]
+    #[schema(
+        min_length = 1,
+        max_length = 256,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$",
+        example = "kelly"
+    )]
     iss: Option<String>,
     /// When it ends; without it never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,11 +55,21 @@ pub(crate) struct DeniedToken {
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeniedUser {
     /// The user, of at most 256 bytes.
-    #[schema(min_length = 1, max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$", example = "bob")]
+    #[schema(
+        min_length = 1,
+        max_length = 256,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$",
+        example = "bob"
+    )]
     sub: String,
     /// The issuer of that user, of at most 256 bytes; without it the user of this name of every issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$", example = "kelly")]
+    #[schema(
+        min_length = 1,
+        max_length = 256,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$",
+        example = "kelly"
+    )]
     iss: Option<String>,
     /// When it ends; without it never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
