@@ -92,9 +92,9 @@ pub type Positions = BTreeMap<Room, Position>;
 #[error("not a position: it is written room,room=EPOCH:OFFSET,OFFSET;room=…, as the server wrote it")]
 pub struct UnreadablePosition;
 
-/// Most bytes of a text of positions: 32 rooms with the longest names there are, all at one place in 1,000 partitions. What
-/// is longer is not written, so that nobody comes back with what is not read.
-pub const MAX_POSITION_BYTES: usize = 64 * 1024;
+/// Most bytes of a text of positions: what fits into a URL of 64 KiB, for 32 rooms with the longest names there are, all at one
+/// place in 1,000 partitions. What is longer is not written, so that nobody comes back with what is not read.
+pub const MAX_POSITION_BYTES: usize = 60 * 1024;
 
 /// Positions as one line of visible ASCII: `activity_feed,conversation%3a7=5f0c:124,46.2;conversation%3a8=5f0c:90,12`. Rooms at the
 /// same place, as most are, stand together. `None` where the text would be longer than [`Position::read_all`] takes.

@@ -17,7 +17,7 @@ use crate::bodies::BodyBounds;
 use crate::caller::Caller;
 use crate::client::{Answered, Client};
 use crate::openapi::{MarkProblems, NotModified, PlainQueryProblems};
-use crate::parameters::{Parameters, wrong_parameter};
+use crate::parameters::Parameters;
 use crate::problem::{Code, Problem};
 use crate::routes::json_body;
 use crate::state::HandlerState;
@@ -25,19 +25,45 @@ use crate::state::HandlerState;
 /// Longest body: more than the longest names of as many events as one call marks.
 const MAX_BODY_BYTES: usize = 128 << 10;
 
-/// What is marked as read, or which mark is undone: one of `events`, `up_to` and `undo`.
+/// What is marked as read, or which mark is undone.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum MarkRead {
+    /// Single events.
+    Events(MarkEvents),
+    /// Everything up to a cursor.
+    UpTo(MarkUpTo),
+    /// A mark is taken back.
+    Undo(UndoMark),
+}
+
+/// Single events to mark as read.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct MarkRead {
+pub(crate) struct MarkEvents {
     /// The id of the mark, yours to choose (UUID): sent again with the same one, it changes nothing. Kelly chooses one where it is absent.
     mark_id: Option<Uuid>,
     /// These events. Also those that were pushed and are not in the feed yet.
     #[schema(min_items = 1, max_items = 200)]
-    events: Option<Vec<MarkedEvent>>,
+    events: Vec<MarkedEvent>,
+}
+
+/// Everything up to a cursor, to mark as read.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MarkUpTo {
+    /// As with single events.
+    mark_id: Option<Uuid>,
     /// Everything up to a cursor.
-    up_to: Option<UpTo>,
-    /// The mark to take back, by its id.
-    undo: Option<Uuid>,
+    up_to: UpTo,
+}
+
+/// A mark to take back.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UndoMark {
+    /// Its id.
+    undo: Uuid,
 }
 
 /// An event.
@@ -47,7 +73,7 @@ pub(crate) struct MarkedEvent {
     /// Its id.
     id: Uuid,
     /// Its account; absent or null where it has none.
-    #[schema(example = "account123", max_length = 50)]
+    #[schema(example = "account123", min_length = 1, max_length = 50)]
     account_id: Option<String>,
 }
 
@@ -61,10 +87,10 @@ pub(crate) struct UpTo {
     /// As the cursor was given out for.
     severity: Option<Severity>,
     /// As the cursor was given out for.
-    #[schema(max_length = 100)]
+    #[schema(min_length = 1, max_length = 100)]
     event_type: Option<String>,
     /// As the cursor was given out for.
-    #[schema(max_length = 50)]
+    #[schema(min_length = 1, max_length = 50)]
     account_id: Option<String>,
     /// Whether the cursor is one of the VIP feed.
     #[serde(default)]
@@ -87,20 +113,15 @@ enum Asked {
 }
 
 impl MarkRead {
-    fn asked(self, caller: &Identity) -> Result<Asked, Problem> {
-        let wrong = || {
-            wrong_parameter(
-                "events",
-                "stands beside another one, or none is there: give one of `events`, `up_to` and `undo`",
-            )
-        };
-        let mark = self.mark_id.unwrap_or_else(Uuid::now_v7);
-        match (self.events, self.up_to, self.undo) {
-            (Some(events), None, None) => {
+    fn asked(self, caller: &Identity) -> Asked {
+        let mark_of = |chosen: Option<Uuid>| chosen.unwrap_or_else(Uuid::now_v7);
+        match self {
+            Self::Events(MarkEvents { mark_id, events }) => {
                 let name = |event: MarkedEvent| EventName { id: event.id, account_id: event.account_id };
-                Ok(Asked::Mark(mark, Box::new(Marked::Events(events.into_iter().map(name).collect()))))
+                let events = events.into_iter().map(name).collect();
+                Asked::Mark(mark_of(mark_id), Box::new(Marked::Events(events)))
             }
-            (None, Some(up_to), None) => {
+            Self::UpTo(MarkUpTo { mark_id, up_to }) => {
                 let feed = FeedRequest {
                     cursor: Some(up_to.cursor),
                     severity: up_to.severity.map(|severity| severity.as_str().to_owned()),
@@ -108,13 +129,9 @@ impl MarkRead {
                     account_id: up_to.account_id,
                     ..FeedRequest::newest(caller.accounts.clone())
                 };
-                Ok(Asked::Mark(mark, Box::new(Marked::UpTo { feed, vip_only: up_to.vip })))
+                Asked::Mark(mark_of(mark_id), Box::new(Marked::UpTo { feed, vip_only: up_to.vip }))
             }
-            (None, None, Some(undo)) if self.mark_id.is_none() => Ok(Asked::Undo(undo)),
-            (None, None, Some(_)) => {
-                Err(wrong_parameter("mark_id", "is of a new mark; `undo` alone names the mark to take back"))
-            }
-            _ => Err(wrong()),
+            Self::Undo(UndoMark { undo }) => Asked::Undo(undo),
         }
     }
 }
@@ -155,7 +172,7 @@ pub(crate) async fn mark_read(
     let body: MarkRead = json_body::read_within(request, &shared.gates, bounds).await?;
     let queries = &shared.app.queries;
     let reader = Reader::of(&caller);
-    let (mark_id, undone) = match body.asked(&caller)? {
+    let (mark_id, undone) = match body.asked(&caller) {
         Asked::Mark(mark, what) => {
             let request = MarkRequest { reader, accounts: caller.accounts.clone(), mark, what: *what };
             turn(&shared, caller_of_share, queries.mark_read(request)).await??;

@@ -76,14 +76,14 @@ async fn what_cannot_be_marked_is_refused_whole() {
     let many: Vec<Value> = (0..201).map(|id| event(id, Some("own"))).collect();
     let id = uuid::Uuid::nil();
     let cases = [
-        (json!({}), 400, "invalid_parameter"),
+        (json!({}), 400, "malformed_body"),
         (json!([]), 400, "malformed_body"),
         (json!({"events": []}), 400, "invalid_parameter"),
         (json!({"events": many}), 400, "invalid_parameter"),
         (json!({"events": [{"id": "7"}]}), 400, "malformed_body"),
         (json!({"events": [event(1, Some(""))]}), 400, "invalid_parameter"),
-        (json!({"events": [event(1, Some("own"))], "undo": id}), 400, "invalid_parameter"),
-        (json!({"undo": id, "mark_id": id}), 400, "invalid_parameter"),
+        (json!({"events": [event(1, Some("own"))], "undo": id}), 400, "malformed_body"),
+        (json!({"undo": id, "mark_id": id}), 400, "malformed_body"),
         (json!({"ids": [id]}), 400, "malformed_body"),
         (json!({"up_to": {"cursor": "abc"}}), 400, "invalid_cursor"),
         (json!({"up_to": {"cursor": "abc", "severity": "worst"}}), 400, "malformed_body"),
