@@ -114,7 +114,12 @@ async fn promtool_finds_nothing_and_every_metric_is_there() {
         let (kind, text) = scrape(&kelly, "text/plain").await;
         assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
         let is_written = value(&text, "kelly_ingest_rows_total", "") >= (ROWS + 1) as f64;
-        if is_written && value(&text, "kelly_live_closes_total", "reason=\"gone\"") > 0.0 {
+        // One scrape asks for positions, counts and parts one after the other, so they may tell of different moments.
+        let is_quiet = ["kelly_ingest_lag_records", "kelly_live_connections", "kelly_live_feed_lag_records"]
+            .iter()
+            .all(|gauge| value(&text, gauge, "") == 0.0)
+            && value(&text, "kelly_part_state", "state=\"healthy\"") == value(&text, "kelly_part_state", "");
+        if is_written && is_quiet && value(&text, "kelly_live_closes_total", "reason=\"gone\"") > 0.0 {
             break text;
         }
         assert!(begun.elapsed() < PATIENCE, "what was done never showed: {text}");
