@@ -146,6 +146,27 @@ fn assert_same(cut: &Value, uncut: &Value, mut ids: Vec<String>) {
     assert!(shown == ids, "{} were recorded, {} shown", ids.len(), shown.len());
 }
 
+/// Records events while one client is cut so many times and another never, and holds what they were sent against each other.
+async fn compare(kelly: Arc<Kelly>, until: &Path, (cut, cuts): (Client, u32), uncut: Client) {
+    let producers: Vec<_> = (0..3)
+        .map(|number| {
+            let kelly = kelly.clone();
+            tokio::spawn(async move { produce(&kelly, number, 400).await })
+        })
+        .collect();
+    let mut ids = Vec::new();
+    for producer in producers {
+        ids.extend(producer.await.expect("a producer"));
+    }
+    // The end is named while the cuts may still go on.
+    std::fs::write(until, json!(ends(&kelly).await).to_string()).expect("the directory is ours");
+    let (cut, uncut) = (end(cut).await, end(uncut).await);
+    assert!(cut["resumed"].as_u64().expect("a number") >= u64::from(cuts) / 2, "{}", cut["resumed"]);
+    assert_same(&cut, &uncut, ids);
+    let kelly = Arc::into_inner(kelly).expect("nobody else uses it");
+    assert_eq!(kelly.terminate(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_cut_a_hundred_times_ends_with_every_event() {
     const CUTS: u32 = 100;
@@ -161,23 +182,7 @@ async fn who_is_cut_a_hundred_times_ends_with_every_event() {
         "tests/e2e/live_client.py",
         &[&plan(&urls, &token, CUTS, chance.below(1 << 30), &until)],
     );
-    let producers: Vec<_> = (0..3)
-        .map(|number| {
-            let kelly = kelly.clone();
-            tokio::spawn(async move { produce(&kelly, number, 400).await })
-        })
-        .collect();
-    let mut ids = Vec::new();
-    for producer in producers {
-        ids.extend(producer.await.expect("a producer"));
-    }
-    // The end is named while the cuts may still go on.
-    std::fs::write(&until, json!(ends(&kelly).await).to_string()).expect("the directory is ours");
-    let (cut, uncut) = (end(cut).await, end(uncut).await);
-    assert!(cut["resumed"].as_u64().expect("a number") >= u64::from(CUTS) / 2, "{}", cut["resumed"]);
-    assert_same(&cut, &uncut, ids);
-    let kelly = Arc::into_inner(kelly).expect("nobody else uses it");
-    assert_eq!(kelly.terminate(), Some(0));
+    compare(kelly, &until, (cut, CUTS), uncut).await;
 }
 
 /// The page's own script, in Node: no close frame comes, and nothing else either.
@@ -231,22 +236,7 @@ async fn a_page_that_is_cut_a_hundred_times_shows_every_event() {
         "until": until,
     });
     let cut = Client::start(browser::command("live.mjs", &cuts));
-    let producers: Vec<_> = (0..3)
-        .map(|number| {
-            let kelly = kelly.clone();
-            tokio::spawn(async move { produce(&kelly, number, 400).await })
-        })
-        .collect();
-    let mut ids = Vec::new();
-    for producer in producers {
-        ids.extend(producer.await.expect("a producer"));
-    }
-    std::fs::write(&until, json!(ends(&kelly).await).to_string()).expect("the directory is ours");
-    let (cut, uncut) = (end(cut).await, end(uncut).await);
-    assert!(cut["resumed"].as_u64().expect("a number") >= u64::from(CUTS) / 2, "{}", cut["resumed"]);
-    assert_same(&cut, &uncut, ids);
-    let kelly = Arc::into_inner(kelly).expect("nobody else uses it");
-    assert_eq!(kelly.terminate(), Some(0));
+    compare(kelly, &until, (cut, CUTS), uncut).await;
 }
 
 /// Appends events to Kafka until told to stop; their ids.
