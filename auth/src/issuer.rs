@@ -113,7 +113,7 @@ impl Issuer {
     /// permits nothing.
     fn roles(&self, claims: &Map<String, Value>) -> Result<Roles, Refusal> {
         let wrong = Refusal::Claim("roles");
-        let names: Vec<&str> = match at(claims, &self.roles_claim) {
+        let names: Vec<&str> = match at(claims, &self.roles_claim).map_err(|_| wrong)? {
             None | Some(Value::Null) => Vec::new(),
             Some(Value::String(names)) => names.split_whitespace().collect(),
             Some(Value::Array(names)) => {
@@ -126,7 +126,7 @@ impl Issuer {
 
     fn accounts(&self, claims: &Map<String, Value>) -> Result<Accounts, Refusal> {
         let wrong = Refusal::Claim("accounts");
-        match at(claims, &self.accounts_claim) {
+        match at(claims, &self.accounts_claim).map_err(|_| wrong)? {
             None if self.accounts_required => Err(wrong),
             None => Ok(Accounts::All),
             Some(Value::Array(names)) => {
@@ -142,19 +142,24 @@ impl Issuer {
     }
 }
 
-/// The claim of this name, else the one at this path.
-fn at<'c>(claims: &'c Map<String, Value>, path: &str) -> Option<&'c Value> {
+/// On the way to a claim stands something that is no object: what the claim would say is not known, so nothing may be taken for it.
+struct BrokenPath;
+
+/// The claim of this name, else the one at this path; `None` where it is not there.
+fn at<'c>(claims: &'c Map<String, Value>, path: &str) -> Result<Option<&'c Value>, BrokenPath> {
     if let Some(claim) = claims.get(path) {
-        return Some(claim);
+        return Ok(Some(claim));
     }
-    let mut names = path.split('.');
-    let mut found = claims.get(names.next()?)?;
-    let mut is_path = false;
-    for name in names {
-        is_path = true;
-        found = found.as_object()?.get(name)?;
+    let Some((objects, name)) = path.rsplit_once('.') else { return Ok(None) };
+    let mut object = claims;
+    for name in objects.split('.') {
+        object = match object.get(name) {
+            None => return Ok(None),
+            Some(Value::Object(inner)) => inner,
+            Some(_) => return Err(BrokenPath),
+        };
     }
-    is_path.then_some(found)
+    Ok(object.get(name))
 }
 
 /// Whether a text can name an issuer, a user or a token: not empty, not too long, without control characters.

@@ -283,6 +283,33 @@ fn roles_and_accounts_are_where_the_issuer_has_them() {
     let found = verdict(&nested, &signer.keys(), &signer.sign(&claims)).unwrap();
     assert!(found.roles.is_empty() && !found.accounts.sees(Some("acme")) && !found.accounts.is_all());
     // As a text, as `scope` is.
+    // What stands where the accounts would be says nothing of them, and must not mean all; nor is it a list of roles.
+    let deep = Issuer {
+        roles_claim: "kelly.roles".to_owned(),
+        accounts_claim: "kelly.limits.accounts".to_owned(),
+        ..issuer(Algorithm::Hs256)
+    };
+    for (kelly, expected) in [
+        (json!(null), Err(Refusal::Claim("roles"))),
+        (json!(["acme"]), Err(Refusal::Claim("roles"))),
+        (json!("acme"), Err(Refusal::Claim("roles"))),
+        (json!({"limits": null}), Err(Refusal::Claim("accounts"))),
+        (json!({"limits": ["acme"]}), Err(Refusal::Claim("accounts"))),
+        (json!({"limits": "acme"}), Err(Refusal::Claim("accounts"))),
+        (json!({"limits": {"accounts": null}}), Err(Refusal::Claim("accounts"))),
+        (json!({"limits": {"accounts": ["acme"]}}), Ok(Accounts::only(["acme"]).unwrap())),
+        (json!({"limits": {}}), Ok(Accounts::All)),
+        (json!({}), Ok(Accounts::All)),
+    ] {
+        claims["kelly"] = kelly.clone();
+        let found = verdict(&deep, &signer.keys(), &signer.sign(&claims)).map(|caller| caller.accounts);
+        assert_eq!(found, expected, "{kelly}");
+        // Where only the accounts stand there, they are what is wrong.
+        let flat_roles = Issuer { roles_claim: "roles".to_owned(), ..deep.clone() };
+        let found = verdict(&flat_roles, &signer.keys(), &signer.sign(&claims));
+        let expected = expected.map_err(|_| Refusal::Claim("accounts"));
+        assert_eq!(found.map(|caller| caller.accounts), expected, "{kelly}");
+    }
     let flat = issuer(Algorithm::Hs256);
     let text = signer.sign(&with("roles", json!("viewer  operator")));
     let found = verdict(&flat, &signer.keys(), &text).unwrap();
