@@ -251,7 +251,7 @@ pub enum NotSignedIn {
     },
 }
 
-/// Why an entry of the deny list is not in force.
+/// Why a change of the deny list is not made, or not kept.
 #[derive(Debug, thiserror::Error)]
 pub enum NotKept {
     /// There is no room.
@@ -260,7 +260,7 @@ pub enum NotKept {
     /// Nobody signs in, so nobody can be denied, and no link is of use.
     #[error("authentication is off")]
     Off,
-    /// The file cannot be written.
+    /// The file cannot be written. What was to be denied is refused until the process ends; what was to be allowed is denied still.
     #[error("the deny list cannot be written: {reason}")]
     Unwritable {
         /// For the operator's log only.

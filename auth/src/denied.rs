@@ -140,6 +140,18 @@ impl Denied {
         Ok(())
     }
 
+    /// Adds an entry, or makes one that is there last as long: never shorter.
+    ///
+    /// # Errors
+    /// When the list is full.
+    pub fn add_or_extend(&mut self, target: Target, until: Option<i64>) -> Result<(), BadDenied> {
+        let until = match self.until(&target) {
+            Some(known) => known.zip(until).map(|(known, until)| known.max(until)),
+            None => until,
+        };
+        self.add(target, until)
+    }
+
     /// Takes an entry away; whether it was there.
     pub fn remove(&mut self, target: &Target) -> bool {
         let (names, issuer, name) = match target {
@@ -257,6 +269,21 @@ mod tests {
     }
 
     #[test]
+    #[test]
+    fn an_entry_that_is_extended_ends_no_earlier() {
+        for (known, until, expected) in [
+            (Some(10), Some(20), Some(20)),
+            (Some(20), Some(10), Some(20)),
+            (Some(20), None, None),
+            (None, Some(20), None),
+        ] {
+            let mut list = Denied::default();
+            list.add_or_extend(token("t"), known).unwrap();
+            list.add_or_extend(token("t"), until).unwrap();
+            assert_eq!(list.iter().collect::<Vec<_>>(), [(token("t"), expected)], "{known:?} {until:?}");
+        }
+    }
+
     fn a_wrong_line_is_named_and_not_repeated() {
         for wrong in [
             "hunter2",

@@ -31,8 +31,8 @@ pub struct DenyLists {
     kept_path: Option<PathBuf>,
     /// Of the configured file, from before it was read first: what changes while it is read is read again.
     first_stamp: Option<Stamp>,
-    /// One change at a time reaches the file.
-    writing: tokio::sync::Mutex<()>,
+    /// One change at a time is made, and written to the end before the next one begins.
+    changing: Arc<tokio::sync::Mutex<()>>,
     changed: watch::Sender<u64>,
 }
 
@@ -60,7 +60,7 @@ impl DenyLists {
             kept: RwLock::new(Arc::new(kept)),
             kept_path,
             first_stamp,
-            writing: tokio::sync::Mutex::new(()),
+            changing: Arc::default(),
             changed: watch::Sender::new(0),
         })
     }
@@ -88,70 +88,136 @@ impl DenyLists {
     }
 
     /// Takes away what this process denied; whether it was there.
-    pub async fn allow(&self, target: &Target) -> Result<bool, NotKept> {
-        let _alone = self.writing.lock().await;
-        let mut list = Denied::clone(&self.kept());
-        if !list.remove(target) {
-            return Ok(false);
-        }
-        self.put(list).await.map(|()| true)
+    pub async fn allow(self: &Arc<Self>, target: &Target) -> Result<bool, NotKept> {
+        let target = target.clone();
+        self.change(move |lists: Arc<Self>| async move {
+            let mut list = Denied::clone(&lists.kept());
+            if !list.remove(&target) {
+                return Ok(false);
+            }
+            // Kept first: what is on disk denies until then, and nobody gets in whom a restart would refuse.
+            let list = Arc::new(list);
+            lists.keep(&list).await?;
+            lists.put(list);
+            Ok::<bool, NotKept>(true)
+        })
+        .await
     }
 
     /// Denies until a time; in force, and on disk where it is kept, once this returns.
-    pub async fn deny(&self, target: Target, until: Option<i64>, now: i64) -> Result<(), NotKept> {
-        let _alone = self.writing.lock().await;
-        let mut list = Denied::clone(&self.kept());
-        list.forget_ended(now);
-        list.add(target, until).map_err(|_| NotKept::Full)?;
-        self.put(list).await
+    pub async fn deny(self: &Arc<Self>, target: Target, until: Option<i64>, now: i64) -> Result<(), NotKept> {
+        self.refuse(now, move |list| list.add(target, until)).await
     }
 
-    async fn put(&self, list: Denied) -> Result<(), NotKept> {
-        let list = Arc::new(list);
-        if let Some(path) = self.kept_path.clone() {
-            let written = list.clone();
-            let writing = tokio::task::spawn_blocking(move || write(&path, &written));
-            let outcome = writing.await.map_err(|error| NotKept::Unwritable { reason: error.to_string() })?;
-            outcome.map_err(|error| NotKept::Unwritable { reason: error.to_string() })?;
-        }
+    /// The same, and where it is denied for longer already it stays so.
+    pub async fn deny_at_least(
+        self: &Arc<Self>,
+        target: Target,
+        until: Option<i64>,
+        now: i64,
+    ) -> Result<(), NotKept> {
+        self.refuse(now, move |list| list.add_or_extend(target, until)).await
+    }
+
+    async fn refuse(
+        self: &Arc<Self>,
+        now: i64,
+        add: impl FnOnce(&mut Denied) -> Result<(), BadDenied> + Send + 'static,
+    ) -> Result<(), NotKept> {
+        self.change(move |lists: Arc<Self>| async move {
+            let mut list = Denied::clone(&lists.kept());
+            list.forget_ended(now);
+            add(&mut list).map_err(|_| NotKept::Full)?;
+            // In force first: also where it cannot be written, it is refused until this process ends.
+            let list = Arc::new(list);
+            lists.put(list.clone());
+            lists.keep(&list).await
+        })
+        .await
+    }
+
+    /// Makes a change alone, and to its end, also where whoever asked for it goes away meanwhile: a request whose client hangs up is
+    /// dropped where it waits, and half a change would be lost with the next one.
+    async fn change<T, F>(
+        self: &Arc<Self>,
+        change: impl FnOnce(Arc<Self>) -> F + Send + 'static,
+    ) -> Result<T, NotKept>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, NotKept>> + Send + 'static,
+    {
+        let alone = self.changing.clone().lock_owned().await;
+        let lists = self.clone();
+        let changing = tokio::spawn(async move {
+            let outcome = change(lists).await;
+            drop(alone);
+            outcome
+        });
+        changing.await.unwrap_or_else(|error| Err(NotKept::Unwritable { reason: error.to_string() }))
+    }
+
+    /// On disk, where it is kept, once this returns.
+    async fn keep(&self, list: &Arc<Denied>) -> Result<(), NotKept> {
+        let Some(path) = self.kept_path.clone() else { return Ok(()) };
+        let list = list.clone();
+        let written = match tokio::task::spawn_blocking(move || write(&path, &list)).await {
+            Ok(written) => written.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        written.map_err(|reason| NotKept::Unwritable { reason })
+    }
+
+    /// In force once this returns.
+    fn put(&self, list: Arc<Denied>) {
         *self.kept.write().unwrap_or_else(PoisonError::into_inner) = list;
         self.tell();
-        Ok(())
     }
 
-    /// Looks at the configured file until it is dropped. A file that is wrong, or gone, denies what it did before: a
-    /// slip must let nobody in again.
+    /// Looks at the configured file until it is dropped.
     pub async fn watch(self: Arc<Self>, path: PathBuf) {
-        let mut looked = Looks::new(self.first_stamp);
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looks = Looks::new(self.first_stamp);
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            looks.tick().await;
-            let place = path.clone();
-            let Ok(found) = tokio::task::spawn_blocking(move || stamp(&place)).await else { continue };
-            if !looked.is_new(found) {
-                continue;
+            ticks.tick().await;
+            let (lists, path) = (self.clone(), path.clone());
+            // A file may be on a disk that hangs.
+            let looking = tokio::task::spawn_blocking(move || {
+                lists.look(&mut looks, &path);
+                looks
+            });
+            looks = match looking.await {
+                Ok(looks) => looks,
+                // It panicked, and begins again.
+                Err(_) => Looks::new(None),
+            };
+        }
+    }
+
+    /// Looks at the configured file once, and takes it where it is another one and steady. A file that is wrong, or gone, denies
+    /// what it did before: a slip must let nobody in again.
+    fn look(&self, looks: &mut Looks, path: &Path) {
+        let found = stamp(path);
+        if !looks.is_new(found) {
+            return;
+        }
+        let content = read(path);
+        if stamp(path) != found {
+            // It was written meanwhile.
+            return;
+        }
+        looks.taken = found;
+        match content {
+            Ok(Some(list)) => {
+                *self.configured.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(list);
+                self.tell();
+                tracing::info!(file = %path.display(), "the deny list was read again");
             }
-            let place = path.clone();
-            let reading = tokio::task::spawn_blocking(move || (read(&place), stamp(&place)));
-            let Ok((content, after)) = reading.await else { continue };
-            if after != found {
-                // It was written meanwhile.
-                continue;
+            Ok(None) => {
+                tracing::error!(file = %path.display(), "the deny list is gone; what it denied is still denied");
             }
-            looked.taken = found;
-            match content {
-                Ok(Some(list)) => {
-                    *self.configured.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(list);
-                    self.tell();
-                    tracing::info!(file = %path.display(), "the deny list was read again");
-                }
-                Ok(None) => {
-                    tracing::error!(file = %path.display(), "the deny list is gone; what it denied is still denied");
-                }
-                Err(error) => {
-                    tracing::error!("the deny list is wrong and what was denied before still is: {error:#}")
-                }
+            Err(error) => {
+                tracing::error!("the deny list is wrong and what was denied before still is: {error:#}");
             }
         }
     }
@@ -245,7 +311,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_denied_still_is_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
-        let open = || DenyLists::open(None, Some(directory.path())).unwrap();
+        let open = || Arc::new(DenyLists::open(None, Some(directory.path())).unwrap());
         let lists = open();
         let mut changed = lists.changed();
         let token = Target::Token { issuer: Some("kelly".into()), id: "t-1".into() };
@@ -286,7 +352,78 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_configured_list_is_read_again_and_a_wrong_one_lets_nobody_in() {
+    /// A client that hangs up drops its request where it waits: here, for the disk.
+    async fn hang_up<T>(change: impl Future<Output = T>) {
+        tokio::select! {
+            biased;
+            _ = change => panic!("it did not wait"),
+            () = std::future::ready(()) => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_goes_on_when_whoever_asked_for_it_goes_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Arc::new(DenyLists::open(None, Some(directory.path())).unwrap());
+        let lists = open();
+        let user = |name: &str| Target::User { issuer: None, subject: name.into() };
+        hang_up(lists.deny(user("bob"), None, 0)).await;
+        lists.deny(user("eve"), None, 0).await.unwrap();
+        for lists in [&lists, &open()] {
+            assert!(lists.denies(&caller("bob", None), 0) && lists.denies(&caller("eve", None), 0));
+        }
+        hang_up(lists.allow(&user("bob"))).await;
+        assert!(lists.allow(&user("eve")).await.unwrap());
+        for lists in [&lists, &open()] {
+            assert!(!lists.denies(&caller("bob", None), 0) && !lists.denies(&caller("eve", None), 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_denied_is_refused_though_it_cannot_be_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let lists = Arc::new(DenyLists::open(None, Some(directory.path())).unwrap());
+        let bob = Target::User { issuer: None, subject: "bob".into() };
+        let in_the_way = directory.path().join(KEPT_FILE).with_extension("new");
+        fs::create_dir(&in_the_way).unwrap();
+        let outcome = lists.deny(bob.clone(), None, 0).await;
+        assert!(matches!(outcome, Err(NotKept::Unwritable { .. })), "{outcome:?}");
+        assert!(lists.denies(&caller("bob", None), 0));
+        fs::remove_dir(&in_the_way).unwrap();
+        lists.deny(bob.clone(), None, 0).await.unwrap();
+        // What a restart would refuse is refused until then.
+        fs::create_dir(&in_the_way).unwrap();
+        assert!(lists.allow(&bob).await.is_err() && lists.denies(&caller("bob", None), 0));
+    }
+
+    #[test]
+    fn a_wrong_or_missing_list_lets_nobody_in() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("denied");
+        fs::write(&path, "{\"sub\": \"bob\"}\n").unwrap();
+        let lists = DenyLists::open(Some(&path), None).unwrap();
+        let changed = lists.changed();
+        let mut looks = Looks::new(lists.first_stamp);
+        // It is taken once two looks found the same.
+        let mut look_twice = || {
+            lists.look(&mut looks, &path);
+            lists.look(&mut looks, &path);
+            looks.taken
+        };
+        fs::write(&path, "bob\nnobody else\n").unwrap();
+        assert_eq!(look_twice(), stamp(&path), "it was read, and is not read again");
+        assert!(lists.denies(&caller("bob", None), 0), "it is wrong");
+        fs::remove_file(&path).unwrap();
+        assert_eq!(look_twice(), None, "that it is gone was seen");
+        assert!(lists.denies(&caller("bob", None), 0), "it is gone");
+        assert!(!changed.has_changed().unwrap());
+        fs::write(&path, "{\"sub\": \"eve\"}\n").unwrap();
+        assert_eq!(look_twice(), stamp(&path));
+        assert!(lists.denies(&caller("eve", None), 0) && !lists.denies(&caller("bob", None), 0));
+        assert!(changed.has_changed().unwrap());
+    }
+
+    async fn a_configured_list_is_read_again() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("denied");
         assert!(DenyLists::open(Some(&path), None).err().unwrap().to_string().contains("is not there"));
@@ -295,10 +432,9 @@ mod tests {
         let mut changed = lists.changed();
         let watching = tokio::spawn(lists.clone().watch(path.clone()));
         fs::write(&path, "{\"sub\": \"bob\"}\n").unwrap();
+        // Written in place, and put in place of it.
         changed.changed().await.unwrap();
         assert!(lists.denies(&caller("bob", None), 0));
-        fs::write(&path, "bob\n").unwrap();
-        // Of what is wrong nothing tells but the log; the next right one shows that it was passed over.
         fs::write(directory.path().join("next"), "{\"sub\": \"eve\"}\n{\"sub\": \"bob\"}\n").unwrap();
         fs::rename(directory.path().join("next"), &path).unwrap();
         changed.changed().await.unwrap();
