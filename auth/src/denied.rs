@@ -237,6 +237,7 @@ mod tests {
             accounts: Accounts::All,
             token_id: token.map(Into::into),
             expires_at: None,
+            origin_ends_at: None,
         }
     }
 
@@ -269,7 +270,6 @@ mod tests {
     }
 
     #[test]
-    #[test]
     fn an_entry_that_is_extended_ends_no_earlier() {
         for (known, until, expected) in [
             (Some(10), Some(20), Some(20)),
@@ -284,6 +284,7 @@ mod tests {
         }
     }
 
+    #[test]
     fn a_wrong_line_is_named_and_not_repeated() {
         for wrong in [
             "hunter2",

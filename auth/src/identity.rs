@@ -21,6 +21,8 @@ pub struct Identity {
     pub token_id: Option<Arc<str>>,
     /// When the token ends, in seconds since 1970; `None` where nothing ends (authentication is off).
     pub expires_at: Option<i64>,
+    /// Of a session: when the token ends that it was opened with. What is signed out must be refused until then.
+    pub origin_ends_at: Option<i64>,
 }
 
 /// Why something is denied.
@@ -35,6 +37,13 @@ pub enum NotPermitted {
 }
 
 impl Identity {
+    /// When everything has ended that has this caller's token id: the token itself, and the sessions it opened. `None` where
+    /// nothing ends.
+    #[must_use]
+    pub fn all_ended_at(&self) -> Option<i64> {
+        self.expires_at.map(|end| self.origin_ends_at.map_or(end, |origin| origin.max(end)))
+    }
+
     /// Whether the caller may do this at all. Which accounts it is done on is a second question: [`Accounts::sees`].
     ///
     /// # Errors
@@ -65,6 +74,7 @@ mod tests {
             accounts,
             token_id: None,
             expires_at: None,
+            origin_ends_at: None,
         }
     }
 

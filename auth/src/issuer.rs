@@ -69,6 +69,7 @@ impl Issuer {
             accounts: self.accounts(claims)?,
             token_id: Some(token_id.map_or_else(|| token.hash(), Arc::from)),
             expires_at: Some(expires_at),
+            origin_ends_at: None,
         })
     }
 
@@ -178,7 +179,7 @@ fn name<'c>(claims: &'c Map<String, Value>, claim: &'static str) -> Result<Optio
 }
 
 /// A claim that is a time in seconds since 1970, with or without a fraction. A text that looks like one is none.
-fn time(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<i64>, Refusal> {
+pub(crate) fn time(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<i64>, Refusal> {
     /// A double counts whole seconds up to here.
     const LATEST: f64 = 9_007_199_254_740_992.0;
     let wrong = Refusal::Claim(claim);

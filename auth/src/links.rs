@@ -61,6 +61,7 @@ mod tests {
             accounts: Accounts::All,
             token_id: None,
             expires_at: None,
+            origin_ends_at: None,
         }
     }
 

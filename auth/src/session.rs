@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::algorithm::Algorithm;
 use crate::identity::Identity;
-use crate::issuer::Issuer;
+use crate::issuer::{Issuer, time};
 use crate::keys::{Keys, SigningSecret};
 use crate::mint::{Grant, claims, sign};
 use crate::refusal::Refusal;
@@ -16,6 +16,8 @@ use crate::token::Unverified;
 const TYPE: &str = "kelly-session";
 /// The claim that names who issued the token the session was opened with.
 const ORIGIN: &str = "origin";
+/// The claim that says when that token ends. A session that was opened with none has none.
+const ORIGIN_END: &str = "origin_exp";
 
 /// Longest session. Browsers keep no cookie that has with its name more than 4,096 bytes, and say nothing.
 pub const MAX_SESSION_BYTES: usize = 4_000;
@@ -92,9 +94,14 @@ impl Sessions {
         };
         let mut claims = claims(&grant, now);
         claims[ORIGIN] = Value::from(&*identity.issuer);
+        let origin_ends_at = identity.all_ended_at();
+        if let Some(end) = origin_ends_at {
+            claims[ORIGIN_END] = Value::from(end);
+        }
         let identity = Identity {
             token_id: Some(token_id.into()),
             expires_at: Some(now.saturating_add(lasts_seconds)),
+            origin_ends_at,
             ..identity.clone()
         };
         let text = sign(&self.secret, TYPE, &claims);
@@ -113,6 +120,7 @@ impl Sessions {
         let token = Unverified::parse(text)?;
         let identity = self.issuer.verify(&token, &self.keys, now)?;
         let origin = token.claims.get(ORIGIN).and_then(Value::as_str).ok_or(Refusal::Claim(ORIGIN))?;
-        Ok(Identity { issuer: Arc::from(origin), ..identity })
+        let origin_ends_at = time(&token.claims, ORIGIN_END)?;
+        Ok(Identity { issuer: Arc::from(origin), origin_ends_at, ..identity })
     }
 }

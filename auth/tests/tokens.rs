@@ -64,6 +64,7 @@ fn a_right_token_of_each_algorithm_is_accepted() {
             accounts: Accounts::All,
             token_id: Some("token-1".into()),
             expires_at: Some(NOW + 60),
+            origin_ends_at: None,
         };
         assert_eq!(verdict(&issuer(algorithm), &signer.keys(), &text), Ok(expected), "{algorithm}");
     }
@@ -282,7 +283,6 @@ fn roles_and_accounts_are_where_the_issuer_has_them() {
     claims["https://kelly.example/accounts"] = json!([]);
     let found = verdict(&nested, &signer.keys(), &signer.sign(&claims)).unwrap();
     assert!(found.roles.is_empty() && !found.accounts.sees(Some("acme")) && !found.accounts.is_all());
-    // As a text, as `scope` is.
     // What stands where the accounts would be says nothing of them, and must not mean all; nor is it a list of roles.
     let deep = Issuer {
         roles_claim: "kelly.roles".to_owned(),
@@ -310,6 +310,7 @@ fn roles_and_accounts_are_where_the_issuer_has_them() {
         let expected = expected.map_err(|_| Refusal::Claim("accounts"));
         assert_eq!(found.map(|caller| caller.accounts), expected, "{kelly}");
     }
+    // As a text, as `scope` is.
     let flat = issuer(Algorithm::Hs256);
     let text = signer.sign(&with("roles", json!("viewer  operator")));
     let found = verdict(&flat, &signer.keys(), &text).unwrap();
@@ -360,7 +361,9 @@ fn a_session_is_no_token_and_a_token_no_session() {
     let caller = verdict(&own, &secret.keys(), &text).unwrap();
     let session = sessions.open(&caller, "fresh", NOW).unwrap();
     let found = sessions.verify(&session.text, NOW).unwrap();
-    assert_eq!(found, Identity { expires_at: Some(NOW + 60), ..caller.clone() }, "it ends with its token");
+    let ends = Some(NOW + 60);
+    let expected = Identity { expires_at: ends, origin_ends_at: ends, ..caller.clone() };
+    assert_eq!(found, expected, "it ends with its token");
     assert_eq!((session.identity, session.lasts_seconds), (found, 60));
     assert_eq!(sessions.verify(&session.text, NOW + 60), Err(Refusal::Expired));
     assert_eq!(sessions.verify(&text, NOW), Err(Refusal::Issuer));
@@ -382,6 +385,28 @@ fn a_session_is_no_token_and_a_token_no_session() {
     ] {
         assert!(!shown.contains(SECRET) && !shown.contains(&session.text), "{shown}");
     }
+}
+
+/// However long its token lasts, and however it was opened: what is signed out is refused until the token has ended.
+#[test]
+fn a_session_says_when_the_token_ends_that_it_was_opened_with() {
+    let secret = SigningSecret::new(SECRET).unwrap();
+    let sessions = Sessions::new(secret.clone(), "kelly", 3_600);
+    let text = mint(&secret, &Grant { lifetime_seconds: 90 * 86_400, ..grant(&Accounts::All) }, NOW);
+    let own = Issuer { name: "kelly".into(), ..issuer(Algorithm::Hs256) };
+    let caller = verdict(&own, &secret.keys(), &text).unwrap();
+    assert_eq!(caller.all_ended_at(), Some(NOW + 90 * 86_400));
+    let session = sessions.open(&caller, "fresh", NOW).unwrap();
+    assert_eq!(session.identity.expires_at, Some(NOW + 3_600));
+    assert_eq!(session.identity.all_ended_at(), Some(NOW + 90 * 86_400));
+    assert_eq!(sessions.verify(&session.text, NOW).unwrap(), session.identity);
+    // A link of a session opens another one of the same token.
+    let by_link = sessions.open(&session.identity, "fresh", NOW + 60).unwrap();
+    assert_eq!(sessions.verify(&by_link.text, NOW + 60).unwrap().all_ended_at(), Some(NOW + 90 * 86_400));
+    // The owner has no token: nothing is left once the session has ended.
+    let owner = Identity { token_id: None, expires_at: None, ..caller };
+    let owners = sessions.open(&owner, "fresh", NOW).unwrap();
+    assert_eq!(sessions.verify(&owners.text, NOW).unwrap().all_ended_at(), Some(NOW + 3_600));
 }
 
 /// Also a token without an id can be denied: it, the sessions it opened, and no other.
@@ -417,6 +442,7 @@ fn a_session_that_no_browser_keeps_is_not_opened() {
             accounts,
             token_id: None,
             expires_at: None,
+            origin_ends_at: None,
         };
         sessions.open(&caller, "fresh", NOW)
     };

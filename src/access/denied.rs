@@ -305,6 +305,7 @@ mod tests {
             accounts: Accounts::All,
             token_id: token.map(Into::into),
             expires_at: None,
+            origin_ends_at: None,
         }
     }
 
@@ -351,7 +352,6 @@ mod tests {
         assert!(refused.contains("more than 64 MiB"), "{refused}");
     }
 
-    #[tokio::test]
     /// A client that hangs up drops its request where it waits: here, for the disk.
     async fn hang_up<T>(change: impl Future<Output = T>) {
         tokio::select! {
@@ -423,6 +423,7 @@ mod tests {
         assert!(changed.has_changed().unwrap());
     }
 
+    #[tokio::test]
     async fn a_configured_list_is_read_again() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("denied");
@@ -431,8 +432,8 @@ mod tests {
         let lists = Arc::new(DenyLists::open(Some(&path), None).unwrap());
         let mut changed = lists.changed();
         let watching = tokio::spawn(lists.clone().watch(path.clone()));
-        fs::write(&path, "{\"sub\": \"bob\"}\n").unwrap();
         // Written in place, and put in place of it.
+        fs::write(&path, "{\"sub\": \"bob\"}\n").unwrap();
         changed.changed().await.unwrap();
         assert!(lists.denies(&caller("bob", None), 0));
         fs::write(directory.path().join("next"), "{\"sub\": \"eve\"}\n{\"sub\": \"bob\"}\n").unwrap();

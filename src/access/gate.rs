@@ -139,6 +139,12 @@ impl Gate {
         Ok(source.issuer.verify(&token, &keys, now)?)
     }
 
+    /// A session outlives a restart, and must not outlive that its issuer is accepted.
+    fn check_issuer(&self, caller: Identity) -> Result<Identity, Refusal> {
+        let is_accepted = self.issuers.contains_key(&caller.issuer) || caller.issuer == self.owner.issuer;
+        if is_accepted { Ok(caller) } else { Err(Refusal::Issuer) }
+    }
+
     fn check_denied(&self, caller: &Identity, now: i64) -> Result<(), Refusal> {
         if self.denied.denies(caller, now) { Err(Refusal::Revoked) } else { Ok(()) }
     }
@@ -185,6 +191,7 @@ fn owner(config: &Config) -> Identity {
         accounts: Accounts::All,
         token_id: None,
         expires_at: None,
+        origin_ends_at: None,
     }
 }
 
@@ -226,7 +233,7 @@ impl Authenticate for Gate {
         let caller = match credentials {
             Credentials::Nothing => return Err(Refusal::Missing.into()),
             Credentials::Token(text) => self.verify(text, now).await?,
-            Credentials::Session(text) => self.sessions.verify(text, now)?,
+            Credentials::Session(text) => self.check_issuer(self.sessions.verify(text, now)?)?,
         };
         self.check_denied(&caller, now)?;
         Ok(caller)
@@ -259,9 +266,9 @@ impl Authenticate for Gate {
         match &caller.token_id {
             Some(token) => {
                 // A token is taken a little longer than it says: clocks differ.
-                let until = caller.expires_at.map(|end| end.saturating_add(MAX_LEEWAY_SECONDS));
+                let until = caller.all_ended_at().map(|end| end.saturating_add(MAX_LEEWAY_SECONDS));
                 let token = Target::Token { issuer: Some(caller.issuer.clone()), id: token.clone() };
-                self.denied.deny(token, until, Utc::now().timestamp()).await
+                self.denied.deny_at_least(token, until, Utc::now().timestamp()).await
             }
             None => Ok(()),
         }
@@ -309,6 +316,10 @@ mod tests {
     }
 
     fn own_token(subject: &str, token_id: &str) -> String {
+        lasting_token(subject, token_id, 60)
+    }
+
+    fn lasting_token(subject: &str, token_id: &str, lifetime_seconds: i64) -> String {
         let grant = Grant {
             issuer: "kelly",
             audience: "kelly",
@@ -316,7 +327,7 @@ mod tests {
             roles: Roles::of(&[Role::Viewer]),
             accounts: Accounts::All,
             token_id,
-            lifetime_seconds: 60,
+            lifetime_seconds,
         };
         mint(&SigningSecret::new(SECRET).unwrap(), &grant, Utc::now().timestamp())
     }
@@ -477,6 +488,56 @@ mod tests {
         assert_eq!(verdict(&gate, &nameless).await, Err(Refusal::Revoked.into()));
         assert_eq!(Authenticate::identify(&*gate, Credentials::Session(&second.text)).await, refused);
         assert_eq!(gate.denied().iter().count(), 2, "however many sessions it opened");
+    }
+
+    /// A token lasts longer than its sessions, and signing out of one of them ends it for good.
+    #[tokio::test]
+    async fn what_was_signed_out_stays_so_until_its_token_has_ended() {
+        const DAY: i64 = 86_400;
+        let directory = tempfile::tempdir().unwrap();
+        let gate = gate(directory.path(), "").await;
+        let text = lasting_token("bob", "t-1", 90 * DAY);
+        let token = Authenticate::identify(&*gate, Credentials::Token(&text)).await.unwrap();
+        let first = gate.open_session(Proof::Token(&text)).await.unwrap();
+        let second = gate.open_session(Proof::Token(&text)).await.unwrap();
+        assert!(first.lasts_seconds < DAY, "a session is shorter");
+        // As the cookie says it: whoever signs out has nothing else.
+        let cookie = Authenticate::identify(&*gate, Credentials::Session(&first.text)).await.unwrap();
+        gate.close(&cookie).await.unwrap();
+        let now = Utc::now().timestamp();
+        for (later, expected) in [(0, true), (DAY, true), (90 * DAY - 1, true), (91 * DAY, false)] {
+            for caller in [&token, &first.identity, &second.identity] {
+                assert_eq!(gate.denied.denies(caller, now + later), expected, "{later} s later: {caller:?}");
+            }
+        }
+        // What was denied for longer, or for ever, still is after a sign-out.
+        let target = Target::Token { issuer: Some("kelly".into()), id: "t-1".into() };
+        gate.deny(target, None).await.unwrap();
+        gate.close(&cookie).await.unwrap();
+        assert!(gate.denied.denies(&token, now + 1_000 * DAY));
+    }
+
+    #[tokio::test]
+    async fn sessions_end_with_what_is_accepted_of_their_issuer() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = Ed25519KeyPair::generate().unwrap();
+        let url = publish(Arc::new(Mutex::new(key_set(&[("a", &key)])))).await;
+        let entry = format!("[[issuer]]\niss = \"{OTHER}\"\nalgorithm = \"EdDSA\"\njwks = \"{url}\"\n");
+        let before = gate(directory.path(), &entry).await;
+        let theirs = before.open_session(Proof::Token(&token(&key, "a", OTHER))).await.unwrap();
+        let ours = before.open_session(Proof::Token(&own_token("bob", "t-2"))).await.unwrap();
+        let owners = before.open_session(Proof::Code(&before.owners_link().unwrap())).await.unwrap();
+        async fn asked(gate: &Gate, session: &Session) -> Result<(), NotSignedIn> {
+            Authenticate::identify(gate, Credentials::Session(&session.text)).await.map(drop)
+        }
+        // After a restart, with and without the other issuer.
+        let refused = NotSignedIn::Refused(Refusal::Issuer);
+        for (issuers, expected) in [(entry.as_str(), Ok(())), ("", Err(refused))] {
+            let after = gate(directory.path(), issuers).await;
+            assert_eq!(asked(&after, &theirs).await, expected, "{issuers}");
+            assert_eq!(asked(&after, &ours).await, Ok(()));
+            assert_eq!(asked(&after, &owners).await, Ok(()));
+        }
     }
 
     /// A token of Kelly's own secret with any claims.

@@ -20,6 +20,7 @@ impl Off {
             accounts: Accounts::All,
             token_id: None,
             expires_at: None,
+            origin_ends_at: None,
         };
         Self { everybody, never: watch::Sender::new(0) }
     }

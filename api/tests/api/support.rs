@@ -287,6 +287,7 @@ pub(crate) fn admin() -> Identity {
         expires_at: Some(now().timestamp() + 60),
     }
 }
+        origin_ends_at: None,
 
 #[async_trait]
 impl Authenticate for FakeAuthenticate {
@@ -584,6 +585,7 @@ pub(crate) fn identity(roles: Roles, accounts: Accounts) -> Identity {
     }
 }
 
+        origin_ends_at: None,
 /// A caller who may do and see everything.
 pub(crate) fn everything() -> Identity {
     identity(Roles::of(&Role::ALL), Accounts::All)
