@@ -125,6 +125,8 @@ pub(crate) struct DenyOutcome {
     denied: bool,
     /// Whether something changed.
     changed: bool,
+    /// Whether that is on disk. Where not, it is this instance's own and ends with it.
+    kept: bool,
 }
 
 /// A link with which somebody signs in.
@@ -182,7 +184,7 @@ pub(crate) async fn deny(
 ) -> Result<Json<DenyOutcome>, Problem> {
     let (target, until) = entry(&shared, request).await?;
     shared.app.access.deny(target, until).await.map_err(refused)?;
-    Ok(Json(DenyOutcome { denied: true, changed: true }))
+    Ok(Json(DenyOutcome { denied: true, changed: true, kept: shared.app.access.keeps_denied() }))
 }
 
 /// Allow again
@@ -199,7 +201,7 @@ pub(crate) async fn allow(
 ) -> Result<Json<DenyOutcome>, Problem> {
     let (target, _) = entry(&shared, request).await?;
     let changed = shared.app.access.allow(&target).await.map_err(refused)?;
-    Ok(Json(DenyOutcome { denied: false, changed }))
+    Ok(Json(DenyOutcome { denied: false, changed, kept: shared.app.access.keeps_denied() }))
 }
 
 async fn entry(shared: &HandlerState, request: Request) -> Result<(Target, Option<i64>), Problem> {

@@ -73,6 +73,8 @@ pub(crate) struct SignedOut {
     #[schema(example = false)]
     signed_in: bool,
 }
+    /// Whether that is on disk. Where not, it is this instance's own and ends with it.
+    kept: bool,
 
 impl From<&Identity> for SignedIn {
     fn from(caller: &Identity) -> Self {
@@ -136,8 +138,9 @@ pub(crate) async fn show(Extension(caller): Extension<Identity>, _: Parameters<(
 
 /// Sign out
 ///
-/// Ends the session, or the token, that came with the request: from now on it is refused everywhere on this Kelly, and so
-/// is a session that was opened with that token.
+/// Ends the session, or the token, that came with the request: from now on this instance refuses it, the token that a session was
+/// opened with, and every session of that token, until the token would have ended, also on connections that are open. Other instances
+/// know nothing of it: where there are several, an administrator denies in the file of KELLY_AUTH_DENIED, which all of them read.
 #[utoipa::path(
     delete, path = "/api/v1/kelly/sign-in", tag = "sign-in", operation_id = "sign_out",
     responses((status = 200, description = "It has ended.", body = SignedOut), PlainProblems)
@@ -155,7 +158,7 @@ pub(crate) async fn close(
         .close(&caller)
         .await
         .map_err(|error| Problem::internal(format!("signing out: {error}")))?;
-    let signed_out = Json(SignedOut { signed_in: false });
+    let signed_out = Json(SignedOut { signed_in: false, kept: shared.app.access.keeps_denied() });
     let is_encrypted = encrypted.is_some_and(|Extension(encrypted)| encrypted.0);
     match headers.contains_key(axum::http::header::COOKIE) {
         true => {

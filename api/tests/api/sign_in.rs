@@ -125,7 +125,7 @@ async fn a_link_opens_a_session_and_a_session_asks() {
     assert_eq!(shown["accounts"], json!(null));
 
     let out = api.send("DELETE", SIGN_IN, &[session, OWN_PAGE], Body::empty()).await;
-    assert_eq!((out.status.as_u16(), out.json()), (200, json!({"signed_in": false})));
+    assert_eq!((out.status.as_u16(), out.json()), (200, json!({"signed_in": false, "kept": true})));
     assert_eq!(out.header("set-cookie"), "kelly-session-8000=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict");
     assert_eq!(api.authenticate.closed.lock().unwrap().len(), 1);
 }
@@ -185,13 +185,15 @@ async fn an_administrator_takes_access_away_and_gives_it_back() {
     let api = Api::new(Setup::default());
     let change = async |path: &str, body: &str| api.post(path, "application/json", body).await;
     let bob = r#"{"sub":"bob","iss":"kelly","until":"2030-01-01T00:00:00Z"}"#;
-    assert_eq!(change(DENIED, bob).await.json(), json!({"denied": true, "changed": true}));
+    let denied = json!({"denied": true, "changed": true, "kept": true});
+    assert_eq!(change(DENIED, bob).await.json(), denied);
     assert_eq!(change(DENIED, r#"{"jti":"t-1"}"#).await.status, 200);
     let listed = api.get(DENIED).await.json();
     let entries = json!([{"jti": "t-1"}, serde_json::from_str::<serde_json::Value>(bob).unwrap()]);
     assert_eq!(listed, json!({"entries": entries, "kept": true}));
     let allowed = "/api/v1/kelly/access/allowed";
-    assert_eq!(change(allowed, r#"{"jti":"t-1"}"#).await.json(), json!({"denied": false, "changed": true}));
+    let allowed_again = json!({"denied": false, "changed": true, "kept": true});
+    assert_eq!(change(allowed, r#"{"jti":"t-1"}"#).await.json(), allowed_again);
     assert_eq!(change(allowed, r#"{"jti":"t-1"}"#).await.json()["changed"], false);
     for wrong in ["{}", r#"{"jti":"a","sub":"b"}"#, r#"{"iss":"a"}"#, r#"{"jti":""}"#, r#"{"user":"bob"}"#] {
         assert_eq!(change(DENIED, wrong).await.code(), "malformed_body", "{wrong}");
