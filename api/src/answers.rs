@@ -19,12 +19,13 @@ use kelly_query::{
     PERFORMANCE_AT_ONCE, QueryError, Reader, ReadingVersion, Several, SeveralRequest, Unread,
 };
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::caller::Caller;
 use crate::compressed_answers::{AsItIs, WORTH_BYTES, say_coding};
 use crate::conditional::{VARIES_BY, data_tag, is_known};
 use crate::content_coding::{self, ContentCoding};
+use crate::limits::{Gates, Waiting};
 use crate::problem::Problem;
 use crate::routes::grouping::DrillDown;
 use crate::routes::performance::Performance;
@@ -137,10 +138,38 @@ pub(crate) struct Answers {
 struct Book {
     kept: AnswerCache<Question, Arc<Answer>>,
     /// Questions on their way: at most as many as may run and wait ([`crate::Limits`]), the next one fails at once.
-    flights: HashMap<(Question, Bucket), watch::Sender<Option<Landing>>>,
+    flights: HashMap<(Question, Bucket), OnItsWay>,
 }
 
 type Landing = Result<Arc<Answer>, Problem>;
+
+/// Others who join in the moment in which a question that waits for its turn does not look. At it, the next one waits as they do.
+const MAX_JOINING: usize = 64;
+
+/// A question on its way, for who comes to wait for it.
+#[derive(Debug)]
+struct OnItsWay {
+    landing: watch::Sender<Option<Landing>>,
+    /// Who brought a place.
+    callers: Vec<Caller>,
+    /// Where places go; closed once it has its turn.
+    places: mpsc::Sender<Place>,
+}
+
+impl OnItsWay {
+    /// Waits with the others. While it waits for the turn of theirs, each other caller brings a place of their own, once, so that
+    /// nobody waits longer than they would had they asked alone. Who has their whole share in use brings none.
+    fn join(&mut self, gates: &Gates, caller: &Caller) -> watch::Receiver<Option<Landing>> {
+        if let Ok(room) = self.places.try_reserve()
+            && !self.callers.contains(caller)
+            && let Ok(place) = gates.admit(caller.clone())
+        {
+            room.send(place);
+            self.callers.push(caller.clone());
+        }
+        self.landing.subscribe()
+    }
+}
 
 impl Answers {
     pub(crate) fn new(bounds: CacheBounds) -> Self {
@@ -178,16 +207,18 @@ async fn shared_answer(shared: &HandlerState, question: Question, caller: &Calle
             return Ok(answer);
         }
         let key = (question, bucket);
-        match book.flights.get(&key) {
-            Some(flight) => flight.subscribe(),
+        match book.flights.get_mut(&key) {
+            Some(flight) => flight.join(&shared.gates, caller),
             None => {
                 // Before anybody can join: that this caller has its share is nothing to the others.
-                let admitted = shared.gates.admit(caller.clone())?;
+                let first = shared.gates.admit(caller.clone())?;
                 let (flight, landing) = watch::channel(None);
-                book.flights.insert(key.clone(), flight.clone());
+                let (places, others) = mpsc::channel(MAX_JOINING);
+                let callers = vec![caller.clone()];
+                book.flights.insert(key.clone(), OnItsWay { landing: flight.clone(), callers, places });
                 let flight = Flight { shared: shared.clone(), key, flight, is_over: false };
                 // Its own task: it goes on when the one who asked first goes away.
-                tokio::spawn(flight.fly(admitted, now));
+                tokio::spawn(flight.fly(Waiting { first, others }, now));
                 landing
             }
         }
@@ -210,12 +241,12 @@ struct Flight {
 
 impl Flight {
     /// Asks, keeps the answer and tells everybody who waits; gives up once nobody does.
-    async fn fly(mut self, admitted: Place, now: DateTime<Utc>) {
+    async fn fly(mut self, waiting: Waiting, now: DateTime<Utc>) {
         let (question, bucket) = self.key.clone();
         let flight = self.flight.clone();
         let shared = self.shared.clone();
         let turns = question.turns();
-        let mut asked = pin!(shared.gates.query(admitted, turns, question.ask(&shared, now)));
+        let mut asked = pin!(shared.gates.shared_query(waiting, turns, question.ask(&shared, now)));
         let outcome = loop {
             tokio::select! {
                 outcome = &mut asked => break outcome,

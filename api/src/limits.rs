@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use kelly_query::cache::CacheBounds;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::caller::Caller;
 use crate::exports::ReadingPace;
 use crate::problem::{Code, Problem};
 use crate::rates::Quotas;
-use crate::shares::{Bound, Bounds, Kind, NoPlace, Place, Share, Shares};
+use crate::shares::{Bound, Bounds, Kind, NoPlace, Place, Share, Shares, Turn};
 
 /// Open connections; the next one waits in the kernel's backlog until one closes.
 pub const MAX_CONNECTIONS: usize = 2_048;
@@ -185,8 +187,19 @@ impl Gates {
         let turns = u32::try_from(turns).unwrap_or(u32::MAX).min(self.all_turns);
         let has_begun = AtomicBool::new(false);
         let in_turn = async {
+    ) -> Result<T, Problem> {
+        let (_, nobody) = mpsc::channel(1);
+        self.shared_query(Waiting { first: admitted, others: nobody }, turns, query).await
+    }
+
+    /// The same for a query that several callers wait for.
+    pub(crate) async fn shared_query<T>(
+        &self,
+        waiting: Waiting,
+        turns: usize,
+        query: impl Future<Output = T>,
             // Among the caller's own first, so that only few of theirs stand before the others' in the line.
-            let _own = admitted.turns(turns).await;
+            let _own = waiting.first_turn(turns).await;
             // The semaphore is never closed; without a permit the query would only run unbounded.
             let _running = self.queries_running.acquire_many(turns).await.ok();
             has_begun.store(true, Ordering::Relaxed);
@@ -212,6 +225,30 @@ impl Gates {
 fn bounds(limits: &Limits, all_turns: u32) -> Bounds {
     let parts = limits.parts_of_a_share;
     let shared = |all: usize| Bound { all, share: (all / parts).max(1) };
+/// Who waits for one query.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    /// The place of whoever asked first.
+    pub(crate) first: Place,
+    /// The places of others who came to wait for it, until it has its turn.
+    pub(crate) others: mpsc::Receiver<Place>,
+}
+
+impl Waiting {
+    /// The turn of whichever of them has one first: nobody waits behind another caller's queries. The places of the rest are given
+    /// back.
+    async fn first_turn(mut self, turns: u32) -> Turn {
+        let mut waiting = FuturesUnordered::from_iter([self.first.into_turn(turns)]);
+        loop {
+            tokio::select! {
+                // It ends with the first one, so there is always one.
+                Some(turn) = waiting.next() => return turn,
+                Some(place) = self.others.recv() => waiting.push(place.into_turn(turns)),
+            }
+        }
+    }
+}
+
     let buffer = shared(limits.max_buffered_bytes / BUFFER_UNIT);
     let exports = Bound { all: limits.max_exports, share: limits.max_exports_of_a_caller };
     Bounds {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::caller::Caller;
 
@@ -81,7 +81,7 @@ const FEW_CALLERS: usize = 1_024;
 #[derive(Debug)]
 struct Own {
     taken: [AtomicUsize; KINDS],
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
 }
 
 /// The share of one caller.
@@ -101,6 +101,13 @@ pub(crate) struct Place {
 
 impl Shares {
     pub(crate) fn new(bounds: Bounds) -> Self {
+/// A place among the queries whose query may run, as far as its caller's share goes.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _permit: Option<OwnedSemaphorePermit>,
+    _place: Place,
+}
+
         let callers = Callers { of: HashMap::new(), sweep_at: FEW_CALLERS };
         Self { bounds, taken: Default::default(), callers: Mutex::new(callers) }
     }
@@ -112,7 +119,7 @@ impl Shares {
             Some(own) => Arc::clone(own),
             None => {
                 callers.make_room();
-                let turns = Semaphore::new(self.bounds.turns as usize);
+                let turns = Arc::new(Semaphore::new(self.bounds.turns as usize));
                 let own = Arc::new(Own { taken: Default::default(), turns });
                 callers.of.insert(caller, Arc::clone(&own));
                 own
@@ -155,10 +162,11 @@ impl Place {
     }
 
     /// Waits until so many queries more of this caller may run; all that one may run at once where that is fewer.
-    pub(crate) async fn turns(&self, turns: u32) -> Option<SemaphorePermit<'_>> {
+    pub(crate) async fn into_turn(self, turns: u32) -> Turn {
         let turns = turns.min(self.share.shares.bounds.turns);
         // It is never closed; without a permit the query would only run beyond its caller's share.
-        self.share.own.turns.acquire_many(turns).await.ok()
+        let permit = Arc::clone(&self.share.own.turns).acquire_many_owned(turns).await.ok();
+        Turn { _permit: permit, _place: self }
     }
 }
 

@@ -1,18 +1,22 @@
 //! What a caller may use in a minute, and what they may have under way at once.
 
 use std::convert::Infallible;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::http::Request;
 use futures_util::stream;
 use kelly_api::Limits;
 use kelly_api::rates::Quotas;
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use crate::support::{Answer, Api, Fate, OTHER_TOKEN, Setup, TOKEN, settle};
 
 const METRICS: &str = "/api/v1/kelly/monitoring/metrics";
+/// Of one turn.
+const DETAILED: &str = "/api/v1/kelly/monitoring/metrics/detailed/ai_confidence";
 const RECORD: &str = "/api/v1/kelly/monitoring/metrics/record";
 const ROW: &str = r#"{"metric_name":"ai_confidence","value":0.85}"#;
 
@@ -147,6 +151,44 @@ async fn one_caller_does_not_take_every_turn_of_queries() {
     assert_eq!(asked(), 2);
     // Whoever asks the same as is asked already takes nothing.
     send_and_wait(&api, TOKEN, ("GET", &feed(3)), Body::empty()).await;
+}
+
+/// Whoever sees a question waiting for another one's turns does not wait for those.
+#[tokio::test]
+async fn one_callers_queries_do_not_hold_up_what_others_ask_too() {
+    let limits = Limits { max_running_queries: 2, max_waiting_queries: 6, ..Limits::default() };
+    let gate = Arc::new(Semaphore::new(0));
+    let queries = Fate::HeldWith("feed", Arc::clone(&gate));
+    let api = Arc::new(Api::new(Setup { queries, limits, ..Setup::default() }));
+    let asked = || api.queries.asked.lock().unwrap().len();
+    let asking = |token: &'static str| {
+        let api = Arc::clone(&api);
+        tokio::spawn(async move { ask(&api, token, DETAILED).await.status })
+    };
+    // The first has its one turn in use, and its share of the places.
+    send_and_wait(&api, TOKEN, ("GET", FEED), Body::empty()).await;
+    let first = asking(TOKEN);
+    settle().await;
+    assert!(asked() == 1 && !first.is_finished(), "it waits for its own query");
+    let again = asking(TOKEN);
+    settle().await;
+    assert!(asked() == 1 && !again.is_finished(), "though it asks twice");
+    let other = asking(OTHER_TOKEN);
+    settle().await;
+    assert_eq!(asked(), 2, "the other one has turns");
+    for asking in [first, again, other] {
+        assert!(asking.is_finished());
+        assert_eq!(asking.await.unwrap(), 200);
+    }
+    // What the other one brought is given back: they have their whole share again.
+    for limit in 1..=2 {
+        send_and_wait(&api, OTHER_TOKEN, ("GET", &format!("{FEED}?limit={limit}")), Body::empty()).await;
+    }
+}
+
+/// The body of a sign-in that is opened, and of one whose issuer does not answer.
+fn with_token(token: &str) -> Body {
+    Body::from(serde_json::json!({ "token": token }).to_string())
 }
 
 #[tokio::test]
