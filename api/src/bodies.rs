@@ -27,12 +27,41 @@ pub(crate) struct BodyBounds {
 pub(crate) struct Body {
     /// As it was before it was compressed, if it was.
     pub(crate) bytes: Bytes,
-    /// Its room among the bodies held at once.
-    _room: Place,
+    /// Its room among the bodies held at once, where it is counted among them.
+    _room: Option<Place>,
 }
 
 /// Reads the body of a request. What it announces to be too large is refused unread.
 pub(crate) async fn read(request: Request, gates: &Gates, bounds: BodyBounds) -> Result<Body, Problem> {
+    let room = Room { gates, share: Some(share_of(&request, gates)) };
+    read_into(room, request, bounds).await
+}
+
+/// The same where whoever sends it is not known. It takes no room from bodies of others: as a request's head, it is as short as
+/// `bounds` say, and a connection has one at a time.
+pub(crate) async fn read_of_stranger(
+    request: Request,
+    gates: &Gates,
+    bounds: BodyBounds,
+) -> Result<Body, Problem> {
+    read_into(Room { gates, share: None }, request, bounds).await
+}
+
+/// Where bodies are counted.
+struct Room<'a> {
+    gates: &'a Gates,
+    /// Of whoever sends it; `None` where it is not counted.
+    share: Option<Share>,
+}
+
+impl Room<'_> {
+    /// Room for so many bytes.
+    fn take(&self, bytes: usize) -> Result<Option<Place>, Problem> {
+        self.share.as_ref().map(|share| self.gates.buffer(share, bytes)).transpose()
+    }
+}
+
+async fn read_into(room: Room<'_>, request: Request, bounds: BodyBounds) -> Result<Body, Problem> {
     let coding = content_coding::of_body(request.headers()).map_err(|_| {
         Problem::new(
             Code::UnsupportedContentEncoding,
@@ -45,12 +74,11 @@ pub(crate) async fn read(request: Request, gates: &Gates, bounds: BodyBounds) ->
         return Err(too_large(bounds));
     }
     // Without a Content-Length it may grow up to the limit. The first comparison keeps it in usize.
-    let share = share_of(&request, gates);
-    let room = gates.buffer(&share, announced.map_or(bounds.bytes, |length| length as usize))?;
-    let sent = Body { bytes: receive(request, bounds).await?, _room: room };
+    let taken = room.take(announced.map_or(bounds.bytes, |length| length as usize))?;
+    let sent = Body { bytes: receive(request, bounds).await?, _room: taken };
     match coding {
         None => Ok(sent),
-        Some(coding) => decompressed(coding, sent, &share, (gates, bounds)).await,
+        Some(coding) => decompressed(coding, sent, &room, bounds).await,
     }
 }
 
@@ -92,10 +120,10 @@ async fn receive(mut request: Request, bounds: BodyBounds) -> Result<Bytes, Prob
 async fn decompressed(
     coding: ContentCoding,
     sent: Body,
-    share: &Share,
-    (gates, bounds): (&Gates, BodyBounds),
+    room: &Room<'_>,
+    bounds: BodyBounds,
 ) -> Result<Body, Problem> {
-    let turn = gates.decompress(bounds.time).await?;
+    let turn = room.gates.decompress(bounds.time).await?;
     let decompressing = tokio::task::spawn_blocking(move || {
         let plain = content_coding::decompress(coding, &sent.bytes, bounds.bytes);
         drop(turn);
@@ -115,8 +143,8 @@ async fn decompressed(
             )
             .because(error.to_string()),
         })?;
-    let room = gates.buffer(share, plain.len())?;
-    Ok(Body { bytes: plain.into(), _room: room })
+    let taken = room.take(plain.len())?;
+    Ok(Body { bytes: plain.into(), _room: taken })
 }
 
 fn too_large(bounds: BodyBounds) -> Problem {

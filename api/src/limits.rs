@@ -37,11 +37,14 @@ pub struct Limits {
     /// memory for bodies, never less than one body). At it: 429 `too_many_at_once` with Retry-After. 1 where callers are not
     /// told apart.
     pub parts_of_a_share: NonZeroUsize,
-    /// Requests being worked on, `/livez` aside. At it: 503 `server_busy` with Retry-After.
+    /// Requests of who is signed in being worked on. At it: 503 `server_busy` with Retry-After.
     pub max_requests: usize,
     /// Requests to emergency routes being worked on, beside those: no other traffic takes their places. At it: the same.
     pub max_emergency_requests: usize,
-    /// Sign-ins being worked on, beside those: whoever sends one is not known yet. At it: the same.
+    /// Requests for what is open to everybody being worked on, beside those, `/livez` aside. `/readyz` waits for the parts, and
+    /// strangers who ask it take no place of those who are signed in. At it: the same.
+    pub max_open_requests: usize,
+    /// Sign-ins being worked on, beside those, once their body is there: a body that does not come takes no place. At it: the same.
     pub max_sign_ins: usize,
     /// Queries running on the store at once; a question that asks several at once takes a turn for each. At it: the next one
     /// waits. A question that takes more turns than there are runs alone. Half of the turns are one caller's at most; the next
@@ -80,6 +83,7 @@ impl Default for Limits {
             parts_of_a_share: NonZeroUsize::MIN.saturating_add(3),
             max_requests: 1_024,
             max_emergency_requests: 64,
+            max_open_requests: 128,
             max_sign_ins: 32,
             max_running_queries: 16,
             max_waiting_queries: 128,
@@ -184,10 +188,6 @@ impl Gates {
         turns: usize,
         query: impl Future<Output = T>,
     ) -> Result<T, Problem> {
-        let turns = u32::try_from(turns).unwrap_or(u32::MAX).min(self.all_turns);
-        let has_begun = AtomicBool::new(false);
-        let in_turn = async {
-    ) -> Result<T, Problem> {
         let (_, nobody) = mpsc::channel(1);
         self.shared_query(Waiting { first: admitted, others: nobody }, turns, query).await
     }
@@ -198,6 +198,10 @@ impl Gates {
         waiting: Waiting,
         turns: usize,
         query: impl Future<Output = T>,
+    ) -> Result<T, Problem> {
+        let turns = u32::try_from(turns).unwrap_or(u32::MAX).min(self.all_turns);
+        let has_begun = AtomicBool::new(false);
+        let in_turn = async {
             // Among the caller's own first, so that only few of theirs stand before the others' in the line.
             let _own = waiting.first_turn(turns).await;
             // The semaphore is never closed; without a permit the query would only run unbounded.
@@ -221,10 +225,6 @@ impl Gates {
     }
 }
 
-/// What there is of each kind, in the order of their declaration.
-fn bounds(limits: &Limits, all_turns: u32) -> Bounds {
-    let parts = limits.parts_of_a_share;
-    let shared = |all: usize| Bound { all, share: (all / parts).max(1) };
 /// Who waits for one query.
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -249,12 +249,17 @@ impl Waiting {
     }
 }
 
+/// What there is of each kind, in the order of their declaration.
+fn bounds(limits: &Limits, all_turns: u32) -> Bounds {
+    let parts = limits.parts_of_a_share;
+    let shared = |all: usize| Bound { all, share: (all / parts).max(1) };
     let buffer = shared(limits.max_buffered_bytes / BUFFER_UNIT);
     let exports = Bound { all: limits.max_exports, share: limits.max_exports_of_a_caller };
     Bounds {
         kinds: [
             shared(limits.max_requests),
             shared(limits.max_emergency_requests),
+            shared(limits.max_open_requests),
             shared(limits.max_sign_ins),
             Bound { share: buffer.share.max(units(limits.max_body_bytes)), ..buffer },
             shared(limits.max_running_queries + limits.max_waiting_queries),
@@ -311,12 +316,14 @@ mod tests {
             while let Ok(place) = gates.enter(address(caller), Kind::Requests) {
                 held.push(place);
             }
-            while let Ok(place) = gates.enter(address(caller), Kind::SignIns) {
-                held.push(place);
+            for kind in [Kind::Open, Kind::SignIns] {
+                while let Ok(place) = gates.enter(address(caller), kind) {
+                    held.push(place);
+                }
             }
         }
-        let Limits { max_requests, max_sign_ins, .. } = *gates.limits();
-        assert_eq!(held.len(), max_requests + max_sign_ins);
+        let Limits { max_requests, max_open_requests, max_sign_ins, .. } = *gates.limits();
+        assert_eq!(held.len(), max_requests + max_open_requests + max_sign_ins);
         let all_taken = gates.enter(address(9), Kind::Requests).unwrap_err();
         assert_eq!(all_taken.code(), Code::ServerBusy);
         assert!(gates.enter(address(9), Kind::Emergency).is_ok());

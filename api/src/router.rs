@@ -168,10 +168,10 @@ async fn finish_page(mut response: Response) -> Response {
     response
 }
 
-/// Holds a place among the requests being worked on for as long as the handler runs.
+/// Holds a place among the requests being worked on for as long as the handler runs; of a sign-in the handler does so itself.
 async fn bound_requests(State(shared): State<HandlerState>, mut request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let kind = kind_of(&shared.routes, path, request.method());
+    let Some(kind) = kind_of(&shared.routes, path, request.method()) else { return next.run(request).await };
     match shared.gates.enter(Caller::of(request.extensions()), kind) {
         Ok(place) => {
             request.extensions_mut().insert(place.share().clone());
@@ -183,15 +183,17 @@ async fn bound_requests(State(shared): State<HandlerState>, mut request: Request
     }
 }
 
-/// Among which requests one of this route counts.
-fn kind_of(routes: &RouteTable, path: &str, method: &Method) -> Kind {
+/// Among which requests one of this route counts; `None` while it has no place yet.
+fn kind_of(routes: &RouteTable, path: &str, method: &Method) -> Option<Kind> {
     match routes.find(path, method) {
         Found::Route(Access::Needs(permission)) if payer(permission) == Some(Budget::Emergency) => {
-            Kind::Emergency
+            Some(Kind::Emergency)
         }
-        // Of the open routes, the exchange alone waits for a body.
-        Found::Route(Access::Open) if *method == Method::POST => Kind::SignIns,
-        _ => Kind::Requests,
+        // Of the open routes, the exchange alone waits for a body. Were it waited for in a place, strangers whose bodies do not come
+        // would let nobody sign in.
+        Found::Route(Access::Open) if *method == Method::POST => None,
+        Found::Route(Access::Open) => Some(Kind::Open),
+        _ => Some(Kind::Requests),
     }
 }
 
@@ -200,17 +202,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sign_ins_and_emergency_routes_have_places_of_their_own() {
-        let (_, _, mut routes) = bounded().split(OpenApi::default());
+    fn open_and_emergency_routes_have_places_of_their_own_and_a_sign_in_has_none_yet() {
+        let (_, _, mut routes) = bounded().merge(pages()).split(OpenApi::default());
         routes.add(Method::POST, "/stop", Access::Needs(kelly_auth::Permission::StopEverything));
         for (method, path, kind) in [
-            (Method::POST, "/api/v1/kelly/sign-in", Kind::SignIns),
-            (Method::GET, "/api/v1/kelly/sign-in", Kind::Requests),
-            (Method::DELETE, "/api/v1/kelly/sign-in", Kind::Requests),
-            (Method::GET, "/readyz", Kind::Requests),
-            (Method::POST, "/stop", Kind::Emergency),
-            (Method::POST, "/api/v1/kelly/monitoring/metrics/record", Kind::Requests),
-            (Method::GET, "/nowhere", Kind::Requests),
+            (Method::POST, "/api/v1/kelly/sign-in", None),
+            (Method::GET, "/api/v1/kelly/sign-in", Some(Kind::Requests)),
+            (Method::DELETE, "/api/v1/kelly/sign-in", Some(Kind::Requests)),
+            (Method::GET, "/readyz", Some(Kind::Open)),
+            (Method::HEAD, "/", Some(Kind::Open)),
+            (Method::POST, "/stop", Some(Kind::Emergency)),
+            (Method::POST, "/api/v1/kelly/monitoring/metrics/record", Some(Kind::Requests)),
+            (Method::GET, "/nowhere", Some(Kind::Requests)),
         ] {
             assert_eq!(kind_of(&routes, path, &method), kind, "{method} {path}");
         }

@@ -18,7 +18,9 @@ pub(crate) enum Kind {
     Requests,
     /// The same, of emergency routes.
     Emergency,
-    /// Sign-ins being worked on: whoever asks is not known yet.
+    /// Requests for what is open to everybody being worked on: whoever asks is not known.
+    Open,
+    /// Sign-ins being worked on, once their body is there: whoever asks is not known yet.
     SignIns,
     /// Units of memory for recorded bodies.
     Buffer,
@@ -29,7 +31,7 @@ pub(crate) enum Kind {
 }
 
 /// How many kinds there are.
-const KINDS: usize = 6;
+const KINDS: usize = 7;
 
 /// How much of a kind there is.
 #[derive(Debug, Clone, Copy)]
@@ -99,8 +101,6 @@ pub(crate) struct Place {
     amount: usize,
 }
 
-impl Shares {
-    pub(crate) fn new(bounds: Bounds) -> Self {
 /// A place among the queries whose query may run, as far as its caller's share goes.
 #[derive(Debug)]
 pub(crate) struct Turn {
@@ -108,6 +108,8 @@ pub(crate) struct Turn {
     _place: Place,
 }
 
+impl Shares {
+    pub(crate) fn new(bounds: Bounds) -> Self {
         let callers = Callers { of: HashMap::new(), sweep_at: FEW_CALLERS };
         Self { bounds, taken: Default::default(), callers: Mutex::new(callers) }
     }

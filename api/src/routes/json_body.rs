@@ -22,22 +22,41 @@ pub(crate) async fn read<T: DeserializeOwned>(
     read_within(request, gates, BodyBounds { bytes: MAX_BYTES, time: within }).await
 }
 
+/// The same where whoever sends it is not known yet.
+pub(crate) async fn read_of_stranger<T: DeserializeOwned>(
+    request: Request,
+    gates: &Gates,
+    within: Duration,
+) -> Result<T, Problem> {
+    check_kind(&request)?;
+    let bounds = BodyBounds { bytes: MAX_BYTES, time: within };
+    parse(&bodies::read_of_stranger(request, gates, bounds).await?.bytes)
+}
+
 /// The same for a route with bounds of its own.
 pub(crate) async fn read_within<T: DeserializeOwned>(
     request: Request,
     gates: &Gates,
     bounds: BodyBounds,
 ) -> Result<T, Problem> {
+    check_kind(&request)?;
+    parse(&bodies::read(request, gates, bounds).await?.bytes)
+}
+
+fn check_kind(request: &Request) -> Result<(), Problem> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/json") {
-        return Err(Problem::new(
-            Code::UnsupportedMediaType,
-            "Send one JSON object with `Content-Type: application/json`.",
-        ));
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
     }
-    let body = bodies::read(request, gates, bounds).await?;
-    serde_json::from_slice(&body.bytes).map_err(|error| {
+    Err(Problem::new(
+        Code::UnsupportedMediaType,
+        "Send one JSON object with `Content-Type: application/json`.",
+    ))
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| {
         // Its own text would repeat names and values of the body.
         let place = format!("line {}, column {}", error.line(), error.column());
         let detail = match error.classify() {

@@ -19,6 +19,7 @@ use crate::parameters::Parameters;
 use crate::ports::Proof;
 use crate::problem::Problem;
 use crate::routes::json_body;
+use crate::shares::Kind;
 use crate::sign_in::{limited, refused};
 use crate::state::HandlerState;
 
@@ -72,9 +73,9 @@ pub(crate) struct SignedOut {
     /// Always false.
     #[schema(example = false)]
     signed_in: bool,
-}
     /// Whether that is on disk. Where not, it is this instance's own and ends with it.
     kept: bool,
+}
 
 impl From<&Identity> for SignedIn {
     fn from(caller: &Identity) -> Self {
@@ -112,7 +113,8 @@ pub(crate) async fn open(State(shared): State<HandlerState>, request: Request) -
     let is_encrypted = request.extensions().get::<IsEncrypted>().is_some_and(|encrypted| encrypted.0);
     let caller = Caller::of(request.extensions());
     let body_time = BODY_TIME.min(shared.gates.limits().body_timeout);
-    let proof: SignIn = json_body::read(request, &shared.gates, body_time).await?;
+    let proof: SignIn = json_body::read_of_stranger(request, &shared.gates, body_time).await?;
+    let _place = shared.gates.enter(caller.clone(), Kind::SignIns)?;
     let proof = match &proof {
         SignIn::Code(SignInCode { code }) => Proof::Code(code),
         SignIn::Token(SignInToken { token }) => Proof::Token(token),

@@ -77,12 +77,18 @@ async fn the_trace_id_is_the_callers_or_a_new_one() {
 }
 
 #[tokio::test]
-async fn beyond_the_bound_on_requests_only_livez_answers() {
+async fn beyond_the_bound_on_requests_only_what_is_open_answers() {
     let limits = Limits { max_requests: 0, ..Limits::default() };
     let api = Api::new(Setup { limits, ..Setup::default() });
-    let answer = api.get("/readyz").await;
+    let answer = api.get("/api/v1/kelly/monitoring/metrics").await;
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "server_busy"));
     assert_eq!(answer.header("retry-after"), "1");
+    for open in ["/livez", "/readyz", "/"] {
+        assert_eq!(api.get(open).await.status, 200, "{open}");
+    }
+    let limits = Limits { max_open_requests: 0, ..Limits::default() };
+    let api = Api::new(Setup { limits, ..Setup::default() });
+    assert_eq!(api.get("/readyz").await.code(), "server_busy");
     assert_eq!(api.get("/livez").await.status, 200);
 }
 

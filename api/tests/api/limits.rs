@@ -12,7 +12,7 @@ use kelly_api::rates::Quotas;
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
-use crate::support::{Answer, Api, Fate, OTHER_TOKEN, Setup, TOKEN, settle};
+use crate::support::{Answer, Api, Fate, OTHER_TOKEN, SLOW_TOKEN, Setup, TOKEN, settle};
 
 const METRICS: &str = "/api/v1/kelly/monitoring/metrics";
 /// Of one turn.
@@ -195,10 +195,46 @@ fn with_token(token: &str) -> Body {
 async fn sign_ins_that_do_not_go_on_keep_nobody_from_anything_else() {
     let limits = Limits { max_sign_ins: 8, max_requests: 4, ..Limits::default() };
     let api = Api::new(Setup { limits, ..Setup::default() });
-    for _ in 0..2 {
+    // Bodies that do not come take no place of a sign-in, nor room for bodies.
+    for _ in 0..20 {
         send_and_wait(&api, "", ("POST", SIGN_IN), no_body()).await;
     }
-    assert_share_taken(&send(&api, "", ("POST", SIGN_IN), Body::from("{}")).await, "sign-ins");
+    assert_eq!(send(&api, "", ("POST", SIGN_IN), with_token(TOKEN)).await.status, 200);
+    for _ in 0..2 {
+        send_and_wait(&api, "", ("POST", SIGN_IN), with_token(SLOW_TOKEN)).await;
+    }
+    assert_share_taken(&send(&api, "", ("POST", SIGN_IN), with_token(TOKEN)).await, "sign-ins");
     assert_eq!(api.get("/readyz").await.status, 200);
     assert_eq!(ask(&api, TOKEN, METRICS).await.status, 200);
+}
+
+#[tokio::test]
+async fn bodies_of_strangers_take_no_room_of_recorded_ones() {
+    let limits = Limits {
+        max_body_bytes: 16 << 10,
+        max_buffered_bytes: 16 << 10,
+        parts_of_a_share: NonZeroUsize::MIN,
+        ..Limits::default()
+    };
+    let api = Api::new(Setup { limits, ..Setup::default() });
+    for _ in 0..8 {
+        send_and_wait(&api, "", ("POST", SIGN_IN), no_body()).await;
+    }
+    assert_eq!(send(&api, TOKEN, ("POST", RECORD), ROW.into()).await.status, 202);
+}
+
+/// While the parts hang, so does whoever asks whether they are ready.
+#[tokio::test]
+async fn strangers_who_wait_for_the_parts_take_no_place_of_requests() {
+    let limits = Limits {
+        max_requests: 1,
+        max_open_requests: 1,
+        parts_of_a_share: NonZeroUsize::MIN,
+        ..Limits::default()
+    };
+    let api = Api::new(Setup { health_answers: false, limits, ..Setup::default() });
+    send_and_wait(&api, "", ("GET", "/readyz"), Body::empty()).await;
+    assert_eq!(api.get("/readyz").await.code(), "server_busy");
+    assert_eq!(ask(&api, TOKEN, METRICS).await.status, 200);
+    assert_eq!(send(&api, TOKEN, ("POST", RECORD), ROW.into()).await.status, 202);
 }

@@ -238,6 +238,8 @@ impl Health for FakeHealth {
 pub(crate) const TOKEN: &str = "admin";
 /// The token of another one.
 pub(crate) const OTHER_TOKEN: &str = "other-admin";
+/// A token whose issuer does not answer.
+pub(crate) const SLOW_TOKEN: &str = "slow";
 /// The code with which a session can be opened, as the administrator, once or more.
 pub(crate) const CODE: &str = "8c1f0e5b9a7d4c36";
 /// The session it opens.
@@ -285,9 +287,9 @@ pub(crate) fn admin() -> Identity {
         accounts: Accounts::All,
         token_id: Some("token-1".into()),
         expires_at: Some(now().timestamp() + 60),
+        origin_ends_at: None,
     }
 }
-        origin_ends_at: None,
 
 #[async_trait]
 impl Authenticate for FakeAuthenticate {
@@ -322,6 +324,7 @@ impl Authenticate for FakeAuthenticate {
             Proof::Code(CODE) | Proof::Token(TOKEN) => {
                 Ok(Session { text: SESSION.to_owned(), identity: admin(), lasts_seconds: 60 })
             }
+            Proof::Token(SLOW_TOKEN) => std::future::pending().await,
             Proof::Token("too large") => Err(NotSignedIn::SessionTooLarge(SessionTooLarge)),
             Proof::Code(_) => Err(Refusal::Link.into()),
             Proof::Token(_) => Err(Refusal::Signature.into()),
@@ -582,10 +585,10 @@ pub(crate) fn identity(roles: Roles, accounts: Accounts) -> Identity {
         accounts,
         token_id: None,
         expires_at: None,
+        origin_ends_at: None,
     }
 }
 
-        origin_ends_at: None,
 /// A caller who may do and see everything.
 pub(crate) fn everything() -> Identity {
     identity(Roles::of(&Role::ALL), Accounts::All)
