@@ -29,7 +29,7 @@ pub fn settings(loaded: &Loaded, server: Option<String>) -> anyhow::Result<Setti
         }
     };
     Ok(Settings {
-        local: roles::url_on_this_machine(config, listen(loaded)),
+        local: roles::on_this_machine(config, listen(loaded)),
         credentials: credentials(config, server.as_deref())?,
         server,
         log: LogAddress { shown: config.log.to_string(), kafka },

@@ -80,6 +80,14 @@ fn bare(host: &str) -> &str {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostName(String);
 
+impl HostName {
+    /// The address, where it is one and no name.
+    #[must_use]
+    pub fn as_address(&self) -> Option<IpAddr> {
+        self.0.parse().ok()
+    }
+}
+
 impl fmt::Display for HostName {
     /// As it stands in a URL.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

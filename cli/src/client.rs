@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -132,21 +133,29 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 impl Client {
     /// A client of the Kelly at this address, signed in so.
     pub fn new(server: &str, credentials: Credentials) -> anyhow::Result<Self> {
-        let mut base = reqwest::Url::parse(server)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .ok_or_else(|| {
-                Usage(format!(
-                    "--server {:?} is no address: write http://host:port, e.g. \
-                     http://127.0.0.1:8000",
-                    without_userinfo(server)
-                ))
-            })?;
-        // Behind a proxy Kelly may lie under a path: joining keeps it only when it ends like a directory.
-        if !base.path().ends_with('/') {
-            base.set_path(&format!("{}/", base.path()));
-        }
-        let http = reqwest::Client::builder()
+        Self::with(reqwest::Client::builder(), base(server)?, credentials)
+    }
+
+    /// The same of one that is found at this address, whatever DNS says of the name that its URL has.
+    pub fn connecting_to(
+        address: SocketAddr,
+        server: &str,
+        credentials: Credentials,
+    ) -> anyhow::Result<Self> {
+        let base = base(server)?;
+        let http = match base.domain() {
+            Some(name) => reqwest::Client::builder().resolve(name, address),
+            None => reqwest::Client::builder(),
+        };
+        Self::with(http, base, credentials)
+    }
+
+    fn with(
+        http: reqwest::ClientBuilder,
+        base: reqwest::Url,
+        credentials: Credentials,
+    ) -> anyhow::Result<Self> {
+        let http = http
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)
             .user_agent(concat!("kelly/", env!("CARGO_PKG_VERSION")))
@@ -350,6 +359,25 @@ impl Client {
     }
 }
 
+/// The URL that what is asked for lies below.
+fn base(server: &str) -> anyhow::Result<reqwest::Url> {
+    let mut base = reqwest::Url::parse(server)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or_else(|| {
+            Usage(format!(
+                "--server {:?} is no address: write http://host:port, e.g. \
+                 http://127.0.0.1:8000",
+                without_userinfo(server)
+            ))
+        })?;
+    // Behind a proxy Kelly may lie under a path: joining keeps it only when it ends like a directory.
+    if !base.path().ends_with('/') {
+        base.set_path(&format!("{}/", base.path()));
+    }
+    Ok(base)
+}
+
 /// Statuses that say, with Retry-After, that nothing was done and when it may be tried again.
 const TOO_MANY_REQUESTS: u16 = 429;
 const UNAVAILABLE: u16 = 503;
@@ -384,6 +412,8 @@ fn without_userinfo(address: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     fn client() -> Client {
@@ -436,6 +466,27 @@ mod tests {
         for unknown in [408, 500, 502, 504] {
             assert!(matches!(client().failure(unknown, None, b"<html>"), Failure::Other(_)), "{unknown}");
         }
+    }
+
+    /// No DNS has the name: were it asked, nothing would be connected to.
+    #[tokio::test]
+    async fn a_server_at_an_address_is_found_there_and_not_where_its_name_leads() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let url = format!("http://Kelly.invalid:{}", address.port());
+        let client = Client::connecting_to(address, &url, Credentials::Token("t".into())).unwrap();
+        let answering = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+            String::from_utf8(head).unwrap()
+        };
+        let (answer, head) = tokio::join!(client.get("livez"), answering);
+        answer.unwrap();
+        assert!(head.contains(&format!("host: kelly.invalid:{}\r\n", address.port())), "{head}");
     }
 
     #[tokio::test]

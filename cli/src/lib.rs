@@ -21,7 +21,7 @@ pub mod sign_in;
 pub mod tail;
 
 pub use replay::Summary;
-pub use settings::{LogAddress, Settings, StoreAddress, StoreTarget};
+pub use settings::{LocalServer, LogAddress, Settings, StoreAddress, StoreTarget};
 
 /// Exit code of a command that was interrupted before its work was done.
 pub const INTERRUPTED: u8 = 130;

@@ -1,5 +1,6 @@
 //! What the tools need of the configuration, as plain values that the binary fills in.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -13,8 +14,8 @@ use crate::credentials::Credentials;
 /// What the tools need of the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the Kelly of this configuration is found.
-    pub local: String,
+    /// The Kelly of this configuration.
+    pub local: LocalServer,
     /// A running Kelly somewhere else, as it was typed.
     pub server: Option<String>,
     /// How the tools sign in there.
@@ -30,13 +31,30 @@ pub struct Settings {
 impl Settings {
     /// The Kelly that is asked: the one that was typed, else that of the configuration.
     pub fn server_url(&self) -> String {
-        self.server.clone().unwrap_or_else(|| self.local.clone())
+        self.server.clone().unwrap_or_else(|| self.local.url.clone())
     }
 
     /// The client of that Kelly.
     pub fn client(&self) -> anyhow::Result<Client> {
-        Client::new(&self.server_url(), self.credentials.clone())
+        self.client_with(self.credentials.clone())
     }
+
+    /// The same, signed in otherwise.
+    pub fn client_with(&self, credentials: Credentials) -> anyhow::Result<Client> {
+        match &self.server {
+            Some(server) => Client::new(server, credentials),
+            None => Client::connecting_to(self.local.address, &self.local.url, credentials),
+        }
+    }
+}
+
+/// The Kelly of a configuration, as the tools on its machine find it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalServer {
+    /// Its URL: over TLS with the name that its certificate has.
+    pub url: String,
+    /// What is connected to, wherever DNS says that name is: what the secret of this machine signs must reach no other.
+    pub address: SocketAddr,
 }
 
 /// Where the log is.

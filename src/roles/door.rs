@@ -1,14 +1,14 @@
 //! Where the HTTP interface is found, whom it answers to, and what encrypts it.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use kelly_api::{Door, TlsIdentity};
-use kelly_cli::Usage;
+use kelly_cli::{LocalServer, Usage};
 use tokio::sync::watch;
 
 use crate::config::{Config, Http};
@@ -48,22 +48,36 @@ pub fn url_for_people(config: &Config) -> String {
         Some(host) if !listen.ip().is_loopback() || config.http.certificate.is_some() => {
             format!("{}://{host}:{}", scheme(config), listen.port())
         }
-        _ => url_on_this_machine(config, listen),
+        _ => on_this_machine(config, listen).url,
     }
 }
 
-/// Where the tools on this machine find it: on loopback, unless it listens elsewhere, or a certificate has to have its name.
-pub fn url_on_this_machine(config: &Config, listen: SocketAddr) -> String {
-    if let (Some(host), Some(_)) = (config.http.hosts.first(), &config.http.certificate) {
-        return format!("https://{host}:{}", listen.port());
-    }
+/// Where the tools on this machine find it: on loopback, unless it listens elsewhere. Where a certificate has to have its name, they
+/// ask for the first one that can be this machine's, and connect to the same address all the same.
+pub fn on_this_machine(config: &Config, listen: SocketAddr) -> LocalServer {
     let mut address = listen;
     match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
         _ => {}
     }
-    format!("{}://{address}", scheme(config))
+    if config.http.certificate.is_some() {
+        for host in &config.http.hosts {
+            match host.as_address() {
+                Some(own) if listen.ip().is_unspecified() && is_of_this_machine(own) => address.set_ip(own),
+                Some(own) if own == address.ip() => {}
+                Some(_) => continue,
+                None => {}
+            }
+            return LocalServer { url: format!("https://{host}:{}", listen.port()), address };
+        }
+    }
+    LocalServer { url: format!("{}://{address}", scheme(config)), address }
+}
+
+/// Only an address of its own can be bound to.
+fn is_of_this_machine(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 fn scheme(config: &Config) -> &'static str {
@@ -144,6 +158,29 @@ fn stamp(path: &Path) -> Option<(u64, u64, i64, i64)> {
 mod tests {
     use super::*;
 
+    /// Wherever its name leads.
+    #[test]
+    fn the_tools_connect_to_where_it_listens() {
+        let tls = [("KELLY_TLS_CERTIFICATE", "/c"), ("KELLY_TLS_KEY", "/k")];
+        for (listen, hosts, url, address) in [
+            ("127.0.0.1:80", "kelly.example.com", "https://kelly.example.com:80", "127.0.0.1:80"),
+            ("0.0.0.0:80", "kelly.example.com", "https://kelly.example.com:80", "127.0.0.1:80"),
+            ("[::]:80", "kelly.example.com", "https://kelly.example.com:80", "[::1]:80"),
+            ("10.0.0.5:80", "kelly.example.com", "https://kelly.example.com:80", "10.0.0.5:80"),
+            // An address has no name to be found by: only one of this machine is asked.
+            ("10.0.0.5:80", "10.0.0.5", "https://10.0.0.5:80", "10.0.0.5:80"),
+            ("10.0.0.5:80", "10.0.0.6,k", "https://k:80", "10.0.0.5:80"),
+            ("0.0.0.0:80", "127.0.0.2", "https://127.0.0.2:80", "127.0.0.2:80"),
+            ("0.0.0.0:80", "192.0.2.1", "https://127.0.0.1:80", "127.0.0.1:80"),
+        ] {
+            let mut pairs = tls.to_vec();
+            pairs.extend([("KELLY_LISTEN", listen), ("KELLY_ALLOWED_HOSTS", hosts)]);
+            let config = Config::of(&pairs);
+            let expected = LocalServer { url: url.to_owned(), address: address.parse().unwrap() };
+            assert_eq!(on_this_machine(&config, config.general.listen), expected, "{listen} {hosts}");
+        }
+    }
+
     #[test]
     fn a_person_and_the_tools_find_it_by_what_it_answers_to() {
         let tls = [("KELLY_TLS_CERTIFICATE", "/c"), ("KELLY_TLS_KEY", "/k")];
@@ -171,7 +208,7 @@ mod tests {
         ] {
             let config = Config::of(&pairs);
             assert_eq!(url_for_people(&config), people, "{pairs:?}");
-            assert_eq!(url_on_this_machine(&config, config.general.listen), tools, "{pairs:?}");
+            assert_eq!(on_this_machine(&config, config.general.listen).url, tools, "{pairs:?}");
             assert_eq!(remarks(&config).len(), remarks_expected, "{pairs:?}");
         }
         assert_eq!(door(&Config::of(&[("KELLY_LISTEN", "10.0.0.5:80")])).hosts.len(), 1);

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use apart::{ingest, migrate, serve};
 pub use directory::{noted_address, owner};
-pub use door::{remarks, url_on_this_machine};
+pub use door::{on_this_machine, remarks};
 pub use open::{check_thresholds, kafka_config, limits, store_config};
 pub use parts::Part;
 pub use shutdown::listen;

@@ -9,9 +9,12 @@ use kelly_harness::process::free_address;
 
 use crate::kelly_process::{PATIENCE, kelly as kelly_command, run};
 
-/// Writes a certificate for `localhost` and its key where Kelly looks for them.
+/// What the certificate is of. No DNS has it: the tools must connect to where Kelly listens.
+const NAME: &str = "kelly.invalid";
+
+/// Writes a certificate for it and its key where Kelly looks for them.
 fn renew(certificate: &Path, key: &Path) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).expect("a certificate");
     std::fs::write(key, made.signing_key.serialize_pem()).expect("the directory is ours");
     std::fs::write(certificate, made.cert.pem()).expect("the directory is ours");
 }
@@ -28,7 +31,7 @@ fn the_tools_go_over_tls_and_a_renewed_certificate_is_shown() {
     let settings = [
         ("KELLY_TLS_CERTIFICATE", certificate.as_str()),
         ("KELLY_TLS_KEY", &key),
-        ("KELLY_ALLOWED_HOSTS", "localhost"),
+        ("KELLY_ALLOWED_HOSTS", NAME),
         ("KELLY_LISTEN", &listen),
         ("KELLY_DATA", &data),
     ];
@@ -69,7 +72,7 @@ fn the_tools_go_over_tls_and_a_renewed_certificate_is_shown() {
     );
 
     let said = std::fs::read_to_string(text("said")).expect("what it said");
-    assert!(said.contains("https://localhost:"), "{said}");
+    assert!(said.contains(&format!("https://{NAME}:")), "{said}");
     rustix::process::kill_process(rustix::process::Pid::from_child(&up), rustix::process::Signal::TERM)
         .expect("it runs");
     assert_eq!(up.wait().expect("it ends").code(), Some(0));

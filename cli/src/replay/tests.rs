@@ -6,12 +6,15 @@ use kelly_schemas::decode;
 
 use super::*;
 use crate::arguments::tests::parsed;
-use crate::{LogAddress, StoreAddress, StoreTarget};
+use crate::{LocalServer, LogAddress, StoreAddress, StoreTarget};
 
 /// What `kelly replay --check` says of this file.
 async fn checked(path: &Path, flags: &str) -> anyhow::Result<Summary> {
     let settings = Settings {
-        local: "http://127.0.0.1:1".to_owned(),
+        local: LocalServer {
+            url: "http://127.0.0.1:1".to_owned(),
+            address: "127.0.0.1:1".parse().context("an address")?,
+        },
         credentials: crate::credentials::Credentials::Nothing,
         server: None,
         log: LogAddress { shown: String::new(), kafka: None },
