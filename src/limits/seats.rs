@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kelly_api::{SeatName, ShareSeats};
-use redis::Script;
+use redis::{Script, ScriptInvocation};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -18,8 +18,11 @@ use super::shared::SharedRedis;
 const LEASE: Duration = Duration::from_secs(30);
 /// A lease is renewed so many times before it would end.
 const RENEWALS: u32 = 3;
-/// Seats that wait to be given back. At it, one is not: its lease ends by itself.
-const MAX_GIVEN_BACK: usize = 1_024;
+/// Seats that wait to be given back: those of many connections that end at once. At it, one is not: its lease ends by itself.
+const MAX_GIVEN_BACK: usize = 16_384;
+/// Users whose leases are renewed, and seats that are given back, without waiting for the answer to the one before. The next ones
+/// wait for all of their answers.
+const AT_ONCE: usize = 128;
 
 /// Seats that instances share.
 pub struct SharedSeats {
@@ -28,8 +31,8 @@ pub struct SharedSeats {
     lease: Duration,
     held: Arc<Held>,
     given_back: mpsc::Sender<SeatName>,
-    /// Renews and gives back. Ends with it.
-    keeping: JoinHandle<()>,
+    /// Renews, and gives back. They end with it.
+    keeping: [JoinHandle<()>; 2],
 }
 
 /// The seats of this instance, by user. At most as many as it has live connections.
@@ -45,21 +48,30 @@ impl SharedSeats {
     pub(super) fn with_lease(redis: Arc<SharedRedis>, lease: Duration) -> Self {
         let held: Arc<Held> = Arc::default();
         let (given_back, to_give_back) = mpsc::channel(MAX_GIVEN_BACK);
-        let keeper = Keeper { redis: redis.clone(), held: held.clone(), lease };
+        let keeper = Keeper {
+            redis: redis.clone(),
+            held: held.clone(),
+            lease,
+            renew: Script::new(include_str!("renew_seats.lua")),
+            given_back: given_back.clone(),
+        };
+        let renewing = tokio::spawn(keeper.keep());
+        // Apart: who comes back finds their seat free, however many leases are being renewed.
+        let giving_back = tokio::spawn(give_back(redis.clone(), to_give_back));
         Self {
             redis,
             take: Script::new(include_str!("take_seat.lua")),
             lease,
             held,
             given_back,
-            keeping: tokio::spawn(keeper.keep(to_give_back)),
+            keeping: [renewing, giving_back],
         }
     }
 }
 
 impl Drop for SharedSeats {
     fn drop(&mut self) {
-        self.keeping.abort();
+        self.keeping.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -87,10 +99,32 @@ impl ShareSeats for SharedSeats {
                 }
             }
         }
-        // Behind a renewal that is under way and may have it still.
-        if self.given_back.try_send(seat).is_err() {
-            tracing::debug!("a seat of a live connection is free once its lease ends");
-        }
+        try_give_back(&self.given_back, seat);
+    }
+}
+
+fn try_give_back(given_back: &mpsc::Sender<SeatName>, seat: SeatName) {
+    if given_back.try_send(seat).is_err() {
+        tracing::debug!("a seat of a live connection is free once its lease ends");
+    }
+}
+
+/// Tells Redis of seats that are free. While it is away their leases end by themselves.
+async fn give_back(redis: Arc<SharedRedis>, mut to_give_back: mpsc::Receiver<SeatName>) {
+    let script = Script::new("return redis.call('ZREM', KEYS[1], ARGV[1])");
+    let mut seats = Vec::with_capacity(AT_ONCE);
+    while to_give_back.recv_many(&mut seats, AT_ONCE).await > 0 {
+        let calls: Vec<ScriptInvocation<'_>> = seats
+            .iter()
+            .map(|seat| {
+                let mut call = script.key(key(&seat.user));
+                call.arg(&seat.id);
+                call
+            })
+            .collect();
+        redis.ask_all(&calls).await;
+        drop(calls);
+        seats.clear();
     }
 }
 
@@ -99,46 +133,59 @@ struct Keeper {
     redis: Arc<SharedRedis>,
     held: Arc<Held>,
     lease: Duration,
+    renew: Script,
+    given_back: mpsc::Sender<SeatName>,
 }
 
 impl Keeper {
-    async fn keep(self, mut to_give_back: mpsc::Receiver<SeatName>) {
-        let renew = Script::new(include_str!("renew_seats.lua"));
-        let give_back = Script::new("return redis.call('ZREM', KEYS[1], ARGV[1])");
+    async fn keep(self) {
         let mut renewals = tokio::time::interval(self.lease / RENEWALS);
         renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                _ = renewals.tick() => self.renew(&renew).await,
-                seat = to_give_back.recv() => {
-                    let Some(seat) = seat else { return };
-                    let mut call = give_back.key(key(&seat.user));
-                    call.arg(&seat.id);
-                    // While Redis is away the lease ends by itself.
-                    let _: Option<i64> = self.redis.ask(&call).await;
+            renewals.tick().await;
+            let users: Vec<String> = self.held.lock().keys().cloned().collect();
+            for users in users.chunks(AT_ONCE) {
+                if !self.renew(users).await {
+                    // It is away; the next round tells it everything.
+                    break;
                 }
             }
         }
     }
 
-    async fn renew(&self, renew: &Script) {
-        let users: Vec<String> = self.held.lock().keys().cloned().collect();
-        for user in users {
-            let seats: Vec<String> = self.held.lock().get(&user).into_iter().flatten().cloned().collect();
-            if seats.is_empty() {
-                continue;
-            }
-            let mut call = renew.key(key(&user));
-            call.arg(milliseconds(self.lease)).arg(seats);
-            if self.redis.ask::<i64>(&call).await.is_none() {
-                // It is away; the next round tells it everything.
-                return;
+    /// Renews the leases of these users; whether Redis answers.
+    async fn renew(&self, users: &[String]) -> bool {
+        let seats: Vec<(&String, HashSet<String>)> = {
+            let held = self.held.lock();
+            users.iter().filter_map(|user| Some((user, held.get(user)?.clone()))).collect()
+        };
+        let calls: Vec<ScriptInvocation<'_>> = seats
+            .iter()
+            .map(|(user, seats)| {
+                let mut call = self.renew.key(key(user));
+                call.arg(milliseconds(self.lease)).arg(seats);
+                call
+            })
+            .collect();
+        let answered = self.redis.ask_all(&calls).await;
+        // The renewal may have come after what gave them back.
+        for (user, seats) in &seats {
+            for id in self.held.gone(user, seats) {
+                try_give_back(&self.given_back, SeatName { user: (*user).clone(), id });
             }
         }
+        answered
     }
 }
 
 impl Held {
+    /// Those of the seats of a user that are held no more.
+    fn gone(&self, user: &str, seats: &HashSet<String>) -> Vec<String> {
+        let held = self.lock();
+        let own = held.get(user);
+        seats.iter().filter(|id| own.is_none_or(|own| !own.contains(*id))).cloned().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, HashSet<String>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
 use kelly_api::{Part, PartStatus};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, FromRedisValue, RedisError, ScriptInvocation};
@@ -43,13 +44,40 @@ impl SharedRedis {
         if self.rests() {
             return None;
         }
-        let mut connection = self.connection.clone();
-        let asked = call.invoke_async(&mut connection);
-        let answer = tokio::time::timeout(ANSWER_TIME, asked)
-            .await
-            .unwrap_or_else(|_| Err((redis::ErrorKind::Io, "no answer in time").into()));
+        let answer = self.invoke(call).await;
         self.note(answer.as_ref().err());
         answer.ok()
+    }
+
+    /// Runs scripts at once, over one connection; whether Redis answers. It may refuse one of many by itself, and that says nothing of the
+    /// others. Nobody waits for these, so it is asked also while it is left alone.
+    pub async fn ask_all(&self, calls: &[ScriptInvocation<'_>]) -> bool {
+        if calls.is_empty() {
+            return true;
+        }
+        let answers = join_all(calls.iter().map(|call| self.invoke::<redis::Value>(call))).await;
+        let has_done_some = answers.iter().any(Result::is_ok);
+        let errors: Vec<&RedisError> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+        let refusals = errors.iter().filter(|error| error.code().is_some()).count();
+        if refusals > 0 {
+            tracing::warn!(
+                refusals,
+                "Redis refuses to keep seats of live connections; their users may have more of them"
+            );
+        }
+        if has_done_some {
+            self.note(None);
+        } else if refusals == 0 {
+            self.note(errors.first().copied());
+        }
+        has_done_some || refusals > 0
+    }
+
+    async fn invoke<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, RedisError> {
+        let mut connection = self.connection.clone();
+        tokio::time::timeout(ANSWER_TIME, call.invoke_async(&mut connection))
+            .await
+            .unwrap_or_else(|_| Err((redis::ErrorKind::Io, "no answer in time").into()))
     }
 
     /// How it is, for the health report.

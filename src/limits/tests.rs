@@ -2,9 +2,11 @@
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kelly_api::rates::Budget;
 use kelly_api::{PartStatus, SeatName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
@@ -161,5 +163,105 @@ async fn while_redis_is_away_seats_are_given_and_it_learns_of_them_when_it_is_ba
         there.give_back(seat(&number.to_string()));
         number += 1;
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Hands on what is sent to a Redis and what it answers, each answer a little later, and notes how many calls of scripts were without
+/// an answer at once.
+async fn slow_line(redis: u16) -> (u16, Arc<AtomicUsize>) {
+    const LATER: Duration = Duration::from_millis(5);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let most = Arc::new(AtomicUsize::new(0));
+    let seen = most.clone();
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = tokio::net::TcpStream::connect(("127.0.0.1", redis)).await.unwrap();
+        let (mut from_client, mut to_client) = client.split();
+        let (mut from_server, mut to_server) = server.split();
+        let waiting = AtomicUsize::new(0);
+        let asking = async {
+            let mut bytes = vec![0; 64 << 10];
+            while let Ok(length @ 1..) = from_client.read(&mut bytes).await {
+                let calls = String::from_utf8_lossy(&bytes[..length]).matches("EVALSHA").count();
+                let now = waiting.fetch_add(calls, Ordering::Relaxed) + calls;
+                seen.fetch_max(now, Ordering::Relaxed);
+                to_server.write_all(&bytes[..length]).await.unwrap();
+            }
+        };
+        let answering = async {
+            let mut bytes = vec![0; 64 << 10];
+            while let Ok(length @ 1..) = from_server.read(&mut bytes).await {
+                tokio::time::sleep(LATER).await;
+                // A script answers with a number, or that it is not known yet.
+                let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
+                let answers =
+                    text.lines().filter(|line| line.starts_with(':') || line.starts_with("-NOSCRIPT"));
+                let answers = answers.count();
+                let _ = waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |calls| {
+                    Some(calls.saturating_sub(answers))
+                });
+                if to_client.write_all(&bytes[..length]).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::join!(asking, answering);
+    });
+    (port, most)
+}
+
+fn seat_of(user: usize) -> SeatName {
+    SeatName { user: format!("kelly\nuser {user}"), id: "1".to_owned() }
+}
+
+#[tokio::test]
+async fn leases_of_many_users_are_renewed_without_waiting_for_each() {
+    let redis = Redis::start(None).await;
+    let (port, most) = slow_line(redis.port).await;
+    let slow = Arc::new(SharedRedis::new(&format!("redis://127.0.0.1:{port}")).unwrap());
+    let seats = SharedSeats::with_lease(slow, LEASE);
+    for user in 0..20 {
+        assert!(seats.take(&seat_of(user), 1).await);
+    }
+    // Many rounds long.
+    for _ in 0..200 {
+        if most.load(Ordering::Relaxed) >= 10 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("at most {} were asked for at once", most.load(Ordering::Relaxed));
+}
+
+/// Of a user whose key holds something else, nothing is renewed; of all others it is.
+#[tokio::test]
+async fn what_redis_refuses_of_one_user_ends_no_lease_of_others() {
+    const USERS: usize = 40;
+    const BROKEN: usize = 5;
+    let redis = Redis::start(None).await;
+    let [living, there] = [(); 2].map(|()| SharedSeats::with_lease(redis.shared(), LEASE));
+    for user in 0..USERS {
+        assert!(living.take(&seat_of(user), 1).await);
+    }
+    let client = redis::Client::open(format!("redis://127.0.0.1:{}", redis.port)).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    for user in 0..BROKEN {
+        let key = format!("kelly:seats:{}", seat_of(user).user);
+        let () = redis::cmd("SET").arg(key).arg("text").query_async(&mut connection).await.unwrap();
+    }
+    // Leases of two instances that are killed, one after the other, end.
+    for round in 0..2 {
+        let of_round = |id: &str| SeatName { user: format!("kelly\nround {round}"), id: id.to_owned() };
+        let killed = SharedSeats::with_lease(redis.shared(), LEASE);
+        assert!(killed.take(&of_round("1"), 1).await);
+        drop(killed);
+        while !there.take(&of_round("2"), 1).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    for user in BROKEN..USERS {
+        let another = SeatName { id: "2".to_owned(), ..seat_of(user) };
+        assert!(!there.take(&another, 1).await, "the lease of user {user} ended");
     }
 }
