@@ -3,6 +3,8 @@
 //! An event is read when one of the user's marks that is not undone says so: it names the event, or it is a *watermark*, which covers everything up
 //! to an event. Marks are only added, so to undo one is to leave it out, and what was before is what is left.
 
+use std::collections::{BTreeSet, HashMap};
+
 use kelly_sql::queries::{ActivityKey, WatermarkRow};
 use serde::{Deserialize, Serialize};
 
@@ -21,9 +23,14 @@ pub(crate) struct Scope {
     pub(crate) severity: Option<String>,
     pub(crate) event_type: Option<String>,
     /// Of these accounts; `None` for any, and for what belongs to none.
-    pub(crate) accounts: Option<Vec<String>>,
+    pub(crate) accounts: Option<AccountNames>,
     pub(crate) vip_only: bool,
 }
+
+/// Names of accounts, of which there may be hundreds: they are compared last, and never one by one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct AccountNames(BTreeSet<String>);
 
 /// Which events had come.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,9 +61,13 @@ pub(crate) struct Asked<'a> {
     pub(crate) place: (u16, u64),
 }
 
-/// The watermarks of a user that say something beside the others.
+/// The watermarks of a user that say something beside the others, by the event type that they are about: anybody can name any number of
+/// types, so only those of an event's own type, and of all types, are looked at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Watermarks(Vec<Watermark>);
+pub(crate) struct Watermarks(HashMap<String, Vec<Watermark>>);
+
+/// Under it stand the watermarks about all event types; no type is empty.
+const ALL_TYPES: &str = "";
 
 impl Scope {
     /// Of a question about these accounts.
@@ -68,7 +79,7 @@ impl Scope {
     ) -> Self {
         let accounts = match whose {
             Whose::Everybodys => None,
-            Whose::Of(accounts) => Some(accounts.iter().map(|account| (*account).to_owned()).collect()),
+            Whose::Of(accounts) => Some(accounts.iter().copied().collect()),
         };
         Self {
             severity: severity.map(str::to_owned),
@@ -80,24 +91,47 @@ impl Scope {
 
     fn holds(&self, event: &Asked<'_>) -> bool {
         let is = |wanted: &Option<String>, text: &str| wanted.as_deref().is_none_or(|wanted| wanted == text);
-        is(&self.severity, event.severity)
-            && is(&self.event_type, event.event_type)
+        is(&self.event_type, event.event_type)
+            && is(&self.severity, event.severity)
             && (!self.vip_only || event.is_vip)
-            && self.accounts.as_ref().is_none_or(|accounts| accounts.contains(&event.key.account_id))
+            && self.accounts.as_ref().is_none_or(|accounts| accounts.contain(&event.key.account_id))
     }
 
     /// Whether everything that the other holds is in it.
     fn includes(&self, other: &Self) -> bool {
         let is = |own: &Option<String>, other: &Option<String>| own.is_none() || own == other;
-        let sees = match (&self.accounts, &other.accounts) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(own), Some(other)) => other.iter().all(|account| own.contains(account)),
-        };
-        is(&self.severity, &other.severity)
-            && is(&self.event_type, &other.event_type)
+        is(&self.event_type, &other.event_type)
+            && is(&self.severity, &other.severity)
             && (!self.vip_only || other.vip_only)
-            && sees
+            && match (&self.accounts, &other.accounts) {
+                (None, _) => true,
+                (Some(_), None) => false,
+                (Some(own), Some(other)) => own.include(other),
+            }
+    }
+
+    fn type_or_all(&self) -> &str {
+        self.event_type.as_deref().unwrap_or(ALL_TYPES)
+    }
+}
+
+impl AccountNames {
+    fn contain(&self, account: &str) -> bool {
+        #[cfg(test)]
+        tests::COMPARED.with(|compared| compared.set(compared.get() + 1));
+        self.0.contains(account)
+    }
+
+    fn include(&self, other: &Self) -> bool {
+        #[cfg(test)]
+        tests::COMPARED.with(|compared| compared.set(compared.get() + other.0.len() as u64));
+        other.0.is_subset(&self.0)
+    }
+}
+
+impl<'a> FromIterator<&'a str> for AccountNames {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(names: I) -> Self {
+        Self(names.into_iter().map(str::to_owned).collect())
     }
 }
 
@@ -118,7 +152,7 @@ impl Arrived {
 
 impl Watermark {
     fn covers(&self, event: &Asked<'_>) -> bool {
-        in_feed(event.key) >= in_feed(&self.until) && self.scope.holds(event) && self.arrived.had(event)
+        in_feed(event.key) >= in_feed(&self.until) && self.arrived.had(event) && self.scope.holds(event)
     }
 
     /// Whether everything that the other covers is in it.
@@ -145,20 +179,29 @@ fn in_feed(key: &ActivityKey) -> (std::cmp::Reverse<(i64, u64, u64)>, &str) {
 impl Watermarks {
     /// Those of a user, without the ones that say nothing beside others.
     pub(crate) fn of(all: Vec<Watermark>) -> Self {
-        let mut kept: Vec<Watermark> = Vec::new();
+        let mut kept = Self::default();
         for watermark in all {
-            if kept.iter().any(|other| other.includes(&watermark)) {
+            if kept.about_type(watermark.scope.type_or_all()).any(|other| other.includes(&watermark)) {
                 continue;
             }
-            kept.retain(|other| !watermark.includes(other));
-            kept.push(watermark);
+            match &watermark.scope.event_type {
+                None => {
+                    kept.0.values_mut().for_each(|of_type| of_type.retain(|other| !watermark.includes(other)))
+                }
+                Some(event_type) => {
+                    if let Some(of_type) = kept.0.get_mut(event_type) {
+                        of_type.retain(|other| !watermark.includes(other));
+                    }
+                }
+            }
+            kept.0.entry(watermark.scope.type_or_all().to_owned()).or_default().push(watermark);
         }
-        Self(kept)
+        kept
     }
 
     /// Whether one of them covers an event.
     pub(crate) fn cover(&self, event: &Asked<'_>) -> bool {
-        self.0.iter().any(|watermark| watermark.covers(event))
+        self.about_type(event.event_type).any(|watermark| watermark.covers(event))
     }
 
     /// Of those about everything that is asked for, the one that reaches furthest.
@@ -173,13 +216,19 @@ impl Watermarks {
     }
 
     fn about(&self, asked: &Scope) -> impl Iterator<Item = &Watermark> {
-        self.0.iter().filter(move |watermark| watermark.scope.includes(asked))
+        self.about_type(asked.type_or_all()).filter(move |watermark| watermark.scope.includes(asked))
+    }
+
+    /// Those about all types and about this one; for [`ALL_TYPES`] only the former.
+    fn about_type(&self, event_type: &str) -> impl Iterator<Item = &Watermark> {
+        let own = (event_type != ALL_TYPES).then(|| self.0.get(event_type)).flatten();
+        self.0.get(ALL_TYPES).into_iter().chain(own).flatten()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::cell::Cell;
 
     use proptest::prelude::*;
     use uuid::Uuid;
@@ -187,6 +236,11 @@ mod tests {
     use super::*;
 
     const NOW_MS: i64 = 1_790_000_000_000;
+
+    thread_local! {
+        /// Names of accounts that were compared with others.
+        pub(super) static COMPARED: Cell<u64> = const { Cell::new(0) };
+    }
 
     /// An event; where it stands among the others is its place on the log.
     #[derive(Debug, Clone)]
@@ -238,7 +292,7 @@ mod tests {
             |(severity, event_type, accounts, vip_only)| Scope {
                 severity: severity.map(str::to_owned),
                 event_type: event_type.map(str::to_owned),
-                accounts: accounts.map(|accounts| accounts.into_iter().map(str::to_owned).collect()),
+                accounts: accounts.map(|accounts| accounts.into_iter().collect()),
                 vip_only,
             },
         )
@@ -292,7 +346,7 @@ mod tests {
                             let Event { key, severity, event_type, is_vip, .. } = &events[*number];
                             scope.severity.as_deref().is_none_or(|wanted| wanted == *severity)
                                 && scope.event_type.as_deref().is_none_or(|wanted| wanted == *event_type)
-                                && scope.accounts.as_ref().is_none_or(|accounts| accounts.contains(&key.account_id))
+                                && scope.accounts.as_ref().is_none_or(|accounts| accounts.0.contains(&key.account_id))
                                 && (!scope.vip_only || *is_vip)
                         }).collect());
                         let ends = (0..3_u16).map(|partition| {
@@ -311,7 +365,7 @@ mod tests {
                 Mark::Events(_) => None,
             }).collect();
             let watermarks = Watermarks::of(all.clone());
-            prop_assert!(watermarks.0.len() <= all.len());
+            prop_assert!(watermarks.0.values().map(Vec::len).sum::<usize>() <= all.len());
             for (number, event) in events.iter().enumerate() {
                 let event = asked(event, number);
                 let is_marked = marks.iter().flatten().any(|mark| matches!(mark, Mark::Events(events) if events.contains(&number)));
@@ -351,11 +405,47 @@ mod tests {
         assert_eq!(Watermarks::default().covered_before_ms(&Scope::default()), 0);
     }
 
+    /// A user of many accounts has marked everything of many types: what that costs is not their product.
+    #[test]
+    fn marks_of_other_event_types_cost_no_look_at_their_accounts() {
+        const MANY: u64 = MAX_WATERMARKS as u64;
+        let names: Vec<String> = (0..MANY).map(|number| format!("account-{number:03}")).collect();
+        let types: Vec<String> = (0..MANY).map(|number| format!("type-{number}")).collect();
+        let key = |account: &str, ms| ActivityKey {
+            created_at_ms: ms,
+            id: Uuid::nil(),
+            account_id: account.to_owned(),
+        };
+        let arrived = Arrived { late_from_ms: NOW_MS - LATE_MS, ends: vec![MANY] };
+        let scope = |event_type: Option<&String>| Scope {
+            event_type: event_type.cloned(),
+            accounts: Some(names.iter().map(String::as_str).collect()),
+            ..Scope::default()
+        };
+        let watermark = |event_type| Watermark {
+            until: key("", NOW_MS),
+            scope: scope(Some(event_type)),
+            arrived: arrived.clone(),
+        };
+        COMPARED.set(0);
+        let watermarks = Watermarks::of(types.iter().map(watermark).collect());
+        assert_eq!(COMPARED.get(), 0);
+        for (event_type, account) in types.iter().zip(&names) {
+            let key = key(account, NOW_MS - 1);
+            let event = Asked { key: &key, event_type, severity: "low", is_vip: false, place: (0, 0) };
+            assert!(watermarks.cover(&event));
+        }
+        assert_eq!(COMPARED.get(), MANY, "an event is held to its own type's accounts");
+        assert!(watermarks.furthest(&scope(None)).is_none());
+        assert!(watermarks.furthest(&scope(Some(&types[7]))).is_some());
+        assert!(COMPARED.get() <= 2 * MANY);
+    }
+
     #[test]
     fn a_watermark_is_read_as_it_is_written() {
         let scope = Scope {
             severity: Some("high".to_owned()),
-            accounts: Some(vec!["a".to_owned()]),
+            accounts: Some(["a"].into_iter().collect()),
             vip_only: true,
             ..Scope::default()
         };
