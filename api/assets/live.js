@@ -35,13 +35,10 @@ function connectLive(rooms, { onMessage, onState }) {
 
   function note(message) {
     const { type, room, epoch } = message;
-    if (type === "subscribed") {
-      for (const state of message.rooms) {
-        if (!state.resumed && state.epoch && state.kind === "every_one") {
-          positions.set(state.room, { epoch: state.epoch, offsets: state.offsets });
-        }
-      }
-    } else if (type === "position") {
+    if (type === "activity_snapshot") {
+      // Only now: who is cut before it has nothing to go on from, and gets one when they come back.
+      positions.set(room, { epoch, offsets: message.offsets });
+    } else if (type === "position" && positions.has(room)) {
       positions.set(room, { epoch, offsets: message.offsets });
     } else if (type === "activity_event") {
       const position = positions.get(room);

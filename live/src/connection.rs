@@ -366,8 +366,11 @@ impl Connection {
                         let snapshot;
                         (**events, snapshot) = Events::begin(&ring, events.view.clone());
                         give(reset(room, reason));
-                        give(position(room, ring.epoch(), events.cursor.position()));
-                        snapshot.into_iter().for_each(give);
+                        // A snapshot that comes later brings its position with it: who is cut before that gets one.
+                        if let Some(snapshot) = snapshot {
+                            give(position(room, ring.epoch(), events.cursor.position()));
+                            give(snapshot);
+                        }
                         Progress::Done
                     }
                 }
@@ -413,12 +416,12 @@ impl Connection {
         })
     }
 
-    /// Messages that say up to where everything was given.
+    /// Messages that say up to where everything was given, which is nowhere before a snapshot.
     pub fn tell_positions(&self) -> Vec<Bytes> {
         let told = self.rooms.iter().filter_map(|joined| match &joined.following {
             Following::Events(events) => {
                 let ring = self.hub.ring();
-                let is_told = ring.is_of_this_life(&events.cursor);
+                let is_told = ring.is_of_this_life(&events.cursor) && !events.is_snapshot_due;
                 is_told.then(|| position(&joined.room, ring.epoch(), events.cursor.position()))
             }
             Following::Figures { seen } => {

@@ -63,7 +63,7 @@ function follow() {
         const [room] = message.rooms;
         if (room.resumed) seen.resumed += 1;
         else seen.offsets = [...room.offsets];
-      } else if (message.type === "position") {
+      } else if (message.type === "position" || message.type === "activity_snapshot") {
         seen.offsets = [...message.offsets];
       } else if (message.type === "reset") {
         seen.resets.push(message.reason);

@@ -216,6 +216,19 @@ async fn a_page_whose_line_is_dead_connects_again() {
     assert_eq!(kelly.terminate(), Some(0));
 }
 
+/// A page that is cut before its snapshot goes on from nothing, so that it gets one.
+#[tokio::test]
+async fn a_page_has_no_position_before_its_snapshot() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/live_resume.mjs");
+    let output = tokio::process::Command::new("node").arg(script).output().await;
+    let output = output.expect("Node starts: install nodejs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let resumed: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let at = |epoch: &str, offset: u64| json!({"activity_feed": {"epoch": epoch, "offsets": [offset]}});
+    let expected = json!([{}, {}, at("e", 8), at("e", 9), {}, at("f", 3)]);
+    assert_eq!(resumed, expected);
+}
+
 /// The same for a page in a real browser, with Kelly's own client, over a line that also stands still now and then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_that_is_cut_a_hundred_times_shows_every_event() {

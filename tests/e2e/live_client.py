@@ -23,6 +23,7 @@ class Follower:
         self.chance = random.Random(plan["seed"])
         self.cuts_left = plan["cuts"]
         self.position = None
+        self.begins = False
         self.events = []
         self.resets = []
         self.codes = {}
@@ -35,12 +36,16 @@ class Follower:
             if state["resumed"]:
                 self.resumed += 1
             else:
-                self.position = {"epoch": state["epoch"], "offsets": state["offsets"]}
+                self.begins = True
+        elif kind == "activity_snapshot":
+            self.position = {"epoch": message["epoch"], "offsets": message["offsets"]}
+            if self.begins:
+                self.begins = False
                 print("following", flush=True)
         elif kind == "reset":
             self.resets.append(message["reason"])
             self.position = None
-        elif kind == "position":
+        elif kind == "position" and self.position:
             self.position = {"epoch": message["epoch"], "offsets": message["offsets"]}
         elif kind == "activity_event":
             self.position["offsets"][message["partition"]] = message["next"]

@@ -28,9 +28,8 @@ async def main():
         offsets, position = 0, None
         while position is None:
             message = json.loads(await client.recv())
-            if message["type"] == "subscribed":
-                state = message["rooms"][0]
-                position = {"epoch": state["epoch"], "offsets": state["offsets"]}
+            if message["type"] == "activity_snapshot":
+                position = {"epoch": message["epoch"], "offsets": message["offsets"]}
         print("following", flush=True)
         client.transport.pause_reading()
         while not os.path.exists(until):

@@ -148,16 +148,15 @@ impl Client {
             let message: Value = serde_json::from_str(&text).context("reading a message")?;
             match message["type"].as_str().unwrap_or_default() {
                 "subscribed" => {
-                    let state = &message["rooms"][0];
-                    if state["resumed"] == false {
-                        self.position = Some(json!({"epoch": state["epoch"], "offsets": state["offsets"]}));
-                    }
                     if let Some(inside) = inside {
                         let _ = inside.try_send(());
                     }
                 }
-                "reset" => self.resets += 1,
-                "position" => {
+                "reset" => {
+                    self.resets += 1;
+                    self.position = None;
+                }
+                "activity_snapshot" => {
                     self.position = Some(json!({"epoch": message["epoch"], "offsets": message["offsets"]}));
                 }
                 "activity_event" => {

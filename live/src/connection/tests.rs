@@ -259,6 +259,7 @@ fn a_snapshot_waits_for_the_whole_backlog() {
     assert_eq!(enter(&mut one, std::slice::from_ref(&room)).len(), 1);
     assert_eq!(enter(&mut all, &[Room::ActivityFeed])[0]["rooms"][0]["offsets"], json!([2, 2]));
     assert_eq!(one.position_text().as_deref(), Some(""), "who comes back gets its snapshot");
+    assert!(one.tell_positions().is_empty() && all.tell_positions().is_empty(), "also over a WebSocket");
     // News of one partition, before the other's backlog.
     (0..3).for_each(|offset| publish(&hub, 0, offset, &[Some(("a", "1"))]));
     assert!(all_of(&mut all).is_empty() && all_of(&mut one).is_empty());
@@ -268,13 +269,32 @@ fn a_snapshot_waits_for_the_whole_backlog() {
     assert!(woken.notified().now_or_never().is_some(), "also where nothing is of its room");
     let snapshot = &all_of(&mut one)[0];
     assert_eq!((&snapshot["room"], &snapshot["data"]["events"]), (&room.name().into(), &json!([])));
+    assert_eq!((&snapshot["epoch"], &snapshot["offsets"]), (&"e".into(), &json!([2, 2])));
     let messages = all_of(&mut all);
     let places: Vec<Value> =
         messages.iter().map(|m| json!([m["type"], m["partition"], m["offset"]])).collect();
     assert_eq!(places, [json!(["activity_snapshot", null, null]), json!(["activity_event", 0, 2])]);
+    assert_eq!(parsed(&all.tell_positions()[0])["offsets"], json!([3, 2]));
     let accounts: Vec<&Value> =
         messages[0]["data"]["events"].as_array().unwrap().iter().map(|event| &event["account_id"]).collect();
     assert_eq!(accounts, ["b", "b", "a"], "the newest three before its position");
+}
+
+/// A room that begins anew while the backlog is read has no position before its snapshot, which brings one.
+#[test]
+fn a_reset_before_the_backlog_is_read_is_followed_by_the_snapshot() {
+    let hub = hub(NARROW, 1);
+    let mut connection = Connection::new(&hub, Accounts::All);
+    enter(&mut connection, &[Room::ActivityFeed]);
+    let beginnings = [Beginning { read_from: 0, live_from: 2 }];
+    hub.begin_with_backlog("f", &beginnings, ResetReason::OtherEpoch);
+    let types = |messages: Vec<Value>| messages.iter().map(|m| m["type"].clone()).collect::<Vec<_>>();
+    assert_eq!(types(all_of(&mut connection)), ["reset"]);
+    assert!(connection.tell_positions().is_empty());
+    (0..3).for_each(|offset| publish(&hub, 0, offset, &[Some(("a", "1"))]));
+    let messages = all_of(&mut connection);
+    assert_eq!((&messages[0]["epoch"], &messages[0]["offsets"]), (&"f".into(), &json!([2])));
+    assert_eq!(types(messages), ["activity_snapshot", "activity_event"]);
 }
 
 /// The backlog may be more than the ring holds, and than may wait for who is slow.
@@ -342,15 +362,10 @@ impl Client {
 
     fn take(&mut self, message: &Value) {
         match message["type"].as_str().unwrap() {
-            "subscribed" => {
-                let state = &message["rooms"][0];
-                if state["resumed"] == false {
-                    self.begin(&state["epoch"], &state["offsets"]);
-                }
-            }
-            // What follows it says where to begin.
+            "subscribed" => {}
+            // The snapshot that follows says where to begin.
             "reset" => self.position = None,
-            "position" if self.position.is_none() => self.begin(&message["epoch"], &message["offsets"]),
+            "position" if self.position.is_none() => {}
             "position" => {
                 let offsets = serde_json::from_value(message["offsets"].clone()).unwrap();
                 self.position.as_mut().unwrap().offsets = offsets;
@@ -365,7 +380,7 @@ impl Client {
                 let next = serde_json::from_value(message["next"].clone()).unwrap();
                 self.position.as_mut().unwrap().offsets[partition] = next;
             }
-            "activity_snapshot" => {}
+            "activity_snapshot" => self.begin(&message["epoch"], &message["offsets"]),
             other => panic!("{other}"),
         }
     }
