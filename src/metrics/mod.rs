@@ -9,5 +9,5 @@ mod requests;
 
 pub use counted::{Recorded, RefusedUses};
 pub use exposition::{Gathered, Value};
-pub use process::Processes;
+pub use process::{Processes, Readings};
 pub use requests::RequestMetrics;

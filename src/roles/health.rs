@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -14,7 +14,7 @@ use kelly_schemas::error_chain;
 use kelly_sql::{RetentionReader, Store, StoreError};
 use kelly_stream::{Log, LogError, LogKind};
 use serde_json::json;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::progress::Progress;
@@ -46,7 +46,18 @@ pub struct PartsHealth {
     retentions: RetentionReader,
     log_trouble: Trouble,
     store_trouble: Trouble,
-    times: Mutex<StateTimes>,
+    /// How long a part may take to say how it is.
+    patience: Duration,
+    seen: Mutex<Seen>,
+}
+
+/// What was seen when the parts were last looked at.
+#[derive(Default)]
+struct Seen {
+    times: StateTimes,
+    parts: Vec<Part>,
+    /// How far ingest was; `None` where the log did not tell.
+    positions: Option<Vec<PartitionPosition>>,
 }
 
 /// Whether a part was in trouble when it was last looked at: checks are frequent, their news are not.
@@ -89,8 +100,9 @@ fn log_summary(kind: LogKind, outcome: Result<&(), &LogError>) -> Result<String,
 /// How often the parts are looked at though nobody asks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// How long the store may take for its version until it is said not to respond. Below the time of a whole health report.
-const STORE_DEADLINE: Duration = Duration::from_secs(3);
+/// How long a part may take to say how it is; then it is said not to answer. Below the time of a health report and of a scrape, so that a
+/// part that hangs keeps nothing of the others from whoever asks.
+pub const PART_DEADLINE: Duration = Duration::from_secs(3);
 
 /// What `/health` says of the store.
 fn store_summary(outcome: Result<&String, &StoreError>) -> Result<String, String> {
@@ -115,15 +127,17 @@ const LAG_REPORTED_ABOVE: u64 = 1_000_000;
 #[async_trait]
 impl Health for PartsHealth {
     async fn parts(&self) -> Vec<Part> {
-        let (log, store, ingest) = tokio::join!(self.log(), self.store(), self.ingest());
+        let (log, store, (ingest, positions)) = tokio::join!(self.log(), self.store(), self.ingest());
         let limits = self.limits.as_ref().map(|limits| limits.health());
         let mut parts: Vec<Part> =
             [Some(log), Some(store), ingest, Some(self.live()), limits].into_iter().flatten().collect();
-        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen();
         let now = Utc::now();
         for part in &mut parts {
-            part.since = times.note(&part.name, part.status, now);
+            part.since = seen.times.note(&part.name, part.status, now);
         }
+        seen.parts.clone_from(&parts);
+        seen.positions = positions;
         parts
     }
 }
@@ -144,13 +158,28 @@ impl PartsHealth {
             retentions,
             log_trouble,
             store_trouble,
-            times: Mutex::default(),
+            patience: PART_DEADLINE,
+            seen: Mutex::default(),
         }
     }
 
     /// The same with the limits that instances share.
     pub fn with_limits(self, limits: Option<Arc<SharedRedis>>) -> Self {
         Self { limits, ..self }
+    }
+
+    /// The parts as they were when they were last looked at; none before the first look has ended.
+    pub fn last_parts(&self) -> Vec<Part> {
+        self.seen().parts.clone()
+    }
+
+    /// How far ingest was then, where this process has it and the log told.
+    pub fn last_positions(&self) -> Option<Vec<PartitionPosition>> {
+        self.seen().positions.clone()
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at the log once, so that trouble which is there from the start is logged then.
@@ -177,18 +206,26 @@ impl PartsHealth {
 
     async fn log(&self) -> Part {
         let began = Instant::now();
-        let outcome = self.log.check().await;
+        let outcome = timeout(self.patience, self.log.check()).await.unwrap_or_else(|_| {
+            Err(LogError::Unavailable {
+                doing: format!("learn within {} s how it is", self.patience.as_secs_f64()),
+                fix: "see whether it runs and can be reached".to_owned(),
+                source: None,
+            })
+        });
         self.log_trouble.note(outcome.as_ref().err().map(|error| error as _));
         part("log", began, log_summary(self.log.kind(), outcome.as_ref()))
     }
 
     async fn store(&self) -> Part {
         let began = Instant::now();
-        let asked = tokio::time::timeout(STORE_DEADLINE, self.store.version()).await;
+        // Both questions together.
+        let deadline = tokio::time::Instant::now() + self.patience;
+        let asked = timeout_at(deadline, self.store.version()).await;
         let outcome = asked.unwrap_or_else(|_| {
             Err(StoreError::NotResponding {
                 action: "tell its version".to_owned(),
-                seconds: STORE_DEADLINE.as_secs(),
+                seconds: self.patience.as_secs(),
             })
         });
         self.store_trouble.note(outcome.as_ref().err().map(|error| error as _));
@@ -196,7 +233,7 @@ impl PartsHealth {
         if outcome.is_err() {
             return found;
         }
-        let stored = tokio::time::timeout(STORE_DEADLINE, self.retentions.get(&self.store)).await;
+        let stored = timeout_at(deadline, self.retentions.get(&self.store)).await;
         match stored.ok().and_then(Result::ok).and_then(|stored| self.configured.difference(&stored)) {
             Some(summary) => Part { status: PartStatus::Degraded, summary, ..found },
             None => found,
@@ -222,10 +259,11 @@ impl PartsHealth {
         Part { name: "live".to_owned(), status, since: Utc::now(), required: false, summary, details }
     }
 
-    async fn ingest(&self) -> Option<Part> {
-        let progress = self.ingest.as_ref()?;
+    /// Ingest, and how far it is, where the log tells.
+    async fn ingest(&self) -> (Option<Part>, Option<Vec<PartitionPosition>>) {
+        let Some(progress) = &self.ingest else { return (None, None) };
         let counts = progress.counts();
-        let positions = progress.positions().await;
+        let positions = timeout(self.patience, progress.positions()).await.ok().and_then(Result::ok);
         let lag =
             positions.as_ref().map(|positions| positions.iter().map(PartitionPosition::behind).sum::<u64>());
         let (status, summary) = if progress.has_ended() {
@@ -237,11 +275,11 @@ impl PartsHealth {
             (PartStatus::Degraded, summary.to_owned())
         } else {
             match &lag {
-                Ok(lag) if *lag > LAG_REPORTED_ABOVE => {
+                Some(lag) if *lag > LAG_REPORTED_ABOVE => {
                     (PartStatus::Degraded, format!("{lag} records behind, catching up"))
                 }
-                Ok(lag) => (PartStatus::Healthy, format!("{lag} records behind")),
-                Err(_) => (PartStatus::Degraded, "the log does not tell how far ingest is".to_owned()),
+                Some(lag) => (PartStatus::Healthy, format!("{lag} records behind")),
+                None => (PartStatus::Degraded, "the log does not tell how far ingest is".to_owned()),
             }
         };
         let mut details = BTreeMap::from([
@@ -253,10 +291,10 @@ impl PartsHealth {
             ("buffered_bytes".to_owned(), json!(counts.buffered_bytes)),
             ("partitions".to_owned(), json!(counts.partitions)),
         ]);
-        if let Ok(lag) = lag {
+        if let Some(lag) = lag {
             details.insert("lag".to_owned(), json!(lag));
         }
-        if let Ok(positions) = &positions {
+        if let Some(positions) = &positions {
             let positions = positions.iter().map(|position| {
                 json!({
                     "topic": position.stream.topic(),
@@ -271,7 +309,9 @@ impl PartsHealth {
         if let Some(written) = counts.last_written_ms {
             details.insert("last_written_ms".to_owned(), json!(written));
         }
-        Some(Part { name: "ingest".to_owned(), status, since: Utc::now(), required: true, summary, details })
+        let part =
+            Part { name: "ingest".to_owned(), status, since: Utc::now(), required: true, summary, details };
+        (Some(part), positions)
     }
 }
 
@@ -292,8 +332,124 @@ fn part(name: &str, began: Instant, outcome: Result<String, String>) -> Part {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
+    use kelly_api::LiveSettings;
+    use kelly_ingest::{IngestConfig, IngestStats, Rules};
+    use kelly_live::{Bounds, Hub};
+    use kelly_schemas::Limits;
+    use kelly_sql::StoreConfig;
+    use kelly_stream::{
+        Committed, Consumer, ConsumerSpec, NewRecord, Position, Reader, ReaderSpec, SetTo, TopicId,
+        TopicPartition, TopicSpec, Watermarks,
+    };
+
     use super::*;
+
+    type Result<T> = std::result::Result<T, LogError>;
+
+    /// A log that never answers, as Kafka does while no broker is there.
+    pub struct Silent;
+
+    #[async_trait]
+    impl Log for Silent {
+        async fn ensure_topics(&self, _: &[TopicSpec]) -> Result<()> {
+            std::future::pending().await
+        }
+
+        async fn partitions(&self, _: &str) -> Result<u32> {
+            std::future::pending().await
+        }
+
+        async fn append(&self, _: Vec<NewRecord>) -> Result<Vec<Position>> {
+            std::future::pending().await
+        }
+
+        async fn watermarks(&self, _: &TopicPartition) -> Result<Watermarks> {
+            std::future::pending().await
+        }
+
+        async fn ends(&self, _: &str) -> Result<Vec<Watermarks>> {
+            std::future::pending().await
+        }
+
+        async fn committed(&self, _: &str, _: &str) -> Result<Vec<Option<Committed>>> {
+            std::future::pending().await
+        }
+
+        async fn topic_id(&self, _: &str) -> Result<Option<TopicId>> {
+            std::future::pending().await
+        }
+
+        fn consumer(&self, _: ConsumerSpec) -> Result<Box<dyn Consumer>> {
+            Err(LogError::Closed)
+        }
+
+        fn reader(&self, _: ReaderSpec) -> Result<Box<dyn Reader>> {
+            Err(LogError::Closed)
+        }
+
+        async fn check(&self) -> Result<()> {
+            std::future::pending().await
+        }
+
+        async fn close(&self) -> Result<()> {
+            Ok(())
+        }
+
+        fn kind(&self) -> LogKind {
+            LogKind::ApacheKafka
+        }
+
+        fn describe(&self) -> String {
+            "a log that never answers".to_owned()
+        }
+
+        fn how_to_set_position(&self, _: &str, _: &TopicPartition, _: SetTo) -> String {
+            String::new()
+        }
+    }
+
+    /// The parts of a process whose log never answers and whose store is not there.
+    pub fn without_log_and_store(patience: Duration) -> PartsHealth {
+        let log: Arc<dyn Log> = Arc::new(Silent);
+        let config = StoreConfig {
+            url: "http://127.0.0.1:1".to_owned(),
+            database: "kelly".to_owned(),
+            user: "kelly".to_owned(),
+            password: String::new(),
+            inserts_yield: false,
+        };
+        let rules = Rules { limits: Limits::default(), raw_retention_ms: 1 };
+        let progress = Progress::new(Arc::<IngestStats>::default(), log.clone(), &IngestConfig::new(rules));
+        let hub = Arc::new(Hub::new(Bounds::default(), "process"));
+        let watched = Watched {
+            log,
+            store: Store::new(config).unwrap(),
+            ingest: Some(Arc::new(progress)),
+            live: Arc::new(Live::new(hub, LiveSettings::default())),
+        };
+        PartsHealth { patience, ..PartsHealth::new(watched, Configured { hours: 72, days: 90 }) }
+    }
+
+    #[tokio::test]
+    async fn a_log_that_never_answers_keeps_no_part_from_saying_how_it_is() {
+        let health = without_log_and_store(Duration::from_millis(50));
+        assert!(health.last_parts().is_empty());
+        let parts = health.parts().await;
+        let states: Vec<(&str, PartStatus)> =
+            parts.iter().map(|part| (part.name.as_str(), part.status)).collect();
+        let expected = [
+            ("log", PartStatus::Down),
+            ("store", PartStatus::Down),
+            ("ingest", PartStatus::Degraded),
+            ("live", PartStatus::Starting),
+        ];
+        assert_eq!(states, expected);
+        assert_eq!((health.last_parts(), health.last_positions()), (parts.clone(), None));
+        // Since when is kept from one look to the next.
+        let again: Vec<_> = health.parts().await.iter().map(|part| part.since).collect();
+        assert_eq!(again, parts.iter().map(|part| part.since).collect::<Vec<_>>());
+    }
 
     #[test]
     fn a_full_disk_is_named_and_logged_when_it_begins_and_ends() {

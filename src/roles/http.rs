@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::door;
 use super::health::{PartsHealth, Watched};
 use super::ingest_rates::IngestRates;
+use super::looks::Looks;
 use super::open;
 use super::own_metrics::OwnMetrics;
 use super::parts::Part;
@@ -33,7 +34,7 @@ use super::traces;
 use crate::access::Access;
 use crate::config::Config;
 use crate::limits;
-use crate::metrics::{Processes, Recorded, RefusedUses, RequestMetrics};
+use crate::metrics::{Recorded, RefusedUses, RequestMetrics};
 use crate::telemetry::Levels;
 use crate::traces::Spans;
 
@@ -156,10 +157,8 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         recorded: Arc::<Recorded>::default(),
         ingest,
         live: live.clone(),
-        log,
-        health: health.clone(),
         spans: export.counts,
-        processes: Processes::new(),
+        looks: Arc::new(Looks::new(log, live.clone(), health.clone())),
     };
     let observers = Observers { latencies, requests: own.requests.clone(), spans: export.spans };
     let router = kelly_api::router(AppState {

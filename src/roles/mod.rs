@@ -10,6 +10,7 @@ mod http;
 mod ingest;
 mod ingest_rates;
 mod live;
+mod looks;
 mod monitor;
 mod open;
 mod own_metrics;

@@ -1,24 +1,17 @@
-//! Kelly's own metrics: gathered from whatever counts, each time somebody asks.
+//! Kelly's own metrics: gathered from whatever counts, each time somebody asks. What must be asked of others is a second old at most.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use kelly_api::{Expose, Health, Live, MetricsForm, Part, PartStatus, Transport};
+use kelly_api::{Expose, Live, MetricsForm, Part, PartStatus, Transport};
 use kelly_ingest::PartitionPosition;
-use kelly_schemas::Stream;
-use kelly_stream::{Log, LogError};
-use tokio::time::timeout;
 
-use super::health::PartsHealth;
+use super::looks::Looks;
 use super::progress::Progress;
 use crate::metrics::catalogue as metric;
-use crate::metrics::{Gathered, Processes, Recorded, RefusedUses, RequestMetrics, Value};
+use crate::metrics::{Gathered, Recorded, RefusedUses, RequestMetrics, Value};
 use crate::traces::SpanCounts;
-
-/// How long anything may take to say how it is. What takes longer is left out this time: a scrape must not wait for what is ill.
-const DEADLINE: Duration = Duration::from_secs(4);
 
 /// Where the metrics come from.
 pub struct OwnMetrics {
@@ -32,45 +25,27 @@ pub struct OwnMetrics {
     pub ingest: Option<Arc<Progress>>,
     /// Live push.
     pub live: Arc<Live>,
-    /// The log.
-    pub log: Arc<dyn Log>,
-    /// The parts.
-    pub health: Arc<PartsHealth>,
     /// What became of spans.
     pub spans: Arc<SpanCounts>,
-    /// The processes.
-    pub processes: Processes,
+    /// What others must be asked for.
+    pub looks: Arc<Looks>,
 }
 
 #[async_trait]
 impl Expose for OwnMetrics {
     async fn metrics(&self, form: MetricsForm) -> String {
-        let processes = self.processes.clone();
-        let readings = tokio::task::spawn_blocking(move || processes.read());
-        let positions = async {
-            match &self.ingest {
-                Some(progress) => timeout(DEADLINE, progress.positions()).await.ok()?.ok(),
-                None => None,
-            }
-        };
-        let (parts, positions, feed_lag, readings) = tokio::join!(
-            timeout(DEADLINE, self.health.parts()),
-            positions,
-            timeout(DEADLINE, self.feed_lag()),
-            readings,
-        );
+        let looked = self.looks.looked().await;
         let mut gathered = Gathered::default();
         gathered.count(&metric::BUILD, [env!("CARGO_PKG_VERSION").into()], 1);
-        // A defect there was logged; the others are told.
-        if let Ok(readings) = readings {
+        if let Some(readings) = &looked.readings {
             readings.gather(&mut gathered);
         }
-        parts_into(&mut gathered, &parts.unwrap_or_default());
+        parts_into(&mut gathered, &looked.parts);
         self.requests.gather(&mut gathered);
         self.refused.gather(&mut gathered);
         self.recorded.gather(&mut gathered);
-        self.ingest_into(&mut gathered, positions.as_deref());
-        self.live_into(&mut gathered, feed_lag.ok().and_then(Result::ok));
+        self.ingest_into(&mut gathered, looked.positions.as_deref());
+        self.live_into(&mut gathered, looked.feed_lag);
         for (outcome, count) in self.spans.outcomes() {
             gathered.count(&metric::TRACE_SPANS, [outcome.into()], count);
         }
@@ -79,16 +54,6 @@ impl Expose for OwnMetrics {
 }
 
 impl OwnMetrics {
-    /// Events on the log that live push has not read.
-    async fn feed_lag(&self) -> Result<u64, LogError> {
-        let read = self.live.feed_position();
-        let ends = self.log.ends(Stream::Activity.topic()).await?;
-        let behind = |(partition, ends): (usize, &kelly_stream::Watermarks)| {
-            ends.high.saturating_sub(read.get(partition).copied().unwrap_or(ends.low).max(ends.low))
-        };
-        Ok(ends.iter().enumerate().map(behind).sum())
-    }
-
     fn ingest_into(&self, into: &mut Gathered, positions: Option<&[PartitionPosition]>) {
         let Some(progress) = &self.ingest else { return };
         let counts = progress.counts();

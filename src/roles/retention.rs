@@ -96,8 +96,8 @@ async fn follow(followed: Followed, stop: CancellationToken) {
 /// How long rows are kept by this process's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Configured {
-    hours: u32,
-    days: u32,
+    pub(super) hours: u32,
+    pub(super) days: u32,
 }
 
 impl Configured {
