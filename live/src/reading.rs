@@ -65,15 +65,43 @@ impl ReadStates {
         states.iter().map(|(readers, state)| (readers.clone(), state.position.clone())).collect()
     }
 
-    /// A newer state, for whoever looks.
+    /// This user's, where they look.
+    #[must_use]
+    pub fn of_user(&self, user: &User) -> Vec<Readers> {
+        self.lock().keys().filter(|readers| readers.user == *user).cloned().collect()
+    }
+
+    /// Whether nobody looks.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Whether these look.
+    #[must_use]
+    pub fn has(&self, readers: &Readers) -> bool {
+        self.lock().contains_key(readers)
+    }
+
+    /// Where the state stands that these were given.
+    #[must_use]
+    pub fn position(&self, readers: &Readers) -> Option<StatePosition> {
+        self.lock().get(readers)?.position.clone()
+    }
+
+    /// A newer state, for whoever looks. One that says the same is no news.
     pub fn publish(&self, readers: &Readers, (epoch, offset): (&str, u64), data: Box<RawValue>) {
         let mut states = self.lock();
         let Some(state) = states.get_mut(readers) else { return };
         let epoch: Arc<str> = epoch.into();
         state.position = Some((epoch.clone(), offset));
-        state.version += 1;
         let room = Room::ReadState.name().into_owned();
-        state.message = render(&ServerMessage::ReadState { room, epoch, offset, data });
+        let message = render(&ServerMessage::ReadState { room, epoch, offset, data });
+        if state.message == message {
+            return;
+        }
+        state.message = message;
+        state.version += 1;
         state.listeners.values().for_each(|listener| listener.notify_one());
     }
 
@@ -162,6 +190,11 @@ mod tests {
             assert_eq!(messages[0], expected);
             assert!(next(connection).is_empty());
         }
+        // What says the same is not sent again; what says something else is, also where nothing more was marked.
+        publish(&one, 2);
+        assert!(next(&mut first).is_empty());
+        hub.read_states().publish(&one, ("e", 2), to_raw_value(&7).unwrap());
+        assert_eq!(next(&mut first)[0]["data"], 7);
         assert!(next(&mut of_some).is_empty() && next(&mut bobs).is_empty());
         publish(&limited, 2);
         assert_eq!(next(&mut of_some).len(), 1);

@@ -2,7 +2,6 @@
 //! does.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kelly_auth::Accounts;
 use serde_json::{Map, Value};
@@ -10,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
 use tokio::time::MissedTickBehavior;
 
-use super::Live;
+use super::task::{Running, Runs};
 use crate::answers::{self, Question};
 use crate::problem::Problem;
 use crate::state::HandlerState;
@@ -22,55 +21,27 @@ const AT_ONCE: usize = 4;
 /// The task that computes them, where one runs.
 #[derive(Debug, Default)]
 pub(crate) struct FiguresTask {
-    runs: Mutex<bool>,
+    runs: Runs,
     somebody_came: Notify,
 }
 
 impl FiguresTask {
     /// Somebody looks: those who have no figures yet get some at once.
     pub(crate) fn look(&self, shared: &HandlerState) {
-        let mut runs = self.lock();
         self.somebody_came.notify_one();
-        if !std::mem::replace(&mut *runs, true) {
+        if self.runs.begin() {
             tokio::spawn(run(shared.clone()));
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Says that the task runs no more, also where it ends by a panic.
-struct Running {
-    live: Arc<Live>,
-    is_told: bool,
-}
-
-impl Running {
-    /// Whether the task ends because nobody looks.
-    fn ends(&mut self) -> bool {
-        // Under the lock, so that nobody who comes meanwhile believes that it still runs.
-        let mut runs = self.live.figures.lock();
-        if self.live.hub.audiences().is_empty() {
-            *runs = false;
-            self.is_told = true;
-        }
-        self.is_told
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if !self.is_told {
-            *self.live.figures.lock() = false;
-        }
+    pub(super) fn runs(&self) -> &Runs {
+        &self.runs
     }
 }
 
 async fn run(shared: HandlerState) {
     let live = shared.app.live.clone();
-    let mut running = Running { live: live.clone(), is_told: false };
+    let mut running = Running::new(&live, |live| live.figures.runs());
     let mut stopping = live.stop.watch();
     let mut ticks = tokio::time::interval(live.settings.figures_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -85,7 +56,7 @@ async fn run(shared: HandlerState) {
             }
             () = stopping.begun() => return,
         };
-        if is_tick && running.ends() {
+        if is_tick && running.ends(|live| live.hub.audiences().is_empty()) {
             return;
         }
         let audiences = live.hub.audiences().into_iter();
@@ -150,26 +121,4 @@ pub(super) async fn figures_of(
     let body = answers::body(shared, Question::Overview(accounts.clone())).await?;
     serde_json::from_slice(&body)
         .map_err(|error| Problem::internal(format!("the overview is not what it was written as: {error}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use kelly_live::{Bounds, Hub};
-
-    use super::*;
-    use crate::live::LiveSettings;
-
-    #[tokio::test]
-    async fn a_task_that_panicked_runs_no_more() {
-        let hub = Arc::new(Hub::new(Bounds::default(), "process"));
-        let live = Arc::new(Live::new(hub, LiveSettings::default()));
-        *live.figures.lock() = true;
-        let running = Running { live: live.clone(), is_told: false };
-        let task = tokio::spawn(async move {
-            let _running = running;
-            panic!("a defect");
-        });
-        assert!(task.await.unwrap_err().is_panic());
-        assert!(!*live.figures.lock(), "the next one who looks starts it again");
-    }
 }

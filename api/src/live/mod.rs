@@ -11,6 +11,7 @@ mod session;
 mod socket;
 mod stop;
 mod stream;
+mod task;
 
 use std::sync::Arc;
 use std::time::Duration;

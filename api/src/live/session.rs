@@ -172,7 +172,7 @@ impl Session {
         }
         // Who sees other accounts now gets their figures, and what is unread of them.
         self.shared.app.live.figures.look(&self.shared);
-        self.shared.app.live.reading.look(&self.shared);
+        self.shared.app.live.reading.look(&self.shared, &User::of(&self.identity));
         Ok(messages)
     }
 
@@ -235,7 +235,7 @@ impl Session {
             self.shared.app.live.figures.look(&self.shared);
         }
         if looks_at_reading {
-            self.shared.app.live.reading.look(&self.shared);
+            self.shared.app.live.reading.look(&self.shared, &User::of(&self.identity));
         }
         messages
     }

@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use kelly_auth::Identity;
+use kelly_live::User;
 use kelly_query::{EventName, FeedRequest, MarkRequest, Marked, Reader, ReadingVersion, Unread};
 use kelly_schemas::Severity;
 use serde::{Deserialize, Serialize};
@@ -188,7 +189,7 @@ pub(crate) async fn mark_read(
             (mark, true)
         }
     };
-    shared.app.live.reading.look(&shared);
+    shared.app.live.reading.look(&shared, &User::of(&caller));
     Ok(Json(MarkedRead { mark_id, undone }).into_response())
 }
 

@@ -1,21 +1,24 @@
 //! What the caller has read: marking, undoing, counting, and telling the caller's other connections.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::{SinkExt, StreamExt};
-use kelly_api::{Listening, LiveSettings, PeerBounds, serve};
+use kelly_api::{Drained, Limits, Listening, LiveSettings, PeerBounds, serve};
 use kelly_auth::{Accounts, Identity, Role, Roles};
 use kelly_live::ResetReason;
 use kelly_query::Reader;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::support::{Answer, Api, Setup, identity};
+use crate::support::{Answer, Api, Fate, Setup, identity};
 
 const MARK: &str = "/api/v1/kelly/monitoring/activity/mark-read";
 const UNREAD: &str = "/api/v1/kelly/monitoring/activity/unread";
@@ -175,17 +178,72 @@ impl Client {
     }
 }
 
+/// A router on an address of its own.
+struct Served {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<Drained>,
+}
+
+impl Served {
+    async fn start(api: &Api) -> Self {
+        api.hub.begin("e", &[0], ResetReason::OtherEpoch);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async move { drop(stopped.await) };
+        let listening = Listening { listener, tls: None, peers: PeerBounds::new(1) };
+        let sockets = LiveSettings::default().max_connections;
+        let serving = tokio::spawn(serve(listening, api.router(), sockets, shutdown));
+        Self { address, stop, serving }
+    }
+
+    async fn end(self, api: &Api) {
+        api.live.stop();
+        self.stop.send(()).unwrap();
+        self.serving.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_user_whose_marks_cannot_be_counted_keeps_no_state_from_the_others() {
+    let gate = Arc::new(Semaphore::new(0));
+    let limits = Limits { query_timeout: Duration::from_secs(3_600), ..Limits::default() };
+    let queries = Fate::HeldWith("unread slow", gate.clone());
+    let api = Api::new(Setup { queries, limits, ..Setup::default() });
+    let served = Served::start(&api).await;
+    let mut slow = Vec::new();
+    for number in 0..3 {
+        let user = viewer(&format!("slow-{number}"), Accounts::All);
+        slow.push(Client::connect(&api, served.address, &user).await);
+    }
+    let bob = viewer("bob", Accounts::All);
+    let mut bobs = Client::connect(&api, served.address, &bob).await;
+    let others = async {
+        assert_eq!(bobs.message_of("read_state").await["offset"], 0);
+        for offset in 1..4 {
+            // At this instance and at another one.
+            match offset % 2 {
+                0 => api.queries.mark_elsewhere(&Reader::of(&bob)),
+                _ => drop(mark(&api, &bob, &json!({"events": [event(offset, None)]})).await),
+            }
+            assert_eq!(bobs.message_of("read_state").await["offset"], json!(offset as u64));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), others).await.expect("nobody waits for the slow ones");
+    gate.add_permits(1);
+    for mut client in slow {
+        assert_eq!(client.message_of("read_state").await["offset"], 0);
+    }
+    drop(bobs);
+    served.end(&api).await;
+}
+
 #[tokio::test]
 async fn a_mark_is_pushed_to_all_connections_of_its_user_and_to_nobody_else() {
     let api = Api::new(Setup::default());
-    api.hub.begin("e", &[0], ResetReason::OtherEpoch);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let shutdown = async move { drop(stopped.await) };
-    let listening = Listening { listener, tls: None, peers: PeerBounds::new(1) };
-    let serving =
-        tokio::spawn(serve(listening, api.router(), LiveSettings::default().max_connections, shutdown));
+    let served = Served::start(&api).await;
+    let address = served.address;
     let [ada, bob] = ["ada", "bob"].map(|subject| viewer(subject, Accounts::All));
     let mut one = Client::connect(&api, address, &ada).await;
     let mut two = Client::connect(&api, address, &ada).await;
@@ -216,7 +274,5 @@ async fn a_mark_is_pushed_to_all_connections_of_its_user_and_to_nobody_else() {
     assert_eq!(one.message_of("read_state").await["offset"], 3);
     assert!(bobs.read_states().await.is_empty());
     drop((one, two, bobs));
-    api.live.stop();
-    stop.send(()).unwrap();
-    serving.await.unwrap();
+    served.end(&api).await;
 }
