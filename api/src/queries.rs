@@ -37,8 +37,8 @@ pub trait Queries: Send + Sync {
         version: ReadingVersion,
         accounts: Accounts,
     ) -> Result<Unread, QueryError>;
-    /// Marks what a user has read; in force at every instance once this returns.
-    async fn mark_read(&self, request: MarkRequest) -> Result<(), QueryError>;
+    /// Marks what a user has read; in force at every instance once this returns. False for a mark that the user has made before and undone.
+    async fn mark_read(&self, request: MarkRequest) -> Result<bool, QueryError>;
     /// Takes a mark of a user back; false when there is none.
     async fn undo_mark(&self, reader: Reader, mark: Uuid) -> Result<bool, QueryError>;
     /// Rows as a stream of bytes.
@@ -88,7 +88,7 @@ impl Queries for QueryService {
         self.unread(&reader, &version, &accounts).await
     }
 
-    async fn mark_read(&self, request: MarkRequest) -> Result<(), QueryError> {
+    async fn mark_read(&self, request: MarkRequest) -> Result<bool, QueryError> {
         self.mark_read(&request).await
     }
 

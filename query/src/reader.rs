@@ -43,6 +43,10 @@ impl Reader {
         Self { issuer: identity.issuer.to_string(), subject: identity.subject.to_string() }
     }
 
+    pub(crate) fn of_row(row: &kelly_sql::queries::ReadingVersion) -> Self {
+        Self { issuer: row.issuer.clone(), subject: row.subject.clone() }
+    }
+
     pub(crate) fn name(&self) -> ReaderName<'_> {
         ReaderName { issuer: &self.issuer, subject: &self.subject }
     }

@@ -3,10 +3,12 @@
 //! A mark is in the store when it is answered, and every question of a user reads the user's marks there. So users see what they did at
 //! once, whichever instance they ask.
 
+use std::collections::HashMap;
+
 use kelly_auth::Accounts;
 use kelly_schemas::limits;
 use kelly_sql::Store;
-use kelly_sql::queries::{ActivityFilter, ActivityKey, NewMark, NewWatermark, ReaderName};
+use kelly_sql::queries::{ActivityFilter, ActivityKey, MarkState, NewMark, NewWatermark, ReaderName};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -32,7 +34,7 @@ const MAX_KEPT: u64 = 120_000;
 /// Unread events that are counted, newest first. At it: there are so many and more.
 const MAX_COUNTED: u64 = 10_000;
 
-/// Reads of the store that counting may take, each of so many rows. At it: there are more than were counted.
+/// Reads of the store that counting may take, each of so many rows. At it: there may be more than were counted.
 const MAX_READS: u32 = 6;
 const READ_ROWS: u32 = 4_000;
 
@@ -78,7 +80,7 @@ pub struct Unread {
     /// Events that are unread.
     #[schema(example = 7)]
     pub unread: u64,
-    /// Whether there are more, older ones, which were not counted.
+    /// Whether there may be more, older ones, which were not counted.
     pub more: bool,
     /// Of those that were counted, how many have each severity.
     pub by_severity: UnreadBySeverity,
@@ -150,16 +152,23 @@ fn up_to(feed: &FeedRequest, vip_only: bool) -> Result<(ActivityKey, Scope), Que
 }
 
 impl QueryService {
-    /// Marks what a user has read. It is in force, for every instance, once this returns.
+    /// Marks what a user has read. It is in force, for every instance, once this returns. A mark that the user has made already changes
+    /// nothing, whatever it names now: false where it has been undone.
     ///
     /// # Errors
     /// When a member is at fault, the user has marked too much, or it is not certain that it was marked: the same mark again does no harm.
-    pub async fn mark_read(&self, request: &MarkRequest) -> Result<(), QueryError> {
+    pub async fn mark_read(&self, request: &MarkRequest) -> Result<bool, QueryError> {
         request.check()?;
         let failed = QueryError::from_store("marking events as read");
         let store = &self.parts().store;
         let reader = request.reader.name();
-        let kept = store.reading_versions(&[reader]).await.map_err(QueryError::from_store("what is read"))?;
+        let readers = [reader];
+        let asked =
+            tokio::try_join!(store.mark_state(reader, request.mark), store.reading_versions(&readers));
+        let (known, kept) = asked.map_err(QueryError::from_store("what is read"))?;
+        if let Some(state) = known {
+            return Ok(state == MarkState::InForce);
+        }
         let (changes, events) = kept.first().map_or((0, 0), |kept| (kept.changes, kept.events));
         let is_full = match request.what {
             Marked::Events(_) => events >= MAX_KEPT_EVENTS || changes >= MAX_KEPT,
@@ -176,16 +185,17 @@ impl QueryService {
                     .iter()
                     .map(|event| (event.id, event.account_id.as_deref().unwrap_or_default()))
                     .collect();
-                store.mark_events(mark, &rows).await.map_err(failed)
+                store.mark_events(mark, &rows).await.map_err(failed)?;
             }
             Marked::UpTo { feed, vip_only } => {
                 let (until, scope) = up_to(feed, *vip_only)?;
                 let arrived = arrived(store, at_ms - LATE_MS).await?;
                 let watermark =
                     NewWatermark { until: &until, scope: &json(&scope), arrived: &json(&arrived) };
-                store.mark_up_to(mark, watermark).await.map_err(failed)
+                store.mark_up_to(mark, watermark).await.map_err(failed)?;
             }
         }
+        Ok(true)
     }
 
     /// Takes a mark back, for good: what is read is what it would be without it. False when the user has no such mark, or it has expired.
@@ -195,8 +205,10 @@ impl QueryService {
     pub async fn undo_mark(&self, reader: &Reader, mark: Uuid) -> Result<bool, QueryError> {
         let store = &self.parts().store;
         let asked = QueryError::from_store("a mark of a user");
-        if !store.has_mark(reader.name(), mark).await.map_err(asked)? {
-            return Ok(false);
+        match store.mark_state(reader.name(), mark).await.map_err(asked)? {
+            None => return Ok(false),
+            Some(MarkState::Undone) => return Ok(true),
+            Some(MarkState::InForce) => {}
         }
         let kept =
             store.reading_versions(&[reader.name()]).await.map_err(QueryError::from_store("what is read"))?;
@@ -217,14 +229,9 @@ impl QueryService {
         let names: Vec<ReaderName<'_>> = readers.iter().map(Reader::name).collect();
         let found = self.parts().store.reading_versions(&names).await;
         let found = found.map_err(QueryError::from_store("what is read"))?;
-        let of = |reader: &Reader| {
-            let row = found
-                .iter()
-                .find(|row| (&row.issuer, &row.subject) == (&reader.issuer, &reader.subject))
-                .cloned();
-            row.map(ReadingVersion::from).unwrap_or_default()
-        };
-        Ok(readers.iter().map(of).collect())
+        let versions: HashMap<Reader, ReadingVersion> =
+            found.into_iter().map(|row| (Reader::of_row(&row), ReadingVersion::from(row))).collect();
+        Ok(readers.iter().map(|reader| versions.get(reader).cloned().unwrap_or_default()).collect())
     }
 
     /// How much of these accounts is unread to a user, of whom it is known how much they have marked.

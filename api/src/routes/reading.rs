@@ -98,12 +98,12 @@ pub(crate) struct UpTo {
     vip: bool,
 }
 
-/// A mark that is in force.
+/// A mark.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MarkedRead {
     /// Its id: give it as `undo` to take the mark back.
     mark_id: Uuid,
-    /// Whether it was taken back.
+    /// Whether it was taken back, for good. Otherwise it is in force.
     undone: bool,
 }
 
@@ -176,8 +176,8 @@ pub(crate) async fn mark_read(
     let (mark_id, undone) = match body.asked(&caller) {
         Asked::Mark(mark, what) => {
             let request = MarkRequest { reader, accounts: caller.accounts.clone(), mark, what: *what };
-            turn(&shared, caller_of_share, queries.mark_read(request)).await??;
-            (mark, false)
+            let is_in_force = turn(&shared, caller_of_share, queries.mark_read(request)).await??;
+            (mark, !is_in_force)
         }
         Asked::Undo(mark) => {
             if !turn(&shared, caller_of_share, queries.undo_mark(reader, mark)).await?? {
@@ -195,7 +195,8 @@ pub(crate) async fn mark_read(
 
 /// How much is unread
 ///
-/// Of the events that you may see, the newest 10,000 unread ones are counted. `epoch` and `offset` say what you had marked by then; the room
+/// Of the events that you may see, the newest 10,000 unread ones are counted, among the newest 24,000 of those that your furthest mark of all
+/// of them does not cover; where `more` is true, there may be older ones. `epoch` and `offset` say what you had marked by then; the room
 /// `read_state` pushes the same whenever you mark something, at whichever instance.
 #[utoipa::path(
     get, path = "/api/v1/kelly/monitoring/activity/unread", tag = "activity", operation_id = "activity_unread",

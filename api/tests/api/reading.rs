@@ -65,6 +65,10 @@ async fn a_mark_is_made_and_undone_by_its_id() {
     assert_ne!(id, own);
     let undone = mark(&api, &ada, &json!({"undo": id})).await;
     assert_eq!((undone.status.as_u16(), undone.json()), (200, json!({"mark_id": id, "undone": true})));
+    // Sent again, it stays undone.
+    let mut again = cursor.clone();
+    again["mark_id"] = id.into();
+    assert_eq!(mark(&api, &ada, &again).await.json(), json!({"mark_id": id, "undone": true}));
     // A mark of somebody else's is none.
     let bob = viewer("bob", Accounts::All);
     let refused = mark(&api, &bob, &json!({"undo": own})).await;

@@ -147,11 +147,17 @@ impl Queries for FakeQueries {
         self.answer(asked, answers::unread(version)).await
     }
 
-    async fn mark_read(&self, request: MarkRequest) -> Result<(), QueryError> {
+    async fn mark_read(&self, request: MarkRequest) -> Result<bool, QueryError> {
         request.check()?;
         self.answer(format!("mark {request:?}"), ()).await?;
-        self.marks.lock().unwrap().entry(request.reader).or_default().push(request.mark);
-        Ok(())
+        let mut marks = self.marks.lock().unwrap();
+        let own = marks.entry(request.reader).or_default();
+        // Undoing is a row too.
+        let rows = own.iter().filter(|mark| **mark == request.mark).count();
+        if rows == 0 {
+            own.push(request.mark);
+        }
+        Ok(rows < 2)
     }
 
     async fn undo_mark(&self, reader: Reader, mark: Uuid) -> Result<bool, QueryError> {

@@ -48,10 +48,11 @@ impl User {
         FeedRequest { limit: Some(200), ..FeedRequest::newest(self.accounts.clone()) }
     }
 
-    async fn mark(&self, fixture: &Fixture, mark: Uuid, what: Marked) {
+    /// Marks this; whether the mark is in force.
+    async fn mark(&self, fixture: &Fixture, mark: Uuid, what: Marked) -> bool {
         let request =
             MarkRequest { reader: self.reader.clone(), accounts: self.accounts.clone(), mark, what };
-        fixture.service.mark_read(&request).await.unwrap();
+        fixture.service.mark_read(&request).await.unwrap()
     }
 
     /// The feed, page by page, of this user.
@@ -253,7 +254,13 @@ async fn a_mark_is_its_users_and_of_accounts_that_the_user_sees() {
     assert!(read(&bob).await.is_empty());
     // The same mark again is the one mark; another user may choose the same id.
     let version = ada.version(&fixture).await;
-    limited.mark(&fixture, mark, Marked::Events(vec![of(1, "acme")])).await;
+    assert!(limited.mark(&fixture, mark, Marked::Events(vec![of(1, "acme")])).await);
+    let cursor = fixture.service.feed(limited.feed()).await.unwrap().newest_cursor;
+    let all = Marked::UpTo { feed: FeedRequest { cursor, ..limited.feed() }, vip_only: false };
+    assert!(
+        limited.mark(&fixture, mark, all.clone()).await,
+        "the mark is what it was, whatever is sent later"
+    );
     assert_eq!(ada.version(&fixture).await, version);
     bob.mark(&fixture, mark, Marked::Events(vec![of(2, "")])).await;
     assert_eq!(read(&bob).await, [(Uuid::from_u128(2), None)]);
@@ -261,6 +268,13 @@ async fn a_mark_is_its_users_and_of_accounts_that_the_user_sees() {
     assert!(read(&bob).await.is_empty());
     assert_eq!(read(&ada).await.len(), 1);
     assert!(!fixture.service.undo_mark(&bob.reader, Uuid::from_u128(78)).await.unwrap(), "no such mark");
+    // One that was undone is so for good.
+    let version = bob.version(&fixture).await;
+    assert!(!bob.mark(&fixture, mark, Marked::Events(vec![of(2, "")])).await);
+    assert!(!bob.mark(&fixture, mark, all).await);
+    assert!(fixture.service.undo_mark(&bob.reader, mark).await.unwrap(), "to undo it again does no harm");
+    assert!(read(&bob).await.is_empty());
+    assert_eq!(bob.version(&fixture).await, version);
     // Everything up to a cursor is everything that the user saw.
     let cursor = fixture.service.feed(limited.feed()).await.unwrap().newest_cursor;
     let what = Marked::UpTo { feed: FeedRequest { cursor, ..limited.feed() }, vip_only: false };

@@ -34,7 +34,7 @@ pub use overview::{AccountMetricSince, CountedFrom, FigureRow, MetricSince};
 pub use reading::{
     ArrivedRow, Covered, ReadableRow, ReaderFilter, ReaderName, ReadingVersion, UnreadRow, WatermarkRow,
 };
-pub use reading_rows::{NewMark, NewWatermark};
+pub use reading_rows::{MarkState, NewMark, NewWatermark};
 pub use series::{Aggregate, Compared, Series, SeriesInterval, SeriesQuestion, SeriesSource};
 pub(crate) use view::ViewTexts;
 

@@ -43,6 +43,15 @@ pub struct NewWatermark<'a> {
     pub arrived: &'a str,
 }
 
+/// What has become of a mark that a user made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkState {
+    /// It is in force.
+    InForce,
+    /// It was taken back, for good.
+    Undone,
+}
+
 /// A row of the table, but for what all rows of a mark have in common.
 struct ReadRow<'a> {
     created_at_ms: i64,
@@ -89,14 +98,15 @@ impl Store {
         self.write_mark(mark, "undo", &[NOTHING]).await
     }
 
-    /// Whether a user has made this mark, undone or not, and it is kept.
+    /// What has become of this mark of a user; `None` where they have made no such one, or it has expired.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn has_mark(&self, reader: ReaderName<'_>, mark: Uuid) -> Result<bool> {
+    pub async fn mark_state(&self, reader: ReaderName<'_>, mark: Uuid) -> Result<Option<MarkState>> {
         let text = format!(
-            "SELECT count() > 0 FROM {}.{} WHERE issuer = {{issuer:String}} AND subject = {{subject:String}} \
-             AND kind IN ('event', 'up_to') AND mark = {{mark:UUID}}",
+            "SELECT multiIf(countIf(kind != 'undo') = 0, 0, countIf(kind = 'undo') = 0, 1, 2) FROM {}.{} \
+             WHERE issuer = {{issuer:String}} AND subject = {{subject:String}} \
+             AND kind IN ('event', 'undo', 'up_to') AND mark = {{mark:UUID}}",
             self.config().database,
             Table::ActivityReads.name()
         );
@@ -106,7 +116,11 @@ impl Store {
             .param("subject", reader.subject)
             .param("mark", mark.to_string());
         let found: u8 = self.ask("look for a mark of a user", query.fetch_one()).await?;
-        Ok(found != 0)
+        Ok(match found {
+            0 => None,
+            1 => Some(MarkState::InForce),
+            _ => Some(MarkState::Undone),
+        })
     }
 
     /// Under a token of the user, the mark and what becomes of it: sent again after a time-out it is there once.
