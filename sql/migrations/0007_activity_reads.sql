@@ -15,7 +15,9 @@ CREATE TABLE IF NOT EXISTS ${database}.activity_reads ${on_cluster}
     arrived    String CODEC(ZSTD(1)),
     marked_at  DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
     -- From when on its age counts: not before that of any event it is about. Parts go as a whole, so it is the end of a week.
-    ages_from  DateTime('UTC') CODEC(Delta, ZSTD(1))
+    ages_from  DateTime('UTC') CODEC(Delta, ZSTD(1)),
+    -- What reading_versions asks of everybody who looks, each second: counted when a part is written, and not anew for each question.
+    PROJECTION changes (SELECT issuer, subject, count(), countIf(kind = 'event'), argMin(mark, (marked_at, mark)) GROUP BY issuer, subject)
 )
 ENGINE = ${engine_on_every_node MergeTree}
 PARTITION BY toMonday(ages_from)

@@ -220,6 +220,29 @@ async fn marks_of_one_moment_are_written_together() {
     assert!(blocks < MARKS, "{blocks} inserts");
 }
 
+/// However much a user has marked, a look reads what was counted when it was marked.
+#[tokio::test]
+async fn how_much_is_marked_is_counted_ahead() {
+    let fixture = Fixture::create().await;
+    let database = &fixture.database;
+    let rows = "INSERT INTO activity_reads (issuer, subject, kind, mark, event_id, marked_at, ages_from) \
+                SELECT 'kelly', 'ada', 'event', generateUUIDv4(), generateUUIDv4(), now64(3) - toIntervalDay(1), now() + 604800 FROM numbers(20000)";
+    database.query(rows).await;
+    let ada = User::new("ada", Accounts::All);
+    let known = ada.version(&fixture).await;
+    assert_eq!(known.offset, 20_000);
+    ada.mark(
+        &fixture,
+        Uuid::new_v4(),
+        Marked::Events(vec![EventName { id: Uuid::new_v4(), account_id: None }]),
+    )
+    .await;
+    assert_eq!(ada.version(&fixture).await, ReadingVersion { offset: 20_001, ..known });
+    let question = "EXPLAIN SELECT * FROM reading_versions(issuers = ['kelly'], subjects = ['ada'])";
+    let explained = database.query(question).await;
+    assert!(explained.contains("ReadFromMergeTree (changes)"), "{explained}");
+}
+
 #[tokio::test]
 async fn a_mark_up_to_a_cursor_leaves_what_comes_late_unread() {
     let fixture = Fixture::create().await;
