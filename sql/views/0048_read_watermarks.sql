@@ -1,5 +1,6 @@
 -- The marks of everything up to an event that a user has made and not undone. Left out are those that say nothing beside a later one of
--- the same scope: one that reaches as far, and found as much there.
+-- the same scope: one that reaches as far, and found as much there. Only what is later by ten seconds surely did: several instances make
+-- marks, by clocks and replicas of their own.
 CREATE OR REPLACE VIEW ${database}.read_watermarks ${on_cluster} AS
 SELECT
     created_at,
@@ -11,7 +12,7 @@ FROM
 (
     SELECT
         *,
-        max((created_at, event_id)) OVER (PARTITION BY scope ORDER BY marked_at DESC, mark DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS later
+        max((created_at, event_id)) OVER (PARTITION BY scope ORDER BY toUnixTimestamp64Milli(marked_at) DESC RANGE BETWEEN UNBOUNDED PRECEDING AND 10000 PRECEDING) AS later
     FROM ${database}.activity_reads
     WHERE issuer = {issuer:String} AND subject = {subject:String} AND kind = 'up_to' AND mark NOT IN (${include undone_marks})
 )
