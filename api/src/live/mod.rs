@@ -5,6 +5,7 @@ mod access;
 mod counts;
 mod figures;
 mod incoming;
+mod outgoing;
 mod reading;
 mod seats;
 mod session;
@@ -12,6 +13,7 @@ mod socket;
 mod stop;
 mod stream;
 mod task;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use kelly_live::{FeedState, Hub};
 pub use counts::{Transport, TransportCounts};
 pub use seats::{SeatName, ShareSeats};
 pub(crate) use session::Session;
-pub(crate) use socket::{SUBPROTOCOL, run as run_socket};
+pub(crate) use socket::{SUBPROTOCOL, begin as begin_socket};
 pub(crate) use stream::events;
 
 use counts::LiveCounts;

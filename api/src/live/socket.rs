@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use bytes::Bytes;
-use futures_util::SinkExt;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
 use kelly_live::{Close, Progress, Resume, parse_command, render};
 use tokio::sync::Notify;
 use tokio::time::{Sleep, timeout};
+use tungstenite::{Error, Message};
 
 use super::incoming::Budget;
 use super::session::{Asked, Outcome, Session};
 use super::stop::Stopping;
+use super::wire::Wire;
 
 /// The subprotocol of Kelly's WebSockets.
 pub(crate) const SUBPROTOCOL: &str = "kelly.v1";
@@ -26,38 +28,18 @@ const CLOSE_TIME: Duration = Duration::from_secs(5);
 /// How long the other end has to take the close frame while what it sends is not read.
 const UNREAD_TIME: Duration = Duration::from_secs(1);
 
-/// How the WebSocket library begins what it says of a message that is too large; it has no other sign outside.
-const TOO_LARGE: &str = "Space limit exceeded";
+/// Makes a WebSocket of a connection, once the answer that says so is out, and serves it until it ends. It begins in these rooms.
+pub(crate) fn begin(upgrading: OnUpgrade, session: Session, rooms: Vec<Resume>) {
+    tokio::spawn(upgraded(upgrading, Box::new(session), rooms));
+}
 
-/// Serves a socket until it ends. It begins in these rooms.
-pub(crate) async fn run(socket: WebSocket, session: Session, rooms: Vec<Resume>) {
-    let live = session.shared.app.live.clone();
-    let (woken, stop) = (session.woken(), live.stop.watch());
-    let now = Instant::now();
-    let mut serving = Serving {
-        socket,
-        session,
-        has_more: false,
-        woken,
-        stop,
-        asked: None,
-        budget: Budget::new(now),
-        last_pong: now,
-        ping_at: now + live.settings.ping_every(),
-        timeout: live.settings.timeout,
-        ping_every: live.settings.ping_every(),
-        write_timeout: live.settings.write_timeout,
-    };
-    let Err(end) = serving.serve(rooms).await;
-    let close = match end {
-        End::Gone => return,
-        End::Close(close) => close,
-    };
-    serving.session.counted.close(close);
-    if close == Close::ShuttingDown {
-        tokio::time::sleep(live.stop.pause_before_close()).await;
+/// What is large is boxed: a future has room for what it was given, for each place that this is moved to, and for all that is
+/// alive at any one await, and each socket has that future for as long as it is open.
+async fn upgraded(upgrading: OnUpgrade, session: Box<Session>, rooms: Vec<Resume>) {
+    match upgrading.await {
+        Ok(connection) => Serving::new(connection, session).run(rooms).await,
+        Err(error) => tracing::debug!(%error, "a connection did not become a WebSocket"),
     }
-    serving.close(close).await;
 }
 
 /// Why a socket ends.
@@ -73,8 +55,8 @@ enum End {
 enum Never {}
 
 struct Serving {
-    socket: WebSocket,
-    session: Session,
+    wire: Wire<TokioIo<Upgraded>>,
+    session: Box<Session>,
     /// Whether the rooms have more than was written last.
     has_more: bool,
     woken: Arc<Notify>,
@@ -89,6 +71,40 @@ struct Serving {
 }
 
 impl Serving {
+    fn new(connection: Upgraded, session: Box<Session>) -> Box<Self> {
+        let live = &session.shared.app.live;
+        let settings = live.settings;
+        let now = Instant::now();
+        Box::new(Self {
+            wire: Wire::new(TokioIo::new(connection)),
+            has_more: false,
+            woken: session.woken(),
+            stop: live.stop.watch(),
+            asked: None,
+            budget: Budget::new(now),
+            last_pong: now,
+            ping_at: now + settings.ping_every(),
+            timeout: settings.timeout,
+            ping_every: settings.ping_every(),
+            write_timeout: settings.write_timeout,
+            session,
+        })
+    }
+
+    async fn run(mut self: Box<Self>, rooms: Vec<Resume>) {
+        let Err(end) = self.serve(rooms).await;
+        let close = match end {
+            End::Gone => return,
+            End::Close(close) => close,
+        };
+        self.session.counted.close(close);
+        if close == Close::ShuttingDown {
+            let pause = self.session.shared.app.live.stop.pause_before_close();
+            tokio::time::sleep(pause).await;
+        }
+        self.close(close).await;
+    }
+
     async fn serve(&mut self, rooms: Vec<Resume>) -> Result<Never, End> {
         // It may have been withdrawn since it was verified.
         self.session.recheck().map_err(End::Close)?;
@@ -96,7 +112,7 @@ impl Serving {
         if !rooms.is_empty() {
             first.extend(self.session.subscribe(None, rooms));
         }
-        self.write(texts(first)).await?;
+        self.write(first).await?;
         let mut timer = Box::pin(tokio::time::sleep_until(self.wake_at().into()));
         loop {
             let wake_at = self.wake_at().into();
@@ -119,9 +135,9 @@ impl Serving {
             answer = answered(&mut self.asked) => {
                 self.asked = None;
                 let messages = self.session.answer(answer).map_err(End::Close)?;
-                self.write(texts(messages)).await
+                self.write(messages).await
             }
-            message = self.socket.recv() => self.take(message).await,
+            message = self.wire.recv() => self.take(message).await,
             () = self.woken.notified() => Ok(()),
             // Last: however much there is to write, everything above is looked at between two pieces of it.
             () = std::future::ready(()), if self.has_more => Ok(()),
@@ -141,41 +157,38 @@ impl Serving {
             return Err(End::Close(Close::NoSignOfLife));
         }
         if let Some(message) = self.session.check(now).map_err(End::Close)? {
-            self.write(texts([message])).await?;
+            self.write(vec![message]).await?;
         }
         if now >= self.ping_at {
             self.ping_at = now + self.ping_every;
-            let mut messages = vec![Message::Ping(Bytes::new())];
-            messages.extend(texts(self.session.tell_positions()));
-            self.write(messages).await?;
+            self.wire.ping().map_err(|_| End::Gone)?;
+            self.write(self.session.tell_positions()).await?;
         }
         Ok(())
     }
 
-    async fn take(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+    async fn take(&mut self, message: Result<Message, Error>) -> Result<(), End> {
         let now = Instant::now();
         let message = match message {
-            None => return Err(End::Gone),
-            Some(Err(error)) if error.to_string().starts_with(TOO_LARGE) => {
-                return Err(End::Close(Close::TooLarge));
-            }
-            Some(Err(error)) => {
+            Err(Error::Capacity(_)) => return Err(End::Close(Close::TooLarge)),
+            Err(error) => {
                 tracing::debug!(%error, "a WebSocket broke off");
                 return Err(End::Gone);
             }
-            Some(Ok(message)) => message,
+            Ok(message) => message,
         };
         if !self.budget.take(now) {
             return Err(End::Close(Close::TooManyMessages));
         }
         match message {
             Message::Text(text) => self.obey(&text).await,
-            Message::Binary(_) => Err(End::Close(Close::NotText)),
+            // The last of these is none that is read.
+            Message::Binary(_) | Message::Frame(_) => Err(End::Close(Close::NotText)),
             Message::Pong(_) => {
                 self.last_pong = now;
                 Ok(())
             }
-            // The library answers it.
+            // Its answer waits to be written.
             Message::Ping(_) => self.write(Vec::new()).await,
             Message::Close(_) => Err(End::Close(Close::Normal)),
         }
@@ -187,7 +200,7 @@ impl Serving {
             Err(mistake) => Outcome::Messages(vec![render(&mistake.into())]),
         };
         match outcome {
-            Outcome::Messages(messages) => self.write(texts(messages)).await,
+            Outcome::Messages(messages) => self.write(messages).await,
             Outcome::Later(asked) => {
                 self.asked = Some(asked);
                 Ok(())
@@ -199,7 +212,7 @@ impl Serving {
     async fn deliver(&mut self) -> Result<(), End> {
         let mut messages = Vec::new();
         let progress = self.session.next(WRITTEN_AT_ONCE, &mut |message| messages.push(message));
-        self.write(texts(messages)).await?;
+        self.write(messages).await?;
         self.has_more = match progress {
             Progress::Done => false,
             Progress::More => true,
@@ -208,18 +221,16 @@ impl Serving {
         Ok(())
     }
 
-    /// Writes messages within their time. While they are on their way, it is looked whether too much waits behind them.
-    async fn write(&mut self, messages: Vec<Message>) -> Result<(), End> {
-        let bytes_of =
-            |message: &Message| if let Message::Text(text) = message { Some(text.len()) } else { None };
-        let texts: Vec<usize> = messages.iter().filter_map(bytes_of).collect();
-        self.session.counted.sent(texts.len(), texts.iter().sum());
-        let socket = &mut self.socket;
+    /// Writes messages, behind what waits already, within their time. While they are on their way, it is looked whether too much
+    /// waits behind them.
+    async fn write(&mut self, messages: Vec<Bytes>) -> Result<(), End> {
+        self.session.counted.sent(messages.len(), messages.iter().map(Bytes::len).sum());
+        let wire = &mut self.wire;
         let writing = async {
             for message in messages {
-                socket.feed(message).await?;
+                wire.send(message).await?;
             }
-            socket.flush().await
+            wire.flush().await
         };
         let mut writing = std::pin::pin!(timeout(self.write_timeout, writing));
         loop {
@@ -241,16 +252,15 @@ impl Serving {
 
     /// Sends the close frame behind what is on its way, and waits for its answer, both within a bounded time. Ending at once
     /// would take from the other end what it has not read yet.
-    async fn close(mut self, close: Close) {
-        let frame = CloseFrame { code: close.code(), reason: Utf8Bytes::from_static(close.reason()) };
+    async fn close(&mut self, close: Close) {
         let closing = async {
-            let sent = match close {
-                // The library has put its answer to the other end's frame on its way.
-                Close::Normal => self.socket.flush().await,
-                _ => self.socket.send(Message::Close(Some(frame))).await,
+            let begun = match close {
+                // The answer to the other end's frame waits to be written.
+                Close::Normal => Ok(()),
+                _ => self.wire.close(close.code(), close.reason()),
             };
-            if sent.is_ok() {
-                while let Some(Ok(_)) = self.socket.recv().await {}
+            if begun.is_ok() && self.wire.flush().await.is_ok() {
+                while self.wire.recv().await.is_ok() {}
             }
             if close == Close::TooLarge {
                 // The rest of the message is not read, and ending with that unread would take the frame back.
@@ -270,7 +280,19 @@ async fn answered(asked: &mut Option<Asked>) -> super::session::Answer {
     }
 }
 
-fn texts(messages: impl IntoIterator<Item = Bytes>) -> Vec<Message> {
-    // What is written down as JSON is UTF-8.
-    messages.into_iter().filter_map(|message| Utf8Bytes::try_from(message).ok()).map(Message::Text).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of what an asynchronous function gives.
+    fn size_of_future<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A part of the 12 KiB that a socket may have of memory; the rest is its buffers and its connection's.
+    #[test]
+    fn a_socket_has_little_of_its_own() {
+        let sizes = [size_of_future(upgraded), size_of::<Serving>(), size_of::<Session>()];
+        assert!(sizes.iter().sum::<usize>() <= 4 << 10, "{sizes:?}");
+    }
 }

@@ -1,29 +1,28 @@
 //! Live push: three WebSockets and a stream of server-sent events. docs/live.md has the messages and the close codes.
 
+use std::fmt::Display;
+
+use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{FromRequestParts, Request, State};
+use axum::http::StatusCode;
+use axum::http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
 use axum::response::Response;
+use hyper::upgrade::OnUpgrade;
 use kelly_live::{Position, Positions, Resume, Room};
 use kelly_schemas::limits::CONVERSATION_ID_CHARACTERS;
+use tungstenite::handshake::derive_accept_key;
 
 use crate::client::Answered;
-use crate::live::{SUBPROTOCOL, Session, Transport, run_socket};
+use crate::live::{SUBPROTOCOL, Session, Transport, begin_socket};
 use crate::openapi::{EventStream, SocketProblems, StreamProblems, SwitchingProtocols};
 use crate::parameters::{
     Identifier, InPath, LivePosition, Parameters, Required, RoomNames, parameters, wrong_parameter,
 };
 use crate::problem::{Code, Problem};
 use crate::state::HandlerState;
-
-/// Bytes that are read ahead of a socket: what clients send is small, and each socket has so many.
-const READ_BUFFER: usize = 1 << 10;
-/// Bytes of messages that are gathered for one write; each socket keeps room for them and for its longest message.
-const WRITE_BUFFER: usize = 4 << 10;
-/// Bytes that wait in a socket beyond that. At it: the socket ends.
-const MAX_WRITE_BUFFER: usize = 1 << 20;
-/// Largest message of a client. At it: the socket is closed with `too_large`.
-const MAX_MESSAGE: usize = 64 << 10;
 
 /// The header in which a browser gives back the id of the last event it got.
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -150,26 +149,35 @@ fn positions(resume: ResumeParameters, last_event_id: Option<&str>) -> Result<Po
     })
 }
 
-/// Makes a WebSocket of the connection, in these rooms.
+/// Makes a WebSocket of the connection, in these rooms. axum looks whether that is asked for; the answer is made here, because
+/// the WebSocket that axum would make has a buffer of its own for all that is written.
 async fn upgrade(shared: HandlerState, request: Request, rooms: Vec<Resume>) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
-    let socket = WebSocketUpgrade::from_request_parts(&mut parts, &shared).await.map_err(no_socket)?;
+    let upgrading = parts.extensions.get::<OnUpgrade>().cloned();
+    let asked = WebSocketUpgrade::from_request_parts(&mut parts, &shared).await;
+    let asked = asked.map_err(no_socket)?.protocols([SUBPROTOCOL]);
+    let (Some(upgrading), Some(key)) = (upgrading, parts.headers.get(SEC_WEBSOCKET_KEY)) else {
+        return Err(no_socket("the connection cannot be upgraded"));
+    };
+    let mut answer = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(CONNECTION, "upgrade")
+        .header(UPGRADE, "websocket")
+        .header(SEC_WEBSOCKET_ACCEPT, derive_accept_key(key.as_bytes()));
+    if let Some(protocol) = asked.selected_protocol() {
+        answer = answer.header(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    let answer = answer.body(Body::empty()).map_err(no_socket)?;
     let session = Session::open(&shared, &parts.extensions, Transport::WebSocket).await?;
-    let socket = socket
-        .protocols([SUBPROTOCOL])
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(MAX_WRITE_BUFFER)
-        .max_message_size(MAX_MESSAGE)
-        .max_frame_size(MAX_MESSAGE);
-    Ok(socket.on_upgrade(move |socket| run_socket(socket, session, rooms)))
+    begin_socket(upgrading, session, rooms);
+    Ok(answer)
 }
 
-fn no_socket(rejection: WebSocketUpgradeRejection) -> Problem {
+fn no_socket(why: impl Display) -> Problem {
     Problem::new(
         Code::NotAWebSocket,
         "The request does not ask for a WebSocket of version 13 (Connection, Upgrade, Sec-WebSocket-Key, \
          Sec-WebSocket-Version). Connect with a WebSocket client, or read /api/v1/kelly/live/events.",
     )
-    .because(rejection.to_string())
+    .because(why.to_string())
 }

@@ -8,7 +8,7 @@ use axum::body::{Body, BodyDataStream};
 use axum::http::Request;
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
-use kelly_api::{Drained, Listening, LiveSettings, PeerBounds, serve};
+use kelly_api::{Drained, Listening, LiveSettings, PeerBounds, Transport, serve};
 use kelly_auth::{Accounts, Identity, Refusal, Role, Roles};
 use kelly_live::{Close, Hub, ResetReason, events_of};
 use kelly_schemas::Limits;
@@ -469,6 +469,60 @@ async fn what_breaks_the_rules_is_closed_with_its_code() {
     client.ends_with(Close::TooManyMessages).await;
     let client = server.connect("/ws/kelly/monitoring").await.unwrap();
     client.close().await;
+    assert_eq!(server.stop().await, Drained::Complete);
+}
+
+#[tokio::test]
+async fn one_of_the_subprotocols_that_are_offered_is_chosen() {
+    let server = Server::start(LiveSettings::default()).await;
+    for (offered, chosen) in [("other, kelly.v1", Some("kelly.v1")), ("", None)] {
+        let mut request =
+            format!("ws://{}/ws/kelly/monitoring", server.address).into_client_request().unwrap();
+        let token = format!("Bearer {}", server.token).parse().unwrap();
+        request.headers_mut().insert("authorization", token);
+        if !offered.is_empty() {
+            request.headers_mut().insert("sec-websocket-protocol", offered.parse().unwrap());
+        }
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let (socket, answer) = client_async(request, stream).await.unwrap();
+        let told = answer.headers().get("sec-websocket-protocol").map(|name| name.to_str().unwrap());
+        assert_eq!(told, chosen, "{offered:?}");
+        Client(socket).close().await;
+    }
+    assert_eq!(server.stop().await, Drained::Complete);
+}
+
+/// It reads nothing before it is closed. Then it finds whole messages, and the close frame behind them.
+#[tokio::test]
+async fn who_does_not_read_is_closed_behind_a_whole_message() {
+    let server = Server::start(LiveSettings::default()).await;
+    let mut slow = server.follow(&["activity_feed"]).await;
+    slow.message_of("activity_snapshot").await;
+    let is_closed = || {
+        let closes = server.api.live.counts(Transport::WebSocket).closes;
+        closes.contains(&(Close::SlowConsumer, 1))
+    };
+    let conversation = "x".repeat(100);
+    let mut offset = 0;
+    while !is_closed() {
+        publish(&server.api.hub, 0, offset, "a", &conversation);
+        offset += 1;
+        tokio::task::yield_now().await;
+    }
+    let mut next = 0;
+    let (code, reason) = loop {
+        match slow.0.next().await.unwrap().unwrap() {
+            Message::Text(text) => {
+                let event: Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(event["offset"], next, "none is left out");
+                next += 1;
+            }
+            Message::Close(Some(frame)) => break (u16::from(frame.code), frame.reason.as_str().to_owned()),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((code, reason.as_str()), (Close::SlowConsumer.code(), Close::SlowConsumer.reason()));
+    assert!((1..offset).contains(&next), "{next} of {offset}");
     assert_eq!(server.stop().await, Drained::Complete);
 }
 
