@@ -24,8 +24,8 @@ use tower::ServiceExt;
 
 use crate::support::{Api, Fate, Setup, everything, identity, now};
 
-struct Server {
-    api: Api,
+pub(crate) struct Server {
+    pub(crate) api: Api,
     token: String,
     address: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -33,7 +33,7 @@ struct Server {
 }
 
 impl Server {
-    async fn start(live: LiveSettings) -> Self {
+    pub(crate) async fn start(live: LiveSettings) -> Self {
         Self::start_for(live, everything()).await
     }
 
@@ -81,7 +81,7 @@ impl Server {
     }
 
     /// A client in these rooms.
-    async fn follow(&self, rooms: &[&str]) -> Client {
+    pub(crate) async fn follow(&self, rooms: &[&str]) -> Client {
         let mut client = self.connect("/ws/kelly/monitoring").await.unwrap();
         assert_eq!(client.message().await["type"], "welcome");
         client.send(json!({"type": "subscribe", "rooms": rooms})).await;
@@ -89,14 +89,14 @@ impl Server {
     }
 
     /// Stops as the binary does, and says how that went.
-    async fn stop(self) -> Drained {
+    pub(crate) async fn stop(self) -> Drained {
         self.api.live.stop();
         self.stop.send(()).unwrap();
         self.ended.await.unwrap()
     }
 }
 
-fn publish(hub: &Arc<Hub>, partition: u32, offset: u64, account: &str, conversation: &str) {
+pub(crate) fn publish(hub: &Arc<Hub>, partition: u32, offset: u64, account: &str, conversation: &str) {
     let row = json!({
         "event_type": "e", "title": format!("{partition}/{offset}"),
         "account_id": account, "conversation_id": conversation,
@@ -105,7 +105,7 @@ fn publish(hub: &Arc<Hub>, partition: u32, offset: u64, account: &str, conversat
     hub.publish([events_of(&payload, (partition, offset), 1_790_000_000_000, &Limits::default())]);
 }
 
-struct Client(WebSocketStream<TcpStream>);
+pub(crate) struct Client(pub(crate) WebSocketStream<TcpStream>);
 
 impl Client {
     async fn send(&mut self, message: Value) {
@@ -124,7 +124,7 @@ impl Client {
     }
 
     /// The next message of a type; others are passed over.
-    async fn message_of(&mut self, kind: &str) -> Value {
+    pub(crate) async fn message_of(&mut self, kind: &str) -> Value {
         loop {
             let message = self.message().await;
             if message["type"] == kind {

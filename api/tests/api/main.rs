@@ -18,4 +18,5 @@ mod record;
 mod rights;
 mod sign_in;
 mod socket;
+mod socket_memory;
 mod support;
