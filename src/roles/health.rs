@@ -356,6 +356,10 @@ pub mod tests {
             std::future::pending().await
         }
 
+        async fn ensure_kept_topic(&self, _: &str) -> Result<()> {
+            std::future::pending().await
+        }
+
         async fn partitions(&self, _: &str) -> Result<u32> {
             std::future::pending().await
         }

@@ -47,6 +47,19 @@ pub(crate) fn verify_topic(topic: &TopicSpec) -> Result<()> {
     Ok(())
 }
 
+/// A topic that holds one order has one partition.
+pub(crate) fn verify_single(topic: &str, partitions: u32) -> Result<()> {
+    if partitions == 1 {
+        return Ok(());
+    }
+    Err(LogError::TopicMismatch {
+        topic: topic.to_owned(),
+        found: format!("{partitions} partitions"),
+        wanted: "exactly one (its records are one order)".into(),
+        fix: "partitions cannot be taken away: delete the topic if nothing was decided in it yet, else restore it".into(),
+    })
+}
+
 pub(crate) fn verify_group(group: &str) -> Result<()> {
     if group.is_empty() || group.contains('\0') {
         return Err(LogError::Config {

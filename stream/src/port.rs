@@ -298,6 +298,10 @@ pub enum SetTo {
 pub trait Log: Send + Sync {
     /// Creates topics that are missing and verifies the others; an error says what differs and how to fix it.
     async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<()>;
+    /// Creates a topic of exactly one partition that keeps every record for ever, or verifies that it is one: what it holds
+    /// is one order of decisions, and who reads it begins at its beginning. Whatever could reorder, remove or lose a record of it
+    /// is refused; the error says what differs and how to fix it.
+    async fn ensure_kept_topic(&self, topic: &str) -> Result<()>;
     /// Number of partitions of a topic.
     async fn partitions(&self, topic: &str) -> Result<u32>;
     /// Appends and returns when every record is durable, in the order given. On

@@ -62,6 +62,10 @@ impl Log for Undeclared {
         self.0.ensure_topics(topics).await
     }
 
+    async fn ensure_kept_topic(&self, topic: &str) -> Result<()> {
+        self.0.ensure_kept_topic(topic).await
+    }
+
     async fn partitions(&self, topic: &str) -> Result<u32> {
         self.0.partitions(topic).await
     }

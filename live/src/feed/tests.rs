@@ -77,6 +77,10 @@ impl Log for Script {
         Err(LogError::Closed)
     }
 
+    async fn ensure_kept_topic(&self, _: &str) -> Result<()> {
+        Err(LogError::Closed)
+    }
+
     async fn partitions(&self, _: &str) -> Result<u32> {
         Err(LogError::Closed)
     }

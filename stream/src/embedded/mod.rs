@@ -45,8 +45,8 @@ use crate::bounds;
 use crate::error::LogError;
 use crate::partitioner::partition_of;
 use crate::port::{
-    Committed, Consumer, ConsumerSpec, Log, LogKind, NewRecord, Position, Reader, ReaderSpec, Result, SetTo,
-    TopicId, TopicPartition, TopicSpec, Watermarks,
+    Committed, Consumer, ConsumerSpec, Log, LogKind, NewRecord, Position, Reader, ReaderSpec, Result,
+    Retention, SetTo, TopicId, TopicPartition, TopicSpec, Watermarks,
 };
 use open_log::OpenLog;
 use queue::{Append, Job};
@@ -132,6 +132,18 @@ impl Log for EmbeddedLog {
         self.blocking(move |log| {
             let store = log.store()?;
             topics.iter().try_for_each(|topic| store.ensure_topic(topic))
+        })
+        .await
+    }
+
+    async fn ensure_kept_topic(&self, topic: &str) -> Result<()> {
+        let spec = TopicSpec { name: topic.to_owned(), partitions: 1, retention: Retention::default() };
+        self.blocking(move |log| {
+            let store = log.store()?;
+            if let Ok(topic) = store.topic(&spec.name) {
+                bounds::verify_single(&spec.name, topic.count())?;
+            }
+            store.ensure_topic(&spec)
         })
         .await
     }

@@ -1,5 +1,6 @@
 //! Topics, watermarks and positions. What is not `async` blocks and belongs on a blocking thread.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -177,7 +178,7 @@ impl Admin {
 
     pub(super) async fn create_missing(&self, topics: &[TopicSpec]) -> Result<()> {
         self.refuse_when_closed()?;
-        let settings: Vec<[(&str, String); 4]> = topics.iter().map(settings_of).collect();
+        let settings: Vec<[(&str, String); 5]> = topics.iter().map(settings_of).collect();
         let wanted: Vec<NewTopic<'_>> = topics
             .iter()
             .zip(&settings)
@@ -351,6 +352,38 @@ impl Admin {
         Ok(all.into_iter().zip(committed).map(|(end, ends)| end.saturating_sub(ends.high)).collect())
     }
 
+    /// Every setting of a topic, as the brokers have it. One whose settings may not be read is refused.
+    pub(super) async fn all_settings(&self, topic: &str) -> Result<BTreeMap<String, String>> {
+        let doing = || format!("read the settings of topic {topic}");
+        let options = AdminOptions::new().request_timeout(Some(self.config.request_timeout));
+        let answers = self
+            .client
+            .describe_configs(&[ResourceSpecifier::Topic(topic)], &options)
+            .await
+            .map_err(|error| failure(doing(), error))?;
+        let code = match answers.into_iter().next() {
+            Some(Ok(resource)) => {
+                let settings = resource.entries.into_iter();
+                return Ok(settings.filter_map(|entry| Some((entry.name, entry.value?))).collect());
+            }
+            Some(Err(code)) => code,
+            None => Code::UnknownTopicOrPartition,
+        };
+        Err(failure(doing(), KafkaError::AdminOp(code)))
+    }
+
+    /// How many brokers keep a topic's first partition.
+    pub(super) fn replicas(&self, topic: &str) -> Result<usize> {
+        let metadata = self
+            .client
+            .inner()
+            .fetch_metadata(Some(topic), self.config.request_timeout)
+            .map_err(|error| failure(format!("ask for the replicas of {topic}"), error))?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let partition = found.and_then(|found| found.partitions().first());
+        Ok(partition.map_or(0, |partition| partition.replicas().len()))
+    }
+
     pub(super) async fn verify_settings(&self, topics: &[TopicSpec]) -> Result<()> {
         let resources: Vec<ResourceSpecifier<'_>> =
             topics.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
@@ -427,12 +460,13 @@ fn verify_topic(topic: &TopicSpec, value: &dyn Fn(&str) -> String) -> Result<()>
     Ok(())
 }
 
-fn settings_of(topic: &TopicSpec) -> [(&'static str, String); 4] {
+fn settings_of(topic: &TopicSpec) -> [(&'static str, String); 5] {
     let time = topic.retention.time.map_or("-1".into(), |time| time.as_millis().to_string());
     let bytes = topic.retention.bytes.map_or("-1".into(), |bytes| bytes.to_string());
     [
         ("retention.ms", time),
         ("retention.bytes", bytes),
+        ("cleanup.policy", "delete".into()),
         ("message.timestamp.type", "LogAppendTime".into()),
         ("max.message.bytes", MAX_MESSAGE_BYTES.to_string()),
     ]

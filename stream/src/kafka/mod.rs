@@ -15,6 +15,7 @@ mod consumer;
 mod context;
 mod delivery;
 mod failure;
+mod kept;
 mod positions;
 mod producer;
 mod reader;
@@ -30,8 +31,8 @@ pub use config::{KafkaConfig, may_be_shown};
 use crate::bounds;
 use crate::error::LogError;
 use crate::port::{
-    Committed, Consumer, ConsumerSpec, Log, LogKind, NewRecord, Position, Reader, ReaderSpec, Result, SetTo,
-    TopicId, TopicPartition, TopicSpec, Watermarks,
+    Committed, Consumer, ConsumerSpec, Log, LogKind, NewRecord, Position, Reader, ReaderSpec, Result,
+    Retention, SetTo, TopicId, TopicPartition, TopicSpec, Watermarks,
 };
 
 /// The log on Apache Kafka.
@@ -105,6 +106,21 @@ impl Log for KafkaLog {
             self.blocking(move |admin| admin.await_known(&topic)).await?;
         }
         self.admin.verify_settings(topics).await
+    }
+
+    async fn ensure_kept_topic(&self, topic: &str) -> Result<()> {
+        let spec = TopicSpec { name: topic.to_owned(), partitions: 1, retention: Retention::default() };
+        bounds::verify_topic(&spec)?;
+        self.admin.create_missing(std::slice::from_ref(&spec)).await?;
+        self.blocking(move |admin| {
+            admin.await_known(&spec)?;
+            bounds::verify_single(&spec.name, admin.partitions(&spec.name)?)
+        })
+        .await?;
+        let settings = self.admin.all_settings(topic).await?;
+        let name = topic.to_owned();
+        let replicas = self.blocking(move |admin| admin.replicas(&name)).await?;
+        kept::verify(topic, &settings, replicas)
     }
 
     async fn partitions(&self, topic: &str) -> Result<u32> {

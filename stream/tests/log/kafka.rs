@@ -62,6 +62,28 @@ async fn a_topic_with_the_producers_clock_is_refused() {
     assert!(message.contains("CreateTime") && message.contains("kafka-configs.sh"), "{message}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_would_forget_decisions_is_refused() {
+    let stage = Stage::kafka();
+    let cases = [
+        ("retention.ms", "604800000"),
+        ("retention.bytes", "1073741824"),
+        ("cleanup.policy", "compact"),
+        ("message.timestamp.type", "CreateTime"),
+        ("unclean.leader.election.enable", "true"),
+    ];
+    for (setting, value) in cases {
+        let name = unique("foreign");
+        let good = [("retention.ms", "-1"), ("message.timestamp.type", "LogAppendTime")];
+        let new = NewTopic::new(&name, 1, TopicReplication::Fixed(1));
+        let new = good.iter().fold(new, |new, (name, value)| new.set(name, value)).set(setting, value);
+        admin().create_topics([&new], &AdminOptions::new()).await.unwrap();
+        let error = stage.log.ensure_kept_topic(&name).await.unwrap_err();
+        assert!(matches!(error, LogError::TopicMismatch { .. }), "{setting}: {error:?}");
+        assert!(error.to_string().contains(&format!("{setting}={value}")), "{error}");
+    }
+}
+
 /// A producer of transactions.
 struct Transactions(ThreadedProducer<DefaultProducerContext>);
 

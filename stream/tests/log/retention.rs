@@ -57,6 +57,28 @@ async fn retention_by_time_and_bytes_survives_a_restart() {
 }
 
 #[tokio::test]
+async fn a_kept_topic_keeps_everything() {
+    let directory = tempfile::tempdir().unwrap();
+    let now_ms = Arc::new(AtomicI64::new(1_700_000_000_000));
+    let clock = {
+        let now_ms = now_ms.clone();
+        Arc::new(move || now_ms.load(Ordering::SeqCst))
+    };
+    let log = EmbeddedLog::open(EmbeddedConfig { clock, ..config(directory.path()) }).unwrap();
+    // It was made as one that forgets.
+    let hour = Retention { time: Some(Duration::from_secs(3_600)), bytes: Some(1) };
+    log.ensure_topics(&[kelly_stream::TopicSpec { partitions: 1, ..spec(hour) }]).await.unwrap();
+    let topic = spec(hour).name;
+    log.ensure_kept_topic(&topic).await.unwrap();
+    for number in 0..10 {
+        log.append(vec![record(0, format!("{number}"))]).await.unwrap();
+        now_ms.fetch_add(1_000_000_000_000, Ordering::SeqCst);
+    }
+    log.enforce_retention().unwrap();
+    assert_eq!(log.watermarks(&place(0)).await.unwrap(), Watermarks { low: 0, high: 10 });
+}
+
+#[tokio::test]
 async fn retention_gives_the_disk_back() {
     let directory = tempfile::tempdir().unwrap();
     let log = EmbeddedLog::open(config(directory.path())).unwrap();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use kelly_harness::unique;
 use kelly_stream::bounds::MAX_RECORD_BYTES;
 use kelly_stream::partitioner::partition_of;
 use kelly_stream::{Commit, ConsumerSpec, LogError, NewRecord, Position, Start, Watermarks};
@@ -19,6 +20,7 @@ conformance! {
     a_gap_left_by_retention_is_reported
     watermarks_tell_the_ends
     a_topic_that_differs_is_refused
+    a_kept_topic_has_one_partition
     large_records_pass_and_too_large_ones_are_refused
     many_partitions_are_read
     concurrent_producers_keep_their_orders
@@ -186,6 +188,20 @@ async fn a_topic_that_differs_is_refused(stage: Stage) {
     for bad in [spec("no spaces", 1), spec("", 1), spec("none", 0)] {
         assert!(matches!(stage.log.ensure_topics(&[bad]).await, Err(LogError::Config { .. })));
     }
+}
+
+async fn a_kept_topic_has_one_partition(stage: Stage) {
+    let topic = unique("kept");
+    stage.log.ensure_kept_topic(&topic).await.unwrap();
+    stage.log.append(vec![record(&topic.as_str().into(), None, "x")]).await.unwrap();
+    let id = stage.log.topic_id(&topic).await.unwrap();
+    stage.log.ensure_kept_topic(&topic).await.unwrap();
+    assert_eq!(stage.log.topic_id(&topic).await.unwrap(), id);
+    assert_eq!(stage.log.ends(&topic).await.unwrap(), [Watermarks { low: 0, high: 1 }]);
+    let several = stage.topic(2).await;
+    let error = stage.log.ensure_kept_topic(&several).await.unwrap_err();
+    assert!(matches!(error, LogError::TopicMismatch { .. }), "{error:?}");
+    assert!(error.to_string().contains("2 partitions"), "{error}");
 }
 
 async fn large_records_pass_and_too_large_ones_are_refused(stage: Stage) {
