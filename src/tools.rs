@@ -118,6 +118,7 @@ fn configuration(loaded: &Loaded) -> Configuration {
         faults: Vec::new(),
         remarks,
         retention_days: config.monitoring.retention_days,
+        audit_retention_days: config.monitoring.audit_retention_days,
         metrics_retention_hours: config.monitoring.metrics_retention_hours,
         log_retention_ms: u64::try_from(config.topics.retention_time.as_millis()).unwrap_or(u64::MAX),
         listen: config.general.listen.to_string(),

@@ -28,6 +28,8 @@ pub(crate) const MIGRATIONS: &[SqlFile] = sql_files!("migrations":
     "0005_dead_letters",
     "0006_dead_letter_replays",
     "0007_activity_reads",
+    "0008_control_log",
+    "0009_alert_instances",
 );
 
 /// Re-created whenever their text changed; a later one may read an earlier one.
@@ -176,6 +178,7 @@ mod tests {
             cluster: Some("main"),
             metrics_retention_hours: 72,
             retention_days: 90,
+            audit_retention_days: 400,
         };
         let mut texts = Vec::new();
         for file in MIGRATIONS.iter().chain(VIEWS) {
@@ -190,8 +193,13 @@ mod tests {
     #[test]
     fn every_file_is_one_statement_with_known_placeholders() {
         for cluster in [None, Some("main")] {
-            let values =
-                Values { database: "kelly", cluster, metrics_retention_hours: 72, retention_days: 90 };
+            let values = Values {
+                database: "kelly",
+                cluster,
+                metrics_retention_hours: 72,
+                retention_days: 90,
+                audit_retention_days: 400,
+            };
             for file in MIGRATIONS.iter().chain(VIEWS) {
                 let text = file.rendered(&values).unwrap();
                 let code: Vec<&str> = text.lines().map(|line| line.split(" --").next().unwrap()).collect();
@@ -225,8 +233,13 @@ mod tests {
     /// Markers and the other tiers are left out by naming the tier, and by nothing else.
     #[test]
     fn every_view_names_the_tier_it_reads() {
-        let values =
-            Values { database: "kelly", cluster: None, metrics_retention_hours: 72, retention_days: 90 };
+        let values = Values {
+            database: "kelly",
+            cluster: None,
+            metrics_retention_hours: 72,
+            retention_days: 90,
+            audit_retention_days: 400,
+        };
         let mut readings = 0;
         for view in VIEWS {
             let text = view.rendered(&values).unwrap();

@@ -41,7 +41,11 @@ impl Table {
             Table::ActivityEvents => Proof::Rows { time: "created_at" },
             Table::DeadLetters => Proof::Rows { time: "log_time" },
             Table::MetricRollups => Proof::Marker,
-            Table::ActivityFirstSeen | Table::DeadLetterReplays | Table::ActivityReads => Proof::Idempotent,
+            Table::ActivityFirstSeen
+            | Table::DeadLetterReplays
+            | Table::ActivityReads
+            | Table::ControlLog
+            | Table::AlertInstances => Proof::Idempotent,
         }
     }
 }

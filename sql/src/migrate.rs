@@ -24,13 +24,20 @@ pub struct MigrationParams {
     pub metrics_retention_hours: u32,
     /// Days rollups, events and dead letters are kept (`MONITORING_DB_RETENTION_DAYS`).
     pub retention_days: u32,
+    /// Days decisions and alerts are kept (`KELLY_AUDIT_RETENTION_DAYS`).
+    pub audit_retention_days: u32,
     /// Cluster to create the tables on, as the servers' configuration names it; `None` for one node.
     pub cluster: Option<String>,
 }
 
 impl Default for MigrationParams {
     fn default() -> Self {
-        MigrationParams { metrics_retention_hours: 72, retention_days: 90, cluster: None }
+        MigrationParams {
+            metrics_retention_hours: 72,
+            retention_days: 90,
+            audit_retention_days: 400,
+            cluster: None,
+        }
     }
 }
 
@@ -197,9 +204,13 @@ impl Store {
     }
 
     fn values<'a>(&'a self, params: &'a MigrationParams) -> Result<Values<'a>> {
-        if params.metrics_retention_hours == 0 || params.retention_days == 0 {
+        if params.metrics_retention_hours == 0
+            || params.retention_days == 0
+            || params.audit_retention_days == 0
+        {
             return Err(StoreError::Configuration(
-                "MONITORING_METRICS_RETENTION_HOURS and MONITORING_DB_RETENTION_DAYS must be at least 1"
+                "MONITORING_METRICS_RETENTION_HOURS, MONITORING_DB_RETENTION_DAYS and KELLY_AUDIT_RETENTION_DAYS \
+                 must be at least 1"
                     .to_owned(),
             ));
         }
@@ -216,6 +227,7 @@ impl Store {
             cluster,
             metrics_retention_hours: params.metrics_retention_hours,
             retention_days: params.retention_days,
+            audit_retention_days: params.audit_retention_days,
         })
     }
 

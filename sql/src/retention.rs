@@ -286,6 +286,7 @@ fn interval(table: Table, values: &Values<'_>) -> String {
     match table.expiry().bound {
         ExpiryBound::MetricsHours => format!("toIntervalHour({})", values.metrics_retention_hours),
         ExpiryBound::Days => format!("toIntervalDay({})", values.retention_days),
+        ExpiryBound::AuditDays => format!("toIntervalDay({})", values.audit_retention_days),
     }
 }
 

@@ -26,6 +26,10 @@ pub enum Table {
     DeadLetterReplays,
     /// Which events users have read.
     ActivityReads,
+    /// What the control log decided.
+    ControlLog,
+    /// Alerts as each decision left them.
+    AlertInstances,
 }
 
 /// What a row of `metric_rollups` is: the first part of its key, which every question names.
@@ -91,11 +95,13 @@ pub enum ExpiryBound {
     MetricsHours,
     /// `MONITORING_DB_RETENTION_DAYS`.
     Days,
+    /// `KELLY_AUDIT_RETENTION_DAYS`.
+    AuditDays,
 }
 
 impl Table {
     /// Every table, in the order of the migrations that create them.
-    pub const ALL: [Table; 7] = [
+    pub const ALL: [Table; 9] = [
         Table::SystemMetrics,
         Table::MetricRollups,
         Table::ActivityEvents,
@@ -103,6 +109,8 @@ impl Table {
         Table::DeadLetters,
         Table::DeadLetterReplays,
         Table::ActivityReads,
+        Table::ControlLog,
+        Table::AlertInstances,
     ];
 
     /// The table that has every row of a stream as it came.
@@ -123,6 +131,8 @@ impl Table {
             Table::DeadLetters => "dead_letters",
             Table::DeadLetterReplays => "dead_letter_replays",
             Table::ActivityReads => "activity_reads",
+            Table::ControlLog => "control_log",
+            Table::AlertInstances => "alert_instances",
         }
     }
 
@@ -140,6 +150,7 @@ impl Table {
             Table::DeadLetters | Table::DeadLetterReplays => ("toDateTime(log_time)", ExpiryBound::Days),
             Table::MetricRollups => ("t", ExpiryBound::Days),
             Table::ActivityReads => ("ages_from", ExpiryBound::Days),
+            Table::ControlLog | Table::AlertInstances => ("toDateTime(log_time)", ExpiryBound::AuditDays),
         };
         Expiry { from, bound }
     }
@@ -181,7 +192,7 @@ pub fn histogram_entries() -> Arc<Field> {
     Arc::new(field("entries", DataType::Struct(fields)))
 }
 
-static SCHEMAS: LazyLock<[SchemaRef; 7]> =
+static SCHEMAS: LazyLock<[SchemaRef; 9]> =
     LazyLock::new(|| Table::ALL.map(|table| Arc::new(Schema::new(columns(table)))));
 
 fn field(name: &str, data_type: DataType) -> Field {
@@ -271,6 +282,55 @@ fn columns(table: Table) -> Vec<Field> {
             field("arrived", DataType::Utf8),
             field("marked_at", milliseconds()),
             field("ages_from", seconds()),
+        ],
+        Table::ControlLog => vec![
+            field("log_life", low_cardinality()),
+            field("log_offset", DataType::UInt64),
+            field("log_time", milliseconds()),
+            field("command_id", DataType::FixedSizeBinary(16)),
+            field("actor_kind", low_cardinality()),
+            field("actor_id", DataType::Utf8),
+            field("actor_role", low_cardinality()),
+            field("op", low_cardinality()),
+            field("alert_id", DataType::FixedSizeBinary(16)),
+            field("verdict", low_cardinality()),
+            field("reason", low_cardinality()),
+            field("detail", DataType::Utf8),
+            field("changes", DataType::Utf8),
+            field("payload", DataType::Utf8),
+            field("payload_hash", DataType::Binary),
+            field("chain", DataType::Binary),
+        ],
+        Table::AlertInstances => vec![
+            field("log_life", low_cardinality()),
+            field("log_offset", DataType::UInt64),
+            field("log_time", milliseconds()),
+            field("alert_id", DataType::FixedSizeBinary(16)),
+            field("steps", DataType::Utf8),
+            field("status", low_cardinality()),
+            field("severity", low_cardinality()),
+            field("worst_severity", low_cardinality()),
+            field("rule", low_cardinality()),
+            field("rule_version", DataType::UInt32),
+            field("account_id", low_cardinality()),
+            field("conversation_id", DataType::Utf8),
+            field("metric_name", low_cardinality()),
+            field("raised_at", milliseconds()),
+            field("value", DataType::Float64),
+            field("threshold", DataType::Float64),
+            field("explanation", DataType::Utf8),
+            field("labels", DataType::Utf8),
+            field("acknowledged_by", DataType::Utf8),
+            field("acknowledged_at", milliseconds()),
+            field("owner", DataType::Utf8),
+            field("level", DataType::UInt8),
+            field("resolved_by", DataType::Utf8),
+            field("resolved_at", milliseconds()),
+            field("resolved_reason", low_cardinality()),
+            field("resolved_value", DataType::Float64),
+            field("resolved_note", DataType::Utf8),
+            field("incident", DataType::UInt64),
+            field("version", DataType::UInt64),
         ],
     }
 }

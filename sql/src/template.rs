@@ -5,7 +5,7 @@
 //! for the words behind the name. Then it is rendered for a database: `${database}`, `${on_cluster}`, `${engine FAMILY}` (kept in
 //! shards), `${engine_on_every_node FAMILY}`, `${table NAME}` (a table to read from, over all shards), `${bucket_value}`,
 //! `${deduplication}`, `${durability}`, `${expiry}`, `${few_files}`, `${no_statistics}`, `${metrics_retention_hours}`,
-//! `${retention_days}`.
+//! `${retention_days}`, `${audit_retention_days}`.
 
 use kelly_schemas::histogram::{GAMMA, LN_GAMMA, OFFSET};
 
@@ -34,8 +34,10 @@ pub(crate) struct Values<'a> {
     pub(crate) cluster: Option<&'a str>,
     /// Hours raw metrics are kept.
     pub(crate) metrics_retention_hours: u32,
-    /// Days everything else is kept.
+    /// Days everything else is kept, but for decisions.
     pub(crate) retention_days: u32,
+    /// Days decisions are kept.
+    pub(crate) audit_retention_days: u32,
 }
 
 /// Includes within includes; more of them are a fragment that includes itself.
@@ -133,6 +135,7 @@ fn value(placeholder: &str, values: &Values<'_>) -> Option<String> {
         }
         ("metrics_retention_hours", _) => values.metrics_retention_hours.to_string(),
         ("retention_days", _) => values.retention_days.to_string(),
+        ("audit_retention_days", _) => values.audit_retention_days.to_string(),
         _ => return None,
     };
     Some(text)
@@ -147,7 +150,13 @@ mod tests {
     use crate::embedded::VIEWS;
 
     fn values(cluster: Option<&str>) -> Values<'_> {
-        Values { database: "kelly", cluster, metrics_retention_hours: 72, retention_days: 90 }
+        Values {
+            database: "kelly",
+            cluster,
+            metrics_retention_hours: 72,
+            retention_days: 90,
+            audit_retention_days: 400,
+        }
     }
 
     #[test]

@@ -157,6 +157,10 @@ settings! {
         retention_days: u32 = setting("monitoring.retention_days", "MONITORING_DB_RETENTION_DAYS")
             .within(count(1, 3_650))
             .default("90"),
+        /// days decisions are kept: every record of the control log with its verdict, and alerts
+        audit_retention_days: u32 = setting("monitoring.audit_retention_days", "KELLY_AUDIT_RETENTION_DAYS")
+            .within(count(1, 36_500))
+            .default("400"),
         /// hours raw metrics are kept
         metrics_retention_hours: u32 =
             setting("monitoring.metrics_retention_hours", "MONITORING_METRICS_RETENTION_HOURS")

@@ -161,6 +161,7 @@ pub async fn migrate(config: &Config, store: &Store) -> anyhow::Result<Migration
     let tables = MigrationParams {
         metrics_retention_hours: config.monitoring.metrics_retention_hours,
         retention_days: config.monitoring.retention_days,
+        audit_retention_days: config.monitoring.audit_retention_days,
         cluster: config.store_access.cluster.as_ref().map(|cluster| cluster.0.clone()),
     };
     store

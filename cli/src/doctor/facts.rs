@@ -48,6 +48,8 @@ pub struct Configuration {
     pub remarks: Vec<String>,
     /// Days rollups are kept.
     pub retention_days: u32,
+    /// Days decisions and alerts are kept.
+    pub audit_retention_days: u32,
     /// Hours raw metrics are kept.
     pub metrics_retention_hours: u32,
     /// How long a topic should keep records, ms.

@@ -148,6 +148,7 @@ pub(super) mod tests {
             version: "0.1.0",
             configuration: Configuration {
                 retention_days: 90,
+                audit_retention_days: 400,
                 metrics_retention_hours: 72,
                 log_retention_ms: 7 * 86_400_000,
                 listen: "127.0.0.1:8000".into(),

@@ -22,8 +22,12 @@ const MESSAGES: u64 = 20;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_jumps_loses_and_doubles_nothing() {
     let database = TestDatabase::create_empty();
-    let params =
-        MigrationParams { metrics_retention_hours: 24 * 3_650, retention_days: 3_650, cluster: None };
+    let params = MigrationParams {
+        metrics_retention_hours: 24 * 3_650,
+        retention_days: 3_650,
+        audit_retention_days: 3_650,
+        cluster: None,
+    };
     database.store().migrate(&params).await.unwrap();
     let now = chrono::Utc::now().timestamp_millis();
     for (number, jumps) in [

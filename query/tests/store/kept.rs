@@ -20,6 +20,7 @@ async fn raised() -> Fixture {
     let params = |metrics_retention_hours, retention_days| MigrationParams {
         metrics_retention_hours,
         retention_days,
+        audit_retention_days: retention_days,
         cluster: None,
     };
     database.store().migrate(&params(1, 8)).await.unwrap();

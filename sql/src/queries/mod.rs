@@ -3,6 +3,7 @@
 
 mod accounts;
 mod activity;
+mod control;
 mod csv_floats;
 mod dead_letters;
 mod diagnosis;
@@ -22,6 +23,7 @@ mod view;
 
 pub use accounts::AccountFilter;
 pub use activity::{ActivityFilter, ActivityKey, ActivityRow};
+pub use control::{AlertRow, DecisionRow};
 pub use dead_letters::{DeadLetter, LetterFilter, LetterPlace, LetterReason, ReplayMark, ReplayState};
 pub use diagnosis::{BackgroundState, DiskState, StoreRight, TableState};
 pub use export::{ActivityExport, Export, ExportBytes, ExportFormat, MAX_EXPORT_ROWS, SamplesExport};

@@ -146,7 +146,12 @@ async fn a_migration_cut_off_at_every_statement_is_finished() {
 #[tokio::test]
 async fn a_change_of_retention_cut_off_at_every_statement_is_finished() {
     let database = TestDatabase::create().await;
-    let params = MigrationParams { metrics_retention_hours: 48, retention_days: 30, cluster: None };
+    let params = MigrationParams {
+        metrics_retention_hours: 48,
+        retention_days: 30,
+        audit_retention_days: 30,
+        cluster: None,
+    };
     let runs = migrate_in_pieces(&database, &params, async || {}).await;
     assert!(runs > Table::ALL.len() * 2, "cut off only {runs} times");
     for table in Table::ALL {

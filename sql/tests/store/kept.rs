@@ -14,7 +14,12 @@ fn now_ms() -> i64 {
 }
 
 fn params(metrics_retention_hours: u32, retention_days: u32) -> MigrationParams {
-    MigrationParams { metrics_retention_hours, retention_days, cluster: None }
+    MigrationParams {
+        metrics_retention_hours,
+        retention_days,
+        audit_retention_days: retention_days,
+        cluster: None,
+    }
 }
 
 async fn migrated(database: &TestDatabase, hours: u32, days: u32) -> Retentions {

@@ -132,7 +132,12 @@ async fn retention_follows_the_configuration() {
     assert_eq!(database.query("SELECT count() FROM system_metrics").await, "0");
     assert_ne!(database.query("SELECT count() FROM metric_rollups").await, "0");
 
-    let all = MigrationParams { metrics_retention_hours: 48, retention_days: 30, cluster: None };
+    let all = MigrationParams {
+        metrics_retention_hours: 48,
+        retention_days: 30,
+        audit_retention_days: 30,
+        cluster: None,
+    };
     assert_eq!(database.store().migrate(&all).await.unwrap().retention.len(), Table::ALL.len());
     let ttl = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND engine_full LIKE '%toIntervalDay(30)%'";
     assert_eq!(database.query(ttl).await, (Table::ALL.len() - 1).to_string());

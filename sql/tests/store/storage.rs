@@ -69,14 +69,19 @@ fn now_ms() -> i64 {
 }
 
 #[tokio::test]
-async fn raw_metrics_expire_first_and_rollups_when_their_days_are_over() {
+async fn raw_metrics_expire_first_then_rollups_then_decisions() {
     const HOUR_MS: i64 = 3_600_000;
     let database = TestDatabase::create_empty();
     let store = database.store();
-    let retention = MigrationParams { metrics_retention_hours: 72, retention_days: 90, cluster: None };
+    let retention = MigrationParams {
+        metrics_retention_hours: 72,
+        retention_days: 90,
+        audit_retention_days: 400,
+        cluster: None,
+    };
     store.migrate(&retention).await.unwrap();
-    // An hour, thirty days and a hundred days ago; each far enough from the others to be in partitions of its own.
-    let ages_ms = [HOUR_MS, 30 * DAY_MS, 100 * DAY_MS];
+    // An hour, thirty, a hundred and five hundred days ago; each far enough from the others to be in partitions of its own.
+    let ages_ms = [HOUR_MS, 30 * DAY_MS, 100 * DAY_MS, 500 * DAY_MS];
     for table in Table::ALL {
         for age_ms in ages_ms {
             let rows = batch(table, 10, now_ms() - age_ms, 1_000);
@@ -86,11 +91,15 @@ async fn raw_metrics_expire_first_and_rollups_when_their_days_are_over() {
     for table in Table::ALL {
         // How many of each age are left, the one of an hour aside.
         let ages = format!(
-            "SELECT countIf(days > 90), countIf(days BETWEEN 20 AND 40) FROM (SELECT dateDiff('day', {}, now()) AS days FROM {})",
+            "SELECT countIf(days > 400), countIf(days BETWEEN 91 AND 400), countIf(days BETWEEN 20 AND 40) FROM (SELECT dateDiff('day', {}, now()) AS days FROM {})",
             table.expiry().from,
             table.name()
         );
-        let expected = if table == Table::SystemMetrics { "0\t0" } else { "0\t10" };
+        let expected = match table {
+            Table::SystemMetrics => "0\t0\t0",
+            Table::ControlLog | Table::AlertInstances => "0\t10\t10",
+            _ => "0\t0\t10",
+        };
         let deadline = Instant::now() + Duration::from_secs(120);
         // Nobody asks the engine to: it looks for what has expired after an insert, of which there is one a second.
         for insert in 0.. {

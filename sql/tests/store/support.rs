@@ -17,7 +17,12 @@ pub const BASE_MS: i64 = 1_714_979_289_000;
 
 /// Retention under which rows of 2024 stay, and which does not carry a `DateTime` past its end in 2106.
 pub fn long_retention() -> MigrationParams {
-    MigrationParams { metrics_retention_hours: 50 * 365 * 24, retention_days: 50 * 365, cluster: None }
+    MigrationParams {
+        metrics_retention_hours: 50 * 365 * 24,
+        retention_days: 50 * 365,
+        audit_retention_days: 50 * 365,
+        cluster: None,
+    }
 }
 
 /// `rows` rows, the first at `start_ms` and each `step_ms` after the one before.

@@ -149,6 +149,9 @@ fn tables(answers: &Answers, facts: &Facts) -> Vec<Finding> {
         let kept = interval(&table.engine);
         let wanted = match name.as_str() {
             "system_metrics" => (u64::from(hours), "hours"),
+            "control_log" | "alert_instances" => {
+                (u64::from(facts.configuration.audit_retention_days), "days")
+            }
             _ => (u64::from(days), "days"),
         };
         if let Some(kept) = kept.filter(|kept| *kept != wanted) {
