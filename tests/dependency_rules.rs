@@ -12,6 +12,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kelly-auth", &[]),
     ("kelly-stream", &["kelly-schemas", "kelly-directory"]),
     ("kelly-live", &["kelly-schemas", "kelly-auth", "kelly-stream"]),
+    // Of the store only the projector, which writes down what was decided.
+    ("kelly-control", &["kelly-schemas", "kelly-stream", "kelly-sql"]),
     ("kelly-sql", &["kelly-schemas", "kelly-directory"]),
     ("kelly-ingest", &["kelly-schemas", "kelly-auth", "kelly-stream", "kelly-sql"]),
     ("kelly-query", &["kelly-schemas", "kelly-auth", "kelly-sql"]),
