@@ -4,9 +4,8 @@
 
 use std::num::NonZeroU32;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use kelly_auth::{Identity, NotPermitted, Permission};
 
@@ -17,22 +16,26 @@ use crate::rates::{Budget, Charged, Use, pay, payer, whose};
 use crate::state::HandlerState;
 
 /// The layer; it stands behind routing and before everything a route does.
-pub(crate) async fn authorise(State(shared): State<HandlerState>, request: Request, next: Next) -> Response {
+pub(crate) async fn authorise(
+    shared: &HandlerState,
+    request: Request,
+    next: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
     // What is refused costs too: who asks for what they may not do pays for asking.
     let mut charged = None;
-    if let Some((budget, whose)) = payer_of(&shared, &request) {
+    if let Some((budget, whose)) = payer_of(shared, &request) {
         let wanted = Use { budget, whose: &whose, amount: NonZeroU32::MIN };
         let taken = pay(&*shared.app.counts, wanted).await;
         if let Err(problem) = taken.check() {
-            return noted(&shared, problem.into_response(), Some(taken));
+            return noted(shared, problem.into_response(), Some(taken));
         }
         charged = Some(taken);
     }
     let response = match refusal(&shared.routes, &request) {
-        None => next.run(request).await,
+        None => next(request).await,
         Some(refusal) => refusal,
     };
-    noted(&shared, response, charged)
+    noted(shared, response, charged)
 }
 
 /// Whose budget a request is taken from, and which, where its route has one.
@@ -108,7 +111,7 @@ mod tests {
     use axum::Router;
     use axum::body::Body;
     use axum::http::Method;
-    use axum::middleware::from_fn;
+    use axum::middleware::{Next, from_fn};
     use axum::routing::get;
     use tower::ServiceExt;
 

@@ -14,7 +14,6 @@ use axum::http::header::{
     SET_COOKIE, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue};
-use axum::middleware::Next;
 use axum::response::Response;
 use http_body::{Frame, SizeHint};
 
@@ -32,9 +31,9 @@ const PIECE_BYTES: usize = 64 << 10;
 pub(crate) struct AsItIs;
 
 /// The layer.
-pub(crate) async fn compress_answers(request: Request, next: Next) -> Response {
+pub(crate) async fn compress_answers(request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     let coding = accepted(request.headers());
-    let mut response = next.run(request).await;
+    let mut response = next(request).await;
     if !is_worth_it(&response) {
         return response;
     }

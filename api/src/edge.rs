@@ -4,9 +4,8 @@
 use std::any::Any;
 use std::time::{Instant, SystemTime};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use tracing::field::Empty;
@@ -43,12 +42,12 @@ const KEPT_ON_ERRORS: [HeaderName; 3] = [header::ALLOW, POLICY_HEADER, STATE_HEA
 struct Matched(MatchedPath);
 
 /// Notes the matched route on the response; goes around the routes themselves.
-pub(crate) async fn note_route(request: Request, next: Next) -> Response {
+pub(crate) async fn note_route(request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     let matched = request.extensions().get::<MatchedPath>().cloned();
     if let Some(path) = &matched {
         Span::current().record("route", path.as_str());
     }
-    let mut response = next.run(request).await;
+    let mut response = next(request).await;
     if let Some(path) = matched {
         response.extensions_mut().insert(Matched(path));
     }
@@ -60,7 +59,11 @@ pub(crate) async fn note_route(request: Request, next: Next) -> Response {
 pub(crate) struct OwnBody;
 
 /// The outermost layer itself.
-pub(crate) async fn edge(State(shared): State<HandlerState>, request: Request, next: Next) -> Response {
+pub(crate) async fn edge(
+    shared: &HandlerState,
+    request: Request,
+    next: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
     let (started, began) = (Instant::now(), SystemTime::now());
     let trace = TraceContext::of(request.headers());
     let trace_id = trace.trace_id;
@@ -68,7 +71,7 @@ pub(crate) async fn edge(State(shared): State<HandlerState>, request: Request, n
 
     // Whatever is logged while the request is worked on names it.
     let span = tracing::info_span!("request", %trace_id, method = method_name(&method), route = Empty);
-    let mut response = next.run(request).instrument(span).await;
+    let mut response = next(request).instrument(span).await;
     let matched = response.extensions_mut().remove::<Matched>();
     let route = matched.as_ref().map_or(UNMATCHED_ROUTE, |Matched(path)| path.as_str());
     let mut code = None;

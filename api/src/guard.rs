@@ -6,11 +6,10 @@
 use std::net::IpAddr;
 
 use axum::extract::connect_info::ConnectInfo;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{HOST, ORIGIN, STRICT_TRANSPORT_SECURITY};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri, Version};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::caller::ForwardedAddress;
@@ -28,7 +27,11 @@ const STRICT_TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=31536000
 pub(crate) struct IsEncrypted(pub(crate) bool);
 
 /// Refuses requests that a foreign page may have made, and notes who asks and how.
-pub(crate) async fn guard(State(shared): State<HandlerState>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn guard(
+    shared: &HandlerState,
+    mut request: Request,
+    next: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
     let door = &shared.app.settings.door;
     let peer = request.extensions().get::<ConnectInfo<ConnectionInfo>>();
     let peer = peer.map(|ConnectInfo(connection)| connection.peer.ip());
@@ -42,7 +45,7 @@ pub(crate) async fn guard(State(shared): State<HandlerState>, mut request: Reque
         request.extensions_mut().insert(ForwardedAddress(address));
     }
     request.extensions_mut().insert(IsEncrypted(is_encrypted));
-    let mut response = next.run(request).await;
+    let mut response = next(request).await;
     // A browser would apply it to every port of localhost.
     if is_encrypted && !is_loopback(host.host()) {
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT);

@@ -5,10 +5,9 @@ pub(crate) mod credentials;
 
 use std::num::NonZeroU32;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, ORIGIN};
 use axum::http::{HeaderMap, Method};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use kelly_auth::Identity;
 
@@ -24,21 +23,21 @@ pub(crate) const REQUEST_HEADER: &str = "kelly-request";
 
 /// The layer.
 pub(crate) async fn sign_in(
-    State(shared): State<HandlerState>,
+    shared: &HandlerState,
     mut request: Request,
-    next: Next,
+    next: impl AsyncFnOnce(Request) -> Response,
 ) -> Response {
     // Open routes have no parameters, so their templates are their paths: probes, the exchange, and the files with which a
     // browser signs in. No data is among it.
     if shared.routes.is_open(request.uri().path(), request.method()) {
-        return next.run(request).await;
+        return next(request).await;
     }
-    match identify(&shared, request.method(), request.headers()).await {
+    match identify(shared, request.method(), request.headers()).await {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            next(request).await
         }
-        Err(problem) => limited(&shared, &Caller::of(request.extensions()), problem).await.into_response(),
+        Err(problem) => limited(shared, &Caller::of(request.extensions()), problem).await.into_response(),
     }
 }
 
