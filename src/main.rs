@@ -34,6 +34,9 @@ use tokio_util::sync::CancellationToken;
 use cli::{Cli, Command, ConfigWhat, ShowConfig};
 use roles::Process;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Wrong usage or configuration, as clap's own.
 const EXIT_USAGE: u8 = 2;
 /// Some of the input was refused.

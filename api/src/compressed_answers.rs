@@ -31,7 +31,10 @@ const PIECE_BYTES: usize = 64 << 10;
 pub(crate) struct AsItIs;
 
 /// The layer.
-pub(crate) async fn compress_answers(request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
+pub(crate) async fn compress_answers(
+    request: Request,
+    next: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
     let coding = accepted(request.headers());
     let mut response = next(request).await;
     if !is_worth_it(&response) {
