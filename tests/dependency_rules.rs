@@ -56,6 +56,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "kelly-schemas",
             "kelly-auth",
             "kelly-directory",
+            "kelly-control",
             "kelly-live",
             "kelly-stream",
             "kelly-sql",

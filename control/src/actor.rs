@@ -18,6 +18,20 @@ pub enum ActorKind {
     System,
 }
 
+impl ActorKind {
+    /// A word for it that does not change.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Rule => "rule",
+            Self::Evaluator => "evaluator",
+            Self::Worker => "worker",
+            Self::System => "system",
+        }
+    }
+}
+
 /// Who wrote a command. The API fills it in from the token; a caller cannot choose it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -19,6 +19,18 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// A word for it that does not change.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 /// Where an alert is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,6 +41,18 @@ pub enum Status {
     Acknowledged,
     /// Over.
     Resolved,
+}
+
+impl Status {
+    /// A word for it that does not change.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Acknowledged => "acknowledged",
+            Self::Resolved => "resolved",
+        }
+    }
 }
 
 /// Why data resolved it.
@@ -47,6 +71,21 @@ pub enum DataReason {
     RuleRemoved,
     /// The rule's schedule ended.
     ScheduleEnded,
+}
+
+impl DataReason {
+    /// A word for it that does not change.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Recovered => "recovered",
+            Self::NoData => "no_data",
+            Self::Vanished => "vanished",
+            Self::RuleChanged => "rule_changed",
+            Self::RuleRemoved => "rule_removed",
+            Self::ScheduleEnded => "schedule_ended",
+        }
+    }
 }
 
 /// How it was resolved.
@@ -72,6 +111,18 @@ pub enum Feedback {
     NotActionable,
     /// It did not say enough.
     PoorDetails,
+}
+
+impl Feedback {
+    /// A word for it that does not change.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::FalsePositive => "false_positive",
+            Self::NotActionable => "not_actionable",
+            Self::PoorDetails => "poor_details",
+        }
+    }
 }
 
 /// A person's words about an alert.

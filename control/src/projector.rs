@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::actor::{Actor, ActorKind, By};
-use crate::alert::{Alert, DataReason, Severity, Status};
+use crate::alert::{Alert, DataReason};
 use crate::change::Change;
 use crate::decision::Decision;
 use crate::replica::{ReplicaError, Source};
@@ -221,7 +221,7 @@ fn decision_row(decision: &Decision, payload: &[u8]) -> DecisionRow {
         offset: decision.at.offset,
         log_time_ms: decision.at.log_time_ms,
         command_id: decision.entry.id().unwrap_or_default().into_bytes(),
-        actor_kind: actor.map_or("", |actor| kind(actor.kind)).to_owned(),
+        actor_kind: actor.map_or("", |actor| actor.kind.code()).to_owned(),
         actor_id: actor.map(|actor| actor.id.clone()).unwrap_or_default(),
         actor_role: actor.and_then(|actor| actor.role.clone()).unwrap_or_default(),
         op: command.map_or("", |command| command.op.name()).to_owned(),
@@ -249,9 +249,9 @@ fn alert_row(decision: &Decision, alert: &Alert) -> AlertRow {
         log_time_ms: decision.at.log_time_ms,
         alert_id: alert.id.into_bytes(),
         steps: steps.collect::<Vec<_>>().join(","),
-        status: status(alert.status).to_owned(),
-        severity: severity(alert.severity).to_owned(),
-        worst_severity: severity(alert.worst).to_owned(),
+        status: alert.status.code().to_owned(),
+        severity: alert.severity.code().to_owned(),
+        worst_severity: alert.worst.code().to_owned(),
         rule: alert.rule.clone(),
         rule_version: alert.rule_version,
         account_id: text(&alert.account_id),
@@ -270,7 +270,7 @@ fn alert_row(decision: &Decision, alert: &Alert) -> AlertRow {
         resolved_ms: resolution.map(|resolution| resolution.by.at_ms),
         resolved_reason: resolution
             .and_then(|resolution| resolution.reason)
-            .map_or("", data_reason)
+            .map_or("", DataReason::code)
             .to_owned(),
         resolved_value: resolution.and_then(|resolution| resolution.value),
         resolved_note: resolution.and_then(|resolution| resolution.note.clone()).unwrap_or_default(),
@@ -283,7 +283,7 @@ fn alert_row(decision: &Decision, alert: &Alert) -> AlertRow {
 fn name(actor: &Actor) -> String {
     match actor.kind {
         ActorKind::Person => actor.id.clone(),
-        other => format!("{}:{}", kind(other), actor.id),
+        other => format!("{}:{}", other.code(), actor.id),
     }
 }
 
@@ -303,41 +303,4 @@ fn detail(verdict: &Verdict) -> String {
 fn json(value: &impl serde::Serialize) -> String {
     // Of these types writing to memory does not fail.
     serde_json::to_string(value).unwrap_or_default()
-}
-
-fn kind(kind: ActorKind) -> &'static str {
-    match kind {
-        ActorKind::Person => "person",
-        ActorKind::Rule => "rule",
-        ActorKind::Evaluator => "evaluator",
-        ActorKind::Worker => "worker",
-        ActorKind::System => "system",
-    }
-}
-
-fn status(status: Status) -> &'static str {
-    match status {
-        Status::Active => "active",
-        Status::Acknowledged => "acknowledged",
-        Status::Resolved => "resolved",
-    }
-}
-
-fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Info => "info",
-        Severity::Warning => "warning",
-        Severity::Critical => "critical",
-    }
-}
-
-fn data_reason(reason: DataReason) -> &'static str {
-    match reason {
-        DataReason::Recovered => "recovered",
-        DataReason::NoData => "no_data",
-        DataReason::Vanished => "vanished",
-        DataReason::RuleChanged => "rule_changed",
-        DataReason::RuleRemoved => "rule_removed",
-        DataReason::ScheduleEnded => "schedule_ended",
-    }
 }

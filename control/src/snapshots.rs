@@ -1,7 +1,8 @@
 //! Where snapshots are kept.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use crate::snapshot::Snapshot;
@@ -32,7 +33,8 @@ pub trait Snapshots: Send + Sync {
     fn describe(&self) -> String;
 }
 
-/// Snapshots in a directory of their own.
+/// Snapshots in a directory of their own. Several processes that follow the same log may share it: what two write of one
+/// offset is equal.
 #[derive(Debug)]
 pub struct FileSnapshots {
     directory: PathBuf,
@@ -72,8 +74,8 @@ impl Snapshots for FileSnapshots {
     }
 
     fn write(&self, next_offset: u64, bytes: &[u8]) -> io::Result<()> {
-        fs::create_dir_all(&self.directory)?;
-        let unfinished = self.directory.join("unfinished");
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        let unfinished = self.directory.join(format!("unfinished-{}", std::process::id()));
         let mut file = File::create(&unfinished)?;
         file.write_all(bytes)?;
         file.sync_all()?;
@@ -81,7 +83,10 @@ impl Snapshots for FileSnapshots {
         File::open(&self.directory)?.sync_all()?;
         let offsets = self.list()?;
         for offset in &offsets[..offsets.len().saturating_sub(KEPT)] {
-            fs::remove_file(self.path(*offset))?;
+            match fs::remove_file(self.path(*offset)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
         Ok(())
     }

@@ -117,6 +117,9 @@ pub enum Refusal {
 }
 
 impl Verdict {
+    /// Every [`Verdict::code`].
+    pub const CODES: [&str; 6] = ["applied", "unchanged", "conflict", "refused", "cancelled", "duplicate"];
+
     /// Whether it was done.
     #[must_use]
     pub fn is_applied(&self) -> bool {
@@ -134,6 +137,11 @@ impl Verdict {
             Self::Cancelled { .. } => "cancelled",
             Self::Duplicate { .. } => "duplicate",
         }
+    }
+
+    /// Its place in [`Verdict::CODES`].
+    pub(crate) fn place(&self) -> usize {
+        Self::CODES.iter().position(|code| *code == self.code()).unwrap_or_default()
     }
 
     /// A word for the reason, where there is one.

@@ -80,6 +80,12 @@ const OUTCOME: Label = Label {
     most: 3,
     values: "`sent`; `dropped` because 2,048 waited already; `failed` when the collector did not take them",
 };
+const VERDICT: Label = Label {
+    name: "verdict",
+    most: 6,
+    values: "`applied`, `unchanged`, `conflict`, `refused`, `cancelled`, `duplicate`",
+};
+const SEVERITY: Label = Label { name: "severity", most: 3, values: "`info`, `warning`, `critical`" };
 const VERSION: Label = Label { name: "version", most: 1, values: "the version that runs" };
 
 macro_rules! catalogue {
@@ -133,6 +139,9 @@ catalogue! {
         [] "Updates of figures that a slow connection was not sent because a newer one was there first.";
     LIVE_RESETS = Counter "kelly_live_resets" [] "Rooms that could not go on where their client was, and began anew.";
     LIVE_FEED_LAG = Gauge "kelly_live_feed_lag_records" [] "Events on the log that live push has not read yet.";
+    CONTROL_RECORDS = Counter "kelly_control_records" [VERDICT] "Records of the control log that were applied here, by what they came to.";
+    CONTROL_NEXT_OFFSET = Gauge "kelly_control_next_offset" [] "The offset of the control log up to which everything is applied here.";
+    ALERTS_OPEN = Gauge "kelly_alerts_open" [SEVERITY] "Alerts that are not resolved.";
     TRACE_SPANS = Counter "kelly_trace_spans" [OUTCOME] "Spans of requests that were to be exported, and what became of them.";
 }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::http::{self, Backends};
 use super::monitor::{self, Machine, Sources};
 use super::parts::{self, Part, Parts};
-use super::{Process, directory, live, needs_shared, open, retention, status, traces};
+use super::{Process, control, directory, live, needs_shared, open, retention, status, traces};
 use crate::access::{self, SecretPlace};
 use crate::config::StoreTarget;
 
@@ -29,6 +29,7 @@ async fn start_ingest(process: &Process, parts: &Parts) -> anyhow::Result<()> {
     let store = parts.start(open::store(config)).await?;
     open::verify_tables(config, &store).await?;
     let log = parts.start(open::log(config)).await?;
+    parts.start(control::keep(config, &log, &store)).await?;
     let started = parts.start(Box::pin(super::ingest::start(config, &log, &store))).await?;
     parts.add(retention::part(config, &store, started.raw_retention));
     let progress = started.progress;
@@ -58,6 +59,7 @@ async fn start_serve(process: &Process, parts: &Parts) -> anyhow::Result<()> {
     let store = parts.start(open::store(config)).await?;
     open::verify_tables(config, &store).await?;
     let log = parts.start(open::log(config)).await?;
+    let decisions = parts.start(Box::pin(control::start(config, &log))).await?;
     let latencies = Arc::new(LatencyBook::default());
     let sources = Sources {
         log: log.clone(),
@@ -80,6 +82,7 @@ async fn start_serve(process: &Process, parts: &Parts) -> anyhow::Result<()> {
         export,
         log_levels,
         live,
+        decisions,
         access: &access,
     };
     parts.start(http::start(address, backends)).await?;

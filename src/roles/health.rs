@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use chrono::Utc;
 use kelly_api::{Health, Live, Part, PartStatus};
+use kelly_control::Replica;
 use kelly_ingest::PartitionPosition;
 use kelly_live::FeedState;
 use kelly_schemas::error_chain;
@@ -32,6 +33,8 @@ pub struct Watched {
     pub ingest: Option<Arc<Progress>>,
     /// Live push.
     pub live: Arc<Live>,
+    /// What is decided, where this process follows it.
+    pub decisions: Option<Arc<Replica>>,
 }
 
 /// [`Health`] of the parts a role has.
@@ -40,6 +43,7 @@ pub struct PartsHealth {
     store: Store,
     ingest: Option<Arc<Progress>>,
     live: Arc<Live>,
+    decisions: Option<Arc<Replica>>,
     configured: Configured,
     /// Limits, where instances share them.
     limits: Option<Arc<SharedRedis>>,
@@ -129,8 +133,11 @@ impl Health for PartsHealth {
     async fn parts(&self) -> Vec<Part> {
         let (log, store, (ingest, positions)) = tokio::join!(self.log(), self.store(), self.ingest());
         let limits = self.limits.as_ref().map(|limits| limits.health());
-        let mut parts: Vec<Part> =
-            [Some(log), Some(store), ingest, Some(self.live()), limits].into_iter().flatten().collect();
+        let decisions = self.decisions.as_deref().map(decisions);
+        let mut parts: Vec<Part> = [Some(log), Some(store), ingest, Some(self.live()), decisions, limits]
+            .into_iter()
+            .flatten()
+            .collect();
         let mut seen = self.seen();
         let now = Utc::now();
         for part in &mut parts {
@@ -145,7 +152,7 @@ impl Health for PartsHealth {
 impl PartsHealth {
     /// The parts of a role.
     pub fn new(watched: Watched, configured: Configured) -> Self {
-        let Watched { log, store, ingest, live } = watched;
+        let Watched { log, store, ingest, live, decisions } = watched;
         let (log_trouble, store_trouble) = (Trouble::new("log"), Trouble::new("store"));
         let retentions = RetentionReader::default();
         Self {
@@ -153,6 +160,7 @@ impl PartsHealth {
             store,
             ingest,
             live,
+            decisions,
             configured,
             limits: None,
             retentions,
@@ -315,6 +323,35 @@ impl PartsHealth {
     }
 }
 
+/// Without it nothing is decided: no alert can be handled, nor is it known which there are.
+fn decisions(replica: &Replica) -> Part {
+    let (status, summary) = match replica.health() {
+        kelly_control::Health::Starting => {
+            (PartStatus::Starting, "it has not begun to follow the control log".to_owned())
+        }
+        kelly_control::Health::Following => {
+            (PartStatus::Healthy, "decisions follow the control log".to_owned())
+        }
+        kelly_control::Health::Trouble(_) => (
+            PartStatus::Degraded,
+            "the control log cannot be read at the moment; nothing is decided here until it can".to_owned(),
+        ),
+        kelly_control::Health::Stopped(_) => (
+            PartStatus::Down,
+            "the control log is not followed any more, so nothing is decided here; Kelly's own log says why. Mend that and \
+             restart Kelly"
+                .to_owned(),
+        ),
+    };
+    let (next_offset, open_alerts) =
+        replica.read(|state| (state.next_offset(), state.alerts().book().open_count()));
+    let details = BTreeMap::from([
+        ("next_offset".to_owned(), json!(next_offset)),
+        ("open_alerts".to_owned(), json!(open_alerts)),
+    ]);
+    Part { name: "decisions".to_owned(), status, since: Utc::now(), required: true, summary, details }
+}
+
 fn part(name: &str, began: Instant, outcome: Result<String, String>) -> Part {
     let latency_ms = (began.elapsed().as_secs_f64() * 1e6).round() / 1e3;
     let (status, summary) = match outcome {
@@ -431,6 +468,7 @@ pub mod tests {
             store: Store::new(config).unwrap(),
             ingest: Some(Arc::new(progress)),
             live: Arc::new(Live::new(hub, LiveSettings::default())),
+            decisions: None,
         };
         PartsHealth { patience, ..PartsHealth::new(watched, Configured { hours: 72, days: 90 }) }
     }

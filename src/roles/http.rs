@@ -12,6 +12,7 @@ use kelly_api::{
     AppState, Drained, LatencyBook, Limits, Listening, Live, Observation, Observe, PeerBounds, Settings,
 };
 use kelly_cli::Usage;
+use kelly_control::Replica;
 use kelly_ingest::accept::Acceptor;
 use kelly_query::{QueryService, QueryServiceParts};
 use kelly_schemas::Catalogue;
@@ -108,6 +109,8 @@ pub struct Backends<'a> {
     pub log_levels: Arc<Levels>,
     /// Live push.
     pub live: Arc<Live>,
+    /// What is decided.
+    pub decisions: Arc<Replica>,
     /// Who gets in.
     pub access: &'a Access,
 }
@@ -131,8 +134,19 @@ impl Observe for Observers {
 
 /// Serves from now on. Its stop takes no more requests and waits for those in flight.
 pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<((), Part)> {
-    let Backends { config, catalogue, log, store, ingest, latencies, export, log_levels, live, access } =
-        backends;
+    let Backends {
+        config,
+        catalogue,
+        log,
+        store,
+        ingest,
+        latencies,
+        export,
+        log_levels,
+        live,
+        decisions,
+        access,
+    } = backends;
     let acceptor =
         Acceptor::new(log.clone(), open::limits(config)).await.context("reading the log's topics")?;
     let queries = QueryService::new(QueryServiceParts {
@@ -144,7 +158,13 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
     let measure = IngestRates::start(ingest.clone(), stop.clone());
     let quotas = limits::quotas(&config.limits);
     let counts = limits::counts(&config.limits, quotas)?;
-    let watched = Watched { log: log.clone(), store, ingest: ingest.clone(), live: live.clone() };
+    let watched = Watched {
+        log: log.clone(),
+        store,
+        ingest: ingest.clone(),
+        live: live.clone(),
+        decisions: Some(decisions.clone()),
+    };
     let health = Arc::new(PartsHealth::new(watched, Configured::of(config)).with_limits(counts.shared));
     health.look().await;
     let looking = tokio::spawn({
@@ -157,6 +177,7 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         recorded: Arc::<Recorded>::default(),
         ingest,
         live: live.clone(),
+        decisions,
         spans: export.counts,
         looks: Arc::new(Looks::new(log, live.clone(), health.clone())),
     };

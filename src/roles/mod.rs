@@ -3,6 +3,7 @@
 //! of stands in the file of its name.
 
 mod apart;
+mod control;
 mod directory;
 mod door;
 mod health;

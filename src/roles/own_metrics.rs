@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use kelly_api::{Expose, Live, MetricsForm, Part, PartStatus, Transport};
+use kelly_control::Replica;
 use kelly_ingest::PartitionPosition;
 
 use super::looks::Looks;
@@ -25,6 +26,8 @@ pub struct OwnMetrics {
     pub ingest: Option<Arc<Progress>>,
     /// Live push.
     pub live: Arc<Live>,
+    /// What is decided.
+    pub decisions: Arc<Replica>,
     /// What became of spans.
     pub spans: Arc<SpanCounts>,
     /// What others must be asked for.
@@ -46,6 +49,7 @@ impl Expose for OwnMetrics {
         self.recorded.gather(&mut gathered);
         self.ingest_into(&mut gathered, looked.positions.as_deref());
         self.live_into(&mut gathered, looked.feed_lag);
+        self.decisions_into(&mut gathered);
         for (outcome, count) in self.spans.outcomes() {
             gathered.count(&metric::TRACE_SPANS, [outcome.into()], count);
         }
@@ -80,6 +84,23 @@ impl OwnMetrics {
         }
         for (topic, records) in lag {
             into.count(&metric::INGEST_LAG, [topic.into()], records);
+        }
+    }
+
+    fn decisions_into(&self, into: &mut Gathered) {
+        for (verdict, count) in self.decisions.verdicts() {
+            into.count(&metric::CONTROL_RECORDS, [verdict.into()], count);
+        }
+        let mut open = BTreeMap::from([("info", 0), ("warning", 0), ("critical", 0)]);
+        let next_offset = self.decisions.read(|state| {
+            for alert in state.alerts().book().open() {
+                *open.entry(alert.severity.code()).or_default() += 1;
+            }
+            state.next_offset()
+        });
+        into.count(&metric::CONTROL_NEXT_OFFSET, [], next_offset);
+        for (severity, count) in open {
+            into.count(&metric::ALERTS_OPEN, [severity.into()], count);
         }
     }
 

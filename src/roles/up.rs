@@ -11,7 +11,7 @@ use super::door::url_for_people;
 use super::http::{self, Backends};
 use super::monitor::{self, Machine, Sources};
 use super::parts::{self, Part, Parts};
-use super::{Process, directory, ingest, live, open, retention, status, traces};
+use super::{Process, control, directory, ingest, live, open, retention, status, traces};
 use crate::access::{self, SecretPlace};
 use crate::cli;
 use crate::config::{Config, StoreTarget};
@@ -38,6 +38,8 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
         anyhow::Ok(store)
     };
     let (store, log) = tokio::try_join!(store, log)?;
+    let decisions = parts.start(Box::pin(control::start(config, &log))).await?;
+    parts.start(control::keep(config, &log, &store)).await?;
     let started = parts.start(Box::pin(ingest::start(config, &log, &store))).await?;
     parts.add(retention::part(config, &store, started.raw_retention));
     let progress = started.progress;
@@ -75,6 +77,7 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
         export,
         log_levels,
         live,
+        decisions,
         access: &access,
     };
     parts.start(http::start(address, backends)).await?;

@@ -219,6 +219,9 @@ impl Following {
             state.next_offset()
         };
         {
+            for decision in &decisions {
+                self.shared.verdicts[decision.verdict.place()].fetch_add(1, Ordering::Relaxed);
+            }
             let mut ring = self.shared.ring.lock().unwrap_or_else(PoisonError::into_inner);
             decisions.into_iter().for_each(|decision| ring.push(decision));
         }

@@ -5,7 +5,7 @@ mod follow;
 mod ring;
 mod watcher;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -106,6 +106,8 @@ pub enum Outcome {
 pub(crate) struct Shared {
     state: RwLock<State>,
     ring: Mutex<Ring>,
+    /// Records that were applied, by the place of their verdict.
+    verdicts: [AtomicU64; Verdict::CODES.len()],
     progress: watch::Sender<Progress>,
     stop: AtomicBool,
     /// Whether a snapshot is taken at the end.
@@ -178,6 +180,7 @@ impl Replica {
         let shared = Arc::new(Shared {
             state: RwLock::new(state),
             ring: Mutex::new(Ring::new(next)),
+            verdicts: Default::default(),
             progress: watch::channel(Progress { next, health: Health::Starting }).0,
             stop: AtomicBool::new(false),
             keep_at_end: AtomicBool::new(false),
@@ -208,6 +211,12 @@ impl Replica {
     /// Looks at the state.
     pub fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
         self.shared.read(read)
+    }
+
+    /// How many records came to which verdict here, since this process started.
+    pub fn verdicts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let count = |place: usize| self.shared.verdicts[place].load(Ordering::Relaxed);
+        Verdict::CODES.into_iter().enumerate().map(move |(place, code)| (code, count(place)))
     }
 
     /// How following the log goes.
