@@ -46,7 +46,7 @@ impl Store {
     }
 
     /// The same for a few rows, of which many callers may have some at one moment: the server writes together what comes within
-    /// [`GATHERED_MS`], so that there are not as many parts as calls.
+    /// 50 ms, so that there are not as many parts as calls.
     ///
     /// # Errors
     /// As [`Store::insert`].
