@@ -4,7 +4,7 @@
 use kelly_schemas::decode::{ArrowMessage, ArrowMetric, ArrowText, DistinctTexts, Origin, Rendering};
 use kelly_schemas::{Catalogue, Reject};
 
-use crate::metric_blocks::{InternedRow, MetricBlocks};
+use crate::metric_blocks::{InternedRow, MetricBlocks, MetricOrigin};
 
 /// Adds the good rows of a message to the blocks and hands over the others with their numbers. Rows from
 /// `oldest_raw_ms` on are kept raw.
@@ -21,7 +21,9 @@ pub(crate) fn push(
         columns.rows(origin, &mut rendering, &mut |number, row| match row {
             Ok(row) => {
                 let interned = numbers.intern(&row, blocks);
-                blocks.push_interned(&interned, origin.offset, number, row.timestamp_ms >= oldest_raw_ms);
+                let from =
+                    MetricOrigin { offset: origin.offset, row: number, log_time_ms: origin.log_time_ms };
+                blocks.push_interned(&interned, from, row.timestamp_ms >= oldest_raw_ms);
             }
             Err(reject) => refused(number, &reject),
         });

@@ -16,7 +16,7 @@ use crate::arrow_rows;
 use crate::block::Block;
 use crate::dead_letters::{DeadLetters, Letter};
 use crate::journal::Horizon;
-use crate::metric_blocks::MetricBlocks;
+use crate::metric_blocks::{MetricBlocks, MetricOrigin};
 use crate::rollup_block::Mark;
 use crate::shape::{Nonce, Range};
 
@@ -156,7 +156,11 @@ impl BatchBuilder {
             (Rows::Metrics(blocks), Some(Form::Json)) => {
                 let oldest_raw = record.timestamp_ms.saturating_sub(self.rules.raw_retention_ms);
                 decode::metrics(record.payload, &origin, &mut |row, result| match result {
-                    Ok(metric) => blocks.push(&metric, record.offset, row, metric.timestamp_ms >= oldest_raw),
+                    Ok(metric) => {
+                        let (offset, log_time_ms) = (record.offset, record.timestamp_ms);
+                        let from = MetricOrigin { offset, row, log_time_ms };
+                        blocks.push(&metric, from, metric.timestamp_ms >= oldest_raw);
+                    }
                     Err(reject) => {
                         dead_letters.reject(&reject, record.offset, row, record.timestamp_ms, content_type);
                     }

@@ -166,17 +166,17 @@ mod tests {
             "kelly1",
             "kelly2;nonce=00c0ffee",
             "kelly1;nonce=00c0ffee;end=1",
-            "kelly1;nonce=zz;end=1;shape=m4",
-            "kelly1;nonce=00c0ffee;end=-1;shape=m4;age=1;raw=1",
-            "kelly1;nonce=00c0ffee;end=1;shape=m4",
+            "kelly1;nonce=zz;end=1;shape=m5",
+            "kelly1;nonce=00c0ffee;end=-1;shape=m5;age=1;raw=1",
+            "kelly1;nonce=00c0ffee;end=1;shape=m5",
             "kelly1;nonce=00c0ffee;age=1;raw=1",
             "kelly1;nonce=00c0ffee;more=1",
             "kelly1;nonce=00c0ffee;doubt=",
             "kelly1;doubt=1;nonce=00c0ffee",
             "kelly1;nonce=00c0ffee;nonce=00c0ffee",
             "kelly1;nonce=+0c0ffee",
-            "kelly1;nonce=00c0ffee;end=1;shape=m4;age=+1;raw=1",
-            "kelly1;nonce=00c0ffee;end=1;end=2;shape=m4;age=1;raw=1",
+            "kelly1;nonce=00c0ffee;end=1;shape=m5;age=+1;raw=1",
+            "kelly1;nonce=00c0ffee;end=1;end=2;shape=m5;age=1;raw=1",
         ] {
             assert!(matches!(Journal::parse(text), Err(JournalError::Foreign(_))), "{text}");
         }

@@ -36,6 +36,18 @@ struct Raw {
     user_id: StringBuilder,
     metadata: StringBuilder,
     origins: Origins,
+    log_time: Vec<i64>,
+}
+
+/// Where a metric came from.
+#[derive(Debug, Clone, Copy)]
+pub struct MetricOrigin {
+    /// The offset of its message.
+    pub offset: u64,
+    /// Its number in the message.
+    pub row: u32,
+    /// The log's time of the message.
+    pub log_time_ms: i64,
 }
 
 /// A metric whose texts have their numbers in the dictionaries of the batch, and those the raw table keeps
@@ -58,7 +70,7 @@ pub(crate) struct InternedRow<'a> {
 impl MetricBlocks {
     /// Adds a metric. `keep_raw` is false for one older than raw rows are kept: it counts in the
     /// rollups, which are kept longer, and would be expired on arrival in the raw table.
-    pub fn push(&mut self, metric: &Metric<'_>, offset: u64, row: u32, keep_raw: bool) {
+    pub fn push(&mut self, metric: &Metric<'_>, from: MetricOrigin, keep_raw: bool) {
         let metric_name = self.names.intern(&metric.metric_name);
         let account_id = self.accounts.intern(&metric.account_id);
         let conversation = self.conversations.intern(&metric.conversation_id);
@@ -73,11 +85,11 @@ impl MetricBlocks {
             user_id: &metric.user_id,
             metadata: &metric.metadata,
         };
-        self.push_interned(&interned, offset, row, keep_raw);
+        self.push_interned(&interned, from, keep_raw);
     }
 
     /// Adds a metric whose texts this batch has numbered.
-    pub(crate) fn push_interned(&mut self, metric: &InternedRow<'_>, offset: u64, row: u32, keep_raw: bool) {
+    pub(crate) fn push_interned(&mut self, metric: &InternedRow<'_>, from: MetricOrigin, keep_raw: bool) {
         self.rows += 1;
         self.rollups.add(Sample {
             metric: metric.metric_name,
@@ -96,7 +108,8 @@ impl MetricBlocks {
             raw.conversation_id.append_value(metric.conversation_id);
             raw.user_id.append_value(metric.user_id);
             raw.metadata.append_value(metric.metadata);
-            raw.origins.push(offset, row);
+            raw.origins.push(from.offset, from.row);
+            raw.log_time.push(from.log_time_ms);
         }
     }
 
@@ -123,6 +136,7 @@ impl MetricBlocks {
             user_id,
             metadata,
             origins,
+            log_time,
         } = self.raw;
         let mut raw: Vec<ArrayRef> = vec![
             Arc::new(self.names.column(metric_name)),
@@ -135,6 +149,7 @@ impl MetricBlocks {
             columns::finish_text(metadata),
         ];
         raw.extend(origins.columns(partition));
+        raw.push(columns::milliseconds(log_time));
         [Block::new(Table::SystemMetrics, raw), rollups]
     }
 }

@@ -7,7 +7,7 @@ use kelly_stream::{TopicId, TopicPartition};
 /// Version of everything that decides which rows a range of offsets becomes and into how many
 /// blocks they are cut. It changes with those rules: the store's deduplication is not invariant to
 /// how a batch is cut, so a range must be finished by the rules under which it was begun.
-pub const SHAPE: &str = "m4";
+pub const SHAPE: &str = "m5";
 
 /// A mark of one generation of a partition's positions. Offsets begin at zero again when a topic
 /// is made anew; without the mark its first batches would carry the tokens of the old ones and be

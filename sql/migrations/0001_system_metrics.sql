@@ -12,6 +12,8 @@ CREATE TABLE IF NOT EXISTS ${database}.system_metrics ${on_cluster}
     log_partition   UInt16 CODEC(ZSTD(1)),
     log_offset      UInt64 CODEC(Delta, ZSTD(1)),
     log_row         UInt32 CODEC(ZSTD(1)),
+    -- The log's time of its message: what was heard when is what alert rules judge by, live and over history.
+    log_time        DateTime64(3, 'UTC') DEFAULT timestamp CODEC(Delta, ZSTD(1)),
     -- Finds the rows of a declared range without reading the table.
     INDEX by_log_offset log_offset TYPE minmax GRANULARITY 1,
     INDEX by_log_partition log_partition TYPE minmax GRANULARITY 1

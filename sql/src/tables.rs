@@ -213,6 +213,7 @@ fn columns(table: Table) -> Vec<Field> {
             field("log_partition", DataType::UInt16),
             field("log_offset", DataType::UInt64),
             field("log_row", DataType::UInt32),
+            field("log_time", milliseconds()),
         ],
         Table::MetricRollups => vec![
             field("tier", DataType::Int8),
