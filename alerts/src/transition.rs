@@ -96,7 +96,7 @@ pub enum Cause {
     Configuration,
 }
 
-/// A value that was looked at while an alert was near or fired: for the chart of its history.
+/// A value that was looked at, while an alert was near or fired unless the sink wants all: for the chart of its history.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Evaluation<'a> {
     /// The rule.
@@ -140,6 +140,11 @@ pub trait Sink {
 
     /// A value was looked at while an alert was near or fired.
     fn evaluated(&mut self, _evaluation: Evaluation<'_>) {}
+
+    /// Whether it wants to be told of values that were looked at while nothing was wrong, too.
+    fn wants_every_value(&self) -> bool {
+        false
+    }
 }
 
 impl Sink for Vec<Transition> {

@@ -1,23 +1,16 @@
 //! Which threshold keeps to a budget of alerts, tried out over history.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use kelly_schemas::histogram;
 use thiserror::Error;
 
+use super::budget::Budget;
 use super::run::{HistoryRow, run};
 use crate::engine::{Engine, Record};
-use crate::rule::{Direction, Fault, Kind, Rule, RuleSet, Span};
+use crate::rule::{Direction, Fault, Kind, Rule, RuleSet};
 use crate::transition::{Evaluation, Sink, Transition};
-
-/// How many alerts there may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    /// So many.
-    pub alerts: u32,
-    /// In this time.
-    pub per: Span,
-}
 
 /// A threshold that keeps to a budget.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,11 +61,11 @@ const SURPRISES: [f64; 10] = [3.0, 4.0, 5.0, 5.5, 6.0, 6.2, 6.5, 7.0, 8.0, 10.0]
 
 /// The mildest threshold whose alerts over the history keep to a budget. The rule's levels become one.
 ///
-/// `rows` gives the history anew each time: it is gone through once for the values and once for every try.
-pub fn suggest<R: IntoIterator<Item = HistoryRow>>(
+/// `rows` gives the history of a time (`over`) anew each time: it is gone through once for the values and once for every try.
+pub fn suggest<'r, R: IntoIterator<Item = HistoryRow<'r>>>(
     rule: &Rule,
     rows: impl Fn() -> R,
-    until_ms: i64,
+    over: Range<i64>,
     budget: Budget,
 ) -> Result<Suggestion, SuggestFault> {
     if !matches!(rule.kind, Kind::Threshold | Kind::Change | Kind::Anomaly) {
@@ -97,19 +90,19 @@ pub fn suggest<R: IntoIterator<Item = HistoryRow>>(
         }
         values
     };
-    let Some(from_ms) = rows().into_iter().next().map(|row| row.log_time_ms) else {
+    if rows().into_iter().next().is_none() {
         return Err(SuggestFault::NoValues);
-    };
+    }
     let mut tried = Vec::new();
     let mut alerts_at = |threshold: f64| -> Result<u64, SuggestFault> {
-        let report = run(set_of(with(threshold))?, rows(), until_ms);
+        let report = run(set_of(with(threshold))?, rows(), over.end);
         let alerts = report.outcomes.get(&rule.id).map_or(0, |outcome| outcome.raised);
         tried.push((threshold, alerts));
         Ok(alerts)
     };
     let Some(strictest) = candidates.last().copied() else { return Err(SuggestFault::NoValues) };
     let mut best = (strictest, alerts_at(strictest)?);
-    let span_ms = (until_ms - from_ms).max(0) as f64;
+    let span_ms = (over.end - over.start).max(0) as f64;
     let allowed = (f64::from(budget.alerts) * span_ms / (budget.per.ms().max(1)) as f64).floor() as u64;
     if best.1 > allowed {
         return Err(SuggestFault::TooMany { alerts: best.1, allowed });
@@ -139,7 +132,10 @@ fn set_of(rule: Rule) -> Result<RuleSet, SuggestFault> {
 }
 
 /// The values that a rule judges, smallest first, to a per cent.
-fn values_of(rule: Rule, rows: impl IntoIterator<Item = HistoryRow>) -> Result<Vec<f64>, SuggestFault> {
+fn values_of<'r>(
+    rule: Rule,
+    rows: impl IntoIterator<Item = HistoryRow<'r>>,
+) -> Result<Vec<f64>, SuggestFault> {
     #[derive(Default)]
     struct Values(BTreeMap<i16, u64>);
     impl Sink for Values {

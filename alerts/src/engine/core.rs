@@ -473,6 +473,10 @@ impl Sink for Surroundings<'_> {
     fn evaluated(&mut self, evaluation: Evaluation<'_>) {
         self.sink.evaluated(evaluation);
     }
+
+    fn wants_every_value(&self) -> bool {
+        self.sink.wants_every_value()
+    }
 }
 
 impl Around for Surroundings<'_> {

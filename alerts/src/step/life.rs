@@ -22,7 +22,7 @@ impl Step<'_> {
         let decision = self.decide(&reading);
         let is_near =
             self.state.alert.is_some() || matches!(decision, Decision::Pending | Decision::HeldBack);
-        if is_near {
+        if is_near || self.around.wants_every_value() {
             let level = self.state.alert.as_ref().map(|alert| alert.level);
             self.tell_evaluation(reading.value, reading.threshold(level), decision);
         }

@@ -8,7 +8,7 @@ use kelly_schemas::Metric;
 use crate::history::{BEGIN_MS, rules};
 
 /// Rows of many accounts, two seconds apart; each goes its own way.
-fn rows(count: u32) -> Vec<HistoryRow> {
+fn rows(count: u32) -> Vec<HistoryRow<'static>> {
     let mut seed = 3_u64;
     let mut next = || {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -111,13 +111,13 @@ fn a_threshold_for_a_budget_of_alerts() {
     let history = rows(6_000);
     let until_ms = BEGIN_MS + 300_000;
     let budget = |alerts| Budget { alerts, per: Span::minutes(5) };
-    let suggestion = suggest(&rule, || history.clone(), until_ms, budget(40)).expect("a threshold");
+    let suggestion = suggest(&rule, || history.clone(), BEGIN_MS..until_ms, budget(40)).expect("a threshold");
     assert!(suggestion.alerts <= 40 && suggestion.allowed == 40, "{suggestion:?}");
     // It is not stricter than it must be: somewhat milder, and the budget is broken.
     let milder = Rule { warning: Some(suggestion.threshold * 0.97), ..rule.clone() };
     let report = run(RuleSet::new(&[milder]).unwrap(), history.clone(), until_ms);
     assert!(report.outcomes["r"].raised > 40, "{:?}", report.outcomes);
-    assert!(matches!(suggest(&rule, Vec::new, until_ms, budget(40)), Err(SuggestFault::NoValues)));
+    assert!(matches!(suggest(&rule, Vec::new, BEGIN_MS..until_ms, budget(40)), Err(SuggestFault::NoValues)));
     let composite = Rule { kind: kelly_alerts::rule::Kind::NoData, ..rule };
-    assert_eq!(suggest(&composite, Vec::new, until_ms, budget(1)), Err(SuggestFault::NoThreshold));
+    assert_eq!(suggest(&composite, Vec::new, BEGIN_MS..until_ms, budget(1)), Err(SuggestFault::NoThreshold));
 }
