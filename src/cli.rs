@@ -101,7 +101,7 @@ pub enum Command {
     Drilldown(Drilldown),
     /// What could not be taken from the log: list, show, send again
     DeadLetters(DeadLetters),
-    /// Alert rules: check files, print the built-in ones, print the schema
+    /// Alert rules: check files, try them over history, print the built-in ones, print the schema
     Rules(Rules),
     /// Print the completions of a shell
     Completions(Completions),
@@ -264,6 +264,7 @@ mod tests {
             "record file f",
             "replay f",
             "drilldown m",
+            "rules backtest f",
             "dead-letters list",
             "dead-letters show t/0/1",
             "dead-letters replay --all",

@@ -22,9 +22,10 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use indicatif::MultiProgress;
+use kelly_cli::arguments::{Rules, RulesWhat};
 use kelly_cli::{
-    INTERRUPTED, Summary, Usage, completions, dead_letters, doctor, drilldown, output, record, replay, rules,
-    sign_in, tail,
+    INTERRUPTED, Summary, Usage, backtest, completions, dead_letters, doctor, drilldown, output, record,
+    replay, rules, sign_in, tail,
 };
 use kelly_schemas::error_chain;
 use kelly_sql::engine::EngineError;
@@ -91,7 +92,9 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         completions::run(completions.shell, Cli::command())?;
         return Ok(0);
     }
-    if let Command::Rules(arguments) = &cli.command {
+    if let Command::Rules(arguments) = &cli.command
+        && !matches!(arguments.what, RulesWhat::Backtest(_))
+    {
         return rules::run(&arguments.what);
     }
     if let Command::Config(ShowConfig { what: Some(ConfigWhat::Permissions), json }) = &cli.command {
@@ -165,6 +168,10 @@ async fn command(
         }
         Command::Drilldown(arguments) => {
             let work = drilldown::run(&arguments, &settings, bars, stop.clone());
+            or_interrupted(&stop, work).await
+        }
+        Command::Rules(Rules { what: RulesWhat::Backtest(arguments) }) => {
+            let work = backtest::run(&arguments, &settings, bars, stop.clone());
             or_interrupted(&stop, work).await
         }
         Command::SignIn(_) => {

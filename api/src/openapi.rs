@@ -45,6 +45,7 @@ pub(crate) const DOCS_PATH: &str = "/api/docs";
     tags(
         (name = "metrics", description = "Figures, percentiles, trends and drill-downs."),
         (name = "activity", description = "The feed of events."),
+        (name = "alerts", description = "Alerts, and what people do about them."),
         (name = "live", description = "Figures and events as they come, over WebSockets and server-sent events."),
         (name = "recording", description = "Sending metrics and events."),
         (name = "health", description = "How Kelly and its parts are."),
@@ -160,6 +161,12 @@ problem_sets! {
         InvalidParameter, MalformedBody, InvalidCursor, RangeTooLong, InvalidHost, HostNotAllowed, OriginNotAllowed, NotPermitted,
         AccountNotPermitted, NotFound, BodyTimeout, TooManyMarks, BodyTooLarge, UnsupportedMediaType, UnsupportedContentEncoding,
         Internal, ServerBusy, StoreUnavailable, StoreNotResponding, QueryTimeout,
+    ];
+    /// Previews over history: a body in, a heavy query.
+    PreviewProblems = [
+        InvalidParameter, MalformedBody, RangeTooLong, QueryTooLarge, InvalidHost, HostNotAllowed, OriginNotAllowed, NotPermitted,
+        BodyTimeout, BodyTooLarge, UnsupportedMediaType, UnsupportedContentEncoding, RuleRefused, Internal, ServerBusy,
+        StoreUnavailable, StoreNotResponding, QueryTimeout,
     ];
     /// Recording.
     RecordProblems = [

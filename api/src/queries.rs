@@ -5,12 +5,12 @@ use kelly_auth::Accounts;
 use kelly_query::limits::TooLarge;
 use kelly_query::{
     DatabaseHealth, Detailed, DetailedRequest, ExportFormat, ExportRequest, ExportStream, FeedPage,
-    FeedRequest, GroupsRequest, MarkRequest, MetricGroups, Overview, QueryError, QueryService, Reader,
-    ReadingVersion, Several, SeveralRequest, StorePerformance, Unread,
+    FeedRequest, GroupsRequest, MarkRequest, MetricGroups, Overview, Preview, PreviewRequest, QueryError,
+    QueryService, Reader, ReadingVersion, Several, SeveralRequest, StorePerformance, Unread,
 };
 use uuid::Uuid;
 
-use crate::problem::{Code, Fault, LimitFault, ParameterFault, Problem};
+use crate::problem::{Code, Fault, LimitFault, ParameterFault, Problem, RuleFault};
 
 /// Answers questions, of the accounts that each says its asker may see. Implemented by [`QueryService`]; tests put a fake in
 /// its place.
@@ -41,6 +41,8 @@ pub trait Queries: Send + Sync {
     async fn mark_read(&self, request: MarkRequest) -> Result<bool, QueryError>;
     /// Takes a mark of a user back; false when there is none.
     async fn undo_mark(&self, reader: Reader, mark: Uuid) -> Result<bool, QueryError>;
+    /// What alert rules would have done. Dropping it ends the work.
+    async fn preview_rules(&self, request: PreviewRequest) -> Result<Preview, QueryError>;
     /// Rows as a stream of bytes.
     async fn export(&self, request: ExportRequest, format: ExportFormat) -> Result<ExportStream, QueryError>;
     /// How fast the store is and what a day adds to it.
@@ -96,6 +98,10 @@ impl Queries for QueryService {
         self.undo_mark(&reader, mark).await
     }
 
+    async fn preview_rules(&self, request: PreviewRequest) -> Result<Preview, QueryError> {
+        self.preview_rules(request).await
+    }
+
     async fn export(&self, request: ExportRequest, format: ExportFormat) -> Result<ExportStream, QueryError> {
         self.export(&request, format).await
     }
@@ -111,6 +117,9 @@ impl Queries for QueryService {
 
 /// A store that is away is seldom back within a second.
 const RETRY_STORE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Faults of rules shown in one problem document; the total is always named.
+const MAX_RULE_FAULTS: usize = 100;
 
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
@@ -131,6 +140,11 @@ impl From<QueryError> for Problem {
             }
             QueryError::BadCursor | QueryError::CursorOfOtherFilters => Code::InvalidCursor,
             QueryError::TooManyMarks => Code::TooManyMarks,
+            QueryError::RulesRefused(_) => Code::RuleRefused,
+            QueryError::NoSuchAlert => Code::NotFound,
+            QueryError::BrokenOff { .. } => {
+                return Self::new(Code::ServerBusy, sentence(&error.to_string())).retry_after(RETRY_STORE);
+            }
             QueryError::StoreUnavailable { question, source } => {
                 return Self::new(
                     Code::StoreUnavailable,
@@ -153,6 +167,14 @@ impl From<QueryError> for Problem {
             }
         };
         let detail = sentence(&error.to_string());
+        if let QueryError::RulesRefused(faults) = error {
+            let total = u64::try_from(faults.len()).ok().filter(|_| faults.len() > MAX_RULE_FAULTS);
+            let fault = |kelly_query::RuleFault { rule, field, problem, fix }| {
+                Fault::Rule(RuleFault { rule, field, problem, fix })
+            };
+            let shown = faults.into_iter().take(MAX_RULE_FAULTS).map(fault).collect();
+            return Self::new(code, detail).with_errors(shown, total);
+        }
         if let Some(limit) = error.limit() {
             return Self::new(code, detail).with_errors(vec![Fault::Limit(LimitFault::from(limit))], None);
         }

@@ -10,8 +10,8 @@ use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use kelly_auth::Permission::{
-    Export, FollowLive, ManageAccess, ManageLogging, ReadActivity, ReadAlerts, ReadHealth, ReadMetrics,
-    ReadPages, ReadPerformance, Record,
+    Export, FollowLive, HandleAlerts, ManageAccess, ManageLogging, ReadActivity, ReadAlerts, ReadHealth,
+    ReadMetrics, ReadPages, ReadPerformance, Record,
 };
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -30,7 +30,7 @@ use crate::rates::{Budget, payer};
 use crate::route_list::RouteList;
 use crate::routes::{
     access as accessing, activity, export, health, live, log_levels, metrics, own_metrics, performance,
-    problems, reading, record, several, sign_in as signing_in, start_page,
+    problems, reading, record, rule_preview, several, sign_in as signing_in, start_page,
 };
 use crate::shares::Kind;
 use crate::sign_in::sign_in;
@@ -104,6 +104,7 @@ fn bounded() -> RouteList {
         .route(Access::Needs(ReadActivity), routes!(activity::vip))
         .route(Access::Needs(ReadActivity), routes!(reading::mark_read))
         .route(Access::Needs(ReadActivity), routes!(reading::unread))
+        .route(Access::Needs(HandleAlerts), routes!(rule_preview::preview))
         .route(Access::Needs(Record), routes!(record::metrics))
         .route(Access::Needs(Record), routes!(record::activity))
         .route(Access::Needs(ReadPerformance), routes!(performance::performance))

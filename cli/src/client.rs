@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::Usage;
 use crate::credentials::Credentials;
+use crate::output::printable;
 
 /// What the rows of a body are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +96,15 @@ pub enum Failure {
     Refused(anyhow::Error),
     /// Anything else: trying again might record rows twice.
     Other(anyhow::Error),
+}
+
+/// Why a question has no answer, as the server said.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Refused {
+    /// The stable code of the problem.
+    pub code: String,
+    message: String,
 }
 
 /// A row the server refused.
@@ -274,10 +284,18 @@ impl Client {
         match answer {
             Some(answer) => {
                 let problem = Problem::deserialize(&answer).unwrap_or_default();
-                anyhow::anyhow!("{} answered {status}: {problem}{}", self.shown, how_to_sign_in(status))
+                let faults: String = problem.errors.iter().filter_map(fault_of_rule).collect();
+                let message =
+                    format!("{} answered {status}: {problem}{}{faults}", self.shown, how_to_sign_in(status));
+                Refused { code: problem.code, message }.into()
             }
             None => anyhow::anyhow!("{} answered {status} without saying why: is it a Kelly?", self.shown),
         }
+    }
+
+    /// Sends a JSON document, and asks for the one that tells what came of it.
+    pub async fn post_json(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.answer(self.http.post(self.url(path)?).json(body)).await
     }
 
     /// Asks for something to be done, and for the JSON document that tells what came of it.
@@ -357,6 +375,14 @@ impl Client {
             }
         }
     }
+}
+
+/// What is wrong with an alert rule, on a line of its own.
+fn fault_of_rule(error: &Value) -> Option<String> {
+    let text = |name: &str| error.get(name)?.as_str();
+    let (rule, field, problem, fix) = (text("rule")?, text("field")?, text("problem")?, text("fix")?);
+    let field = if field.is_empty() { String::new() } else { format!(", `{}`", printable(field)) };
+    Some(format!("\n  rule `{}`{field}: {}; {}", printable(rule), printable(problem), printable(fix)))
 }
 
 /// The URL that what is asked for lies below.

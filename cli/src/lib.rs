@@ -5,6 +5,7 @@
 //! the binary hands them [`Settings`].
 
 pub mod arguments;
+pub mod backtest;
 pub mod client;
 pub mod completions;
 pub mod credentials;

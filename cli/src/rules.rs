@@ -14,9 +14,9 @@ use crate::arguments::{CheckRules, RulesWhat};
 use crate::output::{self, Paint, Tone};
 
 /// Exit code when a rule is wrong.
-const REFUSED: u8 = 3;
+pub(crate) const REFUSED: u8 = 3;
 
-/// Does it.
+/// Does what needs no Kelly; [`crate::backtest`] does the rest.
 pub fn run(what: &RulesWhat) -> anyhow::Result<u8> {
     match what {
         RulesWhat::Check(arguments) => check_files(arguments),
@@ -30,6 +30,7 @@ pub fn run(what: &RulesWhat) -> anyhow::Result<u8> {
             output::line(JSON_SCHEMA.trim_end())?;
             Ok(0)
         }
+        RulesWhat::Backtest(_) => anyhow::bail!("a backtest asks a running Kelly"),
     }
 }
 
@@ -60,7 +61,8 @@ fn check_files(arguments: &CheckRules) -> anyhow::Result<u8> {
     Ok(if wrong > 0 { REFUSED } else { 0 })
 }
 
-fn read(file: &Path) -> anyhow::Result<Vec<Rule>> {
+/// The rules of a file.
+pub(crate) fn read(file: &Path) -> anyhow::Result<Vec<Rule>> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Usage(format!("reading rules from {}: {error}", file.display())))?;
     let is_json = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));

@@ -1,10 +1,35 @@
 //! What can go wrong with a question: the asker's fault or the store's, each with a stable code.
 
+use std::fmt;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use kelly_sql::StoreError;
 
 use crate::limits::TooLarge;
 use crate::timeframe::Timeframe;
+
+/// What is wrong with an alert rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleFault {
+    /// Its id, or `#3` for the third one when it has none.
+    pub rule: String,
+    /// The field; empty where it is none of a single one.
+    pub field: String,
+    /// What is wrong.
+    pub problem: String,
+    /// How to fix it.
+    pub fix: String,
+}
+
+impl fmt::Display for RuleFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rule, field, problem, fix } = self;
+        match field.as_str() {
+            "" => write!(f, "rule `{rule}`: {problem}; {fix}"),
+            field => write!(f, "rule `{rule}`, `{field}`: {problem}; {fix}"),
+        }
+    }
+}
 
 /// Why a question has no answer. Its `Display` is fit for the person who asked: it names the parameter,
 /// what was wrong with it and how to fix it, and never a detail of the store.
@@ -21,6 +46,24 @@ pub enum QueryError {
     /// The account that is named is not one the asker may see. It says the same whether or not there is such an account.
     #[error("`account_id` is not an account that you may see; leave it out for all those that you may")]
     AccountNotPermitted,
+    /// Alert rules are wrong.
+    #[error(
+        "{}",
+        match &_0[..] {
+            [fault] => fault.to_string(),
+            faults => format!("{} things are wrong with the rules; `errors` names each, and how to fix it", faults.len()),
+        }
+    )]
+    RulesRefused(Vec<RuleFault>),
+    /// There is no such alert, or not for the asker.
+    #[error("no such alert is kept, or it is not of an account that you may see")]
+    NoSuchAlert,
+    /// The work ended before its end, because the process does.
+    #[error("the question was broken off, because this process is ending; ask again")]
+    BrokenOff {
+        /// What was being asked.
+        question: &'static str,
+    },
     /// The range is longer than what is kept.
     #[error(
         "the range from {} to {} is longer than the {limit_days} days that are kept; ask for a shorter one",
@@ -129,6 +172,9 @@ impl QueryError {
         match self {
             Self::BadParameter { .. } => "bad_parameter",
             Self::AccountNotPermitted => "account_not_permitted",
+            Self::RulesRefused(_) => "rule_refused",
+            Self::NoSuchAlert => "not_found",
+            Self::BrokenOff { .. } => "server_busy",
             Self::RangeTooLong { .. } | Self::TimeframeTooLong { .. } | Self::TooManySamples { .. } => {
                 "range_too_long"
             }
@@ -168,7 +214,10 @@ impl QueryError {
             Self::TimeframeTooLong { .. } => Some("timeframe"),
             Self::TooLarge(too_large) => Some(too_large.parameter),
             Self::BadCursor | Self::CursorOfOtherFilters => Some("cursor"),
-            Self::TookTooLong { .. }
+            Self::RulesRefused(_)
+            | Self::NoSuchAlert
+            | Self::BrokenOff { .. }
+            | Self::TookTooLong { .. }
             | Self::TooManySamples { .. }
             | Self::TooManyMarks
             | Self::StoreUnavailable { .. }

@@ -97,6 +97,26 @@ impl TooLarge {
         }
     }
 
+    /// A history for rules; rows are taken to be even over the window.
+    pub(crate) fn of_history(asked: u64, allowed: u64, window: Window) -> Self {
+        let length_ms = (window.to - window.from).num_milliseconds() as f64;
+        let hours = (length_ms * allowed as f64 / asked.max(1) as f64 / 3_600_000.0).floor() as i64;
+        let range = match hours {
+            0 => "minutes".to_owned(),
+            hours @ 1..48 => format!("at most {hours} hours"),
+            hours => format!("at most {} days", hours / 24),
+        };
+        Self {
+            parameter: "from",
+            unit: "rows",
+            asked,
+            allowed,
+            alternative: format!(
+                "ask over {range}, or for fewer rules, or choose accounts in the rules' filters"
+            ),
+        }
+    }
+
     pub(crate) fn of_metrics(asked: usize) -> Self {
         Self {
             parameter: "metrics",

@@ -1,5 +1,6 @@
 //! The service: plans a question, asks the store, and puts the rows into an answer.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +18,7 @@ use crate::health::DatabaseHealth;
 use crate::overview::Overview;
 use crate::plan::{Plan, plan};
 use crate::retention::Retention;
+use crate::rules_in_force::{BuiltinRules, RulesInForce};
 use crate::tier::Tier;
 use crate::whose::Whose;
 use crate::window::Window;
@@ -38,17 +40,31 @@ pub struct QueryServiceParts {
 }
 
 /// Answers questions. Clones are cheap and share the store's connections.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct QueryService {
     parts: Arc<QueryServiceParts>,
     retention: Arc<RetentionReader>,
+    rules: Arc<dyn RulesInForce>,
+}
+
+impl fmt::Debug for QueryService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryService").field("parts", &self.parts).finish_non_exhaustive()
+    }
 }
 
 impl QueryService {
     /// A service of these parts.
     #[must_use]
     pub fn new(parts: QueryServiceParts) -> Self {
-        Self { parts: Arc::new(parts), retention: Arc::default() }
+        let rules = Arc::new(BuiltinRules::default());
+        Self { parts: Arc::new(parts), retention: Arc::default(), rules }
+    }
+
+    /// The same, which knows other rules than the built-in ones to be in force.
+    #[must_use]
+    pub fn with_rules(self, rules: Arc<dyn RulesInForce>) -> Self {
+        Self { rules, ..self }
     }
 
     /// The figures of these accounts; those of the whole house for who may see all.
@@ -197,6 +213,10 @@ impl QueryService {
     /// As of [`feed`](Self::feed). A cursor of the one is refused by the other.
     pub async fn vip(&self, request: FeedRequest) -> Result<FeedPage, QueryError> {
         crate::feed::page(&self.parts.store, &request, true).await
+    }
+
+    pub(crate) fn rules_in_force(&self) -> &dyn RulesInForce {
+        &*self.rules
     }
 
     pub(crate) fn parts(&self) -> &QueryServiceParts {

@@ -75,6 +75,13 @@ pub(crate) const VIEWS: &[SqlFile] = sql_files!("views":
     "0047_reading_versions",
     "0048_read_watermarks",
     "0049_activity_arrived",
+    "0060_rule_rows",
+    "0061_rule_minutes",
+    "0062_rule_account_hours",
+    "0063_rule_subjects",
+    "0064_alert_now",
+    "0065_rule_document",
+    "0066_alerts_matched",
 );
 
 /// What views include: see [`crate::template`].

@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use kelly_api::LatencyBook;
 use kelly_cli::output;
+use kelly_query::BuiltinRules;
 use kelly_sql::MigrationReport;
 use tokio_util::sync::CancellationToken;
 
@@ -84,6 +85,7 @@ async fn start_serve(process: &Process, parts: &Parts) -> anyhow::Result<()> {
         live,
         decisions,
         access: &access,
+        rules: Arc::new(BuiltinRules::with_thresholds(process.loaded.thresholds.clone())),
     };
     parts.start(http::start(address, backends)).await?;
     tracing::info!(listen = %config.general.listen, log = log.describe(), store = %config.store, "kelly serve is ready");

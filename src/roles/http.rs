@@ -14,7 +14,7 @@ use kelly_api::{
 use kelly_cli::Usage;
 use kelly_control::Replica;
 use kelly_ingest::accept::Acceptor;
-use kelly_query::{QueryService, QueryServiceParts};
+use kelly_query::{QueryService, QueryServiceParts, RulesInForce};
 use kelly_schemas::Catalogue;
 use kelly_sql::Store;
 use kelly_stream::Log;
@@ -113,6 +113,8 @@ pub struct Backends<'a> {
     pub decisions: Arc<Replica>,
     /// Who gets in.
     pub access: &'a Access,
+    /// The alert rules that are in force.
+    pub rules: Arc<dyn RulesInForce>,
 }
 
 /// Everybody who sees requests.
@@ -146,6 +148,7 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         live,
         decisions,
         access,
+        rules,
     } = backends;
     let acceptor =
         Acceptor::new(log.clone(), open::limits(config)).await.context("reading the log's topics")?;
@@ -153,7 +156,8 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         store: store.clone(),
         catalogue: Arc::clone(&catalogue),
         clock: Utc::now,
-    });
+    })
+    .with_rules(rules);
     let stop = CancellationToken::new();
     let measure = IngestRates::start(ingest.clone(), stop.clone());
     let quotas = limits::quotas(&config.limits);

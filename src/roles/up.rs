@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kelly_api::LatencyBook;
 use kelly_cli::output;
+use kelly_query::BuiltinRules;
 use kelly_schemas::error_chain;
 use kelly_stream::Log;
 
@@ -79,6 +80,7 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
         live,
         decisions,
         access: &access,
+        rules: Arc::new(BuiltinRules::with_thresholds(process.loaded.thresholds.clone())),
     };
     parts.start(http::start(address, backends)).await?;
     if let Err(error) = directory::note_address(&config.general.data, config.general.listen) {

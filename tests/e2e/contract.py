@@ -22,6 +22,8 @@ NO_SCHEMA_SAYS = {
     # How many days, groups or points one question may have depends on several parameters.
     (400, "range_too_long"),
     (400, "query_too_large"),
+    # What the fields of an alert rule mean together; kelly rules schema says what each may be.
+    (422, "rule_refused"),
     # Nothing here opens a WebSocket.
     (426, "not_a_websocket"),
 }
@@ -40,6 +42,9 @@ OF_SEVERAL_PARAMETERS = (
     "and this range is kept by",
     "is chosen by the range where",
     "and groups have no percentiles",
+    # Which rules may be named depends on which are sent along.
+    "which is none of `rules`",
+    "rules to try; try between",
 )
 
 # Rows of the right form: times are bounded by the clock and by what is kept, names by other names.

@@ -27,6 +27,7 @@ mod reading;
 mod real_series;
 mod rights;
 mod roles_apart;
+mod rules;
 mod sign_in;
 mod tools;
 mod traces;

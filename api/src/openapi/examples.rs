@@ -19,6 +19,8 @@ examples! {
     one_series = "examples/one_series.json";
     /// The same with `group_by`.
     groups = "examples/groups.json";
+    /// What a rule would have done.
+    rule_preview = "examples/rule_preview.json";
     /// A page of events.
     page = "examples/page.json";
 }

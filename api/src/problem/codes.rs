@@ -113,6 +113,8 @@ pub enum Code {
     QueryTimeout,
     /// A part this process needs is not ready.
     NotReady,
+    /// A rule is wrong, or needed.
+    RuleRefused,
 }
 
 /// One line of the table.
@@ -130,7 +132,7 @@ pub struct Definition {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 54] = [
         Self::InvalidParameter,
         Self::RangeTooLong,
         Self::QueryTooLarge,
@@ -184,6 +186,7 @@ impl Code {
         Self::StoreNotResponding,
         Self::QueryTimeout,
         Self::NotReady,
+        Self::RuleRefused,
     ];
 
     /// Its line of the table.
@@ -505,6 +508,12 @@ impl Code {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "This process is not ready",
                 "Wait until the parts that `errors` names are up; each says what it waits for.",
+            ),
+            Self::RuleRefused => (
+                "rule_refused",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The rule cannot be used so",
+                "Nothing was changed. `errors` says what is wrong, in which field, and how to fix it.",
             ),
         };
         Definition { name, status, title, remedy }

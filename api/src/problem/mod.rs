@@ -192,6 +192,8 @@ pub enum Fault {
     Parameter(ParameterFault),
     /// In a part of the process.
     Part(PartFault),
+    /// In a rule.
+    Rule(RuleFault),
 }
 
 /// A wrong query or path parameter.
@@ -231,4 +233,19 @@ pub struct PartFault {
     /// Its name.
     #[schema(example = "store")]
     pub part: String,
+}
+
+/// What is wrong with a rule, or doubtful in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RuleFault {
+    /// The rule.
+    #[schema(example = "slow_answers")]
+    pub rule: String,
+    /// The field.
+    #[schema(example = "window")]
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What to do about it.
+    pub fix: String,
 }

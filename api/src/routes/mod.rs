@@ -15,6 +15,7 @@ pub(crate) mod problems;
 pub(crate) mod question;
 pub(crate) mod reading;
 pub(crate) mod record;
+pub(crate) mod rule_preview;
 pub(crate) mod several;
 pub(crate) mod sign_in;
 pub(crate) mod start_page;

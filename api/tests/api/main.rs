@@ -16,6 +16,7 @@ mod queries;
 mod reading;
 mod record;
 mod rights;
+mod rule_previews;
 mod sign_in;
 mod socket;
 mod socket_memory;

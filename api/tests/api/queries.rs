@@ -16,6 +16,10 @@ const FEED: &str = "/api/v1/kelly/monitoring/activity/feed";
 pub(crate) mod answers {
     use chrono::{DateTime, Utc};
     use futures_util::StreamExt;
+    use kelly_query::backtest::{
+        BesideOutcome, JudgedPart, Preview, PreviewHistory, PreviewOutcome, PreviewedAlert, RulePreview,
+        SuggestedThreshold, TriedThreshold,
+    };
     use kelly_query::comparison::{Change, ComparedWindows, Comparison, Kept, PreviousPoint};
     use kelly_query::detailed::{
         Direction, Freshness, MetricDefinition, Percentiles, Point, Resolution, Thresholds, Tier,
@@ -280,6 +284,67 @@ pub(crate) mod answers {
             vip: 3,
             epoch: version.epoch,
             offset: version.offset,
+        }
+    }
+
+    pub(crate) fn preview() -> Preview {
+        let outcome = PreviewOutcome {
+            alerts: 1,
+            worsened: 1,
+            improved: 0,
+            resolved: 0,
+            still_firing: 1,
+            notifications: 2,
+            firing_seconds: 60.0,
+            longest_seconds: 60.0,
+        };
+        let at = |minutes: i64| now() + chrono::TimeDelta::minutes(minutes);
+        Preview {
+            window: Window { from: at(-60), to: now() },
+            computed_at: now(),
+            history: PreviewHistory { samples_from: Some(at(-60)), samples: 12, rollups: 0 },
+            rules: vec![RulePreview {
+                rule: "busy_hosts".to_owned(),
+                version: 2,
+                judged: vec![JudgedPart {
+                    from: at(-60),
+                    to: now(),
+                    tier: Tier::Raw,
+                    means: "the samples".to_owned(),
+                }],
+                not_judged: None,
+                outcome,
+                beside: Some(BesideOutcome {
+                    version: 1,
+                    outcome,
+                    not_judged: Some("it counts rows".to_owned()),
+                }),
+                alerts: vec![PreviewedAlert {
+                    alert_id: Uuid::from_u128(7),
+                    severity: "critical".to_owned(),
+                    account_id: Some("account123".to_owned()),
+                    conversation_id: None,
+                    raised_at: at(-1),
+                    resolved_at: None,
+                    seconds: 60.0,
+                    value: Some(91.0),
+                    threshold: Some(90.0),
+                    explanation: "system_load is 91 %".to_owned(),
+                    end: None,
+                }],
+                more_alerts: 0,
+                late_rows: 0,
+                unwatched_rows: 0,
+                suggestion: Some(SuggestedThreshold {
+                    budget: "2/week".to_owned(),
+                    allowed: Some(0),
+                    threshold: Some(92.0),
+                    alerts: Some(0),
+                    tried: vec![TriedThreshold { threshold: 92.0, alerts: 0 }],
+                    problem: None,
+                }),
+            }],
+            notes: Vec::new(),
         }
     }
 

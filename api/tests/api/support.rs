@@ -23,8 +23,8 @@ use kelly_auth::{Accounts, Denied, Identity, Refusal, Role, Roles, Session, Sess
 use kelly_live::{Bounds, Hub};
 use kelly_query::{
     DatabaseHealth, Detailed, DetailedRequest, ExportFormat, ExportRequest, ExportStream, FeedPage,
-    FeedRequest, GroupsRequest, MarkRequest, MetricGroups, Overview, QueryError, RangeRequest, Reader,
-    ReadingVersion, Several, SeveralRequest, StorePerformance, Timeframe, Unread,
+    FeedRequest, GroupsRequest, MarkRequest, MetricGroups, Overview, Preview, PreviewRequest, QueryError,
+    RangeRequest, Reader, ReadingVersion, Several, SeveralRequest, StorePerformance, Timeframe, Unread,
 };
 use kelly_schemas::Catalogue;
 use serde_json::Value;
@@ -165,6 +165,10 @@ impl Queries for FakeQueries {
         let own = marks.get_mut(&reader).filter(|own| own.contains(&mark));
         // Undoing is a row too.
         Ok(own.map(|own| own.push(mark)).is_some())
+    }
+
+    async fn preview_rules(&self, request: PreviewRequest) -> Result<Preview, QueryError> {
+        self.answer(format!("{request:?}"), answers::preview()).await
     }
 
     async fn export(&self, request: ExportRequest, format: ExportFormat) -> Result<ExportStream, QueryError> {

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod activity;
+mod alert_history;
 mod control;
 mod csv_floats;
 mod dead_letters;
@@ -14,6 +15,7 @@ mod merge;
 mod overview;
 mod reading;
 mod reading_rows;
+mod rule_history;
 mod seen;
 mod series;
 mod states;
@@ -23,6 +25,7 @@ mod view;
 
 pub use accounts::AccountFilter;
 pub use activity::{ActivityFilter, ActivityKey, ActivityRow};
+pub use alert_history::{AlertsMatched, KeptAlert, MatchedAlert, RuleDecision};
 pub use control::{AlertRow, DecisionRow};
 pub use dead_letters::{DeadLetter, LetterFilter, LetterPlace, LetterReason, ReplayMark, ReplayState};
 pub use diagnosis::{BackgroundState, DiskState, StoreRight, TableState};
@@ -37,6 +40,7 @@ pub use reading::{
     ArrivedRow, Covered, ReadableRow, ReaderFilter, ReaderName, ReadingVersion, UnreadRow, WatermarkRow,
 };
 pub use reading_rows::{MarkState, NewMark, NewWatermark};
+pub use rule_history::{RuleBucket, RuleHistory, RuleRollup, RuleRow, RuleRows, RuleSubjects};
 pub use series::{Aggregate, Compared, Series, SeriesInterval, SeriesQuestion, SeriesSource};
 pub(crate) use view::ViewTexts;
 

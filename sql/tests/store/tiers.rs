@@ -9,7 +9,7 @@ use kelly_sql::RollupTier::{self, AccountDay, AccountHour, ConversationDay, Hour
 const DAY_MS: i64 = 24 * 3_600_000;
 
 /// Every view that reads the rollups, with the tiers it answers from when it is asked of an account, and of any.
-const READERS: [(&str, &[RollupTier], &[RollupTier]); 18] = [
+const READERS: [(&str, &[RollupTier], &[RollupTier]); 21] = [
     ("account_group_series_hour", &[AccountHour, AccountDay], &[AccountHour, AccountDay]),
     ("account_groups_hour", &[AccountHour, AccountDay], &[AccountHour, AccountDay]),
     ("account_overview_figures", &[AccountHour], &[]),
@@ -28,6 +28,9 @@ const READERS: [(&str, &[RollupTier], &[RollupTier]); 18] = [
     ("metrics_seen", &[AccountHour], &[Hour]),
     ("newest_rows", &[Hour], &[Hour]),
     ("overview_figures", &[Minute], &[Minute]),
+    ("rule_account_hours", &[AccountHour], &[AccountHour]),
+    ("rule_minutes", &[Minute], &[Minute]),
+    ("rule_subjects", &[AccountHour, ConversationDay], &[AccountHour, ConversationDay]),
 ];
 
 /// What each parameter is asked with: a window of one day, metric `m`, conversation `c`, and these accounts.
