@@ -41,7 +41,7 @@ pub struct FileSnapshots {
 }
 
 impl FileSnapshots {
-    /// In this directory; it is made when the first is written.
+    /// In this directory; it is made when the first is written, in one that has to be there.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into() }
@@ -74,7 +74,11 @@ impl Snapshots for FileSnapshots {
     }
 
     fn write(&self, next_offset: u64, bytes: &[u8]) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        // Never what is around it: where that was deleted, nothing is made again.
+        match DirBuilder::new().mode(0o700).create(&self.directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
         let unfinished = self.directory.join(format!("unfinished-{}", std::process::id()));
         let mut file = File::create(&unfinished)?;
         file.write_all(bytes)?;

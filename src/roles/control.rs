@@ -17,6 +17,9 @@ use crate::config::{Config, LogTarget};
 /// Pause before brokers that do not answer are asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
+/// The directory of snapshots.
+const SNAPSHOTS: &str = "decisions";
+
 /// Follows the control log; everything that was decided before is known once this returns. Its stop takes a snapshot.
 pub async fn start(config: &Config, log: &Arc<dyn Log>) -> anyhow::Result<(Arc<Replica>, Part)> {
     let snapshots = snapshots(config);
@@ -52,13 +55,20 @@ pub async fn keep(config: &Config, log: &Arc<dyn Log>, store: &Store) -> anyhow:
     Ok(((), part))
 }
 
-/// In the data directory; apart for each kind of log, so that a first try with the embedded one is in nobody's way later.
+/// Those of the embedded log are beside its records: who deletes the log to begin with an empty one deletes both. Those of Apache
+/// Kafka are in the data directory.
 fn snapshots(config: &Config) -> Arc<dyn Snapshots> {
-    let kind = match config.log {
-        LogTarget::Embedded(_) => "embedded",
-        LogTarget::Kafka(_) => "kafka",
+    let directory = match &config.log {
+        LogTarget::Embedded(directory) => directory,
+        LogTarget::Kafka(_) => {
+            let data = &config.general.data;
+            if let Err(error) = std::fs::create_dir_all(data) {
+                tracing::warn!(%error, directory = %data.display(), "no snapshot of what is decided can be kept there");
+            }
+            data
+        }
     };
-    Arc::new(FileSnapshots::new(config.general.data.join("control").join(kind)))
+    Arc::new(FileSnapshots::new(directory.join(SNAPSHOTS)))
 }
 
 /// Why something that needs the log did not start.
