@@ -397,6 +397,10 @@ pub mod tests {
             std::future::pending().await
         }
 
+        async fn ensure_compacted_topic(&self, _: &str, _: u32) -> Result<()> {
+            std::future::pending().await
+        }
+
         async fn partitions(&self, _: &str) -> Result<u32> {
             std::future::pending().await
         }

@@ -42,7 +42,7 @@ pub struct NewRecord {
     pub partition: Option<u32>,
     /// Key: records of one key keep their order.
     pub key: Option<Bytes>,
-    /// The bytes.
+    /// The bytes. In a topic that is compacted, a record without any says that its key has nothing any more.
     pub payload: Bytes,
     /// The `content-type` header; `None` means JSON.
     pub content_type: Option<Arc<str>>,
@@ -302,6 +302,10 @@ pub trait Log: Send + Sync {
     /// is one order of decisions, and who reads it begins at its beginning. Whatever could reorder, remove or lose a record of it
     /// is refused; the error says what differs and how to fix it.
     async fn ensure_kept_topic(&self, topic: &str) -> Result<()>;
+    /// Creates a topic that is compacted, or verifies that it is one: of each key the newest record stays for ever, older ones
+    /// are removed sooner or later, and so is one without payload, a day after it came or later. Offsets stay as they are: what
+    /// was removed between others is no gap to who reads. An existing topic may have more partitions, never fewer.
+    async fn ensure_compacted_topic(&self, topic: &str, partitions: u32) -> Result<()>;
     /// Number of partitions of a topic.
     async fn partitions(&self, topic: &str) -> Result<u32>;
     /// Appends and returns when every record is durable, in the order given. On

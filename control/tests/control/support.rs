@@ -169,6 +169,10 @@ impl Log for Faulty {
         self.log.ensure_kept_topic(topic).await
     }
 
+    async fn ensure_compacted_topic(&self, topic: &str, partitions: u32) -> Result<()> {
+        self.log.ensure_compacted_topic(topic, partitions).await
+    }
+
     async fn partitions(&self, topic: &str) -> Result<u32> {
         self.log.partitions(topic).await
     }

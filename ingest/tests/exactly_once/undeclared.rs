@@ -66,6 +66,10 @@ impl Log for Undeclared {
         self.0.ensure_kept_topic(topic).await
     }
 
+    async fn ensure_compacted_topic(&self, topic: &str, partitions: u32) -> Result<()> {
+        self.0.ensure_compacted_topic(topic, partitions).await
+    }
+
     async fn partitions(&self, topic: &str) -> Result<u32> {
         self.0.partitions(topic).await
     }

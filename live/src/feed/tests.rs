@@ -81,6 +81,10 @@ impl Log for Script {
         Err(LogError::Closed)
     }
 
+    async fn ensure_compacted_topic(&self, _: &str, _: u32) -> Result<()> {
+        Err(LogError::Closed)
+    }
+
     async fn partitions(&self, _: &str) -> Result<u32> {
         Err(LogError::Closed)
     }

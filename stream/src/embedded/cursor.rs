@@ -47,8 +47,13 @@ impl PartitionCursor {
             for stored in partition.frames(from, ends.high) {
                 let stored = stored?;
                 if stored.base > self.next {
-                    gap = true;
-                    self.jump(stored.base, sink);
+                    if topic.is_compacted() {
+                        // What is not there any more has a newer record behind it.
+                        self.go_on_at(stored.base);
+                    } else {
+                        gap = true;
+                        self.jump(stored.base, sink);
+                    }
                 }
                 handed_over += self.hand_over(stored, limit - handed_over, sink)?;
                 // A frame is left where the sink had no room for all of it.
@@ -68,6 +73,10 @@ impl PartitionCursor {
 
     fn jump(&mut self, to: u64, sink: &mut dyn RecordSink) {
         sink.gap(&self.partition, self.next, to);
+        self.go_on_at(to);
+    }
+
+    fn go_on_at(&mut self, to: u64) {
         self.next = to;
         self.frame = None;
         self.aligned = true;

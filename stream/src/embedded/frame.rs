@@ -36,8 +36,11 @@ impl FrameBuilder {
 
     /// The caller has bounded the record's parts.
     pub(super) fn push(&mut self, record: &NewRecord) {
-        let key = record.key.as_deref();
-        let content_type = record.content_type.as_deref();
+        self.push_parts(record.key.as_deref(), &record.payload, record.content_type.as_deref());
+    }
+
+    /// The same of a record that was read.
+    pub(super) fn push_parts(&mut self, key: Option<&[u8]>, payload: &[u8], content_type: Option<&str>) {
         let mut marks = 0;
         if key.is_some() {
             marks |= HAS_KEY;
@@ -54,7 +57,7 @@ impl FrameBuilder {
         }
         self.records.extend_from_slice(content_type.unwrap_or_default().as_bytes());
         self.records.extend_from_slice(key.unwrap_or_default());
-        self.records.extend_from_slice(&record.payload);
+        self.records.extend_from_slice(payload);
         self.ends.push(self.records.len() as u32);
     }
 
@@ -117,6 +120,11 @@ impl<'a> Frame<'a> {
 
     pub(super) fn time_ms(&self) -> i64 {
         self.time_ms
+    }
+
+    /// Bytes of records of the partition ever appended before it.
+    pub(super) fn bytes_before(&self) -> u64 {
+        self.bytes_before
     }
 
     pub(super) fn bytes_after(&self) -> u64 {

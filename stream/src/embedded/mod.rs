@@ -3,17 +3,18 @@
 //! ```text
 //! append ─► queue (bounded) ─┐                      ┌─► wake consumers
 //! commit ────────────────────┴─► writer: batch, fsync, answer
-//! retention ─► low marks ─► tables below them are dropped
+//! retention ─► low marks ─► tables below them are dropped; compaction ─► frames of the newest records of each key
 //! ```
 //! Invariants:
 //! - what was answered is on the disk, in files that are still there: one writer thread, one sync and one look at the
 //!   directory before the answers;
 //! - a consumer sees only what is durable;
 //! - an assignment's end and a commit exclude each other (the group's lock is held over the write);
-//! - offsets have no holes except where retention, or damage the open reports, took records away.
+//! - offsets have no holes except where retention, compaction, or damage the open reports, took records away.
 //!
 //! Deliberately absent: replication, a network protocol, several processes on one directory.
 
+mod compaction;
 mod config;
 mod consumer;
 mod cursor;
@@ -71,6 +72,12 @@ impl EmbeddedLog {
     pub fn enforce_retention(&self) -> Result<()> {
         let store = self.log.store()?;
         retention::enforce(&store, (self.log.config.clock)())
+    }
+
+    /// Compacts what is to be compacted now, whether or not it is worth it. Blocks.
+    pub fn compact(&self) -> Result<()> {
+        let store = self.log.store()?;
+        compaction::run(&store, (self.log.config.clock)(), compaction::When::Always)
     }
 
     fn spawn(&self, name: &str, work: fn(&OpenLog)) -> Result<()> {
@@ -146,6 +153,11 @@ impl Log for EmbeddedLog {
             store.ensure_topic(&spec)
         })
         .await
+    }
+
+    async fn ensure_compacted_topic(&self, topic: &str, partitions: u32) -> Result<()> {
+        let spec = TopicSpec { name: topic.to_owned(), partitions, retention: Retention::default() };
+        self.blocking(move |log| log.store()?.ensure_compacted_topic(&spec)).await
     }
 
     async fn partitions(&self, topic: &str) -> Result<u32> {

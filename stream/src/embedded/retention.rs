@@ -1,7 +1,8 @@
-//! Removing what is old or too much.
+//! Removing what is old or too much, at an interval; and compacting.
 
 use std::time::Instant;
 
+use super::compaction;
 use super::failures::failure;
 use super::open_log::OpenLog;
 use super::store::{Partition, Store};
@@ -16,8 +17,12 @@ pub(super) fn run(log: &OpenLog) {
         }
         match log.files.verify().and_then(|()| log.store()) {
             Ok(store) => {
-                if let Err(error) = enforce(&store, (log.config.clock)()) {
+                let now_ms = (log.config.clock)();
+                if let Err(error) = enforce(&store, now_ms) {
                     tracing::error!(%error, "removing old records failed; tried again at the next interval");
+                }
+                if let Err(error) = compaction::run(&store, now_ms, compaction::When::Worth) {
+                    tracing::error!(%error, "compacting failed; tried again at the next interval");
                 }
             }
             Err(error) => tracing::debug!(%error, "retention has no store to work on"),

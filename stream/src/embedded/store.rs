@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -56,6 +56,8 @@ pub(super) struct Topic {
     /// Zero while it has none.
     id: AtomicU64,
     retention: Mutex<Retention>,
+    /// Whether only the newest record of each key stays.
+    compacted: AtomicBool,
     keyless: AtomicU32,
 }
 
@@ -63,6 +65,8 @@ pub(super) struct Topic {
 pub(super) struct Partition {
     pub(super) keyspace: Keyspace,
     ends: Mutex<Ends>,
+    /// Bytes that had been appended when it was last compacted.
+    compacted_at: AtomicU64,
 }
 
 /// A frame in the store's own buffer.
@@ -82,6 +86,8 @@ struct StoredTopic {
     partitions: u32,
     retention_ms: Option<u64>,
     retention_bytes: Option<u64>,
+    #[serde(default)]
+    compacted: bool,
 }
 
 impl Store {
@@ -120,6 +126,15 @@ impl Store {
 
     /// Makes the topic or verifies it; its retention becomes the one asked for.
     pub(super) fn ensure_topic(&self, spec: &TopicSpec) -> Result<()> {
+        self.ensure(spec, false)
+    }
+
+    /// Makes a topic of which the newest record of each key stays, or verifies that it is one.
+    pub(super) fn ensure_compacted_topic(&self, spec: &TopicSpec) -> Result<()> {
+        self.ensure(spec, true)
+    }
+
+    fn ensure(&self, spec: &TopicSpec, compacted: bool) -> Result<()> {
         bounds::verify_topic(spec)?;
         // Held throughout, so that two callers do not make it twice.
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
@@ -131,6 +146,16 @@ impl Store {
                 found: format!("{partitions} partitions"),
                 wanted: format!("{} or more", spec.partitions),
                 fix: format!("configure {partitions}: an embedded topic keeps the number it was made with"),
+            });
+        }
+        if existing.is_some_and(|topic| topic.is_compacted() != compacted) {
+            let words = |compacted| if compacted { "compaction" } else { "no compaction" };
+            return Err(LogError::TopicMismatch {
+                topic: spec.name.clone(),
+                found: words(!compacted).into(),
+                wanted: words(compacted).into(),
+                fix: "an embedded topic stays what it was made as: begin a new log in another directory"
+                    .into(),
             });
         }
         if existing.is_some_and(|topic| topic.retention() == spec.retention && topic.id().is_some()) {
@@ -149,6 +174,7 @@ impl Store {
             partitions,
             retention_ms: spec.retention.time.map(|time| time.as_millis() as u64),
             retention_bytes: spec.retention.bytes,
+            compacted,
         };
         let value = serde_json::to_vec(&stored).map_err(|error| LogError::Corrupt {
             what: format!("topic {} cannot be written down: {error}", spec.name),
@@ -160,6 +186,7 @@ impl Store {
         match made {
             Some(topic) => {
                 topic.id.store(id.0, Ordering::Relaxed);
+                topic.compacted.store(compacted, Ordering::Relaxed);
                 drop(topics.insert(topic.name.clone(), Arc::new(topic)));
             }
             None => {
@@ -243,6 +270,7 @@ impl Store {
             };
             let topic = self.open_topic(name.clone(), stored.partitions, retention)?;
             topic.id.store(stored.id, Ordering::Relaxed);
+            topic.compacted.store(stored.compacted, Ordering::Relaxed);
             for (index, partition) in topic.partitions.iter().enumerate() {
                 let mark = self.meta.get(mark_key(&name, index as u32))?;
                 let mark = mark.and_then(|value| decode_ends(&value)).unwrap_or_default();
@@ -267,7 +295,7 @@ impl Store {
         let partitions = (0..partitions)
             .map(|index| {
                 let keyspace = self.database.keyspace(&format!("{name}/{index}"), options)?;
-                Ok(Partition { keyspace, ends: Mutex::default() })
+                Ok(Partition { keyspace, ends: Mutex::default(), compacted_at: AtomicU64::new(0) })
             })
             .collect::<fjall::Result<Vec<_>>>()?;
         Ok(Topic {
@@ -275,6 +303,7 @@ impl Store {
             partitions,
             id: AtomicU64::new(0),
             retention: Mutex::new(retention),
+            compacted: AtomicBool::new(false),
             keyless: AtomicU32::new(0),
         })
     }
@@ -296,6 +325,10 @@ impl Topic {
 
     pub(super) fn count(&self) -> u32 {
         self.partitions.len() as u32
+    }
+
+    pub(super) fn is_compacted(&self) -> bool {
+        self.compacted.load(Ordering::Relaxed)
     }
 
     pub(super) fn retention(&self) -> Retention {
@@ -329,6 +362,24 @@ impl Partition {
         let mut ends = self.lock();
         // Retention may have moved `low` meanwhile.
         *ends = Ends { low: ends.low, ..to };
+    }
+
+    /// Bytes that had been appended when it was last compacted, in this process.
+    pub(super) fn compacted_at(&self) -> u64 {
+        self.compacted_at.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_compacted(&self, bytes: u64) {
+        self.compacted_at.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The base of the newest frame.
+    pub(super) fn last_base(&self) -> Result<Option<u64>> {
+        self.keyspace
+            .last_key_value()
+            .map(StoredFrame::read)
+            .transpose()
+            .map(|last| last.map(|last| last.base))
     }
 
     /// The frame with the greatest base at or below `offset`, if any is left.

@@ -50,6 +50,9 @@ pub struct TopicSettings {
     pub max_message_bytes: Option<u64>,
 }
 
+/// Settings of a topic by their names.
+pub(super) type Settings = Vec<(&'static str, String)>;
+
 /// Requests about the log, not through it.
 pub(super) struct Admin {
     config: Arc<KafkaConfig>,
@@ -177,11 +180,16 @@ impl Admin {
     }
 
     pub(super) async fn create_missing(&self, topics: &[TopicSpec]) -> Result<()> {
+        let topics: Vec<(&TopicSpec, Settings)> =
+            topics.iter().map(|topic| (topic, settings_of(topic).into())).collect();
+        self.create(&topics).await
+    }
+
+    /// Creates those that are missing, with these settings.
+    pub(super) async fn create(&self, topics: &[(&TopicSpec, Settings)]) -> Result<()> {
         self.refuse_when_closed()?;
-        let settings: Vec<[(&str, String); 5]> = topics.iter().map(settings_of).collect();
         let wanted: Vec<NewTopic<'_>> = topics
             .iter()
-            .zip(&settings)
             .map(|(topic, settings)| {
                 let new = NewTopic::new(
                     &topic.name,

@@ -10,6 +10,7 @@
 mod admin;
 mod batch;
 mod committer;
+mod compacted;
 mod config;
 mod consumer;
 mod context;
@@ -121,6 +122,14 @@ impl Log for KafkaLog {
         let name = topic.to_owned();
         let replicas = self.blocking(move |admin| admin.replicas(&name)).await?;
         kept::verify(topic, &settings, replicas)
+    }
+
+    async fn ensure_compacted_topic(&self, topic: &str, partitions: u32) -> Result<()> {
+        let spec = TopicSpec { name: topic.to_owned(), partitions, retention: Retention::default() };
+        bounds::verify_topic(&spec)?;
+        self.admin.create(&[(&spec, compacted::settings())]).await?;
+        self.blocking(move |admin| admin.await_known(&spec)).await?;
+        compacted::verify(topic, &self.admin.all_settings(topic).await?)
     }
 
     async fn partitions(&self, topic: &str) -> Result<u32> {

@@ -183,8 +183,11 @@ fn load_of(records: &[NewRecord]) -> Result<Load> {
 fn enqueue(native: &Native, records: &[NewRecord], pending: &Arc<Pending>) {
     for (index, record) in records.iter().enumerate() {
         let ticket = Box::new(Ticket { pending: pending.clone(), index, answered: false });
-        let mut native_record = BaseRecord::<[u8], [u8], Box<Ticket>>::with_opaque_to(&record.topic, ticket)
-            .payload(&record.payload[..]);
+        let mut native_record = BaseRecord::<[u8], [u8], Box<Ticket>>::with_opaque_to(&record.topic, ticket);
+        // To compaction an empty payload is a value, and none is the end of its key. Who reads cannot tell them apart.
+        if !record.payload.is_empty() {
+            native_record = native_record.payload(&record.payload[..]);
+        }
         if let Some(key) = &record.key {
             native_record = native_record.key(&key[..]);
         }

@@ -1,5 +1,6 @@
 //! What every log has to do, tried on both: nothing above the port may tell them apart.
 
+mod compacted;
 mod handing_over;
 mod positions;
 mod readers;

@@ -49,6 +49,13 @@ impl Stage {
         name.into()
     }
 
+    /// Compacts what is to be compacted, where that can be asked for. Kafka does it when it likes.
+    pub fn compact(&self) {
+        if let Kind::Embedded { log, .. } = &self.kind {
+            log.compact().unwrap();
+        }
+    }
+
     /// Has retention remove all of a topic's first partition but the last append.
     pub async fn remove_all_but_the_last(&self, topic: &Arc<str>) {
         match &self.kind {
@@ -147,6 +154,10 @@ impl Diary {
             _ => None,
         };
         self.events.iter().filter_map(kept).collect()
+    }
+
+    pub fn has_gaps(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, Event::Gap { .. }))
     }
 
     pub fn texts(&self) -> Vec<String> {
