@@ -166,7 +166,26 @@ impl Engine {
     /// where rows were given. What happened to alerts must be durable before.
     #[must_use]
     pub fn take_changed(&mut self) -> Vec<Stored> {
-        self.slots.take_changed(&self.rules)
+        self.slots.take_changed(&self.rules, usize::MAX)
+    }
+
+    /// As [`take_changed`](Self::take_changed), at most so many states that are there, those that wait longest first; what is gone
+    /// is always among it. A state is as it is now, which may be newer than where rows were given when somebody began to take.
+    #[must_use]
+    pub fn take_some_changed(&mut self, most: usize) -> Vec<Stored> {
+        self.slots.take_changed(&self.rules, most)
+    }
+
+    /// How many states wait to be taken, those that are gone among them, at most.
+    #[must_use]
+    pub fn changed(&self) -> usize {
+        self.slots.changed()
+    }
+
+    /// Logical time: the largest log time or tick so far; `None` before the first.
+    #[must_use]
+    pub fn now_ms(&self) -> Option<i64> {
+        (self.now_ms > i64::MIN).then_some(self.now_ms)
     }
 
     /// Takes up a stored state. Rows that it has had are recognised when they come again, so reading may begin anywhere before

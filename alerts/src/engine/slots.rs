@@ -1,6 +1,6 @@
 //! The states of an engine: found by rule and entity, woken by time, and noted when they changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -34,7 +34,7 @@ pub(super) struct Slots {
     hasher: DefaultHashBuilder,
     /// By time, then by rule, so that what is due at one time happens in the same order everywhere.
     timers: BTreeSet<(i64, u32, u32)>,
-    changed: Vec<u32>,
+    changed: VecDeque<u32>,
     /// Those that are gone since [`take_changed`](Self::take_changed); as many as there were at most.
     gone: Vec<StateKey>,
     count_by_rule: Vec<usize>,
@@ -116,7 +116,7 @@ impl Slots {
         }
         if !slot.is_changed {
             slot.is_changed = true;
-            self.changed.push(place);
+            self.changed.push_back(place);
         }
     }
 
@@ -135,12 +135,13 @@ impl Slots {
         self.timers.first().map(|first| first.0)
     }
 
-    /// What changed since this was last asked.
-    pub(super) fn take_changed(&mut self, rules: &RuleSet) -> Vec<Stored> {
+    /// Of what changed since this was last asked everything that is gone, and at most so many states.
+    pub(super) fn take_changed(&mut self, rules: &RuleSet, most: usize) -> Vec<Stored> {
         // One that is gone and came back is stored as it is now.
         let mut stored: Vec<Stored> =
             std::mem::take(&mut self.gone).into_iter().map(|key| (key, None)).collect();
-        for place in std::mem::take(&mut self.changed) {
+        let count = most.min(self.changed.len());
+        for place in self.changed.drain(..count) {
             let Some(slot) = self.slots[place as usize].as_mut().filter(|slot| slot.is_changed) else {
                 continue;
             };
@@ -149,6 +150,11 @@ impl Slots {
             stored.push((key, Some(slot.state.to_bytes())));
         }
         stored
+    }
+
+    /// How many states, and of those that are gone, wait to be taken at most.
+    pub(super) fn changed(&self) -> usize {
+        self.changed.len() + self.gone.len()
     }
 
     pub(super) fn count_of(&self, rule: u32) -> usize {

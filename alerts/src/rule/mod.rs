@@ -26,5 +26,5 @@ pub use filter::Metadata;
 pub use level::{Direction, Level};
 pub use own::{CONFIGURATION, OWN_THRESHOLDS, RAISED_METRIC};
 pub use schedule::Hours;
-pub use set::RuleSet;
+pub use set::{Elsewhere, RuleSet};
 pub use span::{Span, SpanError};

@@ -9,7 +9,7 @@ use super::check::check_all;
 use super::compiled::{Compiled, Judge, Silence, Source, Timing};
 use super::data::{NoDataPolicy, Rule, Scope};
 use super::fault::{Fault, Gravity};
-use super::filter::Filter;
+use super::filter::{Filter, Metadata};
 use super::level::Level;
 use super::own::{CONFIGURATION, OWN_THRESHOLDS, RAISED_METRIC};
 
@@ -109,6 +109,24 @@ impl RuleSet {
         }
     }
 
+    /// Which rules beside those of its own partition count a row.
+    #[must_use]
+    pub fn elsewhere(&self, metric: &Metric<'_>) -> Elsewhere {
+        let mut elsewhere = Elsewhere::default();
+        let mut metadata = Metadata::of(&metric.metadata);
+        for &index in self.of_metric(&metric.metric_name) {
+            let rule = self.rule(index);
+            let wanted = match rule.scope {
+                Scope::Series | Scope::Conversation => continue,
+                Scope::Account if metric.account_id.is_empty() => continue,
+                Scope::Account => &mut elsewhere.by_account,
+                Scope::Global => &mut elsewhere.globally,
+            };
+            *wanted |= rule.takes(metric).is_some() && rule.filter.takes(metric, &mut metadata);
+        }
+        elsewhere
+    }
+
     /// Whether a rule counts alerts themselves.
     #[must_use]
     pub fn counts_alerts(&self) -> bool {
@@ -146,6 +164,15 @@ impl RuleSet {
     pub(crate) const fn configuration(&self) -> u32 {
         self.configuration
     }
+}
+
+/// Who counts a row beside the rules of the partition in which it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Elsewhere {
+    /// A rule that has the rows of an account together.
+    pub by_account: bool,
+    /// A rule that has all rows together.
+    pub globally: bool,
 }
 
 /// A rule of the engine itself.
