@@ -81,6 +81,9 @@ pub enum Command {
     /// Answer questions over HTTP and accept metrics and events
     #[command(after_help = run::SERVE_EXAMPLES)]
     Serve(Serve),
+    /// Judge metrics by the alert rules, and raise and end alerts
+    #[command(after_help = run::EVALUATE_EXAMPLES)]
+    Evaluate(Evaluate),
     /// Bring the store's tables to what this version needs
     Migrate(Migrate),
     /// Print what is in force and where each value came from, secrets hidden
@@ -151,6 +154,7 @@ impl Cli {
                 add("log", "--log", &serve.targets.log);
                 add("store", "--store", &serve.targets.store);
             }
+            Command::Evaluate(evaluate) => add("log", "--log", &evaluate.log),
             Command::Migrate(migrate) => add("store", "--store", &migrate.store),
             Command::Replay(replay) => add("log", "--log", &replay.log),
             Command::Config(_)
@@ -191,6 +195,7 @@ impl Cli {
             Command::Up(_) => role("up"),
             Command::Ingest(_) => role("ingest"),
             Command::Serve(_) => role("serve"),
+            Command::Evaluate(_) => role("evaluate"),
             Command::Migrate(_) => role("migrate"),
             Command::Token(_) => Err(Usage(
                 "`kelly token` asks no running Kelly: it signs with the secret in the data directory (--data) or in \
@@ -235,6 +240,7 @@ mod tests {
             &["up", "--data", "d", "--listen", "l", "--log", "g", "--store", "s", "--logging", "json"][..],
             &["serve", "--listen", "l", "--log", "g", "--store", "s"],
             &["ingest", "--log", "g", "--store", "s"],
+            &["evaluate", "--log", "g"],
             &["migrate", "--data", "d", "--store", "s"],
             &["doctor", "--data", "d", "--log", "g", "--store", "s"],
             &["replay", "f", "--log", "g"],
@@ -253,6 +259,7 @@ mod tests {
             "up",
             "ingest",
             "serve",
+            "evaluate",
             "migrate",
             "config",
             "token",
@@ -282,6 +289,7 @@ mod tests {
                 "up",
                 "ingest",
                 "serve",
+                "evaluate",
                 "migrate",
                 "token",
                 "tail",

@@ -190,6 +190,7 @@ async fn command(
             roles::up(Process { loaded, bars, stop, log_levels }, &arguments).await.map(|()| 0)
         }
         Command::Ingest(_) => roles::ingest(Process { loaded, bars, stop, log_levels }).await.map(|()| 0),
+        Command::Evaluate(_) => roles::evaluate(Process { loaded, bars, stop, log_levels }).await.map(|()| 0),
         Command::Serve(_) => roles::serve(Process { loaded, bars, stop, log_levels }).await.map(|()| 0),
         Command::Migrate(_) => {
             let work = Box::pin(roles::migrate(Process { loaded, bars, stop: stop.clone(), log_levels }));

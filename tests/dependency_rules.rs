@@ -13,7 +13,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kelly-stream", &["kelly-schemas", "kelly-directory"]),
     ("kelly-live", &["kelly-schemas", "kelly-auth", "kelly-stream"]),
     // Of the store only the projector, which writes down what was decided.
-    ("kelly-control", &["kelly-schemas", "kelly-stream", "kelly-sql"]),
+    ("kelly-control", &["kelly-schemas", "kelly-alerts", "kelly-stream", "kelly-sql"]),
+    ("kelly-evaluate", &["kelly-schemas", "kelly-alerts", "kelly-control", "kelly-stream"]),
     ("kelly-sql", &["kelly-schemas", "kelly-directory"]),
     ("kelly-ingest", &["kelly-schemas", "kelly-auth", "kelly-stream", "kelly-sql"]),
     ("kelly-query", &["kelly-schemas", "kelly-alerts", "kelly-auth", "kelly-sql"]),
@@ -31,6 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "kelly-schemas",
             "kelly-alerts",
+            "kelly-control",
             "kelly-stream",
             "kelly-sql",
             "kelly-ingest",
@@ -62,6 +64,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "kelly-sql",
             "kelly-ingest",
             "kelly-query",
+            "kelly-evaluate",
             "kelly-api",
             "kelly-cli",
         ],

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The crates that are held to it.
-const CRATES: [&str; 4] = ["alerts", "ingest", "query", "schemas"];
+const CRATES: [&str; 5] = ["alerts", "evaluate", "ingest", "query", "schemas"];
 
 /// A module by the names on its path in the crate; the crate's root has none.
 type Module = Vec<String>;

@@ -1,4 +1,4 @@
-//! Commands that run Kelly or prepare it: `up`, `ingest`, `serve`, `migrate`, `config`.
+//! Commands that run Kelly or prepare it: `up`, `ingest`, `serve`, `evaluate`, `migrate`, `config`.
 
 #![allow(
     rustdoc::broken_intra_doc_links,
@@ -22,6 +22,14 @@ Example:
   kelly serve --log kafka://broker:9092 --store http://kelly@clickhouse:8123/kelly
 
 The embedded log and store belong to one process: with those, use `kelly up`.";
+
+/// Example of `kelly evaluate`.
+pub(super) const EVALUATE_EXAMPLES: &str = "\
+Example:
+  KELLY_ALERT_RULES=/etc/kelly/rules.toml kelly evaluate --log kafka://broker:9092
+
+Any number of instances share the partitions, and take over from each other. It needs the log and no
+store. The embedded log belongs to one process: with it, use `kelly up`.";
 
 /// `kelly up`.
 #[derive(Debug, Args)]
@@ -67,6 +75,14 @@ pub struct Serve {
     pub listen: Option<String>,
     #[command(flatten)]
     pub targets: Apart,
+}
+
+/// `kelly evaluate`.
+#[derive(Debug, Args)]
+pub struct Evaluate {
+    /// The log: kafka://host:port[,host:port]
+    #[arg(long, value_name = "URL")]
+    pub log: Option<String>,
 }
 
 /// `kelly migrate`.

@@ -181,7 +181,16 @@ fn read_named_files(config: &mut Config) -> Result<Option<String>, Fault> {
             properties(&text).map_err(|what| Fault::new(format!("{variable}: {}", path.display()), what))?;
     }
     let thresholds = config.monitoring.thresholds.as_ref();
-    thresholds.map(|path| read_named("KELLY_ALERT_THRESHOLDS_CONFIG", path)).transpose()
+    let read = |path: &PathBuf| match written_out(path) {
+        Some(text) => Ok(text.to_owned()),
+        None => read_named("KELLY_ALERT_THRESHOLDS_CONFIG", path),
+    };
+    thresholds.map(read).transpose()
+}
+
+/// The JSON that stands where a file could be named; no file is named like an object.
+pub fn written_out(path: &Path) -> Option<&str> {
+    path.to_str().filter(|text| text.trim_start().starts_with('{'))
 }
 
 /// Where orchestrators mount secrets, readable by all in a container that is one's own.

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::setting::{FromSetting, Setting};
 use super::sources::{Fault, Merged};
 use super::tables::{
-    Auth, CallerLimits, Emergency, General, Http, Ingest, Kafka, Monitoring, StoreAccess, Topics, Tracing,
-    WebSocket,
+    Alerts, Auth, CallerLimits, Emergency, General, Http, Ingest, Kafka, Monitoring, StoreAccess, Topics,
+    Tracing, WebSocket,
 };
 use super::targets::{LogTarget, StoreTarget};
 
@@ -39,6 +39,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// Self-monitoring and retention.
     pub monitoring: Monitoring,
+    /// Alerts.
+    pub alerts: Alerts,
     /// Traces for a collector.
     pub tracing: Tracing,
     /// WebSockets.
@@ -63,6 +65,7 @@ pub fn typed(merged: &Merged) -> Result<Config, Vec<Fault>> {
         topics: Topics::read(&mut reader),
         ingest: Ingest::read(&mut reader),
         monitoring: Monitoring::read(&mut reader),
+        alerts: Alerts::read(&mut reader),
         tracing: Tracing::read(&mut reader),
         websocket: WebSocket::read(&mut reader),
     };

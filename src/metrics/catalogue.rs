@@ -141,6 +141,29 @@ catalogue! {
     LIVE_FEED_LAG = Gauge "kelly_live_feed_lag_records" [] "Events on the log that live push has not read yet.";
     CONTROL_RECORDS = Counter "kelly_control_records" [VERDICT] "Records of the control log that were applied here, by what they came to.";
     CONTROL_NEXT_OFFSET = Gauge "kelly_control_next_offset" [] "The offset of the control log up to which everything is applied here.";
+    EVALUATE_ROWS = Counter "kelly_evaluate_rows" [] "Metrics that were judged by the alert rules.";
+    EVALUATE_SKIPPED = Counter "kelly_evaluate_skipped" [] "Messages and rows that could not be judged because they are none.";
+    EVALUATE_PASSED_ON = Counter "kelly_evaluate_passed_on_rows"
+        [] "Metrics that were passed on to rules that count those of several partitions.";
+    EVALUATE_LOST = Counter "kelly_evaluate_lost_records" [] "Offsets that the log's retention removed before they were judged.";
+    EVALUATE_LAG = Gauge "kelly_evaluate_lag_records" [] "Messages on the log that are not judged yet, of this process's partitions.";
+    EVALUATE_PARTITIONS = Gauge "kelly_evaluate_partitions" [] "Partitions that this process judges.";
+    EVALUATE_STARTING = Gauge "kelly_evaluate_starting_partitions" [] "Those of them whose states are still being read.";
+    EVALUATE_STATES = Gauge "kelly_evaluate_states" [] "States of rules and entities in memory.";
+    EVALUATE_LATE = Gauge "kelly_evaluate_late_rows" [] "Metrics that came too late to count, of the entities in memory.";
+    EVALUATE_OVER_CAP = Gauge "kelly_evaluate_over_cap_rows"
+        [] "Metrics that this process's partitions did not judge because their rule watches as many entities as it may.";
+    EVALUATE_TRANSITIONS = Counter "kelly_evaluate_transitions" [] "Changes of alerts that the control log decided about.";
+    EVALUATE_REFUSED = Counter "kelly_evaluate_refused_transitions" [] "Changes of alerts that it refused for good.";
+    EVALUATE_WAITING = Gauge "kelly_evaluate_put_off_alerts" [] "Alerts that wait because as many are open as can be.";
+    EVALUATE_UNKNOWN = Counter "kelly_evaluate_unknown_outcomes"
+        [] "Answers of the control log that did not come in time, and were asked for again.";
+    EVALUATE_RETRIES = Counter "kelly_evaluate_retries" [] "Reads, appends and commits that had to be tried again.";
+    EVALUATE_COMMITTED = Gauge "kelly_evaluate_last_commit_timestamp_seconds"
+        [] "When what is judged was committed last, in seconds since 1970.";
+    ALERT_RULES = Gauge "kelly_alert_rules" [] "Alert rules in force.";
+    ALERT_RULE_PROBLEMS = Gauge "kelly_alert_rule_problems" [] "Files of rules, thresholds and rules that are wrong.";
+    ALERTS_FIRING = Gauge "kelly_alerts_firing" [] "Alerts whose condition holds, of this process's partitions.";
     ALERTS_OPEN = Gauge "kelly_alerts_open" [SEVERITY] "Alerts that are not resolved.";
     TRACE_SPANS = Counter "kelly_trace_spans" [OUTCOME] "Spans of requests that were to be exported, and what became of them.";
 }

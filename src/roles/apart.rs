@@ -1,4 +1,4 @@
-//! The roles that run apart, over a shared log and store: `kelly ingest`, `kelly serve`, and
+//! The roles that run apart, over a shared log and store: `kelly ingest`, `kelly serve`, `kelly evaluate`, and
 //! `kelly migrate` before them.
 
 use std::sync::Arc;
@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 use super::http::{self, Backends};
 use super::monitor::{self, Machine, Sources};
 use super::parts::{self, Part, Parts};
-use super::{Process, control, directory, live, needs_shared, open, retention, status, traces};
+use super::{
+    Process, control, directory, live, needs_shared, needs_shared_log, open, retention, status, traces,
+};
 use crate::access::{self, SecretPlace};
 use crate::config::StoreTarget;
 
@@ -84,11 +86,27 @@ async fn start_serve(process: &Process, parts: &Parts) -> anyhow::Result<()> {
         log_levels,
         live,
         decisions,
+        evaluator: None,
         access: &access,
         rules: Arc::new(BuiltinRules::with_thresholds(process.loaded.thresholds.clone())),
     };
     parts.start(http::start(address, backends)).await?;
     tracing::info!(listen = %config.general.listen, log = log.describe(), store = %config.store, "kelly serve is ready");
+    Ok(())
+}
+
+/// Judges metrics by the alert rules until told to stop.
+pub async fn evaluate(process: Process) -> anyhow::Result<()> {
+    parts::run(&process.stop, async |parts| Box::pin(start_evaluate(&process, parts)).await).await
+}
+
+async fn start_evaluate(process: &Process, parts: &Parts) -> anyhow::Result<()> {
+    let config = &process.loaded.config;
+    needs_shared_log("evaluate", config)?;
+    let log = parts.start(open::log(config)).await?;
+    let decisions = parts.start(Box::pin(control::start(config, &log))).await?;
+    parts.start(Box::pin(super::evaluate::start(config, &log, &decisions))).await?;
+    tracing::info!(log = log.describe(), "kelly evaluate is ready");
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use chrono::Utc;
 use kelly_api::{Health, Live, Part, PartStatus};
 use kelly_control::Replica;
+use kelly_evaluate::EvaluatorStats;
 use kelly_ingest::PartitionPosition;
 use kelly_live::FeedState;
 use kelly_schemas::error_chain;
@@ -35,6 +36,8 @@ pub struct Watched {
     pub live: Arc<Live>,
     /// What is decided, where this process follows it.
     pub decisions: Option<Arc<Replica>>,
+    /// The evaluation of alerts, where this process has it.
+    pub evaluator: Option<Arc<EvaluatorStats>>,
 }
 
 /// [`Health`] of the parts a role has.
@@ -44,6 +47,7 @@ pub struct PartsHealth {
     ingest: Option<Arc<Progress>>,
     live: Arc<Live>,
     decisions: Option<Arc<Replica>>,
+    evaluator: Option<Arc<EvaluatorStats>>,
     configured: Configured,
     /// Limits, where instances share them.
     limits: Option<Arc<SharedRedis>>,
@@ -134,10 +138,12 @@ impl Health for PartsHealth {
         let (log, store, (ingest, positions)) = tokio::join!(self.log(), self.store(), self.ingest());
         let limits = self.limits.as_ref().map(|limits| limits.health());
         let decisions = self.decisions.as_deref().map(decisions);
-        let mut parts: Vec<Part> = [Some(log), Some(store), ingest, Some(self.live()), decisions, limits]
-            .into_iter()
-            .flatten()
-            .collect();
+        let evaluator = self.evaluator.as_deref().map(evaluator);
+        let mut parts: Vec<Part> =
+            [Some(log), Some(store), ingest, Some(self.live()), decisions, evaluator, limits]
+                .into_iter()
+                .flatten()
+                .collect();
         let mut seen = self.seen();
         let now = Utc::now();
         for part in &mut parts {
@@ -152,7 +158,7 @@ impl Health for PartsHealth {
 impl PartsHealth {
     /// The parts of a role.
     pub fn new(watched: Watched, configured: Configured) -> Self {
-        let Watched { log, store, ingest, live, decisions } = watched;
+        let Watched { log, store, ingest, live, decisions, evaluator } = watched;
         let (log_trouble, store_trouble) = (Trouble::new("log"), Trouble::new("store"));
         let retentions = RetentionReader::default();
         Self {
@@ -161,6 +167,7 @@ impl PartsHealth {
             ingest,
             live,
             decisions,
+            evaluator,
             configured,
             limits: None,
             retentions,
@@ -352,6 +359,53 @@ fn decisions(replica: &Replica) -> Part {
     Part { name: "decisions".to_owned(), status, since: Utc::now(), required: true, summary, details }
 }
 
+/// Records that are not judged yet above which alerts are said to come late.
+const JUDGED_LATE_ABOVE: u64 = 100_000;
+
+/// Without it no alert is raised or ends; everything else goes on, so nothing requires it.
+fn evaluator(stats: &EvaluatorStats) -> Part {
+    let counts = stats.counts();
+    let (status, summary) = if let Some(error) = &counts.last_error {
+        tracing::debug!(error, "alerts are evaluated with trouble");
+        let summary =
+            "the log does not take what happens to alerts at the moment; alerts come late".to_owned();
+        (PartStatus::Degraded, summary)
+    } else if counts.starting > 0 {
+        let summary = format!("{} of {} partitions take up their states", counts.starting, counts.partitions);
+        (PartStatus::Starting, summary)
+    } else if counts.problems > 0 {
+        let summary = format!(
+            "{} files of rules, thresholds or rules are wrong; their alerts say why",
+            counts.problems
+        );
+        (PartStatus::Degraded, summary)
+    } else if counts.put_off > 0 {
+        (PartStatus::Degraded, format!("{} alerts wait: as many are open as can be", counts.put_off))
+    } else if counts.lost > 0 {
+        let summary = "the log's retention removed records before they were judged: give it more room";
+        (PartStatus::Degraded, summary.to_owned())
+    } else if counts.behind > JUDGED_LATE_ABOVE {
+        (PartStatus::Degraded, format!("{} records are not judged yet, catching up", counts.behind))
+    } else {
+        (PartStatus::Healthy, format!("{} rules, {} alerts fire", counts.rules, counts.firing))
+    };
+    let details = BTreeMap::from(
+        [
+            ("rules", counts.rules),
+            ("problems", counts.problems),
+            ("rows", counts.rows),
+            ("transitions", counts.transitions),
+            ("states", counts.states),
+            ("firing", counts.firing),
+            ("late_rows", counts.late_rows),
+            ("partitions", counts.partitions),
+            ("lag", counts.behind),
+        ]
+        .map(|(name, count)| (name.to_owned(), json!(count))),
+    );
+    Part { name: "evaluator".to_owned(), status, since: Utc::now(), required: false, summary, details }
+}
+
 fn part(name: &str, began: Instant, outcome: Result<String, String>) -> Part {
     let latency_ms = (began.elapsed().as_secs_f64() * 1e6).round() / 1e3;
     let (status, summary) = match outcome {
@@ -473,6 +527,7 @@ pub mod tests {
             ingest: Some(Arc::new(progress)),
             live: Arc::new(Live::new(hub, LiveSettings::default())),
             decisions: None,
+            evaluator: None,
         };
         PartsHealth { patience, ..PartsHealth::new(watched, Configured { hours: 72, days: 90 }) }
     }

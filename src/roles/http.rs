@@ -13,6 +13,7 @@ use kelly_api::{
 };
 use kelly_cli::Usage;
 use kelly_control::Replica;
+use kelly_evaluate::EvaluatorStats;
 use kelly_ingest::accept::Acceptor;
 use kelly_query::{QueryService, QueryServiceParts, RulesInForce};
 use kelly_schemas::Catalogue;
@@ -111,6 +112,8 @@ pub struct Backends<'a> {
     pub live: Arc<Live>,
     /// What is decided.
     pub decisions: Arc<Replica>,
+    /// The evaluation of alerts, where this process has it.
+    pub evaluator: Option<Arc<EvaluatorStats>>,
     /// Who gets in.
     pub access: &'a Access,
     /// The alert rules that are in force.
@@ -147,6 +150,7 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         log_levels,
         live,
         decisions,
+        evaluator,
         access,
         rules,
     } = backends;
@@ -168,6 +172,7 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         ingest: ingest.clone(),
         live: live.clone(),
         decisions: Some(decisions.clone()),
+        evaluator: evaluator.clone(),
     };
     let health = Arc::new(PartsHealth::new(watched, Configured::of(config)).with_limits(counts.shared));
     health.look().await;
@@ -182,6 +187,7 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         ingest,
         live: live.clone(),
         decisions,
+        evaluator,
         spans: export.counts,
         looks: Arc::new(Looks::new(log, live.clone(), health.clone())),
     };

@@ -1,4 +1,4 @@
-//! What one process does: everything (`up`), or one role of several (`ingest`, `serve`, `migrate`).
+//! What one process does: everything (`up`), or one role of several (`ingest`, `serve`, `evaluate`, `migrate`).
 //! A role is a list of parts (`parts`), started in order and stopped in the reverse order; what a part is made
 //! of stands in the file of its name.
 
@@ -6,6 +6,7 @@ mod apart;
 mod control;
 mod directory;
 mod door;
+mod evaluate;
 mod health;
 mod http;
 mod ingest;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 use indicatif::MultiProgress;
 use tokio_util::sync::CancellationToken;
 
-pub use apart::{ingest, migrate, serve};
+pub use apart::{evaluate, ingest, migrate, serve};
 pub use directory::{noted_address, owner};
 pub use door::{on_this_machine, remarks};
 pub use open::{check_thresholds, kafka_config, limits, store_config};
@@ -66,4 +67,17 @@ fn needs_shared(role: &str, config: &Config) -> anyhow::Result<()> {
          process: name a shared one with {missing}, or run everything with `kelly up`"
     ))
     .into())
+}
+
+/// Refuses a role that runs apart over a log that belongs to one process.
+fn needs_shared_log(role: &str, config: &Config) -> anyhow::Result<()> {
+    use crate::config::LogTarget;
+    match &config.log {
+        LogTarget::Kafka(_) => Ok(()),
+        LogTarget::Embedded(_) => Err(kelly_cli::Usage(format!(
+            "`kelly {role}` runs apart from the other roles, and the embedded log belongs to one process: name a shared one \
+             with KELLY_LOG=kafka://host:port (or --log), or run everything with `kelly up`"
+        ))
+        .into()),
+    }
 }

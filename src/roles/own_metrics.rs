@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use kelly_api::{Expose, Live, MetricsForm, Part, PartStatus, Transport};
 use kelly_control::Replica;
+use kelly_evaluate::EvaluatorStats;
 use kelly_ingest::PartitionPosition;
 
 use super::looks::Looks;
@@ -28,6 +29,8 @@ pub struct OwnMetrics {
     pub live: Arc<Live>,
     /// What is decided.
     pub decisions: Arc<Replica>,
+    /// The evaluation of alerts, where this process has it.
+    pub evaluator: Option<Arc<EvaluatorStats>>,
     /// What became of spans.
     pub spans: Arc<SpanCounts>,
     /// What others must be asked for.
@@ -50,6 +53,7 @@ impl Expose for OwnMetrics {
         self.ingest_into(&mut gathered, looked.positions.as_deref());
         self.live_into(&mut gathered, looked.feed_lag);
         self.decisions_into(&mut gathered);
+        self.evaluator_into(&mut gathered);
         for (outcome, count) in self.spans.outcomes() {
             gathered.count(&metric::TRACE_SPANS, [outcome.into()], count);
         }
@@ -84,6 +88,36 @@ impl OwnMetrics {
         }
         for (topic, records) in lag {
             into.count(&metric::INGEST_LAG, [topic.into()], records);
+        }
+    }
+
+    fn evaluator_into(&self, into: &mut Gathered) {
+        let Some(stats) = &self.evaluator else { return };
+        let counts = stats.counts();
+        for (metric, count) in [
+            (&metric::EVALUATE_ROWS, counts.rows),
+            (&metric::EVALUATE_SKIPPED, counts.skipped),
+            (&metric::EVALUATE_PASSED_ON, counts.passed_on),
+            (&metric::EVALUATE_LOST, counts.lost),
+            (&metric::EVALUATE_LAG, counts.behind),
+            (&metric::EVALUATE_PARTITIONS, counts.partitions),
+            (&metric::EVALUATE_STARTING, counts.starting),
+            (&metric::EVALUATE_STATES, counts.states),
+            (&metric::EVALUATE_LATE, counts.late_rows),
+            (&metric::EVALUATE_OVER_CAP, counts.over_cap),
+            (&metric::EVALUATE_TRANSITIONS, counts.transitions),
+            (&metric::EVALUATE_REFUSED, counts.dropped),
+            (&metric::EVALUATE_WAITING, counts.put_off),
+            (&metric::EVALUATE_UNKNOWN, counts.unknown),
+            (&metric::EVALUATE_RETRIES, counts.retries),
+            (&metric::ALERT_RULES, counts.rules),
+            (&metric::ALERT_RULE_PROBLEMS, counts.problems),
+            (&metric::ALERTS_FIRING, counts.firing),
+        ] {
+            into.count(metric, [], count);
+        }
+        if let Some(committed) = counts.committed_ms {
+            into.add(&metric::EVALUATE_COMMITTED, [], Value::Number(committed as f64 / 1_000.0));
         }
     }
 

@@ -12,7 +12,7 @@ use super::door::url_for_people;
 use super::http::{self, Backends};
 use super::monitor::{self, Machine, Sources};
 use super::parts::{self, Part, Parts};
-use super::{Process, control, directory, ingest, live, open, retention, status, traces};
+use super::{Process, control, directory, evaluate, ingest, live, open, retention, status, traces};
 use crate::access::{self, SecretPlace};
 use crate::cli;
 use crate::config::{Config, StoreTarget};
@@ -41,6 +41,7 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
     let (store, log) = tokio::try_join!(store, log)?;
     let decisions = parts.start(Box::pin(control::start(config, &log))).await?;
     parts.start(control::keep(config, &log, &store)).await?;
+    let evaluating = parts.start(Box::pin(evaluate::start(config, &log, &decisions))).await?;
     let started = parts.start(Box::pin(ingest::start(config, &log, &store))).await?;
     parts.add(retention::part(config, &store, started.raw_retention));
     let progress = started.progress;
@@ -79,6 +80,7 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
         log_levels,
         live,
         decisions,
+        evaluator: Some(evaluating),
         access: &access,
         rules: Arc::new(BuiltinRules::with_thresholds(process.loaded.thresholds.clone())),
     };

@@ -1,6 +1,7 @@
 //! End to end: the real binary, the real engine, real Apache Kafka. Every test owns its directory,
 //! its ports and, where it needs one, its broker.
 
+mod alerts;
 mod apart;
 mod broker_faults;
 mod browser;

@@ -113,7 +113,9 @@ async fn promtool_finds_nothing_and_every_metric_is_there() {
     let text = loop {
         let (kind, text) = scrape(&kelly, "text/plain").await;
         assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
-        let is_written = value(&text, "kelly_ingest_rows_total", "") >= (ROWS + 1) as f64;
+        // What is judged is committed every few seconds.
+        let is_written = value(&text, "kelly_ingest_rows_total", "") >= (ROWS + 1) as f64
+            && text.contains("\nkelly_evaluate_last_commit_timestamp_seconds ");
         // One scrape asks for positions, counts and parts one after the other, so they may tell of different moments.
         let is_quiet = ["kelly_ingest_lag_records", "kelly_live_connections", "kelly_live_feed_lag_records"]
             .iter()
