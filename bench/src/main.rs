@@ -1,6 +1,7 @@
 //! `kelly-bench`: benchmarks against the targets of the design. Each prints a table for people on
 //! standard error and one JSON object as the last line of standard output.
 
+mod alert_latency;
 mod anomaly_events;
 mod chaos;
 mod evaluate;
@@ -59,6 +60,8 @@ enum Bench {
     Flood(flood::Options),
     /// Judge metrics with twenty rules on one core, and what a series takes in memory
     Evaluate(evaluate::Options),
+    /// From a bad row on Kafka to the decision that its alert is raised, beside a steady rate
+    AlertLatency(alert_latency::Options),
     /// Find anomalies in the open files of the Numenta Anomaly Benchmark, scored as Numenta does
     Nab(nab::Options),
     /// Find labelled events in real service telemetry, beside a constant threshold and HalfSpaceTrees
@@ -98,6 +101,7 @@ enum Name {
     Live,
     Flood,
     Evaluate,
+    AlertLatency,
     Nab,
     AnomalyEvents,
     Storage,
@@ -116,6 +120,7 @@ async fn main() -> Result<ExitCode> {
         Bench::Live(options) => live::run(options).await?,
         Bench::Flood(options) => flood::run(options).await?,
         Bench::Evaluate(options) => evaluate::run(options).await?,
+        Bench::AlertLatency(options) => alert_latency::run(options).await?,
         Bench::Nab(options) => nab::run(options).await?,
         Bench::AnomalyEvents(options) => anomaly_events::run(options).await?,
         Bench::Idle(options) => idle::run(options).await?,
@@ -146,6 +151,7 @@ async fn all(options: &All, only_json: bool) -> Result<ExitCode> {
             Name::Live => live::run(&live::Options::default()).await,
             Name::Flood => flood::run(&flood::Options::default()).await,
             Name::Evaluate => evaluate::run(&evaluate::Options::default()).await,
+            Name::AlertLatency => alert_latency::run(&alert_latency::Options::default()).await,
             Name::Nab => nab::run(&nab::Options::default()).await,
             Name::AnomalyEvents => anomaly_events::run(&anomaly_events::Options::default()).await,
             Name::Storage => storage::run(&storage::Options::default()).await,

@@ -12,7 +12,7 @@ use crate::store::{FreshStore, Overrides};
 use crate::{Report, machine};
 
 /// The order of benchmarks in the file; others follow.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "ingest",
     "peers",
     "record",
@@ -21,6 +21,7 @@ const ORDER: [&str; 13] = [
     "live",
     "flood",
     "evaluate",
+    "alert-latency",
     "nab",
     "anomaly-events",
     "idle",
