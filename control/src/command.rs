@@ -99,11 +99,49 @@ impl Command {
         hasher.update(transition.alert.as_bytes());
         hasher.update([transition.kind as u8, transition.severity as u8]);
         hasher.update(transition.at_ms.to_be_bytes());
-        let digest: [u8; 32] = hasher.finalize().into();
-        let mut first = [0; 16];
-        first.copy_from_slice(&digest[..16]);
-        uuid::Builder::from_custom_bytes(first).into_uuid()
+        id_of(hasher)
     }
+
+    /// The id of one of several commands that a client sends under one key: the same whenever it sends them again.
+    #[must_use]
+    pub fn id_of_part(key: &Uuid, part: u32) -> Uuid {
+        let mut hasher = Sha256::new();
+        hasher.update(b"part");
+        hasher.update(key.as_bytes());
+        hasher.update(part.to_be_bytes());
+        id_of(hasher)
+    }
+
+    /// The id of an alert that somebody else raised: the same as long as its sender calls it the same and it began then.
+    #[must_use]
+    pub fn id_of_foreign(sender: &str, fingerprint: &str, since_ms: i64) -> Uuid {
+        let mut hasher = Sha256::new();
+        hasher.update(b"foreign");
+        for part in [sender, fingerprint] {
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        hasher.update(since_ms.to_be_bytes());
+        id_of(hasher)
+    }
+
+    /// What an alert of others is called that has no name of its own: its labels tell it from others.
+    #[must_use]
+    pub fn fingerprint_of(labels: &std::collections::BTreeMap<String, String>) -> String {
+        let mut hasher = Sha256::new();
+        for part in labels.iter().flat_map(|(name, value)| [name, value]) {
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        id_of(hasher).simple().to_string()
+    }
+}
+
+fn id_of(hasher: Sha256) -> Uuid {
+    let digest: [u8; 32] = hasher.finalize().into();
+    let mut first = [0; 16];
+    first.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_custom_bytes(first).into_uuid()
 }
 
 /// Why a record is no command. Contains no value of it.

@@ -43,7 +43,9 @@ pub use memory::{IDS_REMEMBERED_MS, MAX_IDS, Recorded};
 pub use op::Op;
 pub use position::Position;
 pub use projector::{Projector, ProjectorConfig};
-pub use replica::{Health, Outcome, Replica, ReplicaConfig, ReplicaError, SubmitError, TOPIC, Watcher};
+pub use replica::{
+    Health, Outcome, Replica, ReplicaConfig, ReplicaError, SubmitError, TOPIC, WatchEnd, Watcher,
+};
 pub use snapshot::Snapshot;
 pub use snapshots::{FileSnapshots, Snapshots};
 pub use state::{Applied, State};

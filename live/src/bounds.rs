@@ -11,6 +11,8 @@ pub struct Bounds {
     pub behind_bytes: usize,
     /// Events of a snapshot. At it: the older ones are left out.
     pub snapshot_events: usize,
+    /// Alerts of a snapshot. At it: those that are less bad are left out, and it says how many there are.
+    pub snapshot_alerts: usize,
     /// Bytes of a snapshot. At it: the same.
     pub snapshot_bytes: usize,
 }
@@ -23,6 +25,7 @@ impl Default for Bounds {
             // A record of the log, which comes at once, is smaller.
             behind_bytes: 4 << 20,
             snapshot_events: 50,
+            snapshot_alerts: 500,
             snapshot_bytes: 256 << 10,
         }
     }

@@ -16,7 +16,7 @@ use crate::newest::Seen;
 use crate::position::{Place, Position, Positions, to_text};
 use crate::reading::{Readers, User};
 use crate::ring::{Cursor, Found, Ring, View};
-use crate::room::{MAX_ROOMS, Room, Source};
+use crate::room::{Feeding, MAX_ROOMS, Room, Source};
 
 /// How long a position that this instance has not reached is waited for: another one was ahead in reading the log.
 const AHEAD: Duration = Duration::from_secs(5);
@@ -61,6 +61,7 @@ enum Following {
 
 #[derive(Debug)]
 struct Events {
+    feeding: Feeding,
     cursor: Cursor,
     view: View,
     /// Until when a position is waited for that this instance has not reached.
@@ -71,10 +72,10 @@ struct Events {
 
 impl Events {
     /// Begins at the end: the snapshot is given at once, or once it can be whole.
-    fn begin(ring: &Ring, view: View) -> (Self, Option<Bytes>) {
+    fn begin(feeding: Feeding, ring: &Ring, view: View) -> (Self, Option<Bytes>) {
         let cursor = ring.at_end();
         let snapshot = ring.has_read_backlog().then(|| ring.snapshot(&view, &cursor));
-        (Self { cursor, view, ahead_until: None, is_snapshot_due: snapshot.is_none() }, snapshot)
+        (Self { feeding, cursor, view, ahead_until: None, is_snapshot_due: snapshot.is_none() }, snapshot)
     }
 
     /// Gives what comes next; an error says why it cannot go on where it is.
@@ -220,11 +221,11 @@ impl Connection {
                 let offsets = offset.map(Place::at).into_iter().collect();
                 Entered::new(state(epoch, offsets, false, None), Following::Reading { readers, seen: 0 })
             }
-            Source::Activity => {
+            Source::Log(feeding) => {
                 // Woken for whatever comes behind the position that is read now.
-                self.hub.follow(room.conversation_id(), self.id, &self.woken);
+                self.hub.follow(feeding, room.conversation_id(), self.id, &self.woken);
                 let view = View::of(room, &self.accounts);
-                let ring = self.hub.ring();
+                let ring = self.hub.ring(feeding);
                 let (resumed, reset) = match at.map(|position| ring.at(position)) {
                     Some(Ok(cursor)) => (Some(cursor), None),
                     Some(Err(reason)) => {
@@ -237,9 +238,9 @@ impl Connection {
                 let (events, snapshot) = match resumed {
                     Some(cursor) => {
                         let ahead_until = ring.is_ahead(&cursor).then(|| now + AHEAD);
-                        (Events { cursor, view, ahead_until, is_snapshot_due: false }, None)
+                        (Events { feeding, cursor, view, ahead_until, is_snapshot_due: false }, None)
                     }
-                    None => Events::begin(&ring, view),
+                    None => Events::begin(feeding, &ring, view),
                 };
                 let offsets = events.cursor.position().to_vec();
                 let state = state(Some(ring.epoch().clone()), offsets, is_resumed, None);
@@ -265,7 +266,9 @@ impl Connection {
         match self.rooms.remove(at).following {
             Following::Figures { .. } => self.hub.look_away(&self.accounts, self.id),
             Following::Reading { readers, .. } => self.hub.read_states().look_away(&readers, self.id),
-            Following::Events(_) => self.hub.leave(room.conversation_id(), self.id),
+            Following::Events(events) => {
+                self.hub.leave(events.feeding, room.conversation_id(), self.id);
+            }
             Following::Nothing => {}
         }
     }
@@ -354,7 +357,7 @@ impl Connection {
                 Progress::Done
             }
             Following::Events(events) => {
-                let ring = self.hub.ring();
+                let ring = self.hub.ring(events.feeding);
                 let mut give = |message: Bytes| {
                     *left = left.saturating_sub(message.len());
                     give(message);
@@ -364,7 +367,7 @@ impl Connection {
                     Err(reason) => {
                         self.hub.note_reset();
                         let snapshot;
-                        (**events, snapshot) = Events::begin(&ring, events.view.clone());
+                        (**events, snapshot) = Events::begin(events.feeding, &ring, events.view.clone());
                         give(reset(room, reason));
                         // A snapshot that comes later brings its position with it: who is cut before that gets one.
                         if let Some(snapshot) = snapshot {
@@ -381,9 +384,8 @@ impl Connection {
     /// Whether it has fallen so far behind that it is to be closed, while what it was given is still on its way.
     #[must_use]
     pub fn is_too_far_behind(&self) -> bool {
-        let ring = self.hub.ring();
         self.rooms.iter().any(|joined| match &joined.following {
-            Following::Events(events) => events.is_too_far_behind(&ring),
+            Following::Events(events) => events.is_too_far_behind(&self.hub.ring(events.feeding)),
             Following::Figures { .. } | Following::Reading { .. } | Following::Nothing => false,
         })
     }
@@ -420,7 +422,7 @@ impl Connection {
     pub fn tell_positions(&self) -> Vec<Bytes> {
         let told = self.rooms.iter().filter_map(|joined| match &joined.following {
             Following::Events(events) => {
-                let ring = self.hub.ring();
+                let ring = self.hub.ring(events.feeding);
                 let is_told = ring.is_of_this_life(&events.cursor) && !events.is_snapshot_due;
                 is_told.then(|| position(&joined.room, ring.epoch(), events.cursor.position()))
             }
@@ -437,22 +439,20 @@ impl Connection {
     /// read.
     #[must_use]
     pub fn position_text(&self) -> Option<String> {
-        let ring = self.hub.ring();
         let positions: Positions = self
             .rooms
             .iter()
             .filter_map(|joined| match &joined.following {
-                // Who comes back before its snapshot was sent gets one.
-                Following::Events(events)
-                    if ring.is_of_this_life(&events.cursor) && !events.is_snapshot_due =>
-                {
-                    let offsets = events.cursor.position().to_vec();
-                    Some((joined.room.clone(), Position { epoch: ring.epoch().to_string(), offsets }))
+                Following::Events(events) => {
+                    let ring = self.hub.ring(events.feeding);
+                    // Who comes back before its snapshot was sent gets one.
+                    let is_known = ring.is_of_this_life(&events.cursor) && !events.is_snapshot_due;
+                    is_known.then(|| {
+                        let offsets = events.cursor.position().to_vec();
+                        (joined.room.clone(), Position { epoch: ring.epoch().to_string(), offsets })
+                    })
                 }
-                Following::Events(_)
-                | Following::Figures { .. }
-                | Following::Reading { .. }
-                | Following::Nothing => None,
+                Following::Figures { .. } | Following::Reading { .. } | Following::Nothing => None,
             })
             .collect();
         to_text(&positions)
@@ -475,5 +475,7 @@ fn position(room: &Room, epoch: &Arc<str>, offsets: &[Place]) -> Bytes {
     render(&ServerMessage::Position { room, epoch, offsets: offsets.to_vec() })
 }
 
+#[cfg(test)]
+mod alert_tests;
 #[cfg(test)]
 mod tests;

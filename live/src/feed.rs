@@ -15,6 +15,7 @@ use crate::event::{RecordEvents, events_of};
 use crate::hub::{FeedState, Hub};
 use crate::message::ResetReason;
 use crate::ring::Beginning;
+use crate::room::Feeding;
 
 /// How long one poll waits for a record; so long a stop may take.
 const POLL_WAIT: Duration = Duration::from_millis(250);
@@ -217,7 +218,7 @@ impl Reading {
     /// life of the hub.
     fn begin(&self, topic: &Topic) -> Vec<u64> {
         let (epoch, position) = {
-            let ring = self.hub.ring();
+            let ring = self.hub.ring(Feeding::Activity);
             (ring.epoch().clone(), ring.position().to_vec())
         };
         let is_there = position
@@ -253,7 +254,7 @@ impl Reading {
             );
             // Nobody can be given what is not there: all begin anew behind it, and so does reading.
             let (epoch, mut beginnings) = {
-                let ring = self.hub.ring();
+                let ring = self.hub.ring(Feeding::Activity);
                 (ring.epoch().clone(), ring.beginnings())
             };
             if let Some(beginning) = beginnings.get_mut(partition.partition as usize) {

@@ -8,6 +8,7 @@ use kelly_auth::Accounts;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
+use crate::alert::{OpenAlerts, PushedAlert, RecordAlerts};
 use crate::bounds::Bounds;
 use crate::event::RecordEvents;
 use crate::message::ResetReason;
@@ -15,19 +16,27 @@ use crate::newest::{Newest, Seen};
 use crate::reading::ReadStates;
 use crate::rendered::RenderedRecord;
 use crate::ring::{Beginning, Ring};
+use crate::room::Feeding;
 
 /// What the connections of an instance share.
 #[derive(Debug)]
 pub struct Hub {
     bounds: Bounds,
-    ring: RwLock<Ring>,
+    activity: Followed,
+    alerts: Followed,
     figures: Mutex<Figures>,
-    listeners: Mutex<Listeners>,
     read_states: ReadStates,
     ids: AtomicU64,
     feed: Mutex<FeedState>,
     skipped_figures: AtomicU64,
     resets: AtomicU64,
+}
+
+/// The recent events of a log, and whom to wake for them.
+#[derive(Debug)]
+struct Followed {
+    ring: RwLock<Ring>,
+    listeners: Mutex<Listeners>,
 }
 
 /// How reading the log goes.
@@ -72,9 +81,9 @@ impl Hub {
     pub fn new(bounds: Bounds, epoch: &str) -> Self {
         Self {
             bounds,
-            ring: RwLock::new(Ring::new(bounds)),
+            activity: Followed::new(Ring::new(bounds)),
+            alerts: Followed::new(Ring::of_alerts(bounds)),
             figures: Mutex::new(Figures { epoch: epoch.into(), audiences: HashMap::new() }),
-            listeners: Mutex::default(),
             read_states: ReadStates::default(),
             ids: AtomicU64::new(1),
             feed: Mutex::default(),
@@ -102,13 +111,13 @@ impl Hub {
     /// Events that are kept.
     #[must_use]
     pub fn kept_events(&self) -> usize {
-        self.ring().len()
+        self.ring(Feeding::Activity).len()
     }
 
     /// The next offset of each partition that is read.
     #[must_use]
     pub fn feed_position(&self) -> Vec<u64> {
-        self.ring().position().iter().map(|place| place.offset).collect()
+        self.ring(Feeding::Activity).position().iter().map(|place| place.offset).collect()
     }
 
     /// Updates of figures that a connection was not sent because a newer one was there first.
@@ -139,50 +148,39 @@ impl Hub {
 
     /// The same, where records are read that were there before, for who resumes.
     pub fn begin_with_backlog(&self, epoch: &str, beginnings: &[Beginning], why: ResetReason) {
-        self.ring_mut().begin(epoch, beginnings, why);
-        self.wake_all();
+        self.activity.ring_mut().begin(epoch, beginnings, why);
+        self.activity.wake_all();
     }
 
-    fn wake_all(&self) {
-        let listeners = lock(&self.listeners);
-        let followers = listeners.conversations.values().flat_map(HashMap::values);
-        listeners.all.values().chain(followers).for_each(|listener| listener.notify_one());
+    /// Begins a new life of the alerts: these are open before the record at this offset, and from it on all is news.
+    pub fn begin_alerts(
+        &self,
+        epoch: &str,
+        offset: u64,
+        open: impl IntoIterator<Item = PushedAlert>,
+        why: ResetReason,
+    ) {
+        let open = OpenAlerts::of(open);
+        {
+            let mut ring = self.alerts.ring_mut();
+            ring.begin(epoch, &[Beginning::at(offset)], why);
+            ring.begin_with_open(open);
+        }
+        self.alerts.wake_all();
     }
 
     pub(crate) fn add_partitions(&self, offsets: &[u64]) {
-        self.ring_mut().add_partitions(offsets);
+        self.activity.ring_mut().add_partitions(offsets);
     }
 
     /// Adds the events of records and wakes whoever follows them.
     pub fn publish(&self, records: impl IntoIterator<Item = RecordEvents>) {
-        let mut conversations: Vec<Arc<str>> = Vec::new();
-        let epoch = self.ring().epoch().clone();
-        let had_read_backlog = {
-            let mut ring = self.ring_mut();
-            ring.expect_more();
-            ring.has_read_backlog()
-        };
-        for record in records {
-            let record = RenderedRecord::of(&epoch, record);
-            conversations.extend(record.events.iter().filter_map(|event| event.conversation.clone()));
-            // A record at a time, so that nobody waits long.
-            self.ring_mut().push(record);
-        }
-        if !had_read_backlog && self.ring().has_read_backlog() {
-            // Snapshots wait for it.
-            self.wake_all();
-            return;
-        }
-        let listeners = lock(&self.listeners);
-        listeners.all.values().for_each(|listener| listener.notify_one());
-        if listeners.conversations.is_empty() {
-            return;
-        }
-        for id in conversations {
-            if let Some(followers) = listeners.conversations.get(&id) {
-                followers.values().for_each(|follower| follower.notify_one());
-            }
-        }
+        self.activity.publish(records, RenderedRecord::of);
+    }
+
+    /// Adds what records of the control log did to alerts and wakes whoever follows them.
+    pub fn publish_alerts(&self, records: impl IntoIterator<Item = RecordAlerts>) {
+        self.alerts.publish(records, RenderedRecord::of_alerts);
     }
 
     /// The sets of accounts whose figures somebody looks at, and whether each has figures already.
@@ -252,7 +250,79 @@ impl Hub {
         }
     }
 
-    pub(crate) fn follow(&self, conversation: Option<&Arc<str>>, id: u64, listener: &Arc<Notify>) {
+    pub(crate) fn follow(
+        &self,
+        feeding: Feeding,
+        conversation: Option<&Arc<str>>,
+        id: u64,
+        listener: &Arc<Notify>,
+    ) {
+        self.followed(feeding).follow(conversation, id, listener);
+    }
+
+    pub(crate) fn leave(&self, feeding: Feeding, conversation: Option<&Arc<str>>, id: u64) {
+        self.followed(feeding).leave(conversation, id);
+    }
+
+    pub(crate) fn ring(&self, feeding: Feeding) -> RwLockReadGuard<'_, Ring> {
+        self.followed(feeding).ring()
+    }
+
+    fn followed(&self, feeding: Feeding) -> &Followed {
+        match feeding {
+            Feeding::Activity => &self.activity,
+            Feeding::Alerts => &self.alerts,
+        }
+    }
+}
+
+impl Followed {
+    fn new(ring: Ring) -> Self {
+        Self { ring: RwLock::new(ring), listeners: Mutex::default() }
+    }
+
+    fn wake_all(&self) {
+        let listeners = lock(&self.listeners);
+        let followers = listeners.conversations.values().flat_map(HashMap::values);
+        listeners.all.values().chain(followers).for_each(|listener| listener.notify_one());
+    }
+
+    fn publish<R>(
+        &self,
+        records: impl IntoIterator<Item = R>,
+        render: impl Fn(&Arc<str>, R) -> RenderedRecord,
+    ) {
+        let mut conversations: Vec<Arc<str>> = Vec::new();
+        let epoch = self.ring().epoch().clone();
+        let had_read_backlog = {
+            let mut ring = self.ring_mut();
+            ring.expect_more();
+            ring.has_read_backlog()
+        };
+        for record in records {
+            let record = render(&epoch, record);
+            conversations.extend(record.events.iter().filter_map(|event| event.conversation.clone()));
+            // A record at a time, so that nobody waits long.
+            self.ring_mut().push(record);
+        }
+        if !had_read_backlog && self.ring().has_read_backlog() {
+            // Snapshots wait for it.
+            self.wake_all();
+            return;
+        }
+        let listeners = lock(&self.listeners);
+        listeners.all.values().for_each(|listener| listener.notify_one());
+        if listeners.conversations.is_empty() {
+            return;
+        }
+        for id in conversations {
+            if let Some(followers) = listeners.conversations.get(&id) {
+                followers.values().for_each(|follower| follower.notify_one());
+            }
+        }
+    }
+
+    fn follow(&self, conversation: Option<&Arc<str>>, id: u64, listener: &Arc<Notify>) {
         if let Some(conversation) = conversation {
             self.ring_mut().follow(conversation);
         }
@@ -264,7 +334,7 @@ impl Hub {
         group.insert(id, listener.clone());
     }
 
-    pub(crate) fn leave(&self, conversation: Option<&Arc<str>>, id: u64) {
+    fn leave(&self, conversation: Option<&Arc<str>>, id: u64) {
         {
             let mut listeners = lock(&self.listeners);
             match conversation {
@@ -284,7 +354,7 @@ impl Hub {
         }
     }
 
-    pub(crate) fn ring(&self) -> RwLockReadGuard<'_, Ring> {
+    fn ring(&self) -> RwLockReadGuard<'_, Ring> {
         // The ring is whole after every call, so a panic elsewhere does not spoil it.
         self.ring.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,6 +12,7 @@
 //!
 //! `feed` reads the log and [`hub`](Hub) wakes connections; everything else is pure.
 
+mod alert;
 mod bounds;
 mod close;
 mod command;
@@ -27,6 +28,7 @@ mod rendered;
 mod ring;
 mod room;
 
+pub use alert::{AlertBy, AlertChange, PushedAlert, RecordAlerts};
 pub use bounds::Bounds;
 pub use close::{Close, Outlook};
 pub use command::{
@@ -37,7 +39,8 @@ pub use event::{LiveEvent, RecordEvents, events_of};
 pub use feed::{Feed, FeedConfig};
 pub use hub::{FeedState, Hub};
 pub use message::{
-    ActivitySnapshot, LeaveReason, ResetReason, RoomState, ServerMessage, SnapshotData, render,
+    ActivitySnapshot, AlertPush, AlertSnapshot, LeaveReason, ResetReason, RoomState, ServerMessage,
+    SnapshotAlerts, SnapshotData, render,
 };
 pub use position::{
     MAX_POSITION_BYTES, Place, Position, Positions, UnreadablePosition, to_text as positions_text,

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::alert::AlertBy;
 use crate::command::{MessageId, Mistake, MistakeCode};
 use crate::event::LiveEvent;
 use crate::position::Place;
@@ -95,6 +96,12 @@ pub enum ServerMessage {
     },
     /// The newest events there were when the room was entered, newest first.
     ActivitySnapshot(ActivitySnapshot),
+    /// An alert that somebody is to look at: it was raised, got worse, was opened again, or came to a higher level, and is not silenced.
+    AlertNotification(AlertPush),
+    /// An alert that changed in another way: somebody took it, it is over, it has an owner, a note ….
+    AlertUpdate(AlertPush),
+    /// The alerts that were open when the room was entered, the worst first.
+    AlertSnapshot(AlertSnapshot),
     /// Everything before these offsets has been sent. A client that has less has lost something: it subscribes again at
     /// its own position.
     Position {
@@ -151,6 +158,59 @@ pub enum ServerMessage {
         /// Its name.
         reason: &'static str,
     },
+}
+
+/// An alert that changed.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LiveAlertPush)]
+pub struct AlertPush {
+    /// The room.
+    pub room: String,
+    /// As in [`Position`](crate::Position).
+    #[schema(value_type = String)]
+    pub epoch: Arc<str>,
+    /// Always 0: decisions have one order.
+    pub partition: u32,
+    /// Offset on the control log.
+    pub offset: u64,
+    /// Which one of those that this record changed, from 0.
+    pub row: u32,
+    /// What to put into `offsets` at `partition` to go on behind this change.
+    pub next: Place,
+    /// What happened, e.g. `raised`, `acknowledged`, `climbed`, `data_resolved`.
+    #[schema(value_type = Vec<String>, example = json!(["acknowledged"]))]
+    pub steps: Vec<&'static str>,
+    /// Who did it.
+    pub by: AlertBy,
+    /// The alert as it is now, as `GET /api/v1/kelly/alerts/active` gives it.
+    #[schema(value_type = Object)]
+    pub data: Box<RawValue>,
+}
+
+/// The open alerts of a room.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LiveAlertSnapshot)]
+pub struct AlertSnapshot {
+    /// The room.
+    pub room: String,
+    /// As in [`Position`](crate::Position).
+    #[schema(value_type = String)]
+    pub epoch: Arc<str>,
+    /// The position the room was entered at: changes from there on follow.
+    pub offsets: Vec<Place>,
+    /// The alerts.
+    pub data: SnapshotAlerts,
+}
+
+/// What a snapshot of alerts holds.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LiveSnapshotAlerts)]
+pub struct SnapshotAlerts {
+    /// How many are open. Where that is more than `alerts` has, `GET /api/v1/kelly/alerts/active` has the others.
+    pub open: u64,
+    /// The worst first, of equal ones the newest.
+    #[schema(value_type = Vec<Object>)]
+    pub alerts: Vec<Box<RawValue>>,
 }
 
 /// The newest events of a room.

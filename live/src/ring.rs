@@ -11,17 +11,17 @@ use bytes::Bytes;
 use kelly_auth::Accounts;
 use serde_json::value::RawValue;
 
+use crate::alert::OpenAlerts;
 use crate::bounds::Bounds;
-use crate::message::{ActivitySnapshot, ResetReason, ServerMessage, SnapshotData, render};
+use crate::message::{
+    ActivitySnapshot, AlertSnapshot, ResetReason, ServerMessage, SnapshotAlerts, SnapshotData, render,
+};
 use crate::position::{Place, Position};
-use crate::rendered::{RenderedEvent, RenderedRecord};
+use crate::rendered::{RenderedEvent, RenderedRecord, head};
 use crate::room::Room;
 
 /// Entries that one call looks at at most: bounds how long the ring is held.
 const LOOK_AT: usize = 1_024;
-
-/// How an event's message begins in the room of all events.
-const HEAD: &str = r#"{"type":"activity_event","room":"activity_feed","#;
 
 /// Where a partition begins in a new life of the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,23 +47,23 @@ pub(crate) struct View {
     pub(crate) accounts: Accounts,
     /// The conversation, where only one is followed.
     pub(crate) conversation: Option<Arc<str>>,
+    /// The room that is followed.
+    room: Room,
 }
 
 impl View {
     pub(crate) fn of(room: &Room, accounts: &Accounts) -> Self {
-        Self { accounts: accounts.clone(), conversation: room.conversation_id().cloned() }
+        let conversation = room.conversation_id().cloned();
+        Self { accounts: accounts.clone(), conversation, room: room.clone() }
     }
 
     fn room(&self) -> String {
-        match &self.conversation {
-            None => Room::ActivityFeed.name().into_owned(),
-            Some(id) => Room::Conversation(id.clone()).name().into_owned(),
-        }
+        self.room.name().into_owned()
     }
 
-    fn shows(&self, entry: &Entry) -> bool {
-        self.accounts.sees(entry.account.as_deref())
-            && self.conversation.as_ref().is_none_or(|id| entry.conversation.as_ref() == Some(id))
+    fn shows(&self, account: Option<&Arc<str>>, conversation: Option<&Arc<str>>) -> bool {
+        self.accounts.sees(account.map(|account| &**account))
+            && self.conversation.as_ref().is_none_or(|id| conversation == Some(id))
     }
 }
 
@@ -108,8 +108,12 @@ struct Entry {
     next: Place,
     account: Option<Arc<str>>,
     conversation: Option<Arc<str>>,
+    /// What its messages are.
+    kind: &'static str,
     /// The message of the room of all events.
     text: Bytes,
+    /// Where in it what follows the room begins.
+    rest_at: usize,
     /// Where in it the event itself begins.
     data_at: usize,
     /// Bytes pushed before it.
@@ -146,6 +150,8 @@ pub(crate) struct Ring {
     /// What is before it was there when this life began.
     live_from: Vec<Place>,
     conversations: HashMap<Arc<str>, Track>,
+    /// The alerts that are open at its end, where it is the ring of alerts.
+    open: Option<OpenAlerts>,
 }
 
 impl Ring {
@@ -164,7 +170,18 @@ impl Ring {
             next: Vec::new(),
             live_from: Vec::new(),
             conversations: HashMap::new(),
+            open: None,
         }
+    }
+
+    /// One of alerts.
+    pub(crate) fn of_alerts(bounds: Bounds) -> Self {
+        Self { open: Some(OpenAlerts::default()), ..Self::new(bounds) }
+    }
+
+    /// These alerts are open where its life begins.
+    pub(crate) fn begin_with_open(&mut self, open: OpenAlerts) {
+        self.open = Some(open);
     }
 
     pub(crate) fn epoch(&self) -> &Arc<str> {
@@ -232,12 +249,15 @@ impl Ring {
             return;
         }
         *next = Place::at(record.offset + 1);
+        if let Some(open) = &mut self.open {
+            record.alerts.into_iter().for_each(|alert| open.put(alert));
+        }
         record.events.into_iter().for_each(|event| self.add(record.partition, event));
         self.make_room();
     }
 
     fn add(&mut self, partition: u32, event: RenderedEvent) {
-        let RenderedEvent { place, next, account, conversation, text, data_at } = event;
+        let RenderedEvent { place, next, account, conversation, kind, text, rest_at, data_at } = event;
         let conversation: Option<Arc<str>> = conversation.map(|id| {
             // One copy of a conversation's id for all its entries.
             self.conversations.get_key_value(&id).map_or_else(|| id.clone(), |(id, _)| id.clone())
@@ -255,7 +275,9 @@ impl Ring {
             next,
             account,
             conversation,
+            kind,
             text,
+            rest_at,
             data_at,
             bytes_before,
         });
@@ -389,7 +411,7 @@ impl Ring {
                 continue;
             }
             *position = entry.next;
-            if view.shows(entry) {
+            if view.shows(entry.account.as_ref(), entry.conversation.as_ref()) {
                 let text = entry.text_for(view);
                 given += text.len();
                 give(text);
@@ -446,14 +468,45 @@ impl Ring {
         self.entries.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
 
-    /// The newest events before a cursor that are seen, newest first, with its position.
+    /// What there is for somebody who enters: the newest events before a cursor that are seen, newest first, or the open alerts;
+    /// with its position.
     pub(crate) fn snapshot(&self, view: &View, cursor: &Cursor) -> Bytes {
+        match &self.open {
+            None => self.snapshot_of_events(view, cursor),
+            Some(open) => self.snapshot_of_alerts(open, view, cursor),
+        }
+    }
+
+    /// Open alerts are those at the end, which is where the cursor of somebody who enters is.
+    fn snapshot_of_alerts(&self, open: &OpenAlerts, view: &View, cursor: &Cursor) -> Bytes {
+        let (mut bytes, mut count) = (0, 0);
+        let mut alerts: Vec<Box<RawValue>> = Vec::new();
+        for alert in
+            open.iter().filter(|alert| view.shows(alert.account.as_ref(), alert.conversation.as_ref()))
+        {
+            count += 1;
+            bytes += alert.data.get().len();
+            if alerts.len() < self.bounds.snapshot_alerts && bytes <= self.bounds.snapshot_bytes {
+                alerts.push(alert.data.clone());
+            }
+        }
+        render(&ServerMessage::AlertSnapshot(AlertSnapshot {
+            room: view.room(),
+            epoch: self.epoch.clone(),
+            offsets: cursor.position().to_vec(),
+            data: SnapshotAlerts { open: count, alerts },
+        }))
+    }
+
+    fn snapshot_of_events(&self, view: &View, cursor: &Cursor) -> Bytes {
         let mut bytes = 0;
         let position = cursor.position();
         let is_before = |entry: &Entry| {
             position.get(entry.partition as usize).is_some_and(|position| entry.place < *position)
         };
-        let is_wanted = |entry: &&Entry| is_before(entry) && view.shows(entry);
+        let is_wanted = |entry: &&Entry| {
+            is_before(entry) && view.shows(entry.account.as_ref(), entry.conversation.as_ref())
+        };
         // Of a conversation only its own entries are looked at.
         let candidates: Box<dyn Iterator<Item = &Entry>> = match &view.conversation {
             None => Box::new(self.entries.iter().rev()),
@@ -484,9 +537,8 @@ impl Entry {
         match view.conversation {
             None => self.text.clone(),
             Some(_) => {
-                let room = serde_json::to_string(&view.room()).unwrap_or_default();
-                let rest = self.text.get(HEAD.len()..).unwrap_or_default();
-                let mut text = format!(r#"{{"type":"activity_event","room":{room},"#).into_bytes();
+                let rest = self.text.get(self.rest_at..).unwrap_or_default();
+                let mut text = head(self.kind, &view.room).into_bytes();
                 text.extend_from_slice(rest);
                 text.into()
             }

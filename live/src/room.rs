@@ -16,6 +16,9 @@ pub const MAX_ROOMS: usize = 32;
 /// How a conversation's room begins; its id follows.
 const CONVERSATION_PREFIX: &str = "conversation:";
 
+/// How the room of a conversation's alerts begins; its id follows.
+const CONVERSATION_ALERTS_PREFIX: &str = "conversation_alerts:";
+
 /// Something that can be subscribed to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Room {
@@ -33,6 +36,8 @@ pub enum Room {
     Emergency,
     /// The activity events of one conversation.
     Conversation(Arc<str>),
+    /// The alerts of one conversation.
+    ConversationAlerts(Arc<str>),
 }
 
 /// What becomes of messages that a connection is too slow for.
@@ -45,13 +50,22 @@ pub enum Kind {
     EveryOne,
 }
 
+/// Which log a room is fed from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Feeding {
+    /// The topic of activity events.
+    Activity,
+    /// The control log, as far as it is about alerts.
+    Alerts,
+}
+
 /// Where a room's messages come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// The figures of the overview.
     Figures,
-    /// The topic of activity events.
-    Activity,
+    /// A log that is followed.
+    Log(Feeding),
     /// What the user has read.
     Reading,
     /// Nothing yet.
@@ -77,10 +91,15 @@ impl Room {
     /// # Errors
     /// When no conversation can have this id.
     pub fn conversation(id: &str) -> Result<Self, UnknownRoom> {
-        let is_id = !id.is_empty()
-            && id.chars().count() <= CONVERSATION_ID_CHARACTERS
-            && !id.chars().any(char::is_control);
-        if is_id { Ok(Self::Conversation(id.into())) } else { Err(UnknownRoom) }
+        if is_conversation(id) { Ok(Self::Conversation(id.into())) } else { Err(UnknownRoom) }
+    }
+
+    /// The room of a conversation's alerts.
+    ///
+    /// # Errors
+    /// When no conversation can have this id.
+    pub fn conversation_alerts(id: &str) -> Result<Self, UnknownRoom> {
+        if is_conversation(id) { Ok(Self::ConversationAlerts(id.into())) } else { Err(UnknownRoom) }
     }
 
     /// Its name in messages.
@@ -94,6 +113,9 @@ impl Room {
             Self::Interventions => "interventions_monitoring",
             Self::Emergency => "emergency_monitoring",
             Self::Conversation(id) => return Cow::Owned(format!("{CONVERSATION_PREFIX}{id}")),
+            Self::ConversationAlerts(id) => {
+                return Cow::Owned(format!("{CONVERSATION_ALERTS_PREFIX}{id}"));
+            }
         })
     }
 
@@ -106,7 +128,8 @@ impl Room {
             | Self::Alerts
             | Self::Interventions
             | Self::Emergency
-            | Self::Conversation(_) => Kind::EveryOne,
+            | Self::Conversation(_)
+            | Self::ConversationAlerts(_) => Kind::EveryOne,
         }
     }
 
@@ -116,7 +139,7 @@ impl Room {
         match self {
             Self::Dashboard => Permission::ReadMetrics,
             Self::ActivityFeed | Self::ReadState | Self::Conversation(_) => Permission::ReadActivity,
-            Self::Alerts => Permission::ReadAlerts,
+            Self::Alerts | Self::ConversationAlerts(_) => Permission::ReadAlerts,
             Self::Interventions => Permission::ReadInterventions,
             Self::Emergency => Permission::ReadEmergency,
         }
@@ -125,9 +148,9 @@ impl Room {
     pub(crate) const fn source(&self) -> Source {
         match self {
             Self::Dashboard => Source::Figures,
-            Self::ActivityFeed | Self::Conversation(_) => Source::Activity,
+            Self::ActivityFeed | Self::Conversation(_) => Source::Log(Feeding::Activity),
+            Self::Alerts | Self::ConversationAlerts(_) => Source::Log(Feeding::Alerts),
             Self::ReadState => Source::Reading,
-            Self::Alerts => Source::Nothing { waits_for: "this version of Kelly raises no alerts yet" },
             Self::Interventions => {
                 Source::Nothing { waits_for: "this version of Kelly has no interventions yet" }
             }
@@ -139,10 +162,14 @@ impl Room {
 
     pub(crate) fn conversation_id(&self) -> Option<&Arc<str>> {
         match self {
-            Self::Conversation(id) => Some(id),
+            Self::Conversation(id) | Self::ConversationAlerts(id) => Some(id),
             _ => None,
         }
     }
+}
+
+fn is_conversation(id: &str) -> bool {
+    !id.is_empty() && id.chars().count() <= CONVERSATION_ID_CHARACTERS && !id.chars().any(char::is_control)
 }
 
 impl fmt::Display for Room {
@@ -154,7 +181,7 @@ impl fmt::Display for Room {
 /// A name that is no room's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no such room; there are {}, and {CONVERSATION_PREFIX}ID for a conversation",
+    "no such room; there are {}, {CONVERSATION_PREFIX}ID for a conversation, and {CONVERSATION_ALERTS_PREFIX}ID for its alerts",
     Room::NAMED.map(|room| room.name()).join(", ")
 )]
 pub struct UnknownRoom;
@@ -163,6 +190,9 @@ impl FromStr for Room {
     type Err = UnknownRoom;
 
     fn from_str(name: &str) -> Result<Self, UnknownRoom> {
+        if let Some(id) = name.strip_prefix(CONVERSATION_ALERTS_PREFIX) {
+            return Self::conversation_alerts(id);
+        }
         match name.strip_prefix(CONVERSATION_PREFIX) {
             Some(id) => Self::conversation(id),
             None => Self::NAMED.into_iter().find(|room| room.name() == name).ok_or(UnknownRoom),
@@ -176,7 +206,8 @@ mod tests {
 
     #[test]
     fn a_room_is_known_by_its_name_and_by_nothing_else() {
-        for room in Room::NAMED.into_iter().chain([Room::Conversation("a:b c".into())]) {
+        let of_one = [Room::Conversation("a:b c".into()), Room::ConversationAlerts("a:b c".into())];
+        for room in Room::NAMED.into_iter().chain(of_one) {
             assert_eq!(room.name().parse(), Ok(room.clone()));
         }
         let long = format!("conversation:{}", "x".repeat(101));

@@ -41,7 +41,7 @@ pub use arrow::{
 };
 pub use message::without_byte_order_mark;
 pub use origin::Origin;
-pub use redact::{CONTENT_FIELDS, names_content, redacted};
+pub use redact::{CONTENT_FIELDS, content_field, names_content, redacted};
 pub use split::{Form, RawRow, split_rows};
 pub use timestamp::is_other_time_name;
 

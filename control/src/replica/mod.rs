@@ -151,6 +151,7 @@ enum Written {
 pub struct Replica {
     config: ReplicaConfig,
     log: Arc<dyn Log>,
+    topic_id: Option<u64>,
     shared: Arc<Shared>,
     in_flight: Semaphore,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -199,6 +200,7 @@ impl Replica {
         let replica = Arc::new(Self {
             config,
             log,
+            topic_id,
             shared,
             in_flight: Semaphore::new(MAX_IN_FLIGHT),
             thread: Mutex::new(Some(thread)),
@@ -206,6 +208,12 @@ impl Replica {
         replica.first_barrier().await?;
         tokio::spawn(tick(Arc::downgrade(&replica)));
         Ok(replica)
+    }
+
+    /// The id of the topic, where the log gives topics ids: another one is another log.
+    #[must_use]
+    pub fn topic_id(&self) -> Option<u64> {
+        self.topic_id
     }
 
     /// Looks at the state.

@@ -13,11 +13,12 @@ use crate::event::events_of;
 use crate::ring::Beginning;
 
 /// Small enough for a few events to be too many.
-const NARROW: Bounds = Bounds {
+pub(super) const NARROW: Bounds = Bounds {
     ring_events: 8,
     ring_bytes: 1 << 20,
     behind_bytes: 2_000,
     snapshot_events: 3,
+    snapshot_alerts: 100,
     snapshot_bytes: 1 << 20,
 };
 
@@ -44,11 +45,11 @@ fn publish(hub: &Hub, partition: u32, offset: u64, rows: &[Row]) {
     hub.publish([events_of(&payload(rows), (partition, offset), 1_790_000_000_000, &Limits::default())]);
 }
 
-fn parsed(message: &Bytes) -> Value {
+pub(super) fn parsed(message: &Bytes) -> Value {
     serde_json::from_slice(message).unwrap()
 }
 
-fn all_of(connection: &mut Connection) -> Vec<Value> {
+pub(super) fn all_of(connection: &mut Connection) -> Vec<Value> {
     let mut messages = Vec::new();
     loop {
         match connection.next(Instant::now(), usize::MAX, &mut |message| messages.push(parsed(&message))) {
@@ -59,7 +60,7 @@ fn all_of(connection: &mut Connection) -> Vec<Value> {
     }
 }
 
-fn enter(connection: &mut Connection, rooms: &[Room]) -> Vec<Value> {
+pub(super) fn enter(connection: &mut Connection, rooms: &[Room]) -> Vec<Value> {
     let rooms = rooms.iter().map(|room| Resume { room: room.clone(), at: None }).collect();
     connection.subscribe(None, rooms, Instant::now()).iter().map(parsed).collect()
 }
@@ -114,14 +115,14 @@ fn a_conversation_has_its_events_only_and_an_account_its_own() {
 fn rooms_that_nothing_feeds_are_entered_and_say_so() {
     let hub = hub(NARROW, 1);
     let mut connection = Connection::new(&hub, Accounts::All);
-    let rooms = [Room::Alerts, Room::Interventions, Room::Emergency];
+    let rooms = [Room::Interventions, Room::Emergency];
     let messages = enter(&mut connection, &rooms);
     assert_eq!(messages.len(), 1);
     for (state, room) in messages[0]["rooms"].as_array().unwrap().iter().zip(&rooms) {
         assert_eq!((&state["room"], &state["kind"]), (&Value::from(room.name()), &"every_one".into()));
         assert!(state["note"].as_str().unwrap().contains("yet"), "{state}");
     }
-    assert_eq!(connection.rooms().count(), 3);
+    assert_eq!(connection.rooms().count(), 2);
     connection.unsubscribe(None, &rooms, LeaveReason::Asked);
     assert_eq!(connection.rooms().count(), 0);
 }

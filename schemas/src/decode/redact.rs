@@ -24,7 +24,8 @@ pub const CONTENT_FIELDS: [&str; 12] = [
 const KEPT_NAME_BYTES: usize = 100;
 
 /// The refused name that this one is, if it is one.
-pub(super) fn content_field(name: &str) -> Option<&'static str> {
+#[must_use]
+pub fn content_field(name: &str) -> Option<&'static str> {
     // No refused name begins otherwise; most fields leave here.
     let may_be = matches!(
         name.as_bytes().first().map(u8::to_ascii_lowercase),
