@@ -18,7 +18,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kelly-sql", &["kelly-schemas", "kelly-directory"]),
     ("kelly-ingest", &["kelly-schemas", "kelly-auth", "kelly-stream", "kelly-sql"]),
     ("kelly-query", &["kelly-schemas", "kelly-alerts", "kelly-auth", "kelly-sql"]),
-    ("kelly-api", &["kelly-schemas", "kelly-auth", "kelly-query", "kelly-live"]),
+    (
+        "kelly-api",
+        &["kelly-schemas", "kelly-alerts", "kelly-auth", "kelly-control", "kelly-query", "kelly-live"],
+    ),
     // The tools ask a running Kelly over HTTP; doctor, tail and dead letters also ask log and store themselves, because
     // they are for the time when no Kelly answers. Of ingest they read only its positions. They sign themselves in with tokens
     // they make.

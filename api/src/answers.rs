@@ -25,6 +25,7 @@ use crate::caller::Caller;
 use crate::compressed_answers::{AsItIs, WORTH_BYTES, say_coding};
 use crate::conditional::{VARIES_BY, data_tag, is_known};
 use crate::content_coding::{self, ContentCoding};
+use crate::decisions;
 use crate::limits::{Gates, Waiting};
 use crate::problem::Problem;
 use crate::routes::grouping::DrillDown;
@@ -73,7 +74,12 @@ impl Question {
     async fn ask(self, shared: &HandlerState, now: DateTime<Utc>) -> Result<Reply, QueryError> {
         let queries = &shared.app.queries;
         Ok(match self {
-            Self::Overview(accounts) => Reply::Overview(Box::new(queries.overview(accounts).await?)),
+            Self::Overview(accounts) => {
+                let mut overview = queries.overview(accounts.clone()).await?;
+                // Alerts are decided upon the log; the store only writes down what that said.
+                overview.alert_count = open_alerts(shared, &accounts);
+                Reply::Overview(Box::new(overview))
+            }
             Self::Detailed(request) => {
                 Reply::DrillDown(DrillDown::Whole(Box::new(queries.detailed(request).await?)))
             }
@@ -89,6 +95,18 @@ impl Question {
             Self::Performance => Reply::Performance(Box::new(Performance::measure(shared, now).await)),
         })
     }
+}
+
+/// How many alerts are open that are seen by who sees these accounts.
+fn open_alerts(shared: &HandlerState, accounts: &Accounts) -> Option<u64> {
+    let count = decisions::read(&*shared.app.decisions, |state| {
+        let book = state.alerts().book();
+        match accounts.is_all() {
+            true => book.open_count(),
+            false => book.open().filter(|alert| accounts.sees(alert.account_id.as_deref())).count(),
+        }
+    });
+    count.ok().map(|count| count as u64)
 }
 
 /// What is answered to a [`Question`]; written out as what it holds.

@@ -1,12 +1,13 @@
 //! Kelly's HTTP API: routes by resource, limits, problem documents, the OpenAPI document.
 //!
 //! [`router`] makes a router from an [`AppState`]: the query service and the ports the binary
-//! implements ([`Accept`], [`Authenticate`], [`Expose`], [`Health`], [`LogLevels`], [`Measure`], [`Observe`], [`rates::CountUse`]); [`serve`] runs it. The way of a request,
+//! implements ([`Accept`], [`Authenticate`], [`Decisions`], [`Expose`], [`Health`], [`LogLevels`], [`Measure`], [`Observe`], [`rates::CountUse`]); [`serve`] runs it. The way of a request,
 //! from the outside in: compression (`compressed_answers`), trace id, problem documents and latency (`edge`), Host and Origin (`guard`), whose it is
 //! (`sign_in`), whether its caller may use the route and has budget left (`authorise`, `rates`), the bound on requests (`limits`), then its handler under
 //! `routes`.
 
 mod access;
+mod alert_views;
 mod answers;
 mod authorise;
 mod bodies;
@@ -16,6 +17,7 @@ mod compressed_answers;
 mod conditional;
 mod connection;
 pub mod content_coding;
+mod decisions;
 mod door;
 mod edge;
 mod exports;
@@ -47,6 +49,7 @@ mod tls;
 mod trace;
 
 pub use access::{Access, RouteAccess};
+pub use decisions::Decisions;
 pub use door::{BadName, Door, HostName, Network, PageOrigin};
 pub use edge::{OTHER_METHOD, UNMATCHED_ROUTE};
 pub use exports::ReadingPace;

@@ -184,6 +184,28 @@ problem_sets! {
     MissingProblems = [
         InvalidParameter, InvalidHost, HostNotAllowed, NotPermitted, NotFound, Internal, ServerBusy,
     ];
+    /// Lists of alerts.
+    AlertProblems = [
+        InvalidParameter, InvalidCursor, InvalidHost, HostNotAllowed, NotPermitted, AccountNotPermitted, Internal, ServerBusy,
+    ];
+    /// What is put on the control log.
+    DecisionProblems = [
+        InvalidParameter, MalformedBody, InvalidHost, HostNotAllowed, OriginNotAllowed, NotPermitted, AccountNotPermitted, NotFound,
+        BodyTimeout, AlreadyDecided, BodyTooLarge, UnsupportedMediaType, UnsupportedContentEncoding, DecisionRefused, CommandIdReused,
+        Internal, ServerBusy, DecisionUnknown, DecisionTakenBack, DecisionsUnavailable,
+    ];
+    /// Alerts of others.
+    IngestProblems = [
+        InvalidParameter, MalformedBody, InvalidHost, HostNotAllowed, OriginNotAllowed, NotPermitted, BodyTimeout, BodyTooLarge,
+        UnsupportedMediaType, UnsupportedContentEncoding, RowsRefused, CommandIdReused, Internal, ServerBusy, DecisionUnknown,
+        DecisionTakenBack, DecisionsUnavailable,
+    ];
+    /// Rules that are put there.
+    RuleProblems = [
+        InvalidParameter, MalformedBody, InvalidHost, HostNotAllowed, OriginNotAllowed, NotPermitted, NotFound, BodyTimeout,
+        AlreadyDecided, BodyTooLarge, UnsupportedMediaType, UnsupportedContentEncoding, DecisionRefused, CommandIdReused, RuleRefused,
+        Internal, ServerBusy, DecisionUnknown, DecisionTakenBack, DecisionsUnavailable,
+    ];
     /// WebSockets.
     SocketProblems = [
         InvalidParameter, InvalidCursor, InvalidHost, HostNotAllowed, OriginNotAllowed, NotPermitted, NotAWebSocket, TooManySockets,

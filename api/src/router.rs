@@ -10,8 +10,8 @@ use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use kelly_auth::Permission::{
-    Export, FollowLive, HandleAlerts, ManageAccess, ManageLogging, ReadActivity, ReadAlerts, ReadHealth,
-    ReadMetrics, ReadPages, ReadPerformance, Record,
+    Export, FollowLive, HandleAlerts, IngestAlerts, ManageAccess, ManageAlertRules, ManageLogging,
+    ReadActivity, ReadAlertRules, ReadAlerts, ReadHealth, ReadMetrics, ReadPages, ReadPerformance, Record,
 };
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -29,8 +29,8 @@ use crate::openapi::{DOCS_PATH, DOCUMENT_PATH, head, require_sign_in};
 use crate::rates::{Budget, payer};
 use crate::route_list::RouteList;
 use crate::routes::{
-    access as accessing, activity, export, health, live, log_levels, metrics, own_metrics, performance,
-    problems, reading, record, rule_preview, several, sign_in as signing_in, start_page,
+    access as accessing, activity, alerts, export, health, live, log_levels, metrics, own_metrics,
+    performance, problems, reading, record, rule_preview, several, sign_in as signing_in, start_page,
 };
 use crate::shares::Kind;
 use crate::sign_in::sign_in;
@@ -107,6 +107,7 @@ fn bounded() -> RouteList {
         .route(Access::Needs(HandleAlerts), routes!(rule_preview::preview))
         .route(Access::Needs(Record), routes!(record::metrics))
         .route(Access::Needs(Record), routes!(record::activity))
+        .merge(alerting())
         .route(Access::Needs(ReadPerformance), routes!(performance::performance))
         .route(Access::Needs(ReadPerformance), routes!(own_metrics::own_metrics))
         .route(Access::Needs(ReadHealth), routes!(health::report))
@@ -129,6 +130,38 @@ fn bounded() -> RouteList {
         .route(Access::Needs(ManageAccess), routes!(accessing::denied))
         .route(Access::Needs(ManageAccess), routes!(accessing::deny))
         .route(Access::Needs(ManageAccess), routes!(accessing::allow))
+}
+
+/// Those of alerts and decisions.
+fn alerting() -> RouteList {
+    RouteList::default()
+        .route(Access::Needs(ReadAlerts), routes!(alerts::list::active))
+        .route(Access::Needs(ReadAlerts), routes!(alerts::one::alert))
+        .route(Access::Needs(HandleAlerts), routes!(alerts::acts::acknowledge))
+        .route(Access::Needs(HandleAlerts), routes!(alerts::acts::unacknowledge))
+        .route(Access::Needs(HandleAlerts), routes!(alerts::acts::resolve))
+        .route(Access::Needs(HandleAlerts), routes!(alerts::acts::reopen))
+        .route(Access::Needs(HandleAlerts), routes!(alerts::acts::escalate))
+        .route(Access::Needs(HandleAlerts), routes!(alerts::acts::deescalate))
+        .route(Access::Needs(HandleAlerts), routes!(alerts::acts::assign))
+        .route(Access::Needs(HandleAlerts), routes!(alerts::acts::note))
+        .route(Access::Needs(HandleAlerts), routes!(alerts::acts::feedback))
+        .route(Access::Needs(HandleAlerts), routes!(alerts::bulk::act))
+        .route(Access::Needs(IngestAlerts), routes!(alerts::ingest::ingest))
+        .route(Access::Needs(ReadAlerts), routes!(alerts::silences::list))
+        .route(Access::Needs(HandleAlerts), routes!(alerts::silences::put))
+        .route(Access::Needs(HandleAlerts), routes!(alerts::silences::end))
+        .route(Access::Needs(ReadAlerts), routes!(alerts::incidents::list))
+        .route(Access::Needs(ReadAlerts), routes!(alerts::incidents::one))
+        .route(Access::Needs(ReadAlertRules), routes!(alerts::noise::noisiest))
+        .route(Access::Needs(ReadAlertRules), routes!(alerts::policies::list))
+        .route(Access::Needs(ManageAlertRules), routes!(alerts::policies::put))
+        .route(Access::Needs(ManageAlertRules), routes!(alerts::policies::delete))
+        .route(Access::Needs(ReadAlertRules), routes!(alerts::rules::list))
+        .route(Access::Needs(ReadAlertRules), routes!(alerts::rules::one))
+        .route(Access::Needs(ManageAlertRules), routes!(alerts::rules::put))
+        .route(Access::Needs(ManageAlertRules), routes!(alerts::rules::delete))
+        .route(Access::Needs(HandleAlerts), routes!(alerts::commands::command))
 }
 
 /// The routes outside that bound: a busy process is alive.

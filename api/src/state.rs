@@ -8,6 +8,7 @@ use kelly_schemas::Catalogue;
 
 use crate::access::RouteTable;
 use crate::answers::Answers;
+use crate::decisions::Decisions;
 use crate::door::Door;
 use crate::health_look::HealthLook;
 use crate::limits::{Gates, Limits};
@@ -35,6 +36,8 @@ pub struct AppState {
     pub log_levels: Arc<dyn LogLevels>,
     /// The metric catalogue that is in force.
     pub catalogue: Arc<Catalogue>,
+    /// What is decided.
+    pub decisions: Arc<dyn Decisions>,
     /// Live push.
     pub live: Arc<Live>,
     /// Tells whose a request is.
@@ -64,6 +67,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Whom the server answers to.
     pub door: Door,
+    /// The issuer whose users are named without it.
+    pub issuer: String,
 }
 
 /// What handlers see, as one pointer: every layer of every request clones it.

@@ -25,8 +25,14 @@ pub enum Permission {
     FollowLive,
     /// See alerts.
     ReadAlerts,
-    /// Acknowledge, resolve and escalate alerts, and change rules.
+    /// Acknowledge, resolve and escalate alerts, and silence them.
     HandleAlerts,
+    /// Send alerts of others.
+    IngestAlerts,
+    /// See rules, escalation policies, and which rules are noisy.
+    ReadAlertRules,
+    /// Change rules and escalation policies.
+    ManageAlertRules,
     /// See who holds which conversation.
     ReadInterventions,
     /// Take conversations over, hold them, hand them back.
@@ -90,7 +96,7 @@ const fn row(permission: Permission, name: &'static str, reach: Reach, roles: &[
 }
 
 /// Every permission with who has it, in the order of their declaration. What has no mark here is denied.
-pub const PERMISSIONS: [PermissionRow; 20] = [
+pub const PERMISSIONS: [PermissionRow; 23] = [
     row(Permission::ReadPages, "see pages", Reach::SystemForAll, &Role::ALL),
     row(
         Permission::ReadMetrics,
@@ -126,6 +132,14 @@ pub const PERMISSIONS: [PermissionRow; 20] = [
         &[Viewer, Analyst, Operator, Supervisor, Admin],
     ),
     row(Permission::HandleAlerts, "handle alerts", Reach::Accounts, &[Operator, Supervisor, Admin]),
+    row(Permission::IngestAlerts, "send alerts", Reach::Accounts, &[Producer, Admin]),
+    row(
+        Permission::ReadAlertRules,
+        "see alert rules",
+        Reach::System,
+        &[Viewer, Analyst, Operator, Supervisor, Admin],
+    ),
+    row(Permission::ManageAlertRules, "manage alert rules", Reach::System, &[Operator, Supervisor, Admin]),
     row(
         Permission::ReadInterventions,
         "see interventions",

@@ -24,7 +24,7 @@ pub struct Overview {
     pub safety_score_avg: Option<f64>,
     /// Conversations that a person took over since 00:00 UTC.
     pub human_interventions: Option<u64>,
-    /// Alerts firing, as last reported in the last 15 minutes; null when nothing reports alerts.
+    /// Alerts that are open now.
     pub alert_count: Option<u64>,
     /// Mean load of the last five minutes over all hosts that report one.
     pub system_load: Option<f64>,

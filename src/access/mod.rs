@@ -16,7 +16,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use kelly_api::{Authenticate, ManageAccess};
 
-use crate::config::Loaded;
+use crate::config::{Config, Loaded};
 
 pub use gate::Gate;
 pub use secret::{existing, user};
@@ -29,6 +29,11 @@ pub struct Access {
     pub manage: Arc<dyn ManageAccess>,
     /// The same where authentication is on.
     pub gate: Option<Arc<Gate>>,
+}
+
+/// The issuer whose users are named without it.
+pub fn own_issuer(config: &Config) -> &str {
+    if config.auth.enabled { &config.auth.issuer } else { off::ISSUER }
 }
 
 /// Where the secret that signs tokens comes from.

@@ -5,6 +5,9 @@ use kelly_api::{Authenticate, Credentials, ManageAccess, NotKept, NotSignedIn, P
 use kelly_auth::{Accounts, Denied, Identity, Refusal, Role, Roles, Session, Target};
 use tokio::sync::watch;
 
+/// Who everybody is of.
+pub const ISSUER: &str = "off";
+
 /// Lets everybody in.
 pub struct Off {
     everybody: Identity,
@@ -14,7 +17,7 @@ pub struct Off {
 impl Off {
     pub fn new() -> Self {
         let everybody = Identity {
-            issuer: "off".into(),
+            issuer: ISSUER.into(),
             subject: "everybody".into(),
             roles: Roles::of(&[Role::Admin]),
             accounts: Accounts::All,

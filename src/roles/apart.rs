@@ -75,6 +75,7 @@ async fn start_serve(process: &Process, parts: &Parts) -> anyhow::Result<()> {
     let log_levels = process.log_levels.clone();
     parts.add(Part::task("log levels", |stop| log_levels.clone().keep_ends(stop)));
     let live = parts.start(live::start(config, &log)).await?;
+    parts.add(live::push_alerts(&*log, &live, &decisions));
     let backends = Backends {
         config,
         catalogue,

@@ -33,7 +33,7 @@ use super::progress::Progress;
 use super::record::LogAcceptor;
 use super::retention::Configured;
 use super::traces;
-use crate::access::Access;
+use crate::access::{self, Access};
 use crate::config::Config;
 use crate::limits;
 use crate::metrics::{Recorded, RefusedUses, RequestMetrics};
@@ -186,7 +186,7 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         recorded: Arc::<Recorded>::default(),
         ingest,
         live: live.clone(),
-        decisions,
+        decisions: decisions.clone(),
         evaluator,
         spans: export.counts,
         looks: Arc::new(Looks::new(log, live.clone(), health.clone())),
@@ -198,6 +198,7 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         health,
         measure,
         catalogue,
+        decisions: decisions.clone(),
         live: live.clone(),
         authenticate: access.authenticate.clone(),
         access: access.manage.clone(),
@@ -212,6 +213,7 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
             clock: Utc::now,
             limits: limits_of(config, quotas),
             door: door::door(config),
+            issuer: access::own_issuer(config).to_owned(),
         },
     });
     for remark in door::remarks(config) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use kelly_api::{Live, LiveSettings};
+use kelly_control::Replica;
 use kelly_live::{Bounds, Feed, FeedConfig, Hub};
 use kelly_stream::{Log, LogKind};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -20,11 +21,7 @@ pub async fn start(config: &Config, log: &Arc<dyn Log>) -> anyhow::Result<(Arc<L
     make_room_for_sockets(u64::from(config.websocket.max_connections));
     // Names this process: figures are counted by each for itself.
     let hub = Arc::new(Hub::new(Bounds::default(), &uuid::Uuid::new_v4().simple().to_string()));
-    let under = match log.kind() {
-        LogKind::ApacheKafka => 0,
-        LogKind::Embedded => this_boot(),
-    };
-    let feed_config = FeedConfig { under, ..FeedConfig::new(open::limits(config)) };
+    let feed_config = FeedConfig { under: under(&**log), ..FeedConfig::new(open::limits(config)) };
     let feed = Feed::start(log.clone(), hub.clone(), feed_config)
         .await
         .context("starting to follow the log for live push")?;
@@ -39,6 +36,25 @@ pub async fn start(config: &Config, log: &Arc<dyn Log>) -> anyhow::Result<(Arc<L
         tokio::task::spawn_blocking(move || feed.stop()).await.context("ending to follow the log")
     });
     Ok((Arc::new(Live::new(hub, settings)), part))
+}
+
+/// Pushes what is decided about alerts.
+pub fn push_alerts(log: &dyn Log, live: &Arc<Live>, decisions: &Arc<Replica>) -> Part {
+    let (live, decisions, under) = (live.clone(), decisions.clone(), under(log));
+    Part::task("pushed alerts", move |stop| async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = live.push_alerts(&decisions, under) => {}
+        }
+    })
+}
+
+/// What positions on this log are only good under, beside its topics' ids.
+fn under(log: &dyn Log) -> u64 {
+    match log.kind() {
+        LogKind::ApacheKafka => 0,
+        LogKind::Embedded => this_boot(),
+    }
 }
 
 /// Names the time since the machine started; zero where the system does not tell. Only when it stops can a disk lose what it

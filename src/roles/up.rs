@@ -67,6 +67,7 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
     })));
     let line = parts.start(status::start(progress.clone(), process.bars.clone()));
     let live = parts.start(live::start(config, &log)).await?;
+    parts.add(live::push_alerts(&*log, &live, &decisions));
     let code = access.gate.as_ref().map(|gate| gate.owners_link()).transpose()?;
     let banner = banner(config, &*log, code.as_deref());
     let backends = Backends {

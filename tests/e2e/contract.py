@@ -26,6 +26,12 @@ NO_SCHEMA_SAYS = {
     (422, "rule_refused"),
     # Nothing here opens a WebSocket.
     (426, "not_a_websocket"),
+    # What was decided before, when a silence ends, which rule another one needs: the control log knows, and no schema.
+    (404, "not_found"),
+    (409, "already_decided"),
+    (422, "decision_refused"),
+    (422, "command_id_reused"),
+    (422, "rule_refused"),
 }
 
 # Parameters of which each is right by itself.

@@ -2,6 +2,7 @@
 //! heartbeats, time-outs, rights that end, and the end of the server.
 
 mod access;
+mod alerts;
 mod counts;
 mod figures;
 mod incoming;

@@ -5,7 +5,9 @@
 //! Reading is strict: an unknown, repeated, empty or wrong parameter is refused with what is allowed, all
 //! of them at once (`given`). A misspelt filter that is ignored would answer another question.
 
+mod alerts;
 mod given;
+mod ids;
 mod values;
 
 use axum::extract::{FromRequestParts, RawPathParams};
@@ -15,7 +17,9 @@ use utoipa::openapi::{RefOr, Required as RequiredInDocument, Schema};
 
 use crate::problem::Problem;
 
+pub(crate) use alerts::AlertStatus;
 pub(crate) use given::{Given, echo, wrong_parameter};
+pub(crate) use ids::{Id, IncidentId, Name, Offset, PolicyName, RuleName};
 pub(crate) use values::{
     AnswerFormat, Cursor, EventType, FileFormat, Flag, Identifier, Instant, LevelSeconds, LivePosition,
     MetricName, MetricNames, PageSize, ProblemCode, RoomNames, Step, Top,

@@ -135,8 +135,9 @@ impl Value for RoomNames {
 
     fn schema() -> RefOr<Schema> {
         let named = Room::NAMED.map(|room| room.name()).join("|");
-        let conversation =
-            format!("conversation:[^,\\u0000-\\u001f\\u007f-\\u009f]{{1,{CONVERSATION_ID_CHARACTERS}}}");
+        let conversation = format!(
+            "conversation(_alerts)?:[^,\\u0000-\\u001f\\u007f-\\u009f]{{1,{CONVERSATION_ID_CHARACTERS}}}"
+        );
         let name = ObjectBuilder::new()
             .schema_type(SchemaType::new(Type::String))
             .pattern(Some(format!("^({named}|{conversation})$")));
@@ -432,7 +433,7 @@ fn integer(least: u32, most: u32) -> RefOr<Schema> {
         .into()
 }
 
-fn one_of<T: Into<serde_json::Value>>(names: impl IntoIterator<Item = T>) -> RefOr<Schema> {
+pub(super) fn one_of<T: Into<serde_json::Value>>(names: impl IntoIterator<Item = T>) -> RefOr<Schema> {
     ObjectBuilder::new()
         .schema_type(SchemaType::new(Type::String))
         .enum_values(Some(names.into_iter().map(Into::into).collect::<Vec<serde_json::Value>>()))

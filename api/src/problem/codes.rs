@@ -113,8 +113,20 @@ pub enum Code {
     QueryTimeout,
     /// A part this process needs is not ready.
     NotReady,
+    /// Somebody else decided before.
+    AlreadyDecided,
+    /// What was asked for cannot be decided so.
+    DecisionRefused,
+    /// Another command has the key.
+    CommandIdReused,
     /// A rule is wrong, or needed.
     RuleRefused,
+    /// It is not known whether a command is done.
+    DecisionUnknown,
+    /// A command was taken back.
+    DecisionTakenBack,
+    /// The control log cannot be reached.
+    DecisionsUnavailable,
 }
 
 /// One line of the table.
@@ -132,7 +144,7 @@ pub struct Definition {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 54] = [
+    pub const ALL: [Self; 60] = [
         Self::InvalidParameter,
         Self::RangeTooLong,
         Self::QueryTooLarge,
@@ -186,7 +198,13 @@ impl Code {
         Self::StoreNotResponding,
         Self::QueryTimeout,
         Self::NotReady,
+        Self::AlreadyDecided,
+        Self::DecisionRefused,
+        Self::CommandIdReused,
         Self::RuleRefused,
+        Self::DecisionUnknown,
+        Self::DecisionTakenBack,
+        Self::DecisionsUnavailable,
     ];
 
     /// Its line of the table.
@@ -509,11 +527,50 @@ impl Code {
                 "This process is not ready",
                 "Wait until the parts that `errors` names are up; each says what it waits for.",
             ),
+            Self::AlreadyDecided => (
+                "already_decided",
+                StatusCode::CONFLICT,
+                "Somebody else was first",
+                "Nothing was changed. `errors` names who, since when, and the version in force: look at it, and send the request with that \
+                 version as `expected` if it still is to be done.",
+            ),
+            Self::DecisionRefused => (
+                "decision_refused",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "It cannot be done so",
+                "Nothing was changed. `detail` says why, and `errors` has a word for it that does not change.",
+            ),
+            Self::CommandIdReused => (
+                "command_id_reused",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "Another request had this Idempotency-Key",
+                "Nothing was changed. Choose a new key for each request that is another one; only the same request sent again has the same.",
+            ),
             Self::RuleRefused => (
                 "rule_refused",
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "The rule cannot be used so",
                 "Nothing was changed. `errors` says what is wrong, in which field, and how to fix it.",
+            ),
+            Self::DecisionUnknown => (
+                "decision_unknown",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "It is not known whether it is done",
+                "Ask the `status_url` of `errors` later, or send the same request again with the `command_id` as Idempotency-Key: it counts \
+                 once.",
+            ),
+            Self::DecisionTakenBack => (
+                "decision_taken_back",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "It was not done in time, and was taken back",
+                "Nothing was changed, and nothing will be. Send the request again after the seconds of Retry-After, under another \
+                 Idempotency-Key.",
+            ),
+            Self::DecisionsUnavailable => (
+                "decisions_unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Nothing can be decided at the moment",
+                "Nothing was changed. Try again after the seconds of Retry-After; /api/v1/kelly/monitoring/health tells how the control log is.",
             ),
         };
         Definition { name, status, title, remedy }

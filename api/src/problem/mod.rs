@@ -8,9 +8,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use kelly_auth::Refusal;
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::content_coding;
 use crate::ports::RowFault;
@@ -89,6 +91,11 @@ impl Problem {
         self.errors = errors;
         self.error_count = total;
         self
+    }
+
+    /// What the client reads.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// What stays inside, for the log.
@@ -192,8 +199,14 @@ pub enum Fault {
     Parameter(ParameterFault),
     /// In a part of the process.
     Part(PartFault),
+    /// Somebody else was first.
+    Conflict(ConflictFault),
+    /// A command of which it is not known whether it is done.
+    Command(CommandFault),
     /// In a rule.
     Rule(RuleFault),
+    /// Why something cannot be decided so.
+    Refusal(RefusalFault),
 }
 
 /// A wrong query or path parameter.
@@ -235,6 +248,35 @@ pub struct PartFault {
     pub part: String,
 }
 
+/// Who was first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ConflictFault {
+    /// Who.
+    #[schema(example = "ada")]
+    pub by: String,
+    /// `person`, `rule`, `evaluator`, `worker` or `system`.
+    #[schema(example = "person")]
+    pub by_kind: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// What they did: `acknowledged`, `resolved` or `changed`.
+    #[schema(example = "acknowledged")]
+    pub what: String,
+    /// The version in force: with it as `expected` the command can be put again.
+    #[schema(example = 17)]
+    pub version: u64,
+}
+
+/// A command whose outcome is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct CommandFault {
+    /// Its id.
+    pub command_id: Uuid,
+    /// Where to ask for it.
+    #[schema(example = "/api/v1/kelly/commands/0198f3c2-a4b7-7e21-b0c3-d9a1f2e4c6d8")]
+    pub status_url: String,
+}
+
 /// What is wrong with a rule, or doubtful in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RuleFault {
@@ -248,4 +290,12 @@ pub struct RuleFault {
     pub problem: String,
     /// What to do about it.
     pub fix: String,
+}
+
+/// Why something cannot be decided so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RefusalFault {
+    /// A word for it that does not change.
+    #[schema(example = "not_resolved")]
+    pub refusal: String,
 }

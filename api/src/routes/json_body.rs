@@ -22,6 +22,21 @@ pub(crate) async fn read<T: DeserializeOwned>(
     read_within(request, gates, BodyBounds { bytes: MAX_BYTES, time: within }).await
 }
 
+/// The same where nothing needs to be said: `None` where the body is empty.
+pub(crate) async fn read_optional<T: DeserializeOwned>(
+    request: Request,
+    gates: &Gates,
+    within: Duration,
+) -> Result<Option<T>, Problem> {
+    let kind = check_kind(&request);
+    let body = bodies::read(request, gates, BodyBounds { bytes: MAX_BYTES, time: within }).await?;
+    if body.bytes.is_empty() {
+        return Ok(None);
+    }
+    kind?;
+    parse(&body.bytes).map(Some)
+}
+
 /// The same where whoever sends it is not known yet.
 pub(crate) async fn read_of_stranger<T: DeserializeOwned>(
     request: Request,

@@ -15,6 +15,7 @@ use kelly_live::{Position, Positions, Resume, Room};
 use kelly_schemas::limits::CONVERSATION_ID_CHARACTERS;
 use tungstenite::handshake::derive_accept_key;
 
+use crate::caller::identity_of;
 use crate::client::Answered;
 use crate::live::{SUBPROTOCOL, Session, Transport, begin_socket};
 use crate::openapi::{EventStream, SocketProblems, StreamProblems, SwitchingProtocols};
@@ -74,7 +75,7 @@ pub(crate) async fn monitoring(
 
 /// One conversation (WebSocket)
 ///
-/// As `/ws/kelly/monitoring`, and begins in the room of the conversation.
+/// As `/ws/kelly/monitoring`, and begins in the room of the conversation, and in that of its alerts.
 #[utoipa::path(
     get,
     path = "/ws/kelly/conversation/{conversation_id}",
@@ -91,8 +92,13 @@ pub(crate) async fn conversation(
     let ConversationParameters { conversation_id: InPath(Identifier(id)), resume } = asked;
     let room = Room::conversation(&id)
         .map_err(|_| wrong_parameter("conversation_id", "is no id of a conversation"))?;
-    let at = positions(resume, None)?.remove(&room);
-    upgrade(shared, request, vec![Resume { room, at }]).await
+    let alerts = Room::conversation_alerts(&id)
+        .map_err(|_| wrong_parameter("conversation_id", "is no id of a conversation"))?;
+    let mut positions = positions(resume, None)?;
+    let caller = identity_of(request.extensions())?;
+    let permitted = [room, alerts].into_iter().filter(|room| caller.may(room.permission()).is_ok());
+    let rooms = permitted.map(|room| Resume { at: positions.remove(&room), room }).collect();
+    upgrade(shared, request, rooms).await
 }
 
 /// Alerts (WebSocket)
@@ -103,14 +109,16 @@ pub(crate) async fn conversation(
     path = "/ws/kelly/alerts",
     tag = "live",
     operation_id = "live_alerts",
+    params(ResumeParameters),
     responses(SwitchingProtocols, SocketProblems)
 )]
 pub(crate) async fn alerts(
     State(shared): State<HandlerState>,
-    _: Parameters<()>,
+    Parameters(resume): Parameters<ResumeParameters>,
     request: Request,
 ) -> Answered {
-    upgrade(shared, request, vec![Resume { room: Room::Alerts, at: None }]).await
+    let at = positions(resume, None)?.remove(&Room::Alerts);
+    upgrade(shared, request, vec![Resume { room: Room::Alerts, at }]).await
 }
 
 /// Live rooms (server-sent events)

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod activity;
+pub(crate) mod alerts;
 pub(crate) mod export;
 pub(crate) mod grouping;
 pub(crate) mod health;

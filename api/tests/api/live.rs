@@ -42,7 +42,7 @@ impl Server {
         Self::start_with(Setup { live, ..Setup::default() }, identity).await
     }
 
-    async fn start_with(setup: Setup, identity: Identity) -> Self {
+    pub(crate) async fn start_with(setup: Setup, identity: Identity) -> Self {
         let live = setup.live;
         let api = Api::new(setup);
         api.hub.begin("e", &[0, 0], ResetReason::OtherEpoch);
@@ -60,7 +60,7 @@ impl Server {
         Self { api, token, address, stop, ended }
     }
 
-    async fn connect(&self, path: &str) -> Result<Client, u16> {
+    pub(crate) async fn connect(&self, path: &str) -> Result<Client, u16> {
         self.connect_with(&self.token, path).await
     }
 
@@ -108,12 +108,12 @@ pub(crate) fn publish(hub: &Arc<Hub>, partition: u32, offset: u64, account: &str
 pub(crate) struct Client(pub(crate) WebSocketStream<TcpStream>);
 
 impl Client {
-    async fn send(&mut self, message: Value) {
+    pub(crate) async fn send(&mut self, message: Value) {
         self.0.send(Message::text(message.to_string())).await.unwrap();
     }
 
     /// The next message that is no ping.
-    async fn message(&mut self) -> Value {
+    pub(crate) async fn message(&mut self) -> Value {
         loop {
             match self.0.next().await.unwrap().unwrap() {
                 Message::Text(text) => return serde_json::from_str(&text).unwrap(),
@@ -169,12 +169,12 @@ async fn messages_are_answered_under_their_ids() {
     client.send(json!({"type": "ping", "id": 7})).await;
     assert_eq!(client.message().await, json!({"type": "pong", "id": 7}));
     client
-        .send(json!({"type": "subscribe", "id": "s", "rooms": ["activity_feed", "alerts_monitoring"]}))
+        .send(json!({"type": "subscribe", "id": "s", "rooms": ["activity_feed", "emergency_monitoring"]}))
         .await;
     let subscribed = client.message().await;
     assert_eq!((&subscribed["type"], &subscribed["id"]), (&"subscribed".into(), &"s".into()));
     assert_eq!(subscribed["rooms"][0]["offsets"], json!([0, 0]));
-    assert!(subscribed["rooms"][1]["note"].as_str().unwrap().contains("no alerts yet"));
+    assert!(subscribed["rooms"][1]["note"].as_str().unwrap().contains("no emergency actions yet"));
     assert_eq!(client.message().await["type"], "activity_snapshot");
     client.send(json!({"type": "get_metrics", "id": "m"})).await;
     let figures = client.message().await;
@@ -229,7 +229,9 @@ async fn the_other_sockets_begin_in_their_rooms() {
     let server = Server::start(LiveSettings::default()).await;
     let mut conversation = server.connect("/ws/kelly/conversation/c%201").await.unwrap();
     let mut alerts = server.connect("/ws/kelly/alerts").await.unwrap();
-    assert_eq!(conversation.message_of("subscribed").await["rooms"][0]["room"], "conversation:c 1");
+    let entered = conversation.message_of("subscribed").await;
+    let rooms = [&entered["rooms"][0]["room"], &entered["rooms"][1]["room"]];
+    assert_eq!(rooms, ["conversation:c 1", "conversation_alerts:c 1"]);
     assert_eq!(alerts.message_of("subscribed").await["rooms"][0]["room"], "alerts_monitoring");
     publish(&server.api.hub, 0, 0, "a", "other");
     publish(&server.api.hub, 0, 1, "a", "c 1");
@@ -240,7 +242,7 @@ async fn the_other_sockets_begin_in_their_rooms() {
         .await
         .unwrap();
     assert_eq!(again.message_of("subscribed").await["rooms"][0]["resumed"], true);
-    assert_eq!(again.message().await["offset"], 1);
+    assert_eq!(again.message_of("activity_event").await["offset"], 1);
     drop((conversation, alerts, again));
     assert_eq!(server.stop().await, Drained::Complete);
 }

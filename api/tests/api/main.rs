@@ -1,9 +1,11 @@
 //! The API over fakes of its ports, request by request.
 
 mod agreement;
+mod alerts;
 mod answers;
 mod compression;
 mod contract;
+mod decisions;
 mod errors;
 mod examples;
 mod exports;
@@ -15,6 +17,7 @@ mod pages;
 mod queries;
 mod reading;
 mod record;
+mod replica;
 mod rights;
 mod rule_previews;
 mod sign_in;

@@ -36,6 +36,7 @@ fn request(route: &RouteAccess, account: Option<&str>) -> (String, String) {
         };
         match parameter["in"].as_str().unwrap() {
             "path" => path = path.replace(&format!("{{{name}}}"), &value),
+            "header" => {}
             _ if parameter["required"] == true => query.push(format!("{name}={value}")),
             _ => {}
         }
@@ -47,9 +48,12 @@ fn request(route: &RouteAccess, account: Option<&str>) -> (String, String) {
     let examples = operation(route)["requestBody"]["content"]["application/json"].as_object();
     let body = examples.map_or(String::new(), |content| match content.get("example") {
         Some(example) => example.to_string(),
-        None => content["examples"]["one"]["value"].to_string(),
+        // Where nothing needs to be said there is none.
+        None => {
+            content.get("examples").map_or(String::new(), |examples| examples["one"]["value"].to_string())
+        }
     });
-    (path, body)
+    (path, body.replace("account123", OWN))
 }
 
 fn takes_an_account(route: &RouteAccess) -> bool {
@@ -100,7 +104,10 @@ async fn every_route_answers_whom_the_matrix_permits_and_nobody_else() {
                 // No WebSocket comes of these requests.
                 let is_answered = answer.status.is_success()
                     || answer.status.is_redirection()
-                    || answer.code() == "not_a_websocket";
+                    || answer.code() == "not_a_websocket"
+                    // What the log says of it: a level that there is not, a rule that the caller before removed.
+                    || answer.code() == "decision_refused"
+                    || (route.method == "DELETE" && answer.code() == "not_found");
                 assert!(is_answered, "{what}: {}", answer.status);
                 // Whatever was asked, and not taken from what is kept, was asked of the caller's accounts.
                 let is_of_all = |asked: &String| asked == "store_performance" && who.accounts.is_all();

@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kelly_api::content_coding::{ContentCoding, decompress};
 use kelly_api::rates::OwnCounts;
 use kelly_api::{
-    Accept, Accepted, AppState, Authenticate, ChangedLevel, Credentials, Door, Expose, Health,
+    Accept, Accepted, AppState, Authenticate, ChangedLevel, Credentials, Decisions, Door, Expose, Health,
     IngestPerformance, LatencyBook, Limits, Live, LiveSettings, LogComponent, LogLevels, ManageAccess,
     Measure, MetricsForm, NotAccepted, NotKept, NotSignedIn, Part, PartStatus, Proof, Queries, RowKind,
     Settings, ShareSeats, SignInCode, Submission, router,
@@ -33,6 +33,7 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 use crate::contract;
+use crate::decisions::FakeDecisions;
 use crate::queries::answers;
 
 /// The trace id every request of these tests brings along.
@@ -434,6 +435,8 @@ pub(crate) struct Setup {
     pub(crate) live: LiveSettings,
     pub(crate) seats: Option<Arc<dyn ShareSeats>>,
     pub(crate) clock: fn() -> DateTime<Utc>,
+    /// In place of the control log in memory.
+    pub(crate) decisions: Option<Arc<dyn Decisions>>,
 }
 
 impl Default for Setup {
@@ -447,6 +450,7 @@ impl Default for Setup {
             live: LiveSettings::default(),
             seats: None,
             clock: now,
+            decisions: None,
         }
     }
 }
@@ -460,6 +464,7 @@ pub(crate) struct Api {
     pub(crate) latencies: Arc<LatencyBook>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) live: Arc<Live>,
+    pub(crate) decisions: Arc<FakeDecisions>,
     pub(crate) authenticate: Arc<FakeAuthenticate>,
 }
 
@@ -487,7 +492,9 @@ impl Api {
             looks: AtomicU32::new(0),
         });
         let live = Arc::new(Live::new(hub.clone(), setup.live));
+        let decisions = Arc::new(FakeDecisions::with_examples());
         let router = router(AppState {
+            decisions: setup.decisions.unwrap_or_else(|| decisions.clone()),
             queries: queries.clone(),
             acceptor: accept.clone(),
             health: health.clone(),
@@ -507,9 +514,10 @@ impl Api {
                 clock: setup.clock,
                 limits: setup.limits,
                 door: Door::loopback(8_000),
+                issuer: "test".to_owned(),
             },
         });
-        Self { router, health, queries, accept, latencies, hub, live, authenticate }
+        Self { router, health, queries, accept, latencies, hub, live, decisions, authenticate }
     }
 
     pub(crate) fn router(&self) -> Router {

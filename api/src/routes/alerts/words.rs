@@ -1,0 +1,93 @@
+//! Texts in the bodies of these routes: bounded as what the control log takes.
+
+use kelly_control::op::{MAX_LEVELS, MAX_NAME_CHARS};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use utoipa::ToSchema;
+
+/// Longest note or reason, in characters: four bytes each still fit what the control log takes.
+const MAX_CHARACTERS: usize = 1_024;
+
+/// Words of a person: not blank, 1,024 characters at most.
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String, min_length = 1, max_length = 1024, pattern = "[^\\s\\u0085\\ufeff\\u001c-\\u001f]", example = "on it")]
+pub(crate) struct Words(pub(crate) String);
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // What is blank to the pattern is blank here.
+        let is_blank = |character: char| {
+            character.is_whitespace() || matches!(character, '\u{feff}' | '\u{1c}'..='\u{1f}')
+        };
+        if text.chars().all(is_blank) || text.chars().count() > MAX_CHARACTERS {
+            return Err(D::Error::custom("a text is blank or too long"));
+        }
+        Ok(Self(text))
+    }
+}
+
+/// The name of somebody or something: 1 to 256 characters, no control characters.
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String, min_length = 1, max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$", example = "ada")]
+pub(crate) struct NameText(pub(crate) String);
+
+impl<'de> Deserialize<'de> for NameText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let count = text.chars().count();
+        if count == 0 || count > MAX_NAME_CHARS || text.chars().any(char::is_control) {
+            return Err(D::Error::custom("a name is empty, too long, or has control characters"));
+        }
+        Ok(Self(text))
+    }
+}
+
+/// A version that a caller saw. No larger than programs can tell apart that count in doubles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(value_type = u64, maximum = 9007199254740991_i64, example = 17)]
+pub(crate) struct Version(pub(crate) u64);
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let version = u64::deserialize(deserializer)?;
+        if version >= 1 << 53 {
+            return Err(D::Error::custom("a version is larger than any"));
+        }
+        Ok(Self(version))
+    }
+}
+
+/// A level that an alert can climb to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(value_type = u8, maximum = 16)]
+pub(crate) struct AlertLevel(pub(crate) u8);
+
+impl<'de> Deserialize<'de> for AlertLevel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let level = u8::deserialize(deserializer)?;
+        if usize::from(level) > MAX_LEVELS {
+            return Err(D::Error::custom("a level is higher than any"));
+        }
+        Ok(Self(level))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_held_to_their_bounds() {
+        let words = |text: &str| serde_json::from_value::<Words>(text.into()).is_ok();
+        assert!(words("on it") && words("界") && words(&"界".repeat(1_024)));
+        assert!(!words("") && !words(" \u{85}\u{feff}\u{1f}\n") && !words(&"界".repeat(1_025)));
+        let number = |number: u64| serde_json::from_value::<Version>(number.into()).is_ok();
+        assert!(number(0) && number((1 << 53) - 1) && !number(1 << 53));
+        let level = |level: u64| serde_json::from_value::<AlertLevel>(level.into()).is_ok();
+        assert!(level(0) && level(16) && !level(17));
+        let name = |text: &str| serde_json::from_value::<NameText>(text.into()).is_ok();
+        assert!(name("ada") && name(&"界".repeat(256)));
+        assert!(!name("") && !name("a\u{7}") && !name(&"界".repeat(257)));
+    }
+}
