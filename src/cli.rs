@@ -14,7 +14,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use kelly_cli::arguments::{
-    Completions, DeadLetters, DeadLettersWhat, Doctor, Drilldown, Record, Replay, Rules, StorePlace, Tail,
+    Alerts, Completions, DeadLetters, DeadLettersWhat, Doctor, Drilldown, Record, Replay, Rules, StorePlace,
+    Tail,
 };
 
 pub use run::*;
@@ -32,6 +33,7 @@ Examples:
   kelly replay series.csv --metric response_time --shift-to-now
   kelly tail --metric ai_confidence live, as it becomes visible
   kelly drilldown response_time --timeframe 30d --by account
+  kelly alerts list                 what is wrong now, the worst first
   kelly token --role producer       for a program that records; it sends it as a bearer token
   kelly doctor                      what is wrong, and how to fix it
   kelly config                      what is in force, and where each value came from
@@ -44,7 +46,8 @@ Exit codes:
   1  failed while running, or the one row of `kelly record` was refused
   2  wrong usage or wrong configuration; nothing was started
   3  some of the input was refused or left out, the rest was done (`replay`, `record stdin`,
-     `dead-letters replay`), or `kelly rules check` found a rule that is wrong
+     `dead-letters replay`), `kelly rules check` found a rule that is wrong,
+     or `kelly alerts` found that somebody else was first, or that it cannot be done
   4  `kelly doctor` found something that wants attention
   5  `kelly doctor` found something broken
   130  interrupted before the work was done";
@@ -104,6 +107,8 @@ pub enum Command {
     Drilldown(Drilldown),
     /// What could not be taken from the log: list, show, send again
     DeadLetters(DeadLetters),
+    /// Alerts: list, follow, acknowledge, resolve, silence …
+    Alerts(Alerts),
     /// Alert rules: check files, try them over history, print the built-in ones, print the schema
     Rules(Rules),
     /// Print the completions of a shell
@@ -162,6 +167,7 @@ impl Cli {
             | Command::SignIn(_)
             | Command::Record(_)
             | Command::Drilldown(_)
+            | Command::Alerts(_)
             | Command::Rules(_)
             | Command::Completions(_)
             | Command::Engine { .. } => {}
@@ -208,6 +214,7 @@ impl Cli {
             | Command::Replay(_)
             | Command::Doctor(_)
             | Command::Drilldown(_)
+            | Command::Alerts(_)
             | Command::Rules(_)
             | Command::Completions(_)
             | Command::Engine { .. } => Ok(()),
@@ -272,6 +279,7 @@ mod tests {
             "replay f",
             "drilldown m",
             "rules backtest f",
+            "alerts list",
             "dead-letters list",
             "dead-letters show t/0/1",
             "dead-letters replay --all",

@@ -24,8 +24,8 @@ use clap::{CommandFactory, Parser};
 use indicatif::MultiProgress;
 use kelly_cli::arguments::{Rules, RulesWhat};
 use kelly_cli::{
-    INTERRUPTED, Summary, Usage, backtest, completions, dead_letters, doctor, drilldown, output, record,
-    replay, rules, sign_in, tail,
+    INTERRUPTED, Summary, Usage, alerts, backtest, completions, dead_letters, doctor, drilldown, output,
+    record, replay, rules, sign_in, tail,
 };
 use kelly_schemas::error_chain;
 use kelly_sql::engine::EngineError;
@@ -172,6 +172,10 @@ async fn command(
         }
         Command::Rules(Rules { what: RulesWhat::Backtest(arguments) }) => {
             let work = backtest::run(&arguments, &settings, bars, stop.clone());
+            or_interrupted(&stop, work).await
+        }
+        Command::Alerts(arguments) => {
+            let work = Box::pin(alerts::run(&arguments.what, &settings, stop.clone()));
             or_interrupted(&stop, work).await
         }
         Command::SignIn(_) => {

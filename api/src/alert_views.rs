@@ -288,7 +288,6 @@ pub(crate) struct MatcherView {
     /// Exactly this severity.
     pub(crate) severity: Option<AlertSeverity>,
     /// Labels that the alert carries, at most 32.
-    #[schema(value_type = Object)]
     pub(crate) labels: BTreeMap<String, String>,
 }
 

@@ -14,6 +14,8 @@ use crate::Usage;
 use crate::credentials::Credentials;
 use crate::output::printable;
 
+pub use reqwest::Method;
+
 /// What the rows of a body are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RowKind {
@@ -45,6 +47,23 @@ impl RowKind {
             Stream::Metrics => Self::Metrics,
             Stream::Activity => Self::Activity,
         }
+    }
+}
+
+/// What the server said to a request, whether or not it did what was asked.
+#[derive(Debug)]
+pub struct Said {
+    /// The status.
+    pub status: u16,
+    /// The document; of a problem its own.
+    pub answer: Value,
+}
+
+impl Said {
+    /// It, as an error for people.
+    pub fn error(&self) -> anyhow::Error {
+        let problem = Problem::deserialize(&self.answer).unwrap_or_default();
+        anyhow::anyhow!("the server answered {}: {problem}{}", self.status, how_to_sign_in(self.status))
     }
 }
 
@@ -137,6 +156,8 @@ impl fmt::Display for Problem {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Until the answer is there: above the server's own time for making a body durable.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long one stream of events is followed; then it is opened again.
+const FOLLOWED_AT_MOST: Duration = Duration::from_secs(24 * 3_600);
 /// Longest pause a server's Retry-After is followed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -301,6 +322,42 @@ impl Client {
     /// Asks for something to be done, and for the JSON document that tells what came of it.
     pub async fn post(&self, path: &str) -> anyhow::Result<Value> {
         self.answer(self.http.post(self.url(path)?)).await
+    }
+
+    /// Asks for something to be done, or a question whose refusal is an answer too: whatever document comes back.
+    pub async fn say(&self, method: Method, path: &[&str], body: Option<&Value>) -> anyhow::Result<Said> {
+        let request = self.signed_in(self.http.request(method, self.question(path, &[])));
+        let request = request.header("accept", "application/json");
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        let response = request.send().await.map_err(|error| self.unreachable(error, "; it may be done"))?;
+        let status = response.status();
+        let body = response.bytes().await;
+        let body = body.with_context(|| {
+            format!("the connection to {} broke off before the answer's end; it may be done", self.shown)
+        })?;
+        match serde_json::from_slice::<Value>(&body) {
+            Ok(answer) => Ok(Said { status: status.as_u16(), answer }),
+            Err(_) => Err(self.refused(status, None)),
+        }
+    }
+
+    /// A stream of server-sent events of a room, from where a client was.
+    pub async fn events(&self, room: &str, position: Option<&str>) -> anyhow::Result<reqwest::Response> {
+        let url = self.question(&["api", "v1", "kelly", "live", "events"], &[("rooms", room.to_owned())]);
+        let mut request = self.signed_in(self.http.get(url)).timeout(FOLLOWED_AT_MOST);
+        if let Some(position) = position {
+            request = request.header("last-event-id", position);
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(error, ""))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.bytes().await.unwrap_or_default();
+        Err(self.refused(status, serde_json::from_slice(&body).ok()))
     }
 
     async fn document(&self, url: reqwest::Url) -> anyhow::Result<Value> {

@@ -1,9 +1,11 @@
-//! The tools a person types: `record`, `replay`, `tail`, `drilldown`, `dead-letters`, `doctor`, `rules`, `completions`.
+//! The tools a person types: `record`, `replay`, `tail`, `drilldown`, `dead-letters`, `doctor`, `alerts`, `rules`,
+//! `completions`.
 //!
 //! Most of them ask a running Kelly over HTTP. `doctor`, `tail` and `dead-letters` also ask the log and the store
 //! themselves, because they are for the time when no Kelly answers. None of them knows how a Kelly is configured or run:
 //! the binary hands them [`Settings`].
 
+pub mod alerts;
 pub mod arguments;
 pub mod backtest;
 pub mod client;

@@ -16,6 +16,7 @@ mod files;
 mod first_minutes;
 mod frozen_engine;
 mod groups;
+mod handling_alerts;
 mod instances;
 mod kept;
 mod kills;

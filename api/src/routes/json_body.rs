@@ -34,7 +34,8 @@ pub(crate) async fn read_optional<T: DeserializeOwned>(
         return Ok(None);
     }
     kind?;
-    parse(&body.bytes).map(Some)
+    // Also where it says null.
+    parse(&body.bytes)
 }
 
 /// The same where whoever sends it is not known yet.

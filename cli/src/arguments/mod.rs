@@ -5,11 +5,13 @@
     reason = "the doc comments here are the help texts, brackets and all"
 )]
 
+mod alerts;
 mod look;
 mod parse;
 mod rules;
 mod send;
 
+pub use alerts::*;
 pub use look::*;
 pub use parse::{Place, Since, place_text};
 pub use rules::*;

@@ -82,6 +82,14 @@ pub(super) fn since(text: &str) -> Result<Since, String> {
     number.checked_mul(unit).map(|seconds| Since::Ago(Duration::from_secs(seconds))).ok_or(wanted.to_owned())
 }
 
+/// A length of time such as `2h`.
+pub(super) fn length(text: &str) -> Result<Duration, String> {
+    match since(text) {
+        Ok(Since::Ago(length)) if !length.is_zero() => Ok(length),
+        _ => Err("write a time such as 30m, 2h or 7d".to_owned()),
+    }
+}
+
 /// Where a dead letter lay: its row may be left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {

@@ -67,6 +67,8 @@ pub(crate) struct ForeignAlert {
     /// When it began.
     starts_at: DateTime<Utc>,
     /// When it was over, where it is.
+    #[serde(default)]
+    #[schema(value_type = DateTime<Utc>, required = false)]
     ends_at: Option<DateTime<Utc>>,
     /// Where it comes from.
     #[serde(rename = "generatorURL")]

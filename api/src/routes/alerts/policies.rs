@@ -5,10 +5,11 @@ use axum::{Extension, Json};
 use kelly_auth::Identity;
 use kelly_control::Op;
 use kelly_control::op::{DeletePolicy, Level, PutPolicy};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::words::NameText;
+use super::words::{NameText, whole};
 use crate::alert_views::{AlertSeverity, MatcherView};
 use crate::decisions::{Decided, Deciding, IdempotencyKey, read};
 use crate::openapi::{DecisionProblems, PlainProblems};
@@ -51,8 +52,8 @@ pub(crate) struct PolicyBody {
     levels: Vec<LevelBody>,
     /// How often all levels are gone through again.
     #[serde(default)]
-    #[schema(maximum = 255)]
-    repeat: u8,
+    #[schema(value_type = u8, maximum = 255)]
+    repeat: Repeats,
 }
 
 /// A level of a policy.
@@ -61,11 +62,33 @@ pub(crate) struct PolicyBody {
 #[schema(as = PolicyLevelBody)]
 pub(crate) struct LevelBody {
     /// How long an alert stays unacknowledged at the level before until it comes here.
-    #[schema(minimum = 1, maximum = 31622400, example = 600)]
-    after_seconds: u32,
+    #[schema(value_type = u32, minimum = 1, maximum = 31622400, example = 600)]
+    after_seconds: Seconds,
     /// Whom it tells: names of people, roles or destinations.
     #[schema(max_items = 16)]
     notify: Vec<NameText>,
+}
+
+/// A number of rounds.
+#[derive(Debug, Default)]
+pub(crate) struct Repeats(u8);
+
+impl<'de> Deserialize<'de> for Repeats {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let rounds = whole(deserializer, u8::MAX.into())?;
+        u8::try_from(rounds).map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// A number of seconds.
+#[derive(Debug)]
+pub(crate) struct Seconds(u32);
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = whole(deserializer, u32::MAX.into())?;
+        u32::try_from(seconds).map(Self).map_err(D::Error::custom)
+    }
 }
 
 /// A policy.
@@ -149,7 +172,7 @@ pub(crate) async fn put(
     let body: PolicyBody =
         json_body::read(request, &shared.gates, shared.gates.limits().body_timeout).await?;
     let level = |level: LevelBody| Level {
-        after_ms: i64::from(level.after_seconds) * 1_000,
+        after_ms: i64::from(level.after_seconds.0) * 1_000,
         notify: level.notify.into_iter().map(|NameText(name)| name).collect(),
     };
     let op = Op::PutPolicy(PutPolicy {
@@ -157,7 +180,7 @@ pub(crate) async fn put(
         matcher: body.matcher.into(),
         severity: body.severity.into(),
         levels: body.levels.into_iter().map(level).collect(),
-        repeat: body.repeat,
+        repeat: body.repeat.0,
     });
     Ok(Json(PolicyAnswer { decided: deciding.decide(op).await? }))
 }

@@ -50,11 +50,7 @@ pub(crate) struct Version(pub(crate) u64);
 
 impl<'de> Deserialize<'de> for Version {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let version = u64::deserialize(deserializer)?;
-        if version >= 1 << 53 {
-            return Err(D::Error::custom("a version is larger than any"));
-        }
-        Ok(Self(version))
+        whole(deserializer, (1 << 53) - 1).map(Self)
     }
 }
 
@@ -65,12 +61,23 @@ pub(crate) struct AlertLevel(pub(crate) u8);
 
 impl<'de> Deserialize<'de> for AlertLevel {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let level = u8::deserialize(deserializer)?;
-        if usize::from(level) > MAX_LEVELS {
-            return Err(D::Error::custom("a level is higher than any"));
-        }
-        Ok(Self(level))
+        let level = whole(deserializer, MAX_LEVELS as u64)?;
+        u8::try_from(level).map(Self).map_err(D::Error::custom)
     }
+}
+
+/// A whole number from 0 to `most`, however it is written: to JSON 7 and 7.0 are the same.
+pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D, most: u64) -> Result<u64, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    let whole = number.as_u64().or_else(|| {
+        // Up to 2^53 every whole number is one of these exactly.
+        let number =
+            number.as_f64().filter(|number| number.fract() == 0.0 && (0.0..=9e15).contains(number))?;
+        Some(number as u64)
+    });
+    whole
+        .filter(|whole| *whole <= most)
+        .ok_or_else(|| D::Error::custom("a number is not whole, or too large"))
 }
 
 #[cfg(test)]
@@ -83,6 +90,11 @@ mod tests {
         assert!(words("on it") && words("界") && words(&"界".repeat(1_024)));
         assert!(!words("") && !words(" \u{85}\u{feff}\u{1f}\n") && !words(&"界".repeat(1_025)));
         let number = |number: u64| serde_json::from_value::<Version>(number.into()).is_ok();
+        assert!(serde_json::from_str::<Version>("20985548.0").is_ok_and(|version| version.0 == 20_985_548));
+        assert!(
+            serde_json::from_str::<Version>("1.5").is_err()
+                && serde_json::from_str::<Version>("-1.0").is_err()
+        );
         assert!(number(0) && number((1 << 53) - 1) && !number(1 << 53));
         let level = |level: u64| serde_json::from_value::<AlertLevel>(level.into()).is_ok();
         assert!(level(0) && level(16) && !level(17));
