@@ -269,6 +269,40 @@ async fn a_mark_up_to_a_cursor_leaves_what_comes_late_unread() {
     assert_eq!(fixture.service.unread(&ada.reader, &version, &Accounts::All).await.unwrap().unread, 3);
 }
 
+/// Whoever marks the same again at each visit has not read less for it.
+#[tokio::test]
+async fn what_is_marked_again_and_again_leaves_other_marks_in_force() {
+    const AGAIN: u32 = 300;
+    let fixture = Fixture::create().await;
+    let event = |offset: u64, severity: &'static str| Recorded {
+        id: Uuid::from_u128(u128::from(offset) + 1),
+        at: now() - TimeDelta::minutes(10) + TimeDelta::minutes(offset as i64),
+        offset,
+        account: "acme",
+        severity,
+    };
+    let ada = User::new("ada", Accounts::All);
+    let mark_all = async |feed: FeedRequest| {
+        let cursor = fixture.service.feed(feed.clone()).await.unwrap().newest_cursor;
+        let what = Marked::UpTo { feed: FeedRequest { cursor, ..feed }, vip_only: false };
+        ada.mark(&fixture, Uuid::new_v4(), what).await;
+    };
+    fixture.record_events(&[event(0, "low")]).await;
+    mark_all(ada.feed()).await;
+    fixture.record_events(&[event(1, "high")]).await;
+    mark_all(FeedRequest { severity: Some("high".to_owned()), ..ada.feed() }).await;
+    let again = |seconds: u32| {
+        format!(
+            "INSERT INTO activity_reads (issuer, subject, kind, mark, created_at, event_id, account_id, scope, arrived, marked_at, ages_from) \
+             SELECT issuer, subject, kind, generateUUIDv4(), created_at, event_id, account_id, scope, arrived, \
+             marked_at + toIntervalSecond({seconds} * (number + 1)), ages_from \
+             FROM activity_reads CROSS JOIN numbers({AGAIN}) AS n WHERE scope LIKE '%high%' AND kind = 'up_to' LIMIT {AGAIN}"
+        )
+    };
+    fixture.database.query(&again(15)).await;
+    assert_eq!(ada.pages(&fixture, true, 200).await, []);
+}
+
 #[tokio::test]
 async fn a_mark_is_its_users_and_of_accounts_that_the_user_sees() {
     let fixture = Fixture::create().await;
