@@ -229,15 +229,17 @@ async fn bound_requests(State(shared): State<HandlerState>, mut request: Request
     }
 }
 
+/// Where a sign-in is exchanged for a session.
+const SIGN_IN_PATH: &str = "/api/v1/kelly/sign-in";
+
 /// Among which requests one of this route counts; `None` while it has no place yet.
 fn kind_of(routes: &RouteTable, path: &str, method: &Method) -> Option<Kind> {
     match routes.find(path, method) {
         Found::Route(Access::Needs(permission)) if payer(permission) == Some(Budget::Emergency) => {
             Some(Kind::Emergency)
         }
-        // Of the open routes, the exchange alone waits for a body. Were it waited for in a place, strangers whose bodies do not come
-        // would let nobody sign in.
-        Found::Route(Access::Open) if *method == Method::POST => None,
+        // The exchange waits for a body. Were it waited for in a place, strangers whose bodies do not come would let nobody sign in.
+        Found::Route(Access::Open) if *method == Method::POST && path == SIGN_IN_PATH => None,
         Found::Route(Access::Open) => Some(Kind::Open),
         _ => Some(Kind::Requests),
     }

@@ -109,7 +109,7 @@ fn log_summary(kind: LogKind, outcome: Result<&(), &LogError>) -> Result<String,
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// How long a part may take to say how it is; then it is said not to answer. Below the time of a health report and of a scrape, so that a
-/// part that hangs keeps nothing of the others from whoever asks.
+/// part that hangs keeps nothing of the others from whoever asks, and above the two seconds after which Kafka's client says why.
 pub const PART_DEADLINE: Duration = Duration::from_secs(3);
 
 /// What `/health` says of the store.

@@ -79,13 +79,13 @@ impl Looks {
         let (parts, feed_lag, readings) = tokio::join!(
             timeout(self.patience, self.health.parts()),
             timeout(self.patience, self.feed_lag()),
-            tokio::task::spawn_blocking(move || processes.read()),
+            timeout(self.patience, tokio::task::spawn_blocking(move || processes.read())),
         );
         Looked {
             parts: parts.unwrap_or_else(|_| self.health.last_parts()),
             positions: self.health.last_positions(),
             feed_lag: feed_lag.ok().and_then(Result::ok),
-            readings: readings.ok(),
+            readings: readings.ok().and_then(Result::ok),
         }
     }
 

@@ -139,7 +139,7 @@ impl Counting {
 
     fn want(&mut self, all: Vec<Readers>) {
         for readers in all {
-            if self.counted.values().any(|counted| *counted == readers) {
+            if self.is_counted(&readers) {
                 self.again.insert(readers);
             } else {
                 self.add(readers, false);
@@ -163,6 +163,10 @@ impl Counting {
         }
     }
 
+    fn is_counted(&self, readers: &Readers) -> bool {
+        self.counted.values().any(|counted| counted == readers)
+    }
+
     fn add(&mut self, readers: Readers, confirms: bool) {
         match self.confirms.entry(readers) {
             Entry::Occupied(mut known) => *known.get_mut() |= confirms,
@@ -181,9 +185,10 @@ impl Counting {
             let (shared, of) = (self.shared.clone(), readers.clone());
             let task = self.tasks.spawn(async move {
                 count(&shared, &of, confirms).await.unwrap_or_else(|problem| {
-                    // The next look wants it again, where it is wrong.
+                    // The next look wants it again, where something was marked since. To a look nothing is new of one that was to be
+                    // confirmed: it stays to be.
                     tracing::debug!(code = problem.code().name(), "what a user has read is counted later");
-                    false
+                    confirms
                 })
             });
             self.counted.insert(task.id(), readers);
@@ -196,14 +201,13 @@ impl Counting {
             Some(looked) = self.looks.join_next() => match looked {
                 Ok(news) => {
                     // Those that are counted now are looked at again by the next look.
-                    let is_counted = |readers: &Readers| self.counted.values().any(|counted| counted == readers);
-                    let news = news.into_iter().filter(|readers| !is_counted(readers)).collect();
+                    let news = news.into_iter().filter(|readers| !self.is_counted(readers)).collect();
                     self.want(news);
                 }
                 Err(error) => tracing::error!(%error, "looking what users have read ended with a defect"),
             },
             Some(counted) = self.tasks.join_next_with_id() => {
-                let (id, is_published) = counted.unwrap_or_else(|error| {
+                let (id, to_confirm) = counted.unwrap_or_else(|error| {
                     tracing::error!(%error, "counting what a user has read ended with a defect");
                     (error.id(), false)
                 });
@@ -211,7 +215,7 @@ impl Counting {
                 if self.again.remove(&readers) {
                     self.add(readers.clone(), false);
                 }
-                if is_published {
+                if to_confirm {
                     self.unconfirmed.insert(readers, Instant::now());
                 }
             }

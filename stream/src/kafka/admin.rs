@@ -26,8 +26,9 @@ use crate::port::{Committed, Result, TopicId, TopicPartition, TopicSpec, Waterma
 /// `-1` lets the broker's `default.replication.factor` decide.
 const BROKERS_REPLICATION: i32 = -1;
 
-/// How long a readiness question may take.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a readiness question may take. It is asked under a time of three seconds: its own end, which names the brokers and the
+/// cause, has to come first.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often a topic just created is asked for until every broker knows it.
 const PROPAGATION_INTERVAL: Duration = Duration::from_millis(50);
