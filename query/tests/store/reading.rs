@@ -202,7 +202,8 @@ async fn what_is_read_is_what_marks_that_stand_have_named() {
 /// Each mark is in the store when it is answered, and yet they are not as many parts as marks.
 #[tokio::test]
 async fn marks_of_one_moment_are_written_together() {
-    const MARKS: usize = 100;
+    // The engine is shared by all tests, and takes a hundred questions at once.
+    const MARKS: usize = 30;
     let fixture = Fixture::create().await;
     let users: Vec<User> =
         (0..MARKS).map(|number| User::new(&format!("user-{number}"), Accounts::All)).collect();
