@@ -24,17 +24,6 @@ pub const MAX_BATCH_ROWS: usize = 1 << 24;
 /// Bytes handed to the connection at once.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// How long the server waits for more rows of inserts that are gathered.
-const GATHERED_MS: u64 = 50;
-
-/// Where rows go and how.
-#[derive(Clone, Copy)]
-struct Insert<'a> {
-    table: Table,
-    token: &'a str,
-    is_gathered: bool,
-}
-
 impl Store {
     /// Writes `batch` into `table`, once for each `token` however often it is called, and returns when it is durable.
     /// The token counts, not the content: a second batch under a token that was used is dropped.
@@ -42,25 +31,12 @@ impl Store {
     /// # Errors
     /// When the batch is not made for the table, or the server did not confirm it.
     pub async fn insert(&self, table: Table, batch: &RecordBatch, token: &str) -> Result<()> {
-        self.insert_as(Insert { table, token, is_gathered: false }, batch).await
-    }
-
-    /// The same for a few rows, of which many callers may have some at one moment: the server writes together what comes within
-    /// 50 ms, so that there are not as many parts as calls.
-    ///
-    /// # Errors
-    /// As [`Store::insert`].
-    pub async fn insert_gathered(&self, table: Table, batch: &RecordBatch, token: &str) -> Result<()> {
-        self.insert_as(Insert { table, token, is_gathered: true }, batch).await
-    }
-
-    async fn insert_as(&self, insert: Insert<'_>, batch: &RecordBatch) -> Result<()> {
-        check(insert.table, batch)?;
+        check(table, batch)?;
         if batch.num_rows() == 0 {
             return Ok(());
         }
         self.verify_files()?;
-        match self.send(insert, batch).await {
+        match self.send(table, batch, token).await {
             // Into a directory that is gone: nothing of it is there at the next start.
             Ok(()) => self.verify_files(),
             Err(fault) if fault.is_disk_full() => Err(self.name_the_disk(fault).await),
@@ -85,11 +61,7 @@ impl Store {
         StoreError::DiskFull { action, path, message }
     }
 
-    async fn send(
-        &self,
-        Insert { table, token, is_gathered }: Insert<'_>,
-        batch: &RecordBatch,
-    ) -> Result<()> {
+    async fn send(&self, table: Table, batch: &RecordBatch, token: &str) -> Result<()> {
         let body = encode(table, batch)?;
         let action = || format!("insert {} rows into {}", batch.num_rows(), table.name());
         let columns =
@@ -105,11 +77,6 @@ impl Store {
             .with_setting("insert_deduplication_token", token);
         for (name, value) in settings() {
             insert = insert.with_setting(name, value);
-        }
-        if is_gathered {
-            for (name, value) in gathering() {
-                insert = insert.with_setting(name, value);
-            }
         }
         if self.config().inserts_yield {
             insert = insert.with_setting("os_threads_nice_value_query", INSERTS_NICE.to_string());
@@ -147,17 +114,6 @@ fn settings() -> [(&'static str, String); 14] {
         // A batch refused for its partitions could never be written; what bounds them is the decoder's bound on time.
         ("max_partitions_per_insert_block", "0".into()),
         ("max_execution_time", INSERT_DEADLINE.as_secs().to_string()),
-    ]
-}
-
-/// What is otherwise for inserts that are gathered. They return once what they brought is written, as the others do.
-fn gathering() -> [(&'static str, String); 5] {
-    [
-        ("async_insert", "1".into()),
-        ("wait_for_async_insert", "1".into()),
-        ("wait_for_async_insert_timeout", INSERT_DEADLINE.as_secs().to_string()),
-        ("async_insert_use_adaptive_busy_timeout", "0".into()),
-        ("async_insert_busy_timeout_max_ms", GATHERED_MS.to_string()),
     ]
 }
 

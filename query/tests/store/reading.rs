@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
-use futures_util::future::join_all;
 use kelly_harness::chance::{Chance, SEED_VARIABLE};
 use kelly_query::feed::FeedEvent;
 use kelly_query::{
@@ -197,28 +196,6 @@ async fn what_is_read_is_what_marks_that_stand_have_named() {
             }
         }
     }
-}
-
-/// Each mark is in the store when it is answered, and yet they are not as many parts as marks.
-#[tokio::test]
-async fn marks_of_one_moment_are_written_together() {
-    // The engine is shared by all tests, and takes a hundred questions at once.
-    const MARKS: usize = 30;
-    let fixture = Fixture::create().await;
-    let users: Vec<User> =
-        (0..MARKS).map(|number| User::new(&format!("user-{number}"), Accounts::All)).collect();
-    let fixture = &fixture;
-    let marking = users.iter().map(|user| async move {
-        let event = EventName { id: Uuid::new_v4(), account_id: None };
-        assert!(user.mark(fixture, Uuid::new_v4(), Marked::Events(vec![event])).await);
-        assert_eq!(user.version(fixture).await.offset, 1);
-    });
-    join_all(marking).await;
-    let database = &fixture.database;
-    assert_eq!(database.query("SELECT count() FROM activity_reads").await.trim(), MARKS.to_string());
-    let blocks = "SELECT max(max_block_number) FROM system.parts WHERE database = currentDatabase() AND table = 'activity_reads'";
-    let blocks: usize = database.query(blocks).await.trim().parse().unwrap();
-    assert!(blocks < MARKS, "{blocks} inserts");
 }
 
 /// However much a user has marked, a look reads what was counted when it was marked.

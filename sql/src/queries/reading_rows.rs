@@ -154,7 +154,7 @@ impl Store {
         let batch = RecordBatch::try_new(table.arrow_schema(), columns).map_err(wrong)?;
         // A subject may hold anything, so its length parts it from what follows.
         let token = format!("{kind}:{mark}:{}:{subject}:{issuer}", subject.len());
-        self.insert_gathered(table, &batch, &token).await
+        self.insert(table, &batch, &token).await
     }
 }
 
