@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use kelly_cli::arguments::{
-    Alerts, Completions, DeadLetters, DeadLettersWhat, Doctor, Drilldown, Record, Replay, Rules, StorePlace,
-    Tail,
+    Alerts, Completions, DeadLetters, DeadLettersWhat, Doctor, Drilldown, Notify, Record, Replay, Rules,
+    StorePlace, Tail,
 };
 
 pub use run::*;
@@ -111,6 +111,8 @@ pub enum Command {
     Alerts(Alerts),
     /// Alert rules: check files, try them over history, print the built-in ones, print the schema
     Rules(Rules),
+    /// Notifications: how they go, test a destination, send again what was given up, check a file
+    Notify(Notify),
     /// Print the completions of a shell
     Completions(Completions),
     /// The embedded store's own process; started by `kelly up`
@@ -169,6 +171,7 @@ impl Cli {
             | Command::Drilldown(_)
             | Command::Alerts(_)
             | Command::Rules(_)
+            | Command::Notify(_)
             | Command::Completions(_)
             | Command::Engine { .. } => {}
         }
@@ -216,6 +219,7 @@ impl Cli {
             | Command::Drilldown(_)
             | Command::Alerts(_)
             | Command::Rules(_)
+            | Command::Notify(_)
             | Command::Completions(_)
             | Command::Engine { .. } => Ok(()),
         }

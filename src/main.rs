@@ -24,8 +24,8 @@ use clap::{CommandFactory, Parser};
 use indicatif::MultiProgress;
 use kelly_cli::arguments::{Rules, RulesWhat};
 use kelly_cli::{
-    INTERRUPTED, Summary, Usage, alerts, backtest, completions, dead_letters, doctor, drilldown, output,
-    record, replay, rules, sign_in, tail,
+    INTERRUPTED, Summary, Usage, alerts, backtest, completions, dead_letters, doctor, drilldown, notify,
+    output, record, replay, rules, sign_in, tail,
 };
 use kelly_schemas::error_chain;
 use kelly_sql::engine::EngineError;
@@ -96,6 +96,11 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         && !matches!(arguments.what, RulesWhat::Backtest(_))
     {
         return rules::run(&arguments.what);
+    }
+    if let Command::Notify(arguments) = &cli.command
+        && let Some(done) = notify::run_alone(&arguments.what)
+    {
+        return done;
     }
     if let Command::Config(ShowConfig { what: Some(ConfigWhat::Permissions), json }) = &cli.command {
         let text = if *json { permissions::as_json() } else { permissions::as_table() };
@@ -189,6 +194,10 @@ async fn command(
         Command::DeadLetters(arguments) => {
             let work = Box::pin(dead_letters::run(&arguments.what, &settings, bars, stop.clone()));
             or_interrupted(&stop, async { work.await.map(exit_code) }).await
+        }
+        Command::Notify(arguments) => {
+            let work = Box::pin(notify::run(&arguments.what, &settings));
+            or_interrupted(&stop, work).await
         }
         Command::Up(arguments) => {
             roles::up(Process { loaded, bars, stop, log_levels }, &arguments).await.map(|()| 0)

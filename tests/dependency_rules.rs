@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Of the store only the projector, which writes down what was decided.
     ("kelly-control", &["kelly-schemas", "kelly-alerts", "kelly-stream", "kelly-sql"]),
     ("kelly-evaluate", &["kelly-schemas", "kelly-alerts", "kelly-control", "kelly-stream"]),
+    ("kelly-notify", &["kelly-schemas", "kelly-stream", "kelly-control"]),
     ("kelly-sql", &["kelly-schemas", "kelly-directory"]),
     ("kelly-ingest", &["kelly-schemas", "kelly-auth", "kelly-stream", "kelly-sql"]),
     ("kelly-query", &["kelly-schemas", "kelly-alerts", "kelly-auth", "kelly-sql"]),
@@ -23,11 +24,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["kelly-schemas", "kelly-alerts", "kelly-auth", "kelly-control", "kelly-query", "kelly-live"],
     ),
     // The tools ask a running Kelly over HTTP; doctor, tail and dead letters also ask log and store themselves, because
-    // they are for the time when no Kelly answers. Of ingest they read only its positions. They sign themselves in with tokens
+    // they are for the time when no Kelly answers. Of ingest they read only its positions, of notifications their settings. They sign themselves in with tokens
     // they make.
     (
         "kelly-cli",
-        &["kelly-schemas", "kelly-alerts", "kelly-auth", "kelly-stream", "kelly-sql", "kelly-ingest"],
+        &[
+            "kelly-schemas",
+            "kelly-alerts",
+            "kelly-auth",
+            "kelly-notify",
+            "kelly-stream",
+            "kelly-sql",
+            "kelly-ingest",
+        ],
     ),
     ("kelly-harness", &["kelly-schemas", "kelly-auth", "kelly-sql", "kelly-stream"]),
     (
@@ -63,6 +72,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "kelly-directory",
             "kelly-control",
             "kelly-live",
+            "kelly-notify",
             "kelly-stream",
             "kelly-sql",
             "kelly-ingest",
@@ -86,6 +96,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["kelly-api"]),
     ("jsonwebtoken", &["kelly-auth"]),
     ("rustls", &["kelly-api"]),
+    ("lettre", &["kelly-notify"]),
 ];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {

@@ -29,6 +29,7 @@ mod limits;
 mod live;
 mod log_levels;
 mod nearest;
+mod notifications;
 mod openapi;
 mod parameters;
 mod peers;
@@ -57,6 +58,10 @@ pub use latency::{Latencies, LatencyBook, MAX_SAMPLES, RequestClass, Sample};
 pub use limits::{DRAIN_TIME, HEAD_TIME, IDLE_CONNECTION, Limits, MAX_CONNECTIONS, MAX_ROW_FAULTS};
 pub use live::{Live, LiveSettings, SOCKETS_OF_A_USER, SeatName, ShareSeats, Transport, TransportCounts};
 pub use log_levels::{ChangedLevel, LogComponent, LogLevel, LogLevels};
+pub use notifications::{
+    DeadNotification, DestinationHealth, DestinationReport, NotNotified, Notifications, NotificationsReport,
+    ReplayOutcome, TestOutcome,
+};
 pub use peers::PeerBounds;
 pub use ports::{
     Accept, Accepted, Authenticate, BodyForm, Credentials, Expose, Health, IngestPerformance, ManageAccess,

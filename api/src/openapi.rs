@@ -50,6 +50,7 @@ pub(crate) const DOCS_PATH: &str = "/api/docs";
         (name = "recording", description = "Sending metrics and events."),
         (name = "health", description = "How Kelly and its parts are."),
         (name = "sign-in", description = "The session of a browser."),
+        (name = "notifications", description = "How people are told of alerts."),
         (name = "access", description = "Taking access away."),
         (name = "errors", description = "The table of error codes."),
     ),
@@ -218,6 +219,11 @@ problem_sets! {
     AccessProblems = [
         InvalidParameter, MalformedBody, InvalidHost, HostNotAllowed, OriginNotAllowed, NotPermitted, BodyTimeout,
         AccessNotChanged, BodyTooLarge, UnsupportedMediaType, UnsupportedContentEncoding, Internal, ServerBusy,
+    ];
+    /// Notifications.
+    NotificationProblems = [
+        InvalidParameter, InvalidHost, HostNotAllowed, OriginNotAllowed, NotPermitted, NotFound, NotificationsOff, Internal, ServerBusy,
+        LogUnavailable,
     ];
     /// The sign-in exchange.
     SignInProblems = [

@@ -11,7 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use kelly_auth::Permission::{
     Export, FollowLive, HandleAlerts, IngestAlerts, ManageAccess, ManageAlertRules, ManageLogging,
-    ReadActivity, ReadAlertRules, ReadAlerts, ReadHealth, ReadMetrics, ReadPages, ReadPerformance, Record,
+    ManageNotifications, ReadActivity, ReadAlertRules, ReadAlerts, ReadHealth, ReadMetrics, ReadPages,
+    ReadPerformance, Record,
 };
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -29,8 +30,9 @@ use crate::openapi::{DOCS_PATH, DOCUMENT_PATH, head, require_sign_in};
 use crate::rates::{Budget, payer};
 use crate::route_list::RouteList;
 use crate::routes::{
-    access as accessing, activity, alerts, export, health, live, log_levels, metrics, own_metrics,
-    performance, problems, reading, record, rule_preview, several, sign_in as signing_in, start_page,
+    access as accessing, activity, alerts, export, health, live, log_levels, metrics, notifications,
+    own_metrics, performance, problems, reading, record, rule_preview, several, sign_in as signing_in,
+    start_page,
 };
 use crate::shares::Kind;
 use crate::sign_in::sign_in;
@@ -126,6 +128,11 @@ fn bounded() -> RouteList {
         .route(Access::Needs(ManageLogging), routes!(log_levels::show))
         .route(Access::Needs(ManageLogging), routes!(log_levels::change))
         .route(Access::Needs(ManageLogging), routes!(log_levels::reset))
+        .route(Access::Needs(ManageNotifications), routes!(notifications::report))
+        .route(Access::Needs(ManageNotifications), routes!(notifications::dead))
+        .route(Access::Needs(ManageNotifications), routes!(notifications::replay))
+        .route(Access::Needs(ManageNotifications), routes!(notifications::replay_all))
+        .route(Access::Needs(ManageNotifications), routes!(notifications::test))
         .route(Access::Needs(ManageAccess), routes!(accessing::new_link))
         .route(Access::Needs(ManageAccess), routes!(accessing::denied))
         .route(Access::Needs(ManageAccess), routes!(accessing::deny))

@@ -14,6 +14,7 @@ use crate::health_look::HealthLook;
 use crate::limits::{Gates, Limits};
 use crate::live::{Live, ShareSeats};
 use crate::log_levels::LogLevels;
+use crate::notifications::Notifications;
 use crate::ports::{Accept, Authenticate, Expose, Health, ManageAccess, Measure, Observe};
 use crate::queries::Queries;
 use crate::rates::CountUse;
@@ -38,6 +39,8 @@ pub struct AppState {
     pub catalogue: Arc<Catalogue>,
     /// What is decided.
     pub decisions: Arc<dyn Decisions>,
+    /// Tells people of alerts.
+    pub notifications: Arc<dyn Notifications>,
     /// Live push.
     pub live: Arc<Live>,
     /// Tells whose a request is.

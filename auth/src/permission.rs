@@ -53,6 +53,8 @@ pub enum Permission {
     ManageAccess,
     /// Change what a running Kelly logs.
     ManageLogging,
+    /// See how notifications go, try destinations, send again what was given up.
+    ManageNotifications,
 }
 
 /// What of the system a permission reaches.
@@ -96,7 +98,7 @@ const fn row(permission: Permission, name: &'static str, reach: Reach, roles: &[
 }
 
 /// Every permission with who has it, in the order of their declaration. What has no mark here is denied.
-pub const PERMISSIONS: [PermissionRow; 23] = [
+pub const PERMISSIONS: [PermissionRow; 24] = [
     row(Permission::ReadPages, "see pages", Reach::SystemForAll, &Role::ALL),
     row(
         Permission::ReadMetrics,
@@ -160,6 +162,7 @@ pub const PERMISSIONS: [PermissionRow; 23] = [
     row(Permission::WorkConversations, "work conversations", Reach::Accounts, &[Worker]),
     row(Permission::ManageAccess, "manage access", Reach::System, &[Admin]),
     row(Permission::ManageLogging, "manage logging", Reach::System, &[Admin]),
+    row(Permission::ManageNotifications, "manage notifications", Reach::System, &[Supervisor, Admin]),
 ];
 
 impl Permission {

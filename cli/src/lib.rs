@@ -15,6 +15,7 @@ pub mod dead_letters;
 pub mod doctor;
 pub mod drilldown;
 mod input;
+pub mod notify;
 pub mod output;
 pub mod record;
 pub mod replay;

@@ -2,6 +2,7 @@
 //! `sources` merges, `setting`, `values` and `targets` give types; all are pure. This file reads what they are given.
 
 mod collector;
+mod public_url;
 mod setting;
 mod show;
 mod sources;

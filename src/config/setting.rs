@@ -7,9 +7,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use kelly_api::{BadName, HostName, Network, PageOrigin};
+use kelly_notify::Allowed;
 
 use super::Secret;
 use super::collector::{CollectorHeaders, CollectorUrl, collector_headers, collector_url, ratio};
+use super::public_url::{PublicUrl, public_url};
 use super::targets::{LogTarget, StoreTarget, log_target, store_target};
 use crate::traces::Ratio;
 
@@ -175,6 +177,8 @@ from_setting! {
     Vec<HostName>, absent Vec::new(), |_setting, text| list(text);
     Vec<PageOrigin>, absent Vec::new(), |_setting, text| list(text);
     Vec<Network>, absent Vec::new(), |_setting, text| list(text);
+    Allowed, absent Allowed::default(), |_setting, text| text.parse().map_err(|error| format!("{text:?}: {error}"));
+    PublicUrl, absent PublicUrl(String::new()), |_setting, text| public_url(text);
     Logging, absent Logging::Text, |_setting, text| text.parse();
     ClusterName, absent ClusterName(String::new()), |_setting, text| cluster(text);
     LogTarget, absent LogTarget::Embedded(PathBuf::new()), |_setting, text| log_target(text);

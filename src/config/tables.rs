@@ -11,9 +11,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kelly_api::{HostName, Network, PageOrigin};
+use kelly_notify::Allowed;
 
 use super::Secret;
 use super::collector::{CollectorHeaders, CollectorUrl};
+use super::public_url::PublicUrl;
 use super::setting::{
     ClusterName, Logging, Setting, bytes, count, hours, milliseconds, seconds, setting, settings,
 };
@@ -178,6 +180,18 @@ settings! {
 }
 
 settings! {
+    /// Telling people of alerts.
+    pub struct Notifications {
+        /// file that says where alerts are sent (TOML, or JSON when it ends in .json); unset: nobody is told
+        file: Option<PathBuf> = setting("notifications.file", "KELLY_NOTIFICATIONS"),
+        /// where people reach this Kelly, for the links in notifications
+        public_url: Option<PublicUrl> = setting("notifications.public_url", "KELLY_PUBLIC_URL"),
+        /// internal addresses or networks that notifications may be sent to, with commas between them
+        allow_internal: Allowed = setting("notifications.allow_internal", "KELLY_NOTIFY_ALLOW_INTERNAL"),
+    }
+}
+
+settings! {
     /// Traces for an OpenTelemetry collector.
     pub struct Tracing {
         /// http://host:port of a collector to which the spans of requests are sent (OTLP over HTTP); unset: none are
@@ -252,7 +266,7 @@ settings! {
 }
 
 /// The tables, in the order in which `kelly config` shows them.
-pub const TABLES: [&[Setting]; 13] = [
+pub const TABLES: [&[Setting]; 14] = [
     General::SETTINGS,
     Auth::SETTINGS,
     Http::SETTINGS,
@@ -262,6 +276,7 @@ pub const TABLES: [&[Setting]; 13] = [
     Ingest::SETTINGS,
     Monitoring::SETTINGS,
     Alerts::SETTINGS,
+    Notifications::SETTINGS,
     Tracing::SETTINGS,
     CallerLimits::SETTINGS,
     Emergency::SETTINGS,

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::setting::{FromSetting, Setting};
 use super::sources::{Fault, Merged};
 use super::tables::{
-    Alerts, Auth, CallerLimits, Emergency, General, Http, Ingest, Kafka, Monitoring, StoreAccess, Topics,
-    Tracing, WebSocket,
+    Alerts, Auth, CallerLimits, Emergency, General, Http, Ingest, Kafka, Monitoring, Notifications,
+    StoreAccess, Topics, Tracing, WebSocket,
 };
 use super::targets::{LogTarget, StoreTarget};
 
@@ -41,6 +41,8 @@ pub struct Config {
     pub monitoring: Monitoring,
     /// Alerts.
     pub alerts: Alerts,
+    /// Telling people of alerts.
+    pub notifications: Notifications,
     /// Traces for a collector.
     pub tracing: Tracing,
     /// WebSockets.
@@ -66,6 +68,7 @@ pub fn typed(merged: &Merged) -> Result<Config, Vec<Fault>> {
         ingest: Ingest::read(&mut reader),
         monitoring: Monitoring::read(&mut reader),
         alerts: Alerts::read(&mut reader),
+        notifications: Notifications::read(&mut reader),
         tracing: Tracing::read(&mut reader),
         websocket: WebSocket::read(&mut reader),
     };

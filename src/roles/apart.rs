@@ -15,7 +15,8 @@ use super::http::{self, Backends};
 use super::monitor::{self, Machine, Sources};
 use super::parts::{self, Part, Parts};
 use super::{
-    Process, control, directory, live, needs_shared, needs_shared_log, open, retention, status, traces,
+    Process, control, directory, live, needs_shared, needs_shared_log, notify, open, retention, status,
+    traces,
 };
 use crate::access::{self, SecretPlace};
 use crate::config::StoreTarget;
@@ -63,6 +64,7 @@ async fn start_serve(process: &Process, parts: &Parts) -> anyhow::Result<()> {
     open::verify_tables(config, &store).await?;
     let log = parts.start(open::log(config)).await?;
     let decisions = parts.start(Box::pin(control::start(config, &log))).await?;
+    let notifications = parts.start(Box::pin(notify::start(config, &log, &decisions))).await?;
     let latencies = Arc::new(LatencyBook::default());
     let sources = Sources {
         log: log.clone(),
@@ -88,6 +90,7 @@ async fn start_serve(process: &Process, parts: &Parts) -> anyhow::Result<()> {
         live,
         decisions,
         evaluator: None,
+        notifications,
         access: &access,
         rules: Arc::new(BuiltinRules::with_thresholds(process.loaded.thresholds.clone())),
     };

@@ -26,6 +26,7 @@ use super::door;
 use super::health::{PartsHealth, Watched};
 use super::ingest_rates::IngestRates;
 use super::looks::Looks;
+use super::notify::Notifying;
 use super::open;
 use super::own_metrics::OwnMetrics;
 use super::parts::Part;
@@ -114,6 +115,8 @@ pub struct Backends<'a> {
     pub decisions: Arc<Replica>,
     /// The evaluation of alerts, where this process has it.
     pub evaluator: Option<Arc<EvaluatorStats>>,
+    /// Tells people of alerts.
+    pub notifications: Arc<Notifying>,
     /// Who gets in.
     pub access: &'a Access,
     /// The alert rules that are in force.
@@ -151,6 +154,7 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         live,
         decisions,
         evaluator,
+        notifications,
         access,
         rules,
     } = backends;
@@ -206,6 +210,7 @@ pub async fn start(claimed: Claimed, backends: Backends<'_>) -> anyhow::Result<(
         seats: counts.seats,
         own_metrics: Arc::new(own),
         log_levels,
+        notifications,
         observer: Arc::new(observers),
         settings: Settings {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -14,6 +14,7 @@ mod ingest_rates;
 mod live;
 mod looks;
 mod monitor;
+mod notify;
 mod open;
 mod own_metrics;
 mod parts;

@@ -12,7 +12,7 @@ use super::door::url_for_people;
 use super::http::{self, Backends};
 use super::monitor::{self, Machine, Sources};
 use super::parts::{self, Part, Parts};
-use super::{Process, control, directory, evaluate, ingest, live, open, retention, status, traces};
+use super::{Process, control, directory, evaluate, ingest, live, notify, open, retention, status, traces};
 use crate::access::{self, SecretPlace};
 use crate::cli;
 use crate::config::{Config, StoreTarget};
@@ -40,6 +40,7 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
     };
     let (store, log) = tokio::try_join!(store, log)?;
     let decisions = parts.start(Box::pin(control::start(config, &log))).await?;
+    let notifications = parts.start(Box::pin(notify::start(config, &log, &decisions))).await?;
     parts.start(control::keep(config, &log, &store)).await?;
     let evaluating = parts.start(Box::pin(evaluate::start(config, &log, &decisions))).await?;
     let started = parts.start(Box::pin(ingest::start(config, &log, &store))).await?;
@@ -82,6 +83,7 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
         live,
         decisions,
         evaluator: Some(evaluating),
+        notifications,
         access: &access,
         rules: Arc::new(BuiltinRules::with_thresholds(process.loaded.thresholds.clone())),
     };

@@ -22,6 +22,7 @@ mod kept;
 mod kills;
 mod live;
 mod log_levels;
+mod notifications;
 mod other_producers;
 mod own_metrics;
 mod python;

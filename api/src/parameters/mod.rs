@@ -21,8 +21,8 @@ pub(crate) use alerts::AlertStatus;
 pub(crate) use given::{Given, echo, wrong_parameter};
 pub(crate) use ids::{Id, IncidentId, Name, Offset, PolicyName, RuleName};
 pub(crate) use values::{
-    AnswerFormat, Cursor, EventType, FileFormat, Flag, Identifier, Instant, LevelSeconds, LivePosition,
-    MetricName, MetricNames, PageSize, ProblemCode, RoomNames, Step, Top,
+    AnswerFormat, Cursor, DestinationId, EventType, FileFormat, Flag, Identifier, Instant, LevelSeconds,
+    LivePosition, MessageId, MetricName, MetricNames, PageSize, ProblemCode, RoomNames, Step, Top,
 };
 
 /// What a parameter may be: which texts it takes, and the schema that says the same.

@@ -55,6 +55,62 @@ impl<const MAX_CHARACTERS: usize> Value for Identifier<MAX_CHARACTERS> {
     }
 }
 
+/// The id of a destination of notifications.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DestinationId(pub(crate) String);
+
+/// Longest id of a destination.
+const DESTINATION_CHARACTERS: usize = 100;
+
+impl Value for DestinationId {
+    fn parse(text: &str) -> Result<Self, String> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if text.is_empty() || text.len() > DESTINATION_CHARACTERS || !text.bytes().all(allowed) {
+            return Err(format!(
+                "(`{}`) is no id of a destination: those have 1 to {DESTINATION_CHARACTERS} letters, digits and `._-`",
+                echo(text)
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn schema() -> RefOr<Schema> {
+        string(DESTINATION_CHARACTERS, "^[A-Za-z0-9._-]+$").into()
+    }
+
+    fn example() -> Option<serde_json::Value> {
+        Some(json!("slack-ops"))
+    }
+}
+
+/// The id of a message that was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MessageId(pub(crate) String);
+
+/// Length of the id of a message.
+const MESSAGE_ID_CHARACTERS: usize = 32;
+
+impl Value for MessageId {
+    fn parse(text: &str) -> Result<Self, String> {
+        let allowed = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != MESSAGE_ID_CHARACTERS || !text.bytes().all(allowed) {
+            return Err(format!(
+                "(`{}`) is no id of a message: those have {MESSAGE_ID_CHARACTERS} digits and letters from a to f",
+                echo(text)
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn schema() -> RefOr<Schema> {
+        string(MESSAGE_ID_CHARACTERS, "^[0-9a-f]{32}$").into()
+    }
+
+    fn example() -> Option<serde_json::Value> {
+        Some(json!("3f2a9c04b1d84e77a0c5e6f1d2b3a498"))
+    }
+}
+
 /// The name of a metric. One that could never have been recorded is a mistake, not an empty answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MetricName(pub(crate) String);

@@ -67,6 +67,8 @@ pub enum Code {
     KeysUnavailable,
     /// Nobody can be denied, or not one more.
     AccessNotChanged,
+    /// Nobody is told of alerts.
+    NotificationsOff,
     /// No such route.
     RouteNotFound,
     /// The thing named in the path does not exist.
@@ -144,7 +146,7 @@ pub struct Definition {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 61] = [
         Self::InvalidParameter,
         Self::RangeTooLong,
         Self::QueryTooLarge,
@@ -175,6 +177,7 @@ impl Code {
         Self::SessionTooLarge,
         Self::KeysUnavailable,
         Self::AccessNotChanged,
+        Self::NotificationsOff,
         Self::RouteNotFound,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -396,6 +399,12 @@ impl Code {
                 StatusCode::CONFLICT,
                 "Who gets in cannot be changed so",
                 "Nothing was changed. `detail` says why: authentication is off, or the deny list is full; take entries away, or deny in the file of KELLY_AUTH_DENIED.",
+            ),
+            Self::NotificationsOff => (
+                "notifications_off",
+                StatusCode::CONFLICT,
+                "Notifications are not set up",
+                "Nobody is told of alerts: name a file of destinations and routes in KELLY_NOTIFICATIONS and start Kelly again.",
             ),
             Self::RouteNotFound => (
                 "route_not_found",

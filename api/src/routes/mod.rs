@@ -10,6 +10,7 @@ pub(crate) mod json_body;
 pub(crate) mod live;
 pub(crate) mod log_levels;
 pub(crate) mod metrics;
+pub(crate) mod notifications;
 pub(crate) mod own_metrics;
 pub(crate) mod performance;
 pub(crate) mod problems;

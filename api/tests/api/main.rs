@@ -12,6 +12,7 @@ mod exports;
 mod health;
 mod limits;
 mod live;
+mod notifications;
 mod openapi;
 mod pages;
 mod queries;

@@ -14,10 +14,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kelly_api::content_coding::{ContentCoding, decompress};
 use kelly_api::rates::OwnCounts;
 use kelly_api::{
-    Accept, Accepted, AppState, Authenticate, ChangedLevel, Credentials, Decisions, Door, Expose, Health,
-    IngestPerformance, LatencyBook, Limits, Live, LiveSettings, LogComponent, LogLevels, ManageAccess,
-    Measure, MetricsForm, NotAccepted, NotKept, NotSignedIn, Part, PartStatus, Proof, Queries, RowKind,
-    Settings, ShareSeats, SignInCode, Submission, router,
+    Accept, Accepted, AppState, Authenticate, ChangedLevel, Credentials, DeadNotification, Decisions,
+    DestinationHealth, DestinationReport, Door, Expose, Health, IngestPerformance, LatencyBook, Limits, Live,
+    LiveSettings, LogComponent, LogLevels, ManageAccess, Measure, MetricsForm, NotAccepted, NotKept,
+    NotNotified, NotSignedIn, Notifications, NotificationsReport, Part, PartStatus, Proof, Queries,
+    ReplayOutcome, RowKind, Settings, ShareSeats, SignInCode, Submission, TestOutcome, router,
 };
 use kelly_auth::{Accounts, Denied, Identity, Refusal, Role, Roles, Session, SessionTooLarge, Target};
 use kelly_live::{Bounds, Hub};
@@ -416,6 +417,75 @@ impl LogLevels for FakeLogLevels {
     }
 }
 
+/// A message that was given up.
+pub(crate) const DEAD_NOTIFICATION: &str = "3f2a9c04b1d84e77a0c5e6f1d2b3a498";
+
+/// A destination that is ill, with a message that was given up; one that is well.
+struct FakeNotifications {
+    is_set_up: bool,
+}
+
+impl FakeNotifications {
+    fn set_up(&self) -> Result<(), NotNotified> {
+        if self.is_set_up { Ok(()) } else { Err(NotNotified::NotSetUp) }
+    }
+}
+
+#[async_trait]
+impl Notifications for FakeNotifications {
+    fn report(&self) -> Result<NotificationsReport, NotNotified> {
+        self.set_up()?;
+        let destination = DestinationReport {
+            id: "slack-ops".to_owned(),
+            kind: "slack".to_owned(),
+            health: DestinationHealth::Ill,
+            problem: Some("it answered invalid_auth".to_owned()),
+            since: Some(now()),
+            waiting: 2,
+            sent: 7,
+            failed: 3,
+            dead: 1,
+        };
+        Ok(NotificationsReport { open: 4, destinations: vec![destination] })
+    }
+
+    fn dead(&self) -> Result<Vec<DeadNotification>, NotNotified> {
+        self.set_up()?;
+        Ok(vec![DeadNotification {
+            id: DEAD_NOTIFICATION.to_owned(),
+            destination: "slack-ops".to_owned(),
+            reason: "firing".to_owned(),
+            title: "CRITICAL: slow_answers for account acme: 93.2, threshold 85".to_owned(),
+            problem: "it answered 400".to_owned(),
+            at: now(),
+        }])
+    }
+
+    async fn test(&self, destination: &str) -> Result<TestOutcome, NotNotified> {
+        self.set_up()?;
+        match destination {
+            "slack-ops" => {
+                Ok(TestOutcome { delivered: false, problem: Some("it answered invalid_auth".to_owned()) })
+            }
+            "mail" => Ok(TestOutcome { delivered: true, problem: None }),
+            _ => Err(NotNotified::Unknown),
+        }
+    }
+
+    async fn replay(&self, id: &str) -> Result<ReplayOutcome, NotNotified> {
+        self.set_up()?;
+        if id == DEAD_NOTIFICATION { Ok(ReplayOutcome { messages: 1 }) } else { Err(NotNotified::Unknown) }
+    }
+
+    async fn replay_all(&self, destination: &str) -> Result<ReplayOutcome, NotNotified> {
+        match destination {
+            "slack-ops" => Ok(ReplayOutcome { messages: 1 }),
+            "away" => Err(NotNotified::Unavailable { reason: "the broker hunter2 is away".to_owned() }),
+            _ => Err(NotNotified::Unknown),
+        }
+    }
+}
+
 struct FakeExpose;
 
 #[async_trait]
@@ -431,6 +501,7 @@ pub(crate) struct Setup {
     pub(crate) accept: Fate<NotAccepted>,
     pub(crate) parts: Vec<(PartStatus, bool)>,
     pub(crate) health_answers: bool,
+    pub(crate) has_notifications: bool,
     pub(crate) limits: Limits,
     pub(crate) live: LiveSettings,
     pub(crate) seats: Option<Arc<dyn ShareSeats>>,
@@ -446,6 +517,7 @@ impl Default for Setup {
             accept: Fate::Answer,
             parts: vec![(PartStatus::Healthy, true), (PartStatus::Healthy, true)],
             health_answers: true,
+            has_notifications: true,
             limits: Limits::default(),
             live: LiveSettings::default(),
             seats: None,
@@ -502,6 +574,7 @@ impl Api {
             measure: Arc::new(FakeMeasure),
             own_metrics: Arc::new(FakeExpose),
             log_levels: Arc::new(FakeLogLevels::default()),
+            notifications: Arc::new(FakeNotifications { is_set_up: setup.has_notifications }),
             live: live.clone(),
             authenticate: authenticate.clone(),
             counts: Arc::new(OwnCounts::new(&setup.limits.quotas)),

@@ -7,12 +7,14 @@
 
 mod alerts;
 mod look;
+mod notify;
 mod parse;
 mod rules;
 mod send;
 
 pub use alerts::*;
 pub use look::*;
+pub use notify::*;
 pub use parse::{Place, Since, place_text};
 pub use rules::*;
 pub use send::*;

@@ -11,6 +11,7 @@ pub mod chaos;
 pub mod engine;
 pub mod kafka;
 pub mod process;
+pub mod provider;
 pub mod proxy;
 pub mod sign_in;
 pub mod truth;
