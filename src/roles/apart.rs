@@ -7,7 +7,6 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use kelly_api::LatencyBook;
 use kelly_cli::output;
-use kelly_query::BuiltinRules;
 use kelly_sql::MigrationReport;
 use tokio_util::sync::CancellationToken;
 
@@ -15,8 +14,8 @@ use super::http::{self, Backends};
 use super::monitor::{self, Machine, Sources};
 use super::parts::{self, Part, Parts};
 use super::{
-    Process, control, directory, live, needs_shared, needs_shared_log, notify, open, retention, status,
-    traces,
+    Process, control, directory, live, needs_shared, needs_shared_log, notify, open, retention, rules,
+    status, traces,
 };
 use crate::access::{self, SecretPlace};
 use crate::config::StoreTarget;
@@ -65,6 +64,7 @@ async fn start_serve(process: &Process, parts: &Parts) -> anyhow::Result<()> {
     let log = parts.start(open::log(config)).await?;
     let decisions = parts.start(Box::pin(control::start(config, &log))).await?;
     let notifications = parts.start(Box::pin(notify::start(config, &log, &decisions))).await?;
+    let rules = parts.start(rules::start(config, &decisions)).await?;
     let latencies = Arc::new(LatencyBook::default());
     let sources = Sources {
         log: log.clone(),
@@ -92,7 +92,7 @@ async fn start_serve(process: &Process, parts: &Parts) -> anyhow::Result<()> {
         evaluator: None,
         notifications,
         access: &access,
-        rules: Arc::new(BuiltinRules::with_thresholds(process.loaded.thresholds.clone())),
+        rules: Arc::new(rules),
     };
     parts.start(http::start(address, backends)).await?;
     tracing::info!(listen = %config.general.listen, log = log.describe(), store = %config.store, "kelly serve is ready");
@@ -109,7 +109,8 @@ async fn start_evaluate(process: &Process, parts: &Parts) -> anyhow::Result<()> 
     needs_shared_log("evaluate", config)?;
     let log = parts.start(open::log(config)).await?;
     let decisions = parts.start(Box::pin(control::start(config, &log))).await?;
-    parts.start(Box::pin(super::evaluate::start(config, &log, &decisions))).await?;
+    let rules = parts.start(rules::start(config, &decisions)).await?;
+    parts.start(Box::pin(super::evaluate::start(config, &log, &decisions, rules))).await?;
     tracing::info!(log = log.describe(), "kelly evaluate is ready");
     Ok(())
 }

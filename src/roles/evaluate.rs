@@ -1,11 +1,10 @@
-//! The evaluation of alerts as a part of a role, and the rules in force.
+//! The evaluation of alerts as a part of a role.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use kelly_control::Replica;
-use kelly_evaluate::rules::{RuleFiles, Thresholds, follow};
 use kelly_evaluate::{Evaluator, EvaluatorConfig, EvaluatorError, EvaluatorStats};
 use kelly_schemas::error_chain;
 use kelly_stream::{Log, Retention};
@@ -14,21 +13,22 @@ use tokio_util::sync::CancellationToken;
 
 use super::open;
 use super::parts::Part;
-use crate::config::{Config, LogTarget, written_out};
+use super::rules::Rules;
+use crate::config::{Config, LogTarget};
 
 /// Starts it. Its stop has decided and stores what was read; where it ended by itself, that says why.
 pub async fn start(
     config: &Config,
     log: &Arc<dyn Log>,
     decisions: &Arc<Replica>,
+    Rules(rules): Rules,
 ) -> anyhow::Result<(Arc<EvaluatorStats>, Part)> {
-    let rules = follow(rule_files(config), decisions.clone()).await;
     let settings = EvaluatorConfig {
         retention: Retention {
             time: Some(config.topics.retention_time),
             bytes: Some(config.topics.retention_bytes),
         },
-        ..EvaluatorConfig::new(decisions.clone(), rules.rules(), open::limits(config))
+        ..EvaluatorConfig::new(decisions.clone(), rules, open::limits(config))
     };
     let evaluator = patiently(config, log, &settings).await.context("starting the evaluation of alerts")?;
     let stats = evaluator.stats();
@@ -36,7 +36,6 @@ pub async fn start(
     let running = tokio::spawn({
         let stop = stop.clone();
         async move {
-            let _followed = rules;
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = evaluator.ended() => {
@@ -89,13 +88,4 @@ async fn patiently(
             outcome => return outcome,
         }
     }
-}
-
-/// What the operator wrote about alerts.
-fn rule_files(config: &Config) -> RuleFiles {
-    let thresholds = config.monitoring.thresholds.as_ref().map(|path| match written_out(path) {
-        Some(text) => Thresholds::Text(text.to_owned()),
-        None => Thresholds::File(path.clone()),
-    });
-    RuleFiles { thresholds, rules: config.alerts.rules.clone() }
 }

@@ -21,6 +21,7 @@ mod parts;
 mod progress;
 mod record;
 mod retention;
+mod rules;
 mod shutdown;
 mod since;
 mod status;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use kelly_api::LatencyBook;
 use kelly_cli::output;
-use kelly_query::BuiltinRules;
 use kelly_schemas::error_chain;
 use kelly_stream::Log;
 
@@ -12,7 +11,9 @@ use super::door::url_for_people;
 use super::http::{self, Backends};
 use super::monitor::{self, Machine, Sources};
 use super::parts::{self, Part, Parts};
-use super::{Process, control, directory, evaluate, ingest, live, notify, open, retention, status, traces};
+use super::{
+    Process, control, directory, evaluate, ingest, live, notify, open, retention, rules, status, traces,
+};
 use crate::access::{self, SecretPlace};
 use crate::cli;
 use crate::config::{Config, StoreTarget};
@@ -42,7 +43,8 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
     let decisions = parts.start(Box::pin(control::start(config, &log))).await?;
     let notifications = parts.start(Box::pin(notify::start(config, &log, &decisions))).await?;
     parts.start(control::keep(config, &log, &store)).await?;
-    let evaluating = parts.start(Box::pin(evaluate::start(config, &log, &decisions))).await?;
+    let rules = parts.start(rules::start(config, &decisions)).await?;
+    let evaluating = parts.start(Box::pin(evaluate::start(config, &log, &decisions, rules.clone()))).await?;
     let started = parts.start(Box::pin(ingest::start(config, &log, &store))).await?;
     parts.add(retention::part(config, &store, started.raw_retention));
     let progress = started.progress;
@@ -85,7 +87,7 @@ async fn start(process: &Process, arguments: &cli::Up, parts: &Parts) -> anyhow:
         evaluator: Some(evaluating),
         notifications,
         access: &access,
-        rules: Arc::new(BuiltinRules::with_thresholds(process.loaded.thresholds.clone())),
+        rules: Arc::new(rules),
     };
     parts.start(http::start(address, backends)).await?;
     if let Err(error) = directory::note_address(&config.general.data, config.general.listen) {
