@@ -68,6 +68,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "kelly",
         &[
             "kelly-schemas",
+            "kelly-alerts",
             "kelly-auth",
             "kelly-directory",
             "kelly-control",

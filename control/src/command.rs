@@ -112,12 +112,14 @@ impl Command {
         id_of(hasher)
     }
 
-    /// The id of an alert that somebody else raised: the same as long as its sender calls it the same and it began then.
+    /// The id of an alert that somebody else raised: the same as long as its sender calls it the same, it is of the same account and it
+    /// began then.
     #[must_use]
-    pub fn id_of_foreign(sender: &str, fingerprint: &str, since_ms: i64) -> Uuid {
+    pub fn id_of_foreign(sender: &str, account: Option<&str>, fingerprint: &str, since_ms: i64) -> Uuid {
         let mut hasher = Sha256::new();
         hasher.update(b"foreign");
-        for part in [sender, fingerprint] {
+        // No account is called by an empty name.
+        for part in [sender, account.unwrap_or_default(), fingerprint] {
             hasher.update((part.len() as u64).to_be_bytes());
             hasher.update(part);
         }

@@ -534,6 +534,57 @@ async fn alerts_of_others_are_raised_change_and_end_once() {
     );
 }
 
+/// Tokens of two accounts may have one subject, and their alerts one fingerprint.
+#[tokio::test]
+async fn alerts_of_others_are_told_apart_by_account() {
+    let api = Api::new(Setup::default());
+    let of = |account: &str| producer(Accounts::only([account]).unwrap());
+    let alert = |account: &str, status: &str, severity: &str| {
+        let mut alert = foreign(status, severity, BEGAN, NEVER);
+        alert["labels"]["account_id"] = account.into();
+        alert
+    };
+    let raised = api.ingest(&of("a"), &[alert("a", "firing", "warning")]).await.json();
+    assert_eq!(raised["raised"], 1);
+    for (status, severity) in [("resolved", "warning"), ("firing", "critical"), ("resolved", "critical")] {
+        let told = api.ingest(&of("b"), &[alert("b", status, severity)]).await.json();
+        // As if there were no other.
+        let expected = [("raised", u64::from(status == "firing")), ("changed", 0)];
+        assert!(expected.iter().all(|(name, count)| told[name] == *count), "{told}");
+        let page = api.alerts(&everything(), "active?account_id=a").await.json();
+        assert_eq!(
+            (&page["alerts"][0]["severity"], &page["alerts"][0]["status"]),
+            (&json!("warning"), &json!("active"))
+        );
+    }
+}
+
+/// Their senders repeat them in other words, and do not try again what is refused.
+#[tokio::test]
+async fn an_alert_that_a_person_resolved_keeps_no_other_one_out() {
+    let api = Api::new(Setup::default());
+    let who = producer(Accounts::All);
+    let told = |answer: Answer| {
+        let counts = answer.json();
+        ["raised", "changed", "unchanged"].map(|name| counts[name].as_u64().unwrap_or(u64::MAX))
+    };
+    let mut firing = foreign("firing", "warning", BEGAN, NEVER);
+    assert_eq!(told(api.ingest(&who, std::slice::from_ref(&firing)).await), [1, 0, 0]);
+    let page = api.alerts(&everything(), "active").await.json();
+    let id = page["alerts"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(
+        api.act(&everything(), &format!("resolve/{id}"), json!({"note": "known"})).await.status.as_u16(),
+        200
+    );
+    firing["annotations"]["summary"] = "it answers nothing since 7 minutes".into();
+    let mut other = foreign("firing", "warning", BEGAN, NEVER);
+    other["fingerprint"] = "d5b9".into();
+    assert_eq!(told(api.ingest(&who, &[firing.clone(), other]).await), [1, 0, 1]);
+    firing["labels"]["severity"] = "critical".into();
+    assert_eq!(told(api.ingest(&who, &[firing]).await), [0, 1, 0]);
+    assert_eq!(api.alerts(&everything(), "active").await.json()["alerts"].as_array().unwrap().len(), 2);
+}
+
 #[tokio::test]
 async fn alerts_of_others_are_refused_whole_where_one_is_wrong() {
     let api = Api::new(Setup::default());

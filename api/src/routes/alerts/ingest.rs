@@ -143,9 +143,10 @@ pub(crate) async fn ingest(
     check(&alerts, &caller)?;
     let now_ms = (shared.app.settings.clock)().timestamp_millis();
     let sender = deciding.name().to_owned();
-    let known = read(&*shared.app.decisions, |state| Known::of(state.alerts().book().open(), &sender))?;
+    let known = read(&*shared.app.decisions, |state| Known::of(state.alerts().book().iter(), &sender))?;
     let mut ingested = Ingested { received: alerts.len() as u64, ..Ingested::default() };
     let mut sent = HashSet::new();
+    let mut refused = None;
     for alert in &alerts {
         let Some(transition) = transition(alert, &sender, &known, now_ms) else {
             ingested.unchanged += 1;
@@ -167,15 +168,19 @@ pub(crate) async fn ingest(
             Ok(_) => ingested.unchanged += 1,
             // One that is over and was forgotten here.
             Err(problem) if problem.code() == Code::NotFound => ingested.unchanged += 1,
+            // It was decided upon already, in other words.
+            Err(problem) if problem.code() == Code::CommandIdReused => ingested.unchanged += 1,
             // No room now: the sender tries again, as with everything that passes.
             Err(problem) if problem.code() == Code::DecisionRefused => {
                 return Err(Problem::new(Code::ServerBusy, problem.detail().to_owned())
                     .retry_after(Duration::from_secs(30)));
             }
-            Err(problem) => return Err(problem),
+            // What passes is tried again with the whole body; anything else keeps nobody out who stands behind it: no sender tries that again.
+            Err(problem) if problem.code().definition().status.is_server_error() => return Err(problem),
+            Err(problem) => refused = refused.or(Some(problem)),
         }
     }
-    Ok(Json(ingested))
+    refused.map_or(Ok(Json(ingested)), Err)
 }
 
 /// Everything that keeps the body from being taken.
@@ -208,8 +213,9 @@ fn fault(alert: &ForeignAlert, caller: &Identity) -> Option<(&'static str, Strin
     None
 }
 
-/// The open alerts that one sender sent, by what it calls them.
-struct Known(HashMap<String, Standing>);
+/// The alerts that one sender sent and that are open, or were resolved by a person and still hold, by account and what it calls them: senders
+/// of several accounts may have one name.
+struct Known(HashMap<(Option<String>, String), Standing>);
 
 /// How one stands.
 struct Standing {
@@ -220,14 +226,20 @@ struct Standing {
 }
 
 impl Known {
-    fn of<'a>(open: impl Iterator<Item = &'a Alert>, sender: &str) -> Self {
+    fn of<'a>(alerts: impl Iterator<Item = &'a Alert>, sender: &str) -> Self {
         let of_sender =
-            open.filter(|alert| alert.rule.starts_with(RULE_PREFIX) && alert.raised.actor.id == sender);
-        let standing = of_sender.filter_map(|alert| {
+            alerts.filter(|alert| alert.rule.starts_with(RULE_PREFIX) && alert.raised.actor.id == sender);
+        let mut known: HashMap<_, Standing> = HashMap::new();
+        for alert in of_sender.filter(|alert| alert.is_open() || alert.holds) {
             let Alert { id, severity, holds, data_ms, .. } = *alert;
-            Some((alert.labels.get(FINGERPRINT)?.clone(), Standing { id, severity, holds, data_ms }))
-        });
-        Self(standing.collect())
+            let Some(fingerprint) = alert.labels.get(FINGERPRINT) else { continue };
+            let name = (alert.account_id.clone(), fingerprint.clone());
+            // What the sender told last.
+            if known.get(&name).is_none_or(|other| other.data_ms <= data_ms) {
+                known.insert(name, Standing { id, severity, holds, data_ms });
+            }
+        }
+        Self(known)
     }
 }
 
@@ -237,7 +249,9 @@ fn transition(alert: &ForeignAlert, sender: &str, known: &Known, now_ms: i64) ->
     let fingerprint = labels.get(FINGERPRINT)?.clone();
     let starts_ms = alert.starts_at.timestamp_millis().min(now_ms);
     let severity = severity_of(alert);
-    let standing = known.0.get(&fingerprint);
+    let account = account_of(alert);
+    let named = Command::id_of_foreign(sender, account.as_deref(), &fingerprint, starts_ms);
+    let standing = known.0.get(&(account.clone(), fingerprint));
     let (id, kind, at_ms) = match (alert.status, standing) {
         (ForeignStatus::Firing, Some(standing)) if standing.holds => match severity.cmp(&standing.severity) {
             Ordering::Equal => return None,
@@ -245,14 +259,10 @@ fn transition(alert: &ForeignAlert, sender: &str, known: &Known, now_ms: i64) ->
             Ordering::Less => (standing.id, TransitionKind::Improved, now_ms.max(standing.data_ms)),
         },
         (ForeignStatus::Firing, _) => {
-            let id = Command::id_of_foreign(sender, &fingerprint, starts_ms);
-            (id, TransitionKind::Raised, starts_ms.max(now_ms - OLDEST_RAISE_MS))
+            (named, TransitionKind::Raised, starts_ms.max(now_ms - OLDEST_RAISE_MS))
         }
         (ForeignStatus::Resolved, standing) => {
-            let id = standing.map_or_else(
-                || Command::id_of_foreign(sender, &fingerprint, starts_ms),
-                |standing| standing.id,
-            );
+            let id = standing.map_or(named, |standing| standing.id);
             let ended_ms =
                 alert.ends_at.map_or(now_ms, |end| end.timestamp_millis().clamp(starts_ms, now_ms));
             (
@@ -268,7 +278,7 @@ fn transition(alert: &ForeignAlert, sender: &str, known: &Known, now_ms: i64) ->
         reason: (kind == TransitionKind::Resolved).then_some(DataReason::Recovered),
         rule: cut(&format!("{RULE_PREFIX}{}", name_of(alert)), MAX_NAME_CHARS),
         rule_version: 1,
-        account_id: account_of(alert),
+        account_id: account,
         conversation_id: bounded(alert.labels.get("conversation_id"), CONVERSATION_ID_CHARACTERS),
         metric: None,
         severity,
