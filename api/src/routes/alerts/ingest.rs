@@ -74,7 +74,6 @@ pub(crate) struct ForeignAlert {
     #[serde(rename = "generatorURL")]
     generator_url: Option<String>,
     /// What its sender tells it from others by.
-    #[schema(max_length = 256)]
     fingerprint: Option<String>,
     /// Grafana: the values that decided, by the name of their query.
     values: Option<BTreeMap<String, Option<f64>>>,
@@ -303,7 +302,9 @@ fn labels_of(alert: &ForeignAlert) -> BTreeMap<String, String> {
         kept.take(MAX_LABELS - 1).map(|(name, value)| (name.clone(), cut(value, MAX_NAME_CHARS))).collect();
     let given = alert.fingerprint.as_deref().filter(|fingerprint| !fingerprint.is_empty());
     let fingerprint = match given {
-        Some(given) => cut(given, MAX_NAME_CHARS),
+        Some(given) if given.chars().count() <= MAX_NAME_CHARS => given.to_owned(),
+        // Cut, two would be one.
+        Some(given) => Command::fingerprint_of(&BTreeMap::from([(FINGERPRINT.to_owned(), given.to_owned())])),
         None => Command::fingerprint_of(&alert.labels),
     };
     labels.insert(FINGERPRINT.to_owned(), fingerprint);
