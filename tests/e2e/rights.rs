@@ -80,12 +80,14 @@ async fn ingest(kelly: &Kelly, token: &str, account: &str) -> u16 {
 }
 
 /// Routes about all accounts together, which a token of some may not use.
-const OF_THE_SYSTEM: [&str; 7] = [
+const OF_THE_SYSTEM: [&str; 9] = [
     "/api/v1/kelly/alerts/noise",
     "/api/v1/kelly/alerts/policies",
     "/api/v1/kelly/alerts/rules",
     "/api/v1/kelly/monitoring/performance",
     "/api/v1/kelly/access/denied",
+    "/api/v1/kelly/notifications",
+    "/api/v1/kelly/notifications/dead",
     "/api/v1/kelly/log-levels",
     "/metrics",
 ];

@@ -13,7 +13,7 @@ use kelly_control::op::{MAX_LABELS, MAX_NAME_CHARS, Transition, TransitionKind};
 use kelly_control::{ActorKind, Command, Op};
 use kelly_schemas::decode::content_field;
 use kelly_schemas::limits::{ACCOUNT_ID_CHARACTERS, CONVERSATION_ID_CHARACTERS};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -67,7 +67,7 @@ pub(crate) struct ForeignAlert {
     /// When it began.
     starts_at: DateTime<Utc>,
     /// When it was over, where it is.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = DateTime<Utc>, required = false)]
     ends_at: Option<DateTime<Utc>>,
     /// Where it comes from.
@@ -77,6 +77,11 @@ pub(crate) struct ForeignAlert {
     fingerprint: Option<String>,
     /// Grafana: the values that decided, by the name of their query.
     values: Option<BTreeMap<String, Option<f64>>>,
+}
+
+/// A member that may be left out, and is a time where it is there.
+fn given<'de, D: Deserializer<'de>>(member: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    DateTime::deserialize(member).map(Some)
 }
 
 /// Whether it is over.
