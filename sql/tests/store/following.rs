@@ -13,7 +13,8 @@ async fn put(database: &TestDatabase, rows: &[(u16, u64, u32, u32)]) {
             )
         })
         .collect();
-    database.query(&format!("INSERT INTO system_metrics VALUES {}", values.join(", "))).await;
+    let columns = "metric_name, metric_type, value, timestamp, account_id, conversation_id, user_id, metadata, log_partition, log_offset, log_row";
+    database.query(&format!("INSERT INTO system_metrics ({columns}) VALUES {}", values.join(", "))).await;
 }
 
 /// Everything new, in looks of at most `page` rows, as offset and row.
