@@ -8,23 +8,13 @@ pub trait RulesInForce: Send + Sync {
     fn rules(&self) -> Vec<Rule>;
 }
 
-/// The built-in rules, and an operator's thresholds over them.
-#[derive(Debug, Clone, Default)]
-pub struct BuiltinRules {
-    thresholds: Option<String>,
-}
-
-impl BuiltinRules {
-    /// With the JSON of KELLY_ALERT_THRESHOLDS_CONFIG, where there is one.
-    #[must_use]
-    pub fn with_thresholds(thresholds: Option<String>) -> Self {
-        Self { thresholds }
-    }
-}
+/// The built-in rules as they are shipped.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BuiltinRules;
 
 impl RulesInForce for BuiltinRules {
     fn rules(&self) -> Vec<Rule> {
-        // Thresholds that are wrong are told where they are read; the built-in ones are in force then.
-        builtin::rules(self.thresholds.as_deref()).or_else(|_| builtin::rules(None)).unwrap_or_default()
+        // Without thresholds of an operator there is nothing that could be wrong.
+        builtin::rules(None).unwrap_or_default()
     }
 }

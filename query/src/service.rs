@@ -57,7 +57,7 @@ impl QueryService {
     /// A service of these parts.
     #[must_use]
     pub fn new(parts: QueryServiceParts) -> Self {
-        let rules = Arc::new(BuiltinRules::default());
+        let rules = Arc::new(BuiltinRules);
         Self { parts: Arc::new(parts), retention: Arc::default(), rules }
     }
 
